@@ -1,0 +1,50 @@
+"""What every subcommand shares: how results are printed and how errors end the process."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Tables and reports go to standard output; progress and messages to standard error.
+out = Console(highlight=False)
+err = Console(stderr=True, highlight=False)
+
+
+def json_option(command: F) -> F:
+    """Add ``--json``: the command prints one JSON document on standard output and nothing else."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
+
+
+def print_json(document: Any) -> None:
+    """Print ``document`` as JSON on standard output."""
+    json.dump(document, sys.stdout, indent=2, default=str)
+    sys.stdout.write("\n")
+
+
+def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Parse ``--shape x=1,3,224,224`` options into ``{"x": (1, 3, 224, 224)}``.
+
+    Raises:
+        click.BadParameter: an option is not of that form.
+    """
+    shapes = {}
+    for text in texts:
+        name, equals, dims = text.rpartition("=")
+        try:
+            if not equals or not name:
+                raise ValueError
+            shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim.strip())
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r} is not NAME=DIM,DIM,…; an example: --shape x=1,3,224,224"
+            ) from None
+        if any(dim < 1 for dim in shapes[name]):
+            raise click.BadParameter(f"{text!r}: every dimension must be at least 1")
+    return shapes

@@ -1,0 +1,81 @@
+"""The ``tvmcomp`` command: finds the subcommand, and turns errors into messages and exit status.
+
+Exit status: 0 for success, 1 for a check that failed or a defect of tvmcomp, 2 for a wrong command
+line, model, target, data, device or log.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+
+import click
+
+from tvmcomp.cli.common import err
+from tvmcomp.errors import TvmcompError
+
+#: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
+COMMANDS = ("bench", "build", "devices", "eval", "inspect", "run", "targets", "tune")
+
+
+class _LazyGroup(click.Group):
+    """A group that imports a subcommand's module when it is used: start-up stays short."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"tvmcomp.cli.{name}").command
+        return command
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--verbose", is_flag=True, help="Show the full trace of an error.")
+@click.version_option(package_name="tvmcomp")
+@click.pass_context
+def cli(ctx: click.Context, verbose: bool) -> None:
+    """Compile a trained network into a small, fast, verified module for a device.
+
+    \b
+    Example:
+      tvmcomp build model.onnx -o model.tvmc --target arm --quant int8 --calib calib.npz
+    """
+    ctx.obj = {"verbose": verbose}
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    verbose = "--verbose" in sys.argv
+    try:
+        status = cli.main(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        status = exit_.exit_code
+    except click.Abort:
+        err.print("interrupted")
+        status = 1
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except TvmcompError as error:
+        if verbose:
+            traceback.print_exc()
+        err.print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
+        status = 2
+    except Exception as error:  # noqa: BLE001  a defect of ours: say so, without a C++ trace
+        if verbose:
+            traceback.print_exc()
+        first_line = str(error).strip().split("\n")[0][:300]
+        err.print(
+            f"[red]internal error:[/red] {_escape(type(error).__name__)}: {_escape(first_line)}\n"
+            "  This is a defect of tvmcomp; run again with `tvmcomp --verbose …` for the trace.",
+            soft_wrap=True,
+        )
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _escape(text: str) -> str:
+    return text.replace("[", r"\[")

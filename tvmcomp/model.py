@@ -1,0 +1,69 @@
+"""Value types that every arrow of the flow shares: what a network takes, gives, and is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    import tvm
+
+
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One input or output: its name, its static shape, and its numpy dtype name."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The inputs and outputs of a network, in order."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the build decided for one operator, as the build report lists it.
+
+    Attributes:
+        name: the operator's name in the source model.
+        kind: its Relax operator, without the ``relax.`` prefix (``nn.conv2d``).
+        dtype: the type it computes in: ``int8``, ``float32``, ``float16``, ``bfloat16``.
+        reason: why it stayed float, or None.
+        sqnr_db: signal-to-quantization-noise ratio of its output against the float network's,
+            in dB, with everything quantized that the build quantized; None where not measured.
+        network_sqnr_db: the same ratio at the network's outputs with this operator alone
+            quantized; what the accuracy guard ranks by.
+        macs: multiply-accumulates of one inference.
+    """
+
+    name: str
+    kind: str
+    dtype: str
+    reason: str | None = None
+    sqnr_db: float | None = None
+    network_sqnr_db: float | None = None
+    macs: int = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network imported into Relax.
+
+    Attributes:
+        mod: an IRModule whose ``main`` takes the inputs and returns the outputs (one tensor, or
+            a tuple of them); weights are constants in it. A variable of ``main`` that holds the
+            output of a source node carries the node's name.
+        signature: names, shapes and dtypes of inputs and outputs.
+        source: path of the file it came from.
+        digest: SHA-256 of that file, in hexadecimal.
+    """
+
+    mod: tvm.IRModule
+    signature: Signature
+    source: str
+    digest: str

@@ -1,0 +1,106 @@
+"""Which Relax operators work element by element, and what the unary ones compute in numpy.
+
+One table serves the layout pass (they take any layout), the quantizer (a chain of them on one
+quantized tensor is a 256-entry look-up table) and the fusion of epilogues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import erf
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray
+_erf = np.frompyfunc(erf, 1, 1)
+
+
+def _gelu(x: Array) -> Array:
+    return 0.5 * x * (1 + _erf(x / np.sqrt(2.0)).astype(x.dtype))
+
+
+def _gelu_tanh(x: Array) -> Array:
+    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+
+
+#: Unary operators without attributes: name -> numpy.
+UNARY: dict[str, Callable[[Array], Array]] = {
+    "abs": np.abs,
+    "acos": np.arccos,
+    "asin": np.arcsin,
+    "asinh": np.arcsinh,
+    "atan": np.arctan,
+    "ceil": np.ceil,
+    "cos": np.cos,
+    "cosh": np.cosh,
+    "erf": lambda x: _erf(x).astype(x.dtype),
+    "exp": np.exp,
+    "floor": np.floor,
+    "log": np.log,
+    "negative": np.negative,
+    "nn.gelu": _gelu,
+    "nn.gelu_tanh": _gelu_tanh,
+    "nn.relu": lambda x: np.maximum(x, 0),
+    "nn.silu": lambda x: x / (1 + np.exp(-x)),
+    "round": np.rint,
+    "rsqrt": lambda x: 1 / np.sqrt(x),
+    "sigmoid": lambda x: 1 / (1 + np.exp(-x)),
+    "sign": np.sign,
+    "sin": np.sin,
+    "sinh": np.sinh,
+    "sqrt": np.sqrt,
+    "square": np.square,
+    "tan": np.tan,
+    "tanh": np.tanh,
+}
+
+#: Unary operators with attributes or scalar arguments: name -> numpy, given the Relax call.
+UNARY_WITH_ATTRIBUTES: dict[str, Callable[[Array, Any], Array]] = {
+    "clip": lambda x, call: np.clip(x, _scalar(call.args[1]), _scalar(call.args[2])),
+    "nn.leakyrelu": lambda x, call: np.where(x > 0, x, x * float(call.attrs.alpha)),
+}
+
+#: Binary operators: name -> numpy.
+BINARY: dict[str, Callable[[Array, Array], Array]] = {
+    "add": np.add,
+    "divide": np.divide,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+    "multiply": np.multiply,
+    "power": np.power,
+    "subtract": np.subtract,
+}
+
+#: Everything that computes each output element from the input elements at the same place.
+ELEMENT_WISE: frozenset[str] = frozenset(
+    [
+        *UNARY,
+        *UNARY_WITH_ATTRIBUTES,
+        *BINARY,
+        "astype",
+        "equal",
+        "greater",
+        "greater_equal",
+        "isnan",
+        "less",
+        "less_equal",
+        "logical_and",
+        "logical_not",
+        "logical_or",
+        "not_equal",
+        "where",
+    ]
+)
+
+#: Operators that cost a few vector instructions: as well done in an epilogue as anywhere.
+CHEAP: frozenset[str] = frozenset(
+    ["add", "subtract", "multiply", "divide", "clip", "nn.relu", "nn.leakyrelu", "maximum",
+     "minimum", "negative", "abs"]
+)  # fmt: skip
+
+
+def _scalar(expr: Any) -> float:
+    """The number in a ``PrimValue`` or a plain immediate."""
+    value = getattr(expr, "value", expr)
+    return float(getattr(value, "value", value))

@@ -1,0 +1,66 @@
+"""Lift constants out of ``main`` into parameters after the inputs: the artifact stores them apart.
+
+A library without weights in it links in a moment, and the constants can be mapped into memory as
+they are. Scalars stay, as immediates of the code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.rewriter import BindingRewriter, Constant, const_value, main_bindings
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def lift_constants(mod: Any) -> tuple[Any, list[np.ndarray]]:
+    """Turn each distinct constant of ``main`` into a parameter.
+
+    Returns:
+        The module, whose ``main`` takes the inputs and then the constants, and the constants.
+    """
+    if main_bindings(mod) is None:
+        return mod, []
+    lifter = _LiftConstants(mod)
+    lifted = lifter.run()
+    main = lifted["main"]
+    # The parameters were only discovered while rewriting; add them to the signature now.
+    params = [*main.params, *lifter.params]
+    func = relax.Function(params, main.body, main.ret_ty, main.is_pure, main.attrs)
+    lifted.update_func(lifted.get_global_var("main"), func)
+    return lifted, lifter.constants
+
+
+class _LiftConstants(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        self.params: list[Any] = []
+        self.constants: list[np.ndarray] = []
+        self.known: dict[tuple[Any, ...], Any] = {}
+
+    def substitute(self, value: Any) -> Any:
+        if isinstance(value, tvm.ir.Call):
+            value = relax.Call(
+                value.op, [self.lift(a) for a in value.args], value.attrs, value.ty_args
+            )
+        elif isinstance(value, relax.Tuple):
+            value = self.lift(value)
+        return super().substitute(value)
+
+    def lift(self, expr: Any) -> Any:
+        if isinstance(expr, relax.Tuple):
+            return relax.Tuple([self.lift(field) for field in expr.fields])
+        if not isinstance(expr, Constant):
+            return expr
+        value = const_value(expr)
+        if value is None or value.ndim == 0:
+            return expr
+        key = (str(value.dtype), value.shape, value.tobytes())
+        if key not in self.known:
+            self.known[key] = relax.Var(f"constant_{len(self.params)}", expr.ty)
+            self.params.append(self.known[key])
+            self.constants.append(value)
+        return self.known[key]

@@ -1,0 +1,275 @@
+"""Turn Q/DQ patterns into integer operators: the one pass between deciding and compiling.
+
+    conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
+    quantize(chain(dequantize(x)))             -> 256-entry table of the chain
+    mean(dequantize(x))                        -> dequantize(sum_int32(x))
+    quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
+    quantize(dequantize(x)) with equal parameters -> x
+
+What matches no rule stays float, and is correct: ``dequantize`` and ``quantize`` are operators like
+any other. The zero point's share of a convolution, ``-z * sum(w)``, is a constant added to the
+int32 accumulator; the bias, the activation and the next ``quantize`` follow in float registers of
+the same kernel, rounding half to even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.qdq import (
+    dequantize_params,
+    quantize_params,
+    same_params,
+    scalar_params,
+    unify_activation_dtype,
+)
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    Constant,
+    const,
+    const_value,
+    main_bindings,
+    op_name,
+    shape_of,
+)
+from tvmcomp.passes.table import evaluate_chain, lookup
+from tvmcomp.quantize.plan import AVERAGES, CONVOLUTIONS, PASS_THROUGH, unary_sources
+from tvmcomp.quantize.qparams import QParams, quantize
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def realize(mod: Any, target: TargetDescription) -> Any:
+    """Apply the rules above to ``mod`` (NHWC, with Q/DQ), for the integer types of ``target``."""
+    if main_bindings(mod) is None:
+        return mod
+    return _Realize(unify_activation_dtype(mod, target.activation_dtype)).run()
+
+
+class _Realize(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        bindings = main_bindings(mod) or []
+        self.producer = {binding.var: binding.value for binding in bindings}
+        self.source = unary_sources(bindings)
+        #: (new expression, parameters) -> its quantized form, so that readers share it.
+        self.quantized: list[tuple[Any, QParams, Any]] = []
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        name = op_name(value)
+        rules: dict[str, Callable[[Any, Any], Any | None]] = {
+            "quantize": self.quantize,
+            "dequantize": self.dequantize,
+            "matmul": self.anchor,
+            **dict.fromkeys(CONVOLUTIONS, self.anchor),
+            **dict.fromkeys(AVERAGES, self.average),
+        }
+        rule = rules.get(name) if name else None
+        replaced = rule(var, value) if rule else None
+        return replaced if replaced is not None else super().rewrite(var, value)
+
+    # Anchors.
+
+    def anchor(self, var: Any, call: Any) -> Any | None:
+        data = self.dequantized(call.args[0])
+        weight = self.dequantized_weight(call.args[1])
+        if data is None or weight is None:
+            return None
+        integers, params = data
+        values, scale = weight
+        matmul = op_name(call) == "matmul"
+        zero_point = int(params.zero_point)
+        name = var.name
+        if matmul:
+            acc = relax.op.matmul(integers, const(values), out_dtype="int32")
+            sums = values.astype(np.int64).sum(axis=0)
+        else:
+            integers, padding = self.pad(integers, call.attrs, zero_point, name)
+            acc = self.convolve(call, integers, values, padding)
+            sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
+        acc = self.emit(acc, name)
+        rank = len(shape_of(acc))
+        if zero_point:
+            correction = (-zero_point * sums).astype(np.int32).reshape((1,) * (rank - 1) + (-1,))
+            acc = self.emit(relax.op.add(acc, const(correction)), f"{name}_acc")
+        combined = (scale.astype(np.float64) * float(params.scale)).astype(np.float32)
+        combined = np.broadcast_to(combined, sums.shape).copy()
+        zeros = const(np.zeros(combined.shape, np.int32))
+        return self.emit(
+            relax.op.dequantize(acc, const(combined), zeros, rank - 1), f"{name}_real"
+        )
+
+    def convolve(self, call: Any, integers: Any, weight: np.ndarray, padding: list[int]) -> Any:
+        attrs = call.attrs
+        operator = getattr(relax.op, f"nn.{op_name(call)}".split(".")[1])
+        operator = getattr(operator, (op_name(call) or "").split(".")[1])
+        return operator(
+            integers,
+            const(weight),
+            strides=attrs.strides,
+            padding=padding,
+            dilation=attrs.dilation,
+            groups=attrs.groups,
+            data_layout=attrs.data_layout,
+            kernel_layout=attrs.kernel_layout,
+            out_layout=attrs.out_layout,
+            out_dtype="int32",
+        )
+
+    def pad(
+        self, integers: Any, attrs: Any, zero_point: int, name: str
+    ) -> tuple[Any, list[int]]:
+        """Padding with the zero point, which stands for 0; lowering joins it to the kernel."""
+        flat = [int(p) for p in attrs.padding]
+        if not zero_point or not any(flat):
+            return integers, flat
+        rank = len(flat) // 2
+        width = [0, 0]
+        for d in range(rank):
+            width += [flat[d], flat[d + rank]]
+        padded = self.emit(
+            relax.op.nn.pad(integers, [*width, 0, 0], pad_value=zero_point), f"{name}_pad"
+        )
+        return padded, [0] * len(flat)
+
+    def dequantized(self, expr: Any) -> tuple[Any, QParams] | None:
+        """The 8-bit tensor and scalar parameters behind a ``dequantize``; None where there is none.
+
+        Looks through operators that only move data, moving the ``dequantize`` behind them.
+        """
+        call = self.producer.get(expr)
+        if call is None or op_name(call) != "dequantize":
+            return None
+        params = dequantize_params(call)
+        if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
+            return None
+        return self.substitute(call.args[0]), params
+
+    def dequantized_weight(self, expr: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """The int8 weight and its scale (scalar, or one an output channel), zero point 0."""
+        call = self.producer.get(expr)
+        if call is None or op_name(call) != "dequantize":
+            return None
+        values = const_value(call.args[0])
+        params = dequantize_params(call)
+        if values is None or params is None:
+            return None
+        zero_point = params.zero_point
+        if values.dtype == np.uint8:
+            values = (values.astype(np.int16) - 128).astype(np.int8)
+            zero_point = zero_point - 128
+        if values.dtype != np.int8 or np.any(zero_point):
+            return None
+        if params.axis is not None and values.shape[params.axis] != params.scale.size:
+            return None
+        out_axis = 0 if values.ndim > 2 else values.ndim - 1
+        if params.axis is not None and params.scale.size > 1 and params.axis != out_axis:
+            return None
+        return values, params.scale.reshape(-1)
+
+    # Averages.
+
+    def average(self, var: Any, call: Any) -> Any | None:
+        data = self.dequantized(call.args[0])
+        if data is None:
+            return None
+        integers, params = data
+        if op_name(call) != "mean" or call.attrs.axis is None:
+            return None
+        shape = shape_of(integers)
+        axes = [int(axis) % len(shape) for axis in call.attrs.axis]
+        count = int(np.prod([shape[axis] for axis in axes]))
+        if count > 2**31 // 256:
+            return None
+        wide = self.emit(relax.op.astype(integers, "int32"), f"{var.name}_wide")
+        total = self.emit(relax.op.sum(wide, axes, call.attrs.keepdims), f"{var.name}_sum")
+        scale = const(np.float32(float(params.scale) / count).reshape(()))
+        zero_point = const(np.int32(int(params.zero_point) * count).reshape(()))
+        return self.emit(relax.op.dequantize(total, scale, zero_point, -1), var.name)
+
+    # Quantize and dequantize themselves.
+
+    def dequantize(self, var: Any, call: Any) -> Any | None:
+        value, params = const_value(call.args[0]), dequantize_params(call)
+        if value is None or params is None or params.dtype != "int32":
+            return None
+        # An imported model's int32 bias: a float constant of the epilogue.
+        scale, zero_point = params.scale, params.zero_point
+        if params.axis is not None:
+            shape = [1] * value.ndim
+            shape[params.axis] = -1
+            scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+        real = (value.astype(np.float64) - zero_point) * scale
+        return const(real.astype(np.float32))
+
+    def quantize(self, var: Any, call: Any) -> Any | None:
+        params = quantize_params(call)
+        if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
+            return None
+        return self.in_integers(call.args[0], params, var.name)
+
+    def in_integers(self, old: Any, params: QParams, name: str) -> Any:
+        """The integers of ``old``, an expression of the old function, for ``params``."""
+        if isinstance(old, Constant):
+            value = const_value(old)
+            assert value is not None
+            return const(quantize(value, params))
+        new = self.substitute(old)
+        for known, with_params, integers in self.quantized:
+            if known.same_as(new) and same_params(with_params, params):
+                return integers
+        integers = self.quantized_form(old, params, name)
+        self.quantized.append((new, params, integers))
+        return integers
+
+    def quantized_form(self, old: Any, params: QParams, name: str) -> Any:
+        inner = self.dequantized(old)
+        if inner is not None and same_params(inner[1], params):
+            return inner[0]
+        call = self.producer.get(old)
+        if call is not None and op_name(call) in PASS_THROUGH:
+            moved = self.pass_through(call, params, name)
+            if moved is not None:
+                return moved
+        root = self.source.get(old)
+        if root is not None:
+            inner = self.dequantized(root)
+            if inner is not None:
+                table = evaluate_chain(self.producer, root, old, inner[1], params)
+                return self.emit(lookup(self.builder, inner[0], table, name), name)
+        scale, zero_point = scalar_params(params)
+        return self.emit(
+            relax.op.quantize(self.substitute(old), scale, zero_point, -1, params.dtype), name
+        )
+
+    def pass_through(self, call: Any, params: QParams, name: str) -> Any | None:
+        """The same operator on quantized data, or None where it would not be exact."""
+        kind = op_name(call)
+        data = call.args[0]
+        if kind == "image.resize2d" and str(call.attrs.method) != "nearest_neighbor":
+            return None
+        if kind == "split":
+            return None
+        if isinstance(data, relax.Tuple):
+            fields = [
+                self.in_integers(field, params, f"{name}_{i}")
+                for i, field in enumerate(data.fields)
+            ]
+            return self.emit(relax.Call(call.op, [relax.Tuple(fields)], call.attrs), name)
+        integers = self.in_integers(data, params, f"{name}_in")
+        if kind == "nn.pad":
+            if str(call.attrs.pad_mode) != "constant":
+                return None
+            fill = quantize(np.float32(float(call.attrs.pad_value)).reshape(1), params)
+            return self.emit(
+                relax.op.nn.pad(integers, call.attrs.pad_width, pad_value=int(fill[0])), name
+            )
+        rest = [self.substitute(arg) for arg in call.args[1:]]
+        return self.emit(
+            relax.Call(call.op, [integers, *rest], call.attrs, call.ty_args), name
+        )

@@ -1,0 +1,58 @@
+"""Schedule every PrimFunc of a module: by a tuning record where one fits, else analytically."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tvmcomp.schedules import apply_schedule
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import cheap_stack_inspection, tvm
+
+#: Given a PrimFunc's name and the function, the function scheduled by a tuning record, or None.
+Tuned = Callable[[str, Any], Any | None]
+
+
+def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = None) -> Any:
+    """Replace each PrimFunc of ``mod`` by its scheduled form for ``target``."""
+    if target.family == "cuda":
+        return _schedule_cuda(mod, target)
+    functions = {}
+    for var, func in mod.functions.items():
+        if isinstance(func, tvm.tirx.PrimFunc) and _schedulable(func):
+            scheduled = tuned(var.name_hint, func) if tuned else None
+            if scheduled is None:
+                sch = tvm.s_tir.Schedule(func)
+                apply_schedule(sch, target)
+                scheduled = sch.mod["main"]
+            func = scheduled.with_attr("global_symbol", var.name_hint).with_attr(
+                "tirx.is_scheduled", True
+            )
+        functions[var] = func
+    return tvm.IRModule(functions)
+
+
+def _schedulable(func: Any) -> bool:
+    """Whether ``func`` is made of blocks; sort, NMS and the like come as opaque loops."""
+    return isinstance(func.body, tvm.s_tir.SBlockRealize) and _static(func)
+
+
+def _static(func: Any) -> bool:
+    return all(
+        isinstance(dim, tvm.tirx.IntImm) for param in func.params for dim in getattr(param, "shape", ())
+    )
+
+
+def _schedule_cuda(mod: Any, target: TargetDescription) -> Any:
+    """TVM's DLight rules: thread-bound schedules for matrix products, reductions and the rest."""
+    with cheap_stack_inspection():
+        from tvm.s_tir import dlight
+
+    with tvm.target.Target(target.tvm_target_dict()):
+        return dlight.ApplyDefaultSchedule(
+            dlight.gpu.Matmul(),
+            dlight.gpu.GEMV(),
+            dlight.gpu.Reduction(),
+            dlight.gpu.GeneralReduction(),
+            dlight.gpu.Fallback(),
+        )(mod)

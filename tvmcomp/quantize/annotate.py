@@ -1,0 +1,88 @@
+"""Insert quantize/dequantize around what a plan quantizes: the only language of the passes after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.rewriter import BindingRewriter, const, const_value
+from tvmcomp.quantize.plan import PlannedOperator
+from tvmcomp.quantize.qparams import QParams, quantize, weight_qparams
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def weight_axis(kind: str) -> int:
+    """The output-channel axis of an anchor's weight: ``[O, *K, I]``, or ``[K, N]`` of a matmul."""
+    return 1 if kind == "matmul" else 0
+
+
+def annotate(
+    mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]
+) -> Any:
+    """Wrap each tensor that ``operators`` read, and each anchor's weight, in Q/DQ.
+
+    Args:
+        mod: the float module that was planned.
+        operators: the plan.
+        qparams: for each tensor of the plan, its parameters.
+
+    Returns:
+        A float module with ``relax.quantize``/``relax.dequantize`` in it.
+    """
+    return _Annotate(mod, operators, qparams).run()
+
+
+class _Annotate(BindingRewriter):
+    def __init__(
+        self, mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]
+    ) -> None:
+        super().__init__(mod)
+        self.qparams = qparams
+        self.quantized: dict[Any, Any] = {}
+        self.reads: dict[Any, list[Any]] = {}
+        self.anchors = {operator.var: operator for operator in operators if operator.is_anchor}
+        for operator in operators:
+            for reader in operator.readers:
+                self.reads.setdefault(reader, []).extend(operator.reads)
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        if var not in self.reads:
+            return super().rewrite(var, value)
+        args = []
+        for arg in value.args:
+            if any(arg.same_as(tensor) for tensor in self.reads[var]):
+                args.append(self.through_integers(arg))
+            else:
+                args.append(self.substitute(arg))
+        if var in self.anchors:
+            args[1] = self.weight(const_value(value.args[1]), self.anchors[var])
+        return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
+
+    def through_integers(self, tensor: Any) -> Any:
+        params = self.qparams[tensor]
+        scale, zero_point = const(params.scale), const(params.zero_point)
+        if tensor not in self.quantized:
+            self.quantized[tensor] = self.emit(
+                relax.op.quantize(
+                    self.substitute(tensor), scale, zero_point, -1, params.dtype
+                ),
+                f"{tensor.name}_q",
+            )
+        return self.emit(
+            relax.op.dequantize(self.quantized[tensor], scale, zero_point, -1),
+            f"{tensor.name}_dq",
+        )
+
+    def weight(self, weight: np.ndarray | None, operator: PlannedOperator) -> Any:
+        assert weight is not None
+        axis = weight_axis(operator.kind)
+        params = weight_qparams(weight, axis)
+        integers = const(quantize(weight, params))
+        return self.emit(
+            relax.op.dequantize(integers, const(params.scale), const(params.zero_point), axis),
+            f"{operator.name}_weight",
+        )

@@ -1,0 +1,307 @@
+"""Which operators run in integers, and which tensors are quantized for them.
+
+The rules, for a float module in NHWC:
+
+1. An *anchor* (convolution, or matrix product with a constant right side) is quantized: its data
+   per tensor, its weight per output channel.
+2. Any other operator is quantized only where an integer operator reads its result (through
+   operators that merely move data): an addition between float operators gains nothing from it.
+3. What is computed in the registers of an anchor's kernel (bias, ReLU, hard-swish, the addition of
+   a residual) is not rounded in between: only the operands that come from memory are quantized.
+4. A chain of element-wise operators on one tensor becomes a 256-entry table, unless it is cheap and
+   follows an anchor (rule 3).
+5. Operators that move data, and maxima, take quantized data as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.elementwise import BINARY, CHEAP, UNARY, UNARY_WITH_ATTRIBUTES
+from tvmcomp.passes.rewriter import (
+    Constant,
+    const_value,
+    consumers,
+    dtype_of,
+    main_bindings,
+    op_name,
+    shape_of,
+)
+from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
+#: Quantized data passes through these as it is: quantization commutes with them exactly.
+PASS_THROUGH = frozenset(
+    [
+        "broadcast_to", "concat", "expand_dims", "flatten", "image.resize2d", "max", "min",
+        "nn.adaptive_max_pool1d", "nn.adaptive_max_pool2d", "nn.max_pool1d", "nn.max_pool2d",
+        "nn.max_pool3d", "nn.pad", "permute_dims", "reshape", "split", "squeeze", "strided_slice",
+        "tile",
+    ]
+)  # fmt: skip
+#: Averages: summed up in integers.
+AVERAGES = frozenset(["mean", "nn.avg_pool1d", "nn.avg_pool2d"])
+_TWO_OPERANDS = frozenset(["add", "multiply", "subtract", "maximum", "minimum"])
+
+
+@dataclass(frozen=True)
+class PlannedOperator:
+    """An operator of ``main`` and what quantizing it means.
+
+    Attributes:
+        var: the variable that holds its result.
+        kind: its Relax operator.
+        reads: the tensors that are quantized for it; empty where it stays float or reads only
+            registers.
+        readers: the variables whose bindings read those tensors (several for a table's chain).
+        quantized: whether it runs in integers.
+        reason: why not.
+    """
+
+    var: Any
+    kind: str
+    reads: tuple[Any, ...] = ()
+    readers: tuple[Any, ...] = ()
+    quantized: bool = False
+    reason: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The operator's name."""
+        return str(self.var.name)
+
+    @property
+    def is_anchor(self) -> bool:
+        """Whether it has a weight to quantize."""
+        return self.quantized and (self.kind in CONVOLUTIONS or self.kind == "matmul")
+
+
+def plan_operators(
+    mod: Any, config: QuantConfig | None = None, keep_float: Collection[str] = ()
+) -> list[PlannedOperator]:
+    """Plan the quantization of ``mod``, in program order.
+
+    Args:
+        mod: float Relax in NHWC.
+        config: settings by operator.
+        keep_float: names that stay float whatever the configuration says (the accuracy guard's).
+    """
+    bindings = main_bindings(mod)
+    if bindings is None:
+        return []
+    return _Planner(mod, bindings, config or QuantConfig(), frozenset(keep_float)).plan()
+
+
+def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
+    """For each result of a chain of element-wise operators on one tensor, that tensor."""
+    source: dict[Any, Any] = {}
+    for binding in bindings:
+        name, call = op_name(binding.value), binding.value
+        if name in UNARY or name in UNARY_WITH_ATTRIBUTES:
+            arg = call.args[0]
+            if isinstance(arg, relax.Var) and _is_float(arg):
+                source[binding.var] = source.get(arg, arg)
+        elif name in BINARY:
+            tensors = [arg for arg in call.args if isinstance(arg, relax.Var)]
+            scalars = [arg for arg in call.args if _is_scalar(arg)]
+            roots = {source.get(arg, arg) for arg in tensors}
+            if len(roots) == 1 and len(tensors) + len(scalars) == 2 and tensors:
+                root = roots.pop()
+                if _is_float(root) and shape_of(root) == shape_of(binding.var):
+                    source[binding.var] = root
+    return source
+
+
+@dataclass
+class _Planner:
+    mod: Any
+    bindings: list[Any]
+    config: QuantConfig
+    keep_float: frozenset[str]
+    producer: dict[Any, Any] = field(default_factory=dict)
+    users: dict[Any, list[Any]] = field(default_factory=dict)
+
+    def plan(self) -> list[PlannedOperator]:
+        self.users = consumers(self.mod)
+        self.producer = {binding.var: binding for binding in self.bindings}
+        self.position = {binding.var: i for i, binding in enumerate(self.bindings)}
+        self.source = unary_sources(self.bindings)
+        self.refused = {b.var: self.refusal(b) for b in self.bindings}
+        self.chain = self.anchor_chains()
+        self.wanted = self.wanted_in_integers()
+        self.capable: set[Any] = set()
+        planned = []
+        for binding in self.bindings:
+            if isinstance(binding.value, tvm.ir.Call):
+                operator = self.operator(binding)
+                planned.append(operator)
+                if operator.quantized or binding.var in self.chain:
+                    self.capable.add(binding.var)
+            elif isinstance(binding.value, relax.TupleGetItem) and (
+                binding.value.tuple_value in self.capable
+            ):
+                self.capable.add(binding.var)
+        return planned
+
+    def refusal(self, binding: Any) -> str | None:
+        """Why the operator may not be quantized at all; None where it may."""
+        name = op_name(binding.value)
+        if name is None:
+            return "no operator"
+        if binding.var.name in self.keep_float:
+            return "kept in float by the accuracy guard"
+        if self.config.for_operator(binding.var.name, name).dtype == "float":
+            return "kept in float as asked"
+        if name in CONVOLUTIONS or name == "matmul":
+            return self.anchor_refusal(binding.value)
+        return None
+
+    def anchor_refusal(self, call: Any) -> str | None:
+        weight = const_value(call.args[1])
+        if weight is None:
+            return "its right side is not a constant"
+        if weight.dtype != np.float32:
+            return f"its weight is {weight.dtype}"
+        if op_name(call) == "matmul" and (weight.ndim != 2 or len(shape_of(call.args[0])) < 2):
+            return "its weight is not a matrix"
+        if not np.isfinite(weight).all():
+            return "its weight is not finite"
+        return None
+
+    def is_anchor(self, var: Any) -> bool:
+        binding = self.producer.get(var)
+        name = op_name(binding.value) if binding is not None else None
+        return (name in CONVOLUTIONS or name == "matmul") and self.refused[var] is None
+
+    def anchor_chains(self) -> set[Any]:
+        """Results that an anchor's kernel computes in registers, in its own shape."""
+        chain = set()
+        for binding in self.bindings:
+            if self.is_anchor(binding.var):
+                chain.add(binding.var)
+            elif op_name(binding.value) in CHEAP and any(
+                arg in chain and shape_of(arg) == shape_of(binding.var)
+                for arg in binding.value.args
+                if isinstance(arg, relax.Var)
+            ):
+                chain.add(binding.var)
+        return chain
+
+    def wanted_in_integers(self) -> set[Any]:
+        """Tensors that some quantized operator reads, found from the outputs backwards."""
+        wanted: set[Any] = set()
+        for binding in reversed(self.bindings):
+            name = op_name(binding.value)
+            if isinstance(binding.value, relax.TupleGetItem):
+                passes = binding.var in wanted
+            elif self.is_anchor(binding.var):
+                wanted.add(binding.value.args[0])
+                continue
+            else:
+                passes = (
+                    binding.var in wanted
+                    and self.refused[binding.var] is None
+                    and (
+                        name in PASS_THROUGH
+                        or name in AVERAGES
+                        or name in _TWO_OPERANDS
+                        or binding.var in self.source
+                    )
+                )
+            if passes:
+                wanted.update(relax.analysis.free_vars(binding.value))
+        return wanted
+
+    def operator(self, binding: Any) -> PlannedOperator:
+        var, call = binding.var, binding.value
+        kind = op_name(call) or "call_tir"
+        refused = self.refused[var]
+        if refused is not None:
+            return PlannedOperator(var, kind, reason=refused)
+        if self.is_anchor(var):
+            return PlannedOperator(var, kind, (call.args[0],), (var,), True)
+        if var not in self.wanted:
+            if var in self.chain:
+                return PlannedOperator(var, kind, reason="in the registers of its anchor")
+            return PlannedOperator(var, kind, reason=self.float_reason(kind, var))
+        if kind in PASS_THROUGH:
+            moved = relax.analysis.free_vars(call)
+            if all(arg in self.capable for arg in moved):
+                return PlannedOperator(var, kind, (), (), True)
+            return PlannedOperator(var, kind, reason="it moves float data")
+        if var in self.source:
+            return self.table(var, kind)
+        if kind in AVERAGES:
+            data = call.args[0]
+            if data in self.capable:
+                return PlannedOperator(var, kind, (data,), (var,), True)
+            return PlannedOperator(var, kind, reason="its input is float")
+        if kind in _TWO_OPERANDS:
+            return self.two_operands(var, kind, call)
+        return PlannedOperator(var, kind, reason=self.float_reason(kind, var))
+
+    def float_reason(self, kind: str, var: Any) -> str:
+        known = kind in PASS_THROUGH | AVERAGES | _TWO_OPERANDS or var in self.source
+        if known and _is_float(var):
+            return "no integer operator reads its result"
+        return "no integer form" if _is_float(var) else f"it computes {dtype_of(var) or 'a tuple'}"
+
+    def table(self, var: Any, kind: str) -> PlannedOperator:
+        root = self.source[var]
+        members = self.between(root, var)
+        if root in self.chain and all(
+            op_name(self.producer[member].value) in CHEAP for member in members
+        ):
+            return PlannedOperator(var, kind, (), (), True)
+        inner = any(user is not None and self.source.get(user.var) is not None
+                    and self.source[user.var].same_as(root) for user in self.users[var])
+        if root not in self.capable:
+            return PlannedOperator(var, kind, reason="its input is float")
+        if inner and len(self.users[var]) == 1:
+            return PlannedOperator(var, kind, (), (), True)  # Inside a longer chain's table.
+        readers = tuple(
+            member for member in members
+            if any(arg.same_as(root) for arg in self.producer[member].value.args)
+        )  # fmt: skip
+        return PlannedOperator(var, kind, (root,), readers, True)
+
+    def between(self, root: Any, var: Any) -> list[Any]:
+        """The members of the chain from ``root`` to ``var``, ``var`` included."""
+        members: list[Any] = []
+        pending = [var]
+        while pending:
+            current = pending.pop()
+            if current.same_as(root) or any(current.same_as(m) for m in members):
+                continue
+            members.append(current)
+            pending += [a for a in self.producer[current].value.args if isinstance(a, relax.Var)]
+        return members
+
+    def two_operands(self, var: Any, kind: str, call: Any) -> PlannedOperator:
+        operands = [arg for arg in call.args if isinstance(arg, relax.Var)]
+        in_registers = [
+            arg for arg in operands
+            if arg in self.chain and shape_of(arg) == shape_of(var) and len(self.users[arg]) == 1
+        ]  # fmt: skip
+        register = max(in_registers, key=lambda arg: self.position[arg], default=None)
+        reads = tuple(
+            arg for arg in operands if arg in self.capable and arg is not register
+        )
+        if not reads and register is None:
+            return PlannedOperator(var, kind, reason="its inputs are float")
+        return PlannedOperator(var, kind, reads, (var,), True)
+
+
+def _is_float(expr: Any) -> bool:
+    return isinstance(expr.ty, relax.TensorType) and dtype_of(expr) == "float32"
+
+
+def _is_scalar(expr: Any) -> bool:
+    return isinstance(expr, Constant) and int(np.prod(shape_of(expr))) == 1

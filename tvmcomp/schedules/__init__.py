@@ -1,0 +1,58 @@
+"""Schedules: how an operator runs well on an instruction set.
+
+``schedule_function`` is the one entry: it finds the anchor of a fused PrimFunc and applies the
+anchor's schedule, or the default one. With the analytic ``decide`` it needs no tuning; with a
+sampling one the same code is MetaSchedule's design space.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.schedules.blocking import Decide, analytic
+from tvmcomp.schedules.compute import ANCHOR
+from tvmcomp.schedules.default import schedule_default
+from tvmcomp.schedules.depthwise_conv import schedule_depthwise_conv
+from tvmcomp.schedules.direct_conv import schedule_direct_conv
+from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.targets import TargetDescription
+
+__all__ = ["Decide", "analytic", "apply_schedule", "find_anchor"]
+
+
+def find_anchor(sch: Any) -> Any | None:
+    """The block of ``sch`` that carries the anchor attribute, or None."""
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if ANCHOR in sch.get(block).annotations:
+            return block
+    return None
+
+
+def apply_schedule(sch: Any, target: TargetDescription, decide: Decide = analytic) -> None:
+    """Schedule the PrimFunc in ``sch`` for ``target``.
+
+    Args:
+        sch: a ``tvm.s_tir.Schedule`` of one fused PrimFunc, unscheduled.
+        target: a CPU target.
+        decide: answers the schedule's choices.
+    """
+    anchor = find_anchor(sch)
+    if anchor is None:
+        schedule_default(sch, target)
+        return
+    if sch.get(anchor).annotations[ANCHOR] == "depthwise_conv":
+        schedule_depthwise_conv(sch, anchor, target, decide)
+    else:
+        schedule_direct_conv(sch, anchor, target, _kernel(sch, anchor, target), decide)
+
+
+def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
+    """The dot product that the anchor's packed weights were made for."""
+    data, weight = (read.source.dtype for read in sch.get(anchor).reads[-2:])
+    if str(weight) == "int8":
+        return int8_kernel(target)
+    if str(weight) == "bfloat16":
+        kernel = bfloat16_kernel(target)
+        assert kernel is not None, "bfloat16 weights were packed for a target without it"
+        return kernel
+    return float_kernel(target, str(weight))

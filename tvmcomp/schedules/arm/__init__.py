@@ -1,0 +1,1 @@
+"""ARM: tensor intrinsics for NEON's widening multiplies and dot products."""

@@ -1,0 +1,48 @@
+"""The analytic choice of block sizes: from the target's registers, with no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+from tvmcomp.targets import TargetDescription
+
+
+class Decide(Protocol):
+    """Answers each choice of a schedule: analytically for a build, by sampling for the tuner."""
+
+    def __call__(self, sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+        """Choose one of ``candidates`` for ``name``; ``best_guess`` is the analytic answer."""
+        ...
+
+
+def analytic(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+    """The :class:`Decide` of a build without tuning."""
+    return best_guess
+
+
+def register_blocks(width: int, vectors: int, target: TargetDescription) -> list[tuple[int, int]]:
+    """Accumulator blocks ``(pixels, vectors of channels)`` that fit the registers, best first.
+
+    A block of ``p x v`` accumulators loads ``v`` weight vectors and ``p`` broadcasts for ``p * v``
+    multiply-accumulates, and keeps ``v + 1`` registers for operands. Ranked by the arithmetic per
+    load, by how much of the last block a row of ``width`` pixels fills, and by having enough
+    independent chains to hide the latency of a multiply-add.
+
+    Args:
+        width: output pixels in a row.
+        vectors: vectors of output channels; ``v`` divides it.
+        target: the device.
+    """
+    budget = target.vector_registers
+    blocks = []
+    for v in (v for v in range(1, 9) if vectors % v == 0):
+        for p in range(1, width + 1):
+            if p * v + v + 1 > budget:
+                break
+            fill = width / (-(-width // p) * p)
+            reuse = p * v / (p + v)
+            latency = min(1.0, p * v / 8)
+            blocks.append((fill * latency * reuse / (reuse + 1), p, v))
+    blocks.sort(reverse=True)
+    return [(p, v) for _, p, v in blocks]

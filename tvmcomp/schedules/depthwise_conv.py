@@ -1,0 +1,47 @@
+"""Depthwise convolution: vectors along the channels, a block of neighbouring pixels in registers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.schedules.blocking import Decide
+from tvmcomp.schedules.direct_conv import schedule_padding
+from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.targets import TargetDescription
+
+_REDUCE = 2  # tirx.IterVar.CommReduce
+
+
+def schedule_depthwise_conv(
+    sch: Any, block: Any, target: TargetDescription, decide: Decide
+) -> None:
+    """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
+    epilogue = accumulate_in_registers(sch, block, target)
+    loops = sch.get_loops(block)
+    rank = sum(iv.iter_type == _REDUCE for iv in sch.get(block).iter_vars)
+    *rows, width, channel = loops[: len(loops) - rank]
+    taps = loops[len(loops) - rank :]
+    lanes = _largest_divisor(int(sch.get(channel).extent), target.vector_bits // 32)
+    pixels = int(sch.get(width).extent)
+    candidates = [p for p in range(1, 15) if pixels % p == 0]
+    p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= 8))
+
+    channel_outer, vector = sch.split(channel, [None, lanes])
+    width_outer, width_block = sch.split(width, [None, p])
+    sch.reorder(*rows, width_outer, channel_outer, *taps, width_block, vector)
+    schedule_padding(sch, block, target)
+    sch.reverse_compute_at(epilogue, channel_outer)
+    sch.parallel(sch.fuse(*rows))
+    for tap in taps[1:]:
+        sch.unroll(tap)
+    sch.unroll(width_block)
+    sch.vectorize(vector)
+    init = sch.decompose_reduction(block, taps[0])
+    init_loops = sch.get_loops(init)
+    sch.unroll(init_loops[-2])
+    sch.vectorize(init_loops[-1])
+    vectorize_channels(sch, epilogue, target)
+
+
+def _largest_divisor(extent: int, limit: int) -> int:
+    return next(lanes for lanes in range(limit, 0, -1) if extent % lanes == 0)

@@ -1,0 +1,87 @@
+"""Direct convolution and matrix product: accumulators in registers, epilogue in the same tile.
+
+The loop nest, outermost first: parallel over (batch, group, channel block, rows), then blocks of
+pixels in a row; inside, the window and the input channels, and innermost a fully unrolled block of
+``pixels x vectors`` accumulators. The epilogue (requantize, bias, activation, residual) follows in
+the same tile, so accumulators never reach memory. After Georganas et al., "Anatomy of
+High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), in plain NHWC.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.schedules.blocking import Decide, register_blocks
+from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.targets import TargetDescription
+
+_REDUCE = 2  # tirx.IterVar.CommReduce
+#: Choices offered to the tuner for the accumulator block.
+_BLOCK_CHOICES = 8
+
+
+def schedule_direct_conv(
+    sch: Any, block: Any, target: TargetDescription, kernel: DotKernel, decide: Decide
+) -> None:
+    """Schedule the PrimFunc in ``sch`` whose anchor is ``block``.
+
+    Args:
+        sch: a schedule of a fused PrimFunc.
+        block: its ``conv`` block.
+        target: the device.
+        kernel: the dot product that the weights are packed for.
+        decide: answers the choices.
+    """
+    epilogue = accumulate_in_registers(sch, block, target)
+    loops = sch.get_loops(block)
+    reductions = [iv for iv in sch.get(block).iter_vars if iv.iter_type == _REDUCE]
+    rank = len(reductions) - 2
+    reduce_at = len(loops) - len(reductions)
+    *outer, channel = loops[:reduce_at]
+    *taps, reduce_outer, reduce_inner = loops[reduce_at:]
+    *lead_rows, width = outer
+    lead = lead_rows[: len(lead_rows) - (rank - 1)]  # the batch, and the group where there is one
+    rows = lead_rows[len(lead) :]
+    pixels = int(sch.get(width).extent)
+    vectors = int(sch.get(channel).extent) // kernel.lanes
+    fitting = [b for b in register_blocks(pixels, vectors, target) if pixels % b[0] == 0]
+    blocks = fitting[:_BLOCK_CHOICES]
+    p, v = blocks[decide(sch, "accumulator_block", range(len(blocks)), 0)]
+
+    channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
+    width_outer, width_block = sch.split(width, [None, p])
+    sch.reorder(
+        *lead, channel_outer, *rows, width_outer, *taps, reduce_outer,
+        width_block, channel_block, lanes, reduce_inner,
+    )  # fmt: skip
+    schedule_padding(sch, block, target)
+    sch.reverse_compute_at(epilogue, width_outer)
+    sch.parallel(sch.fuse(*lead, channel_outer, *rows))
+    sch.unroll(width_block)
+    sch.unroll(channel_block)
+    depth = int(sch.get(reduce_outer).extent)
+    unroll = decide(sch, "unroll", [1, 2, 4], 2 if depth % 2 == 0 else 1)
+    if depth % unroll == 0 and unroll > 1:
+        _, unrolled = sch.split(reduce_outer, [None, unroll])
+        sch.unroll(unrolled)
+    if kernel.intrin is None:
+        sch.reorder(reduce_inner, width_block, channel_block, lanes)
+        sch.vectorize(lanes)
+    init = sch.decompose_reduction(block, (taps or [reduce_outer])[0])
+    init_loops = sch.get_loops(init)
+    sch.unroll(init_loops[-3])
+    sch.unroll(init_loops[-2])
+    sch.vectorize(init_loops[-1])
+    if kernel.intrin is not None:
+        sch.tensorize(lanes, kernel.intrin)
+    vectorize_channels(sch, epilogue, target)
+
+
+def schedule_padding(sch: Any, block: Any, target: TargetDescription) -> None:
+    """Schedule the padded copy that ``block`` reads, where there is one: parallel and vectorized."""
+    for producer in sch.get_producers(block):
+        loops = sch.get_loops(producer)
+        fused = sch.fuse(*loops[:-1]) if len(loops) > 2 else loops[0]
+        sch.parallel(fused)
+        vectorize_channels(sch, producer, target)

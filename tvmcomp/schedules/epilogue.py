@@ -1,0 +1,85 @@
+"""Fusing what follows an anchor into one block, and vectorizing a block over its channels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.targets import TargetDescription
+
+
+def accumulate_in_registers(sch: Any, anchor: Any, target: TargetDescription) -> Any:
+    """Put the accumulators of ``anchor`` in registers, and make what follows it one block.
+
+    What follows in the anchor's own shape becomes the epilogue. Blocks of another shape (a
+    squeeze-and-excite gate multiplied into a whole image) become a loop nest of their own.
+
+    Returns:
+        The block that reads the accumulators, still at the root: the last of the epilogue, into
+        which the others are inlined, or a plain copy where there is no epilogue.
+    """
+    after = _after(sch, anchor)
+    for block in _independent(sch, anchor, after):
+        sch.compute_inline(block)
+    if not after:
+        return sch.cache_write(anchor, 0, "local")
+    shape = _output_shape(sch, after[0])
+    split = next((i for i, b in enumerate(after) if _output_shape(sch, b) != shape), len(after))
+    epilogue, tail = after[:split], after[split:]
+    for block in epilogue[:-1]:
+        sch.compute_inline(block)
+    for block in tail[:-1]:
+        sch.compute_inline(block)
+    if tail:
+        schedule_spatial(sch, tail[-1], target)
+    sch.set_scope(anchor, 0, "local")
+    return epilogue[-1]
+
+
+def _after(sch: Any, anchor: Any) -> list[Any]:
+    """Blocks that depend on ``anchor``, in program order; none of them reduces."""
+    reached = {_name(sch, anchor)}
+    after = []
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        producers = {_name(sch, producer) for producer in sch.get_producers(block)}
+        if producers & reached:
+            reached.add(_name(sch, block))
+            after.append(block)
+    return after
+
+
+def _independent(sch: Any, anchor: Any, after: list[Any]) -> list[Any]:
+    """Blocks that prepare other operands of the epilogue: neither the anchor's input nor after it."""
+    used = {_name(sch, block) for block in (anchor, *after, *sch.get_producers(anchor))}
+    blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    return [block for block in blocks if _name(sch, block) not in used]
+
+
+def _name(sch: Any, block: Any) -> str:
+    return str(sch.get(block).name_hint)
+
+
+def _output_shape(sch: Any, block: Any) -> tuple[int, ...]:
+    return tuple(int(dim) for dim in sch.get(block).writes[0].source.shape)
+
+
+def schedule_spatial(sch: Any, block: Any, target: TargetDescription) -> None:
+    """Schedule a block without reduction: parallel over all but the last axis, vectorized there."""
+    loops = sch.get_loops(block)
+    if len(loops) > 1:
+        sch.parallel(sch.fuse(*loops[:-1]))
+    vectorize_channels(sch, block, target)
+
+
+def vectorize_channels(sch: Any, block: Any, target: TargetDescription) -> None:
+    """Split the innermost loop of ``block`` into vectors of the target's width and vectorize.
+
+    The vector is the widest that divides the extent; an odd extent leaves scalar code.
+    """
+    loop = sch.get_loops(block)[-1]
+    extent = int(sch.get(loop).extent)
+    lanes = target.vector_bits // 32
+    while lanes > 1 and extent % lanes:
+        lanes //= 2
+    if lanes > 1:
+        _, inner = sch.split(loop, [None, lanes])
+        sch.vectorize(inner)

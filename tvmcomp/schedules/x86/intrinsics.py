@@ -1,0 +1,63 @@
+"""The x86 dot products as tensor intrinsics. Each function registers one and gives its name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.schedules.registry import register_dot
+from tvmcomp.tvm_import import tvm
+
+tirx = tvm.tirx
+
+
+def vpdpbusd(lanes: int) -> str:
+    """AVX-512 VNNI (16 lanes) or AVX-VNNI (8): u8 x s8, four at a time, into int32.
+
+    LLVM 22 takes the multiplicands as byte vectors (TVM's own ``dot_16x4_vnni`` still passes
+    int32 ones, and fails verification).
+    """
+    intrinsic = f"llvm.x86.avx512.vpdpbusd.{lanes * 32}"
+
+    def emit(data: Any, weight: Any, acc: Any) -> Any:
+        four = tirx.reinterpret("int32", data)
+        broadcast = tirx.reinterpret(f"uint8x{lanes * 4}", tirx.Broadcast(four, lanes))
+        return tirx.call_llvm_pure_intrin(f"int32x{lanes}", intrinsic, acc, broadcast, weight)
+
+    return register_dot(
+        f"tvmcomp.x86.vpdpbusd_{lanes}", lanes, 4, ("uint8", "int8", "int32"), emit
+    )
+
+
+def vpmaddwd(lanes: int) -> str:
+    """Without VNNI: widen to 16 bits, multiply and add pairs into int32 (``vpmaddwd``).
+
+    ``vpmaddubsw`` would take the bytes as they are, but saturates its 16-bit sums: 255 * 127 * 2
+    does not fit. Widening is exact.
+    """
+    intrinsic = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[lanes]
+
+    def emit(data: Any, weight: Any, acc: Any) -> Any:
+        pair = tirx.reinterpret("int32", data.astype("int16x2"))
+        broadcast = tirx.reinterpret(f"int16x{lanes * 2}", tirx.Broadcast(pair, lanes))
+        return acc + tirx.call_llvm_pure_intrin(
+            f"int32x{lanes}", intrinsic, broadcast, weight.astype(f"int16x{lanes * 2}")
+        )
+
+    return register_dot(
+        f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit
+    )
+
+
+def vdpbf16ps() -> str:
+    """AVX-512 BF16: two bfloat16 products added into each float32 lane."""
+
+    def emit(data: Any, weight: Any, acc: Any) -> Any:
+        pair = tirx.reinterpret("int32", data)
+        broadcast = tirx.reinterpret("bfloat16x32", tirx.Broadcast(pair, 16))
+        return tirx.call_llvm_pure_intrin(
+            "float32x16", "llvm.x86.avx512bf16.dpbf16ps.512", acc, broadcast, weight
+        )
+
+    return register_dot(
+        "tvmcomp.x86.vdpbf16ps", 16, 2, ("bfloat16", "bfloat16", "float32"), emit
+    )
