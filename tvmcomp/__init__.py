@@ -1,1 +1,23 @@
+"""tvmcomp: a hardware-aware compiler. A trained network in; a small, fast, verified module out."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
 __version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from tvmcomp.api import build, tune
+    from tvmcomp.runtime.session import load
+
+#: Name -> where it is defined. Imported when first used: loading an artifact needs no compiler.
+_PUBLIC = {"build": "tvmcomp.api", "tune": "tvmcomp.api", "load": "tvmcomp.runtime.session"}
+
+__all__ = ["__version__", "build", "load", "tune"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tvmcomp' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PUBLIC[name]), name)

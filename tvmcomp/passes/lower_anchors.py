@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 
 from tvmcomp.passes.rewriter import (
@@ -27,22 +28,51 @@ from tvmcomp.schedules.compute import (
     pack_conv_weight,
     pack_depthwise_weight,
 )
-from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 
 
-def lower_anchors(mod: Any, target: TargetDescription) -> Any:
-    """Lower every anchor of ``mod`` that has a constant weight, for ``target``."""
-    return _LowerAnchors(mod, target).run()
+def lower_anchors(mod: Any, target: TargetDescription, half: str | None = None) -> Any:
+    """Lower every anchor of ``mod`` that has a constant weight, for ``target``.
+
+    ``half`` is ``float16`` or ``bfloat16`` to store float32 weights so; None keeps them.
+    """
+    return _LowerAnchors(mod, target, half).run()
+
+
+def anchor_kernel(
+    data_dtype: str, weight: np.ndarray, target: TargetDescription
+) -> DotKernel | None:
+    """The dot product of ``target`` for these dtypes; None where there is none."""
+    if weight.dtype == np.int8:
+        kernel = int8_kernel(target)
+    else:
+        kernel = float_kernel(target, str(weight.dtype))
+    return kernel if kernel.data == data_dtype else None
+
+
+def pack_anchor(call: Any, weight: np.ndarray, kernel: DotKernel) -> np.ndarray:
+    """``weight``, as the anchor ``call`` has it, in the order its schedule reads."""
+    if op_name(call) == "matmul":
+        return pack_conv_weight(weight.T[:, None, :], 1, kernel)
+    if _is_depthwise(call, weight):
+        return pack_depthwise_weight(weight)
+    return pack_conv_weight(weight, int(call.attrs.groups), kernel)
+
+
+def _is_depthwise(call: Any, weight: np.ndarray) -> bool:
+    channels = shape_of(call.args[0])[-1]
+    return bool(int(call.attrs.groups) == channels == weight.shape[0] > 1)
 
 
 class _LowerAnchors(BindingRewriter):
-    def __init__(self, mod: Any, target: TargetDescription) -> None:
+    def __init__(self, mod: Any, target: TargetDescription, half: str | None) -> None:
         super().__init__(mod)
         self.target = target
+        self.half = half
 
     def rewrite(self, var: Any, value: Any) -> Any:
         name = op_name(value)
@@ -53,21 +83,19 @@ class _LowerAnchors(BindingRewriter):
             lowered = self.matmul(self.substitute(value), var.name)
         return lowered if lowered is not None else super().rewrite(var, value)
 
-    def kernel(self, data: Any, weight: np.ndarray) -> DotKernel | None:
-        """The dot product for these dtypes; None where there is none."""
-        if weight.dtype == np.int8:
-            kernel = int8_kernel(self.target)
-        elif str(weight.dtype) == "bfloat16":
-            found = bfloat16_kernel(self.target)
-            if found is None:
-                return None
-            kernel = found
-        else:
-            kernel = float_kernel(self.target, str(weight.dtype))
-        return kernel if kernel.data == dtype_of(data) else None
+    def weight(self, call: Any) -> np.ndarray | None:
+        """The anchor's constant weight, in half precision where that is asked for."""
+        weight = const_value(call.args[1])
+        if weight is None or weight.dtype != np.float32 or self.half is None:
+            return weight
+        if self.half == "bfloat16":
+            return weight.astype(ml_dtypes.bfloat16).view(np.uint16)
+        # Beyond float16's range a weight would become infinite.
+        largest = np.finfo(np.float16).max
+        return np.clip(weight, -largest, largest).astype(np.float16)
 
     def convolution(self, call: Any, name: str) -> Any | None:
-        data, weight = call.args[0], const_value(call.args[1])
+        data, weight = call.args[0], self.weight(call)
         if weight is None or not str(call.attrs.data_layout).endswith("C"):
             return None
         data, padding, pad_value = self.absorb_padding(data, call.attrs)
@@ -79,43 +107,37 @@ class _LowerAnchors(BindingRewriter):
             groups=int(call.attrs.groups),
             pad_value=pad_value,
         )
-        kernel = self.kernel(data, weight)
+        kernel = anchor_kernel(dtype_of(data), weight, self.target)
         if kernel is None:
             return None
-        return self.emit_conv(data, weight, window, kernel, name)
+        return self.emit_anchor(call, data, window, kernel, name)
 
     def matmul(self, call: Any, name: str) -> Any | None:
-        data, weight = call.args[0], const_value(call.args[1])
+        data, weight = call.args[0], self.weight(call)
         if weight is None or weight.ndim != 2 or len(shape_of(data)) < 2:
             return None
-        kernel = self.kernel(data, weight)
+        kernel = anchor_kernel(dtype_of(data), weight, self.target)
         if kernel is None:
             return None
         window = Window((1,), (1,), (1,), ((0, 0),))
-        return self.emit_conv(data, weight.T[:, None, :], window, kernel, name)
+        return self.emit_anchor(call, data, window, kernel, name)
 
-    def emit_conv(
-        self, data: Any, weight: np.ndarray, window: Window, kernel: DotKernel, name: str
+    def emit_anchor(
+        self, call: Any, data: Any, window: Window, kernel: DotKernel, name: str
     ) -> Any:
-        channels = shape_of(data)[-1]
-        out_channels = weight.shape[0]
-        if window.groups == channels == out_channels > 1:
-            packed = const(pack_depthwise_weight(weight))
+        weight = self.weight(call)
+        assert weight is not None
+        packed = const(pack_anchor(call, weight, kernel))
+        depthwise = op_name(call) != "matmul" and _is_depthwise(call, weight)
+        out_channels = weight.shape[1] if op_name(call) == "matmul" else weight.shape[0]
 
-            def depthwise(x: Any, w: Any) -> Any:
-                return depthwise_conv(x, w, window, kernel.acc)
-
-            return self.emit_te(depthwise, data, packed, name)
-        packed = const(pack_conv_weight(weight, window.groups, kernel))
-
-        def direct(x: Any, w: Any) -> Any:
+        def compute(x: Any, w: Any) -> Any:
+            if depthwise:
+                return depthwise_conv(x, w, window, kernel)
             return direct_conv(x, w, window, out_channels, kernel, self.target)
 
-        return self.emit_te(direct, data, packed, name)
-
-    def emit_te(self, compute: Any, data: Any, packed: Any, name: str) -> Any:
-        call = self.builder.call_te(compute, data, packed, primfunc_name_hint=name)
-        return self.emit(call, name)
+        lowered = self.builder.call_te(compute, data, packed, primfunc_name_hint=name)
+        return self.emit(lowered, name)
 
     def absorb_padding(
         self, data: Any, attrs: Any

@@ -1,7 +1,7 @@
 """The order of the passes. This file is the only list of it.
 
-    float Relax --canonical--> NHWC float --(quantize)--> Q/DQ --realize--> integer Relax
-        --lowered--> packed anchors, lifted constants, fused PrimFuncs --scheduled--> TIR
+    float Relax --canonical--> NHWC float --(quantize)--> Q/DQ
+    --lower: realize--> integer Relax --> packed anchors, lifted constants, fused, scheduled TIR
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from tvmcomp.passes.channels_last import channels_last
 from tvmcomp.passes.fold_scale import fold_scale
 from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors
+from tvmcomp.passes.qdq import has_qdq
+from tvmcomp.passes.realize import realize
+from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.passes.schedule import Tuned, schedule_module
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -30,8 +33,9 @@ def _ignore(name: str, mod: Any) -> None:
     """The :data:`Watch` of a build that dumps nothing."""
 
 
-def canonical(mod: Any, watch: Watch = _ignore) -> Any:
+def canonical(mod: Any, watch: Watch | None = None) -> Any:
     """Imported float Relax in the form that quantization and lowering expect: folded, NHWC."""
+    watch = watch or _ignore
     watch("imported", mod)
     mod = channels_last(mod)
     watch("channels_last", mod)
@@ -58,12 +62,25 @@ class Lowered:
 def lower(
     mod: Any,
     target: TargetDescription,
-    watch: Watch = _ignore,
+    watch: Watch | None = None,
     tuned: Tuned | None = None,
+    half: str | None = None,
 ) -> Lowered:
-    """Lower Relax (float, or integer after ``realize``) to scheduled TIR for ``target``."""
+    """Lower NHWC Relax, float or with Q/DQ in it, to scheduled TIR for ``target``.
+
+    Args:
+        mod: the module.
+        target: the device.
+        watch: called after each phase.
+        tuned: gives schedules of tuning records.
+        half: ``float16`` or ``bfloat16`` to store the anchors' float weights so.
+    """
+    watch = watch or _ignore
+    if has_qdq(mod):
+        mod = realize(mod, target)
+        watch("realize", mod)
     if target.family != "cuda":
-        mod = lower_anchors(mod, target)
+        mod = lower_anchors(mod, target, half)
         watch("lower_anchors", mod)
     mod, constants = lift_constants(mod)
     with tvm.target.Target(target.tvm_target_dict()):
@@ -85,3 +102,13 @@ def lower(
     mod = schedule_module(mod, target, tuned)
     watch("scheduled", mod)
     return Lowered(mod, constants, tasks)
+
+
+def call_counts(mod: Any) -> dict[str, int]:
+    """How often ``main`` calls each PrimFunc, by name."""
+    counts: dict[str, int] = {}
+    for binding in main_bindings(mod) or []:
+        if op_name(binding.value) == "call_tir":
+            name = binding.value.args[0].name_hint
+            counts[name] = counts.get(name, 0) + 1
+    return counts

@@ -78,6 +78,8 @@ class BindingRewriter:
     def __init__(self, mod: Any) -> None:
         self.mod = mod
         self.env: dict[Any, Any] = {}
+        #: Parameters that the pass adds after those of ``main``.
+        self.added_params: list[Any] = []
         others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
         self.builder = relax.BlockBuilder(tvm.IRModule(others))
 
@@ -90,7 +92,8 @@ class BindingRewriter:
         bb = self.builder
         for param in main.params:
             self.env[param] = param
-        with bb.function("main", list(main.params), attrs=dict(main.attrs or {})):
+        params = [*main.params, *self.added_params]
+        with bb.function("main", params, attrs=dict(main.attrs or {})):
             with bb.dataflow():
                 for binding in bindings:
                     self.env[binding.var] = self.rewrite(binding.var, binding.value)

@@ -78,6 +78,12 @@ class PlannedOperator:
         return str(self.var.name)
 
     @property
+    def float_dtype(self) -> str:
+        """The type of its result in the float network."""
+        is_tensor = isinstance(self.var.ty, relax.TensorType)
+        return dtype_of(self.var) if is_tensor else "float32"
+
+    @property
     def is_anchor(self) -> bool:
         """Whether it has a weight to quantize."""
         return self.quantized and (self.kind in CONVOLUTIONS or self.kind == "matmul")

@@ -7,17 +7,18 @@ sampling one the same code is MetaSchedule's design space.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide, analytic
+from tvmcomp.schedules.blocking import Decide, analytic, sampled
 from tvmcomp.schedules.compute import ANCHOR
 from tvmcomp.schedules.default import schedule_default
 from tvmcomp.schedules.depthwise_conv import schedule_depthwise_conv
 from tvmcomp.schedules.direct_conv import schedule_direct_conv
-from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 
-__all__ = ["Decide", "analytic", "apply_schedule", "find_anchor"]
+__all__ = ["Decide", "analytic", "apply_schedule", "design_space", "find_anchor"]
 
 
 def find_anchor(sch: Any) -> Any | None:
@@ -46,13 +47,26 @@ def apply_schedule(sch: Any, target: TargetDescription, decide: Decide = analyti
         schedule_direct_conv(sch, anchor, target, _kernel(sch, anchor, target), decide)
 
 
+def design_space(target: TargetDescription) -> Callable[[Any], bool]:
+    """The tuner's space for ``target``: the anchors' schedules, with their choices sampled.
+
+    Returns:
+        A function that schedules what it is given and returns True, or returns False where there
+        is no schedule of ours.
+    """
+
+    def space(sch: Any) -> bool:
+        if find_anchor(sch) is None:
+            return False
+        apply_schedule(sch, target, sampled)
+        return True
+
+    return space
+
+
 def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
-    data, weight = (read.source.dtype for read in sch.get(anchor).reads[-2:])
-    if str(weight) == "int8":
+    weight = str(sch.get(anchor).reads[-1].source.dtype)
+    if weight == "int8":
         return int8_kernel(target)
-    if str(weight) == "bfloat16":
-        kernel = bfloat16_kernel(target)
-        assert kernel is not None, "bfloat16 weights were packed for a target without it"
-        return kernel
-    return float_kernel(target, str(weight))
+    return float_kernel(target, weight)

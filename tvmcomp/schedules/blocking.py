@@ -21,6 +21,12 @@ def analytic(sch: Any, name: str, candidates: Sequence[int], best_guess: int) ->
     return best_guess
 
 
+def sampled(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+    """The :class:`Decide` of the tuner: a draw that the schedule's trace records."""
+    probabilities = [1 / len(candidates)] * len(candidates)
+    return int(sch.get(sch.sample_categorical(list(candidates), probabilities)))
+
+
 def register_blocks(width: int, vectors: int, target: TargetDescription) -> list[tuple[int, int]]:
     """Accumulator blocks ``(pixels, vectors of channels)`` that fit the registers, best first.
 

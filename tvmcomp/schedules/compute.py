@@ -18,6 +18,7 @@ import numpy as np
 
 from tvmcomp.schedules.blocking import register_blocks
 from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.registry import widen
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -172,7 +173,7 @@ def direct_conv(
             (group, o // kernel.lanes, *taps, reduce_outer, o % kernel.lanes, reduce_inner)
         ]
         return te.sum(
-            left.astype(kernel.acc) * right.astype(kernel.acc),
+            widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc),
             axis=[*taps, reduce_outer, reduce_inner],
         )
 
@@ -207,24 +208,26 @@ def pack_depthwise_weight(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1))
 
 
-def depthwise_conv(data: Any, weight: Any, window: Window, acc: str) -> Any:
+def depthwise_conv(data: Any, weight: Any, window: Window, kernel: DotKernel) -> Any:
     """Depthwise convolution of ``data [*lead, *S, C]`` with a weight ``[*K, C]``.
 
     Returns:
-        A TE tensor ``[*lead, *S', C]`` of dtype ``acc``.
+        A TE tensor ``[*lead, *S', C]`` of dtype ``kernel.acc``.
     """
     lead, spatial, channels = _split_shape(data, window)
     padded = _pad(data, window, channels)
     taps = _taps(window)
     n = len(lead)
 
-    def product(*i: Any) -> Any:
+    def tap(*i: Any) -> Any:
         left = padded[(*i[:n], *_at(window, i[n:-1], taps), i[-1])]
-        return te.sum(left.astype(acc) * weight[(*taps, i[-1])].astype(acc), axis=taps)
+        right = weight[(*taps, i[-1])]
+        product = widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc)
+        return te.sum(product, axis=taps)
 
     return te.compute(
         (*lead, *window.output(spatial), channels),
-        product,
+        tap,
         name="depthwise",
         attrs={ANCHOR: "depthwise_conv"},
     )

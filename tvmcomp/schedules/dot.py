@@ -20,7 +20,7 @@ class DotKernel:
 
     Attributes:
         data: dtype of the activation.
-        weight: dtype of the packed weight.
+        weight: dtype of the packed weight; ``uint16`` holds the bits of bfloat16.
         acc: dtype of the accumulator.
         lanes: output channels in one vector register of accumulators.
         depth: input channels reduced by one instruction.
@@ -38,19 +38,8 @@ class DotKernel:
 
 
 def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKernel:
-    """The float32 kernel of ``target``; weights may be stored as float16 and widened on load."""
+    """The float32 kernel of ``target``; weights of 16 bits are widened as they are loaded."""
     return DotKernel("float32", weight, "float32", target.vector_bits // 32, 1)
-
-
-def bfloat16_kernel(target: TargetDescription) -> DotKernel | None:
-    """The bfloat16 dot-product kernel of ``target``, or None where it has none."""
-    if not target.bfloat16:
-        return None
-    if target.family == "x86":
-        return DotKernel("bfloat16", "bfloat16", "float32", 16, 2, x86.vdpbf16ps(), "vdpbf16ps")
-    if target.family == "arm":
-        return DotKernel("bfloat16", "bfloat16", "float32", 4, 2, arm.bfdot(), "bfdot")
-    return None
 
 
 def int8_kernel(target: TargetDescription) -> DotKernel:

@@ -8,6 +8,16 @@ from typing import Any
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
 
+def widen(value: Any, source: str, dtype: str) -> Any:
+    """``value``, of dtype ``source``, as ``dtype``. A ``uint16`` holds the bits of a bfloat16, which TVM's own bfloat16
+    would be legalized to float32 before any intrinsic could take it.
+    """
+    tirx = tvm.tirx
+    if source == "uint16":
+        return tirx.reinterpret("float32", value.astype("uint32") << tirx.const(16, "uint32"))
+    return value.astype(dtype)
+
+
 def register_dot(
     name: str,
     lanes: int,
@@ -48,7 +58,7 @@ def register_dot(
                     for k in T.serial(0, depth):
                         with T.sblock("update"):
                             vi, vk = T.axis.remap("SR", [i, k])
-                            C[vi] = C[vi] + T.cast(A[vk], acc) * T.cast(B[vi, vk], acc)
+                            C[vi] = C[vi] + widen(A[vk], data, acc) * widen(B[vi, vk], weight, acc)
 
         @T.prim_func(s_tir=True)
         def impl(

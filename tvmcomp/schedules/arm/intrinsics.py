@@ -43,16 +43,3 @@ def smlal(is64: bool) -> str:
 
     bits = 64 if is64 else 32
     return register_dot(f"tvmcomp.arm.smlal_{bits}", 8, 1, ("int8", "int8", "int32"), emit)
-
-
-def bfdot() -> str:
-    """Armv8.6 bfloat16 dot product: two bfloat16 products added into each float32 lane."""
-
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
-        pair = tirx.reinterpret("int32", data)
-        broadcast = tirx.reinterpret("bfloat16x8", tirx.Broadcast(pair, 4))
-        return tirx.call_llvm_pure_intrin(
-            "float32x4", "llvm.aarch64.neon.bfdot.v4f32.v8bf16", acc, broadcast, weight
-        )
-
-    return register_dot("tvmcomp.arm.bfdot", 4, 2, ("bfloat16", "bfloat16", "float32"), emit)

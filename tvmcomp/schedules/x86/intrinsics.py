@@ -46,18 +46,3 @@ def vpmaddwd(lanes: int) -> str:
     return register_dot(
         f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit
     )
-
-
-def vdpbf16ps() -> str:
-    """AVX-512 BF16: two bfloat16 products added into each float32 lane."""
-
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
-        pair = tirx.reinterpret("int32", data)
-        broadcast = tirx.reinterpret("bfloat16x32", tirx.Broadcast(pair, 16))
-        return tirx.call_llvm_pure_intrin(
-            "float32x16", "llvm.x86.avx512bf16.dpbf16ps.512", acc, broadcast, weight
-        )
-
-    return register_dot(
-        "tvmcomp.x86.vdpbf16ps", 16, 2, ("bfloat16", "bfloat16", "float32"), emit
-    )

@@ -1,0 +1,85 @@
+"""The command line of the tuner; the tuning itself is real, the network is one kernel."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import tvmcomp
+from tvmcomp import targets
+from tvmcomp.cli.tune import command
+from tvmcomp.tuning import Task, open_store, tune
+from tvmcomp.tvm_import import tvm
+
+
+def _relu():
+    from tvm import te
+
+    x = te.placeholder((8, 64), name="x")
+    return te.create_prim_func([x, te.compute((8, 64), lambda i, j: te.max(x[i, j], 0.0), "y")])
+
+
+def _space(schedule: tvm.s_tir.Schedule) -> bool:
+    columns = schedule.get_loops(schedule.get_sblock("y"))[1]
+    length = schedule.sample_categorical([4, 8], [0.5, 0.5])
+    schedule.vectorize(schedule.split(columns, [None, length])[1])
+    return True
+
+
+@pytest.fixture
+def one_kernel(monkeypatch):
+    """Stand in for the compiler: whatever the model, it is one task."""
+    asked = []
+
+    def tune_network(model, *, target, trials, log, device, more, cc, progress, **options):
+        asked.append({"model": model, **options})
+        return tune(
+            [Task("relu", _relu(), 2)],
+            targets.load(target),
+            trials,
+            open_store(log),
+            device=device,
+            space=_space,
+            cc=cc,
+            more=more,
+            progress=progress,
+        )
+
+    monkeypatch.setattr(tvmcomp, "tune", tune_network, raising=False)
+    return asked
+
+
+def test_table_then_found(tmp_path, one_kernel):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    arguments = [str(tmp_path / "net.onnx"), "--trials", "3", "--log", str(tmp_path / "log")]
+    arguments += ["--shape", "x=8,64", "--quant", "int8", "--calib", str(tmp_path)]
+    first = CliRunner().invoke(command, arguments)
+    assert first.exit_code == 0, first.output
+    assert "relu" in first.output and "tuned" in first.output and "3 trials in" in first.output
+    assert one_kernel[0]["shapes"] == {"x": (8, 64)} and one_kernel[0]["quant"] == "int8"
+    second = CliRunner().invoke(command, [*arguments, "--json"])
+    events = [json.loads(line) for line in second.stdout.splitlines()]
+    assert [event["event"] for event in events] == ["tuning_started", "tuning_done"]
+    (task,) = events[-1]["tasks"]
+    assert task["status"] == "found" and task["trials"] == 0 and task["weight"] == 2
+
+
+def test_a_damaged_log_is_said(tmp_path, one_kernel):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    records = tmp_path / "log" / "x" / "records.jsonl"
+    records.parent.mkdir(parents=True)
+    records.write_text("torn\n")
+    arguments = [str(tmp_path / "net.onnx"), "--trials", "1", "--log", str(tmp_path / "log")]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0 and "line skipped" in done.output
+
+
+def test_help_has_an_example():
+    done = CliRunner().invoke(command, ["--help"])
+    assert done.exit_code == 0 and "tvmcomp tune model.onnx --target rpi4" in done.output
+
+
+def test_wrong_shape_is_a_usage_error(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    done = CliRunner().invoke(command, [str(tmp_path / "net.onnx"), "--shape", "x:1"])
+    assert done.exit_code == 2

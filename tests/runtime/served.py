@@ -1,0 +1,36 @@
+"""A server on loopback in a process of its own, as on a board."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+from pathlib import Path
+
+import psutil
+
+
+class Served:
+    """A running `tvmcomp devices …` or TVM's own server, its address and its processes."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self.log = log
+        with log.open("wb") as file:
+            self.process = subprocess.Popen(command, stdout=file, stderr=file)
+        pattern = re.compile(r" on (\S+:\d+)")
+        while not (found := pattern.search(log.read_text())):
+            assert self.process.poll() is None, log.read_text()
+            try:
+                self.process.wait(0.05)
+            except subprocess.TimeoutExpired:
+                continue
+        self.address = found[1]
+
+    def sessions(self) -> list[psutil.Process]:
+        children = psutil.Process(self.process.pid).children(recursive=True)
+        return [child for child in children if child.status() != psutil.STATUS_ZOMBIE]
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        self.process.wait(10)

@@ -1,0 +1,150 @@
+"""Small compiled networks for the tests of the artifact, the runtime and their commands."""
+
+from __future__ import annotations
+
+import functools
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from tvmcomp.artifact import Artifact
+from tvmcomp.golden import Golden
+from tvmcomp.model import Operator, Signature, TensorSpec
+from tvmcomp.targets.description import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+X86 = TargetDescription(
+    name="test-x86",
+    description="any x86-64",
+    family="x86",
+    triple="x86_64-linux-gnu",
+    link_triple="x86_64-linux-gnu",
+)
+ARM = TargetDescription(
+    name="test-arm",
+    description="any 64-bit ARM",
+    family="arm",
+    triple="aarch64-linux-gnu",
+    link_triple="aarch64-linux-gnu",
+)
+HERE = ARM if platform.machine() == "aarch64" else X86
+
+SAMPLES, FEATURES, CLASSES = 1, 8, 4
+
+
+def dense_weights(seed: int = 0) -> dict[str, np.ndarray]:
+    """Weights of the dense network: ``w`` (8, 4) float32 and ``b`` (4,) float32."""
+    random = np.random.default_rng(seed)
+    return {
+        "w": random.standard_normal((FEATURES, CLASSES)).astype("float32"),
+        "b": random.standard_normal(CLASSES).astype("float32"),
+    }
+
+
+def dense_reference(x: np.ndarray, weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What the dense network must give."""
+    y = np.maximum(x @ weights["w"] + weights["b"], 0)
+    return {"y": y, "z": y * 2}
+
+
+def dense_artifact(
+    target: TargetDescription = HERE, *, with_golden: bool = True, source: str = "dense.onnx"
+) -> Artifact:
+    """relu(x @ w + b) and its double: one input, two outputs, two constants."""
+    weights = dense_weights()
+    x = np.random.default_rng(1).standard_normal((SAMPLES, FEATURES)).astype("float32")
+    return Artifact.create(
+        library=_dense_library(target.name),
+        constants=weights,
+        target=target,
+        signature=Signature(
+            inputs=(TensorSpec("x", (SAMPLES, FEATURES), "float32"),),
+            outputs=(
+                TensorSpec("y", (SAMPLES, CLASSES), "float32"),
+                TensorSpec("z", (SAMPLES, CLASSES), "float32"),
+            ),
+        ),
+        source=source,
+        source_digest="0" * 64,
+        operators=(Operator("dense", "matmul", "float32", macs=FEATURES * CLASSES),),
+        golden=Golden({"x": x}, dense_reference(x, weights)) if with_golden else None,
+    )
+
+
+def one_kernel_artifact(behaviour: str) -> Artifact:
+    """x (1,) float32 -> y (1,) float32 from a kernel that never ends ("endless"), aborts its
+    process ("abort"), or behaves ("double")."""
+    spec = TensorSpec("x", (1,), "float32")
+    return Artifact.create(
+        library=_one_kernel_library(behaviour),
+        constants={},
+        target=HERE,
+        signature=Signature((spec,), (TensorSpec("y", (1,), "float32"),)),
+        source=f"{behaviour}.onnx",
+        source_digest="0" * 64,
+    )
+
+
+@functools.cache
+def _one_kernel_library(behaviour: str) -> bytes:
+    from tvm import relax, te, tirx
+
+    def compute(x: te.Tensor) -> te.Tensor:
+        if behaviour == "abort":
+            return te.compute((1,), lambda i: x[i] + tirx.call_extern("float32", "abort"), "y")
+        if behaviour == "double":
+            return te.compute((1,), lambda i: x[i] * 2, "y")
+        k = te.reduce_axis((0, 1 << 50), "k")
+        return te.compute((1,), lambda i: te.sum(x[i] * k.var.astype("float32"), k), "y")
+
+    x = relax.Var("x", relax.TensorType([1], "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(builder.call_te(compute, x))
+        builder.emit_func_output(result)
+    return _compile_and_link(builder.get(), HERE)
+
+
+@functools.cache
+def _dense_library(target_name: str) -> bytes:
+    from tvm import relax
+
+    target = {X86.name: X86, ARM.name: ARM}[target_name]
+    x = relax.Var("x", relax.TensorType([SAMPLES, FEATURES], "float32"))
+    w = relax.Var("w", relax.TensorType([FEATURES, CLASSES], "float32"))
+    b = relax.Var("b", relax.TensorType([CLASSES], "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x, w, b]):
+        with builder.dataflow():
+            y = builder.emit(relax.op.nn.relu(relax.op.add(relax.op.matmul(x, w), b)))
+            z = builder.emit(relax.op.add(y, y))
+            result = builder.emit_output(relax.Tuple([y, z]))
+        builder.emit_func_output(result)
+    return _compile_and_link(builder.get(), target)
+
+
+def _compile_and_link(mod: tvm.IRModule, target: TargetDescription) -> bytes:
+    executable = tvm.compile(mod, tvm.target.Target(target.tvm_target_dict()))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "lib.so"
+        executable.export_library(str(path), fcompile=_linker(target))
+        return path.read_bytes()
+
+
+def _linker(target: TargetDescription) -> Callable[..., None]:
+    native = shutil.which("gcc") if target is HERE else None
+    command = [native] if native else [sys.executable, "-m", "ziglang", "cc"]
+    options = [] if native else ["-target", target.link_triple]
+
+    def link(output: str, objects: list[str], **_: object) -> None:
+        subprocess.run([*command, *options, "-shared", "-o", output, *objects], check=True)
+
+    link.object_format = "o"  # type: ignore[attr-defined]
+    return link

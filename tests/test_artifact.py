@@ -1,0 +1,273 @@
+"""The .tvmc file: what goes in comes out, and nothing damaged gets in."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import ml_dtypes
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tvmcomp.archive
+from tvmcomp.archive import write_archive
+from tvmcomp.artifact import FORMAT_VERSION, Artifact
+from tvmcomp.errors import ArtifactError
+from tvmcomp.golden import Golden, compare
+from tvmcomp.model import Operator, Signature, TensorSpec
+from tvmcomp.targets.description import TargetDescription
+
+TARGET = TargetDescription(name="t", description="d", family="arm", triple="aarch64-linux-gnu")
+SIGNATURE = Signature(
+    inputs=(TensorSpec("x", (1, 3), "bfloat16"), TensorSpec("i", (), "int64")),
+    outputs=(TensorSpec("a/b:0", (2,), "float32"),),
+)
+
+
+def make_artifact() -> Artifact:
+    return Artifact.create(
+        library=b"\x7fELF" + bytes(range(200)),
+        constants={
+            "w": np.arange(6, dtype=np.int8).reshape(2, 3),
+            "b": np.array([1.5, -2], ml_dtypes.bfloat16),
+            "empty": np.zeros((0, 4), np.float32),
+            "h": np.linspace(0, 1, 33, dtype=np.float16),
+            "scalar": np.array(7, np.int64),
+            "flag": np.array([True, False]),
+        },
+        target=TARGET,
+        signature=SIGNATURE,
+        source="net.onnx",
+        source_digest="ab" * 32,
+        quant="int8",
+        calibration={"observer": "entropy", "samples": 12},
+        operators=(Operator("conv", "nn.conv2d", "int8", sqnr_db=31.5),),
+        golden=Golden(
+            {"x": np.ones((1, 3), ml_dtypes.bfloat16), "i": np.array(3)},
+            {"a/b:0": np.array([0.5, np.nan], np.float32)},
+        ),
+        notes=("a note",),
+    )
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Path:
+    path = tmp_path / "net.tvmc"
+    make_artifact().save(path)
+    return path
+
+
+def test_everything_survives_the_file(saved: Path) -> None:
+    made, loaded = make_artifact(), Artifact.load(saved)
+    assert msgspec.structs.replace(loaded.metadata, created="") == msgspec.structs.replace(
+        made.metadata, created=""
+    )
+    assert loaded.library == made.library
+    for ours, theirs in zip(made.constants, loaded.constants, strict=True):
+        assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
+        assert ours.tobytes() == theirs.tobytes()
+    assert made.golden is not None and loaded.golden is not None
+    np.testing.assert_array_equal(loaded.golden.outputs["a/b:0"], made.golden.outputs["a/b:0"])
+    assert loaded.golden.inputs["x"].dtype == ml_dtypes.bfloat16
+    assert loaded.golden.inputs["i"].shape == ()
+
+
+def test_constants_are_mapped_and_aligned(saved: Path) -> None:
+    for array in Artifact.load(saved).constants:
+        assert array.ctypes.data % 64 == 0 or array.size == 0
+        assert not array.flags.owndata
+
+
+def test_other_tools_can_read_it(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["metadata.json", "lib.so", "constants.bin", "golden.npz"]
+        golden = np.load(io.BytesIO(archive.read("golden.npz")), allow_pickle=False)
+        np.testing.assert_array_equal(golden["outputs/a/b:0"], [0.5, np.nan])
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_any_changed_byte_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+    folder = tmp_path_factory.mktemp("changed")
+    path = folder / "net.tvmc"
+    make_artifact().save(path)
+    content = bytearray(path.read_bytes())
+    position = data.draw(st.integers(0, len(content) - 1))
+    content[position] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    with pytest.raises(ArtifactError):
+        Artifact.load(path)
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_truncation_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject):
+    path = tmp_path_factory.mktemp("truncated") / "net.tvmc"
+    make_artifact().save(path)
+    content = path.read_bytes()
+    path.write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
+    with pytest.raises(ArtifactError):
+        Artifact.load(path)
+
+
+def _with_one_byte_changed(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_with_one_byte_changed, "was changed"),
+        (lambda content: content[:-10], "truncated"),
+        (lambda content: content[: len(content) // 2], "truncated"),
+        (lambda content: content + b"\n", "truncated"),
+        (lambda content: b"", "not a tvmcomp artifact"),
+        (lambda content: b"\x7fELF" + content, "not a tvmcomp artifact"),
+    ],
+)
+def test_each_damage_has_its_message(saved: Path, damage, message: str) -> None:
+    saved.write_bytes(damage(saved.read_bytes()))
+    with pytest.raises(ArtifactError, match=message) as caught:
+        Artifact.load(saved)
+    assert str(saved) in str(caught.value)
+
+
+def test_a_plain_zip_is_no_artifact(tmp_path: Path) -> None:
+    np.savez(tmp_path / "arrays.npz", x=np.ones(3))
+    with pytest.raises(ArtifactError, match="carries no digest"):
+        Artifact.load(tmp_path / "arrays.npz")
+
+
+def test_a_missing_file_and_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="No such file"):
+        Artifact.load(tmp_path / "absent.tvmc")
+    with pytest.raises(ArtifactError, match="not a file"):
+        Artifact.load(tmp_path)
+    with pytest.raises(ArtifactError, match="can't be written"):
+        make_artifact().save(tmp_path / "absent" / "net.tvmc")
+
+
+def forge(path: Path, **changes: bytes) -> Path:
+    """Write a file whose digest is right and whose members are not what tvmcomp writes."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    members |= {name.replace("__", "."): data for name, data in changes.items()}
+    write_archive(path, members)
+    return path
+
+
+def forge_metadata(path: Path, **fields: object) -> Path:
+    with zipfile.ZipFile(path) as archive:
+        metadata = msgspec.json.decode(archive.read("metadata.json"))
+    return forge(path, metadata__json=msgspec.json.encode(metadata | fields))
+
+
+def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
+    forge_metadata(saved, format=FORMAT_VERSION + 1, a_field_of_the_future=1)
+    with pytest.raises(ArtifactError, match=f"format version {FORMAT_VERSION + 1}") as caught:
+        Artifact.load(saved)
+    assert "Upgrade" in str(caught.value)
+
+
+def constant(**changes: object) -> list[dict[str, object]]:
+    first = {"name": "w", "shape": [2, 3], "dtype": "int8", "offset": 0, "nbytes": 6}
+    return [first | changes]
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"unexpected": 1}, "unknown field"),
+        ({"quant": "int3"}, "Invalid enum value"),
+        ({"format": "1"}, "Expected `int`"),
+        ({"constants": constant(offset=64)}, "contradict"),
+        ({"constants": constant(offset=-64)}, "contradict"),
+        ({"constants": constant(shape=[1 << 40])}, "contradict"),
+        ({"constants": constant(shape=[-2, -3])}, "contradict"),
+        ({"constants": constant(nbytes=1 << 40, shape=[1 << 40])}, "contradict"),
+        ({"constants": constant(dtype="object", nbytes=48)}, "unknown dtype"),
+        ({"constants": constant(dtype="finfo", nbytes=48)}, "unknown dtype"),
+        ({"constants": constant(dtype="no such type")}, "unknown dtype"),
+        ({"constants": constant()}, "its metadata lists 64"),
+        ({"digests": {}}, "its metadata lists"),
+        ({"signature": {"inputs": [], "outputs": []}}, "golden"),
+    ],
+)
+def test_metadata_that_contradicts_the_file(saved: Path, fields, message: str) -> None:
+    with pytest.raises(ArtifactError, match=message):
+        Artifact.load(forge_metadata(saved, **fields))
+
+
+def test_forged_members(saved: Path) -> None:
+    content = saved.read_bytes()
+    for changes, message in (
+        ({"lib__so": b"other"}, "lib.so is not the one"),
+        ({"metadata__json": b"{"}, "metadata is not valid"),
+        ({"metadata__json": b"\xff"}, "metadata is not valid"),
+        ({"../../escape": b"x"}, "nothing else"),
+    ):
+        saved.write_bytes(content)
+        with pytest.raises(ArtifactError, match=message):
+            Artifact.load(forge(saved, **changes))
+
+
+@pytest.mark.parametrize("kind", ["compressed", "duplicate", "missing"])
+def test_containers_that_tvmcomp_never_writes(
+    saved: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    original = zipfile.ZipFile.writestr
+
+    def writestr(self: zipfile.ZipFile, info: zipfile.ZipInfo, data: bytes) -> None:
+        if kind == "compressed":
+            info.compress_type = zipfile.ZIP_DEFLATED
+        original(self, info, data)
+        if kind == "duplicate" and info.filename == "lib.so":
+            original(self, info, data)
+
+    if kind == "missing":
+        del members["lib.so"]
+    monkeypatch.setattr(tvmcomp.archive.zipfile.ZipFile, "writestr", writestr)
+    with pytest.warns(UserWarning) if kind == "duplicate" else pytest.MonkeyPatch.context():
+        write_archive(saved, members)
+    with pytest.raises(ArtifactError, match="compressed" if kind == "compressed" else "members"):
+        Artifact.load(saved)
+
+
+def test_an_interrupted_save_keeps_the_old_file(
+    saved: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = saved.read_bytes()
+    monkeypatch.setattr(tvmcomp.archive.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28)))
+    with pytest.raises(ArtifactError, match="can't be written"):
+        make_artifact().save(saved)
+    assert saved.read_bytes() == before
+    assert list(saved.parent.iterdir()) == [saved]
+
+
+def test_golden_comparison() -> None:
+    wanted = np.linspace(-1, 1, 2001, dtype=np.float32)
+    golden = Golden({}, {"y": wanted})
+
+    def agreement(given: np.ndarray, quant: str):
+        return compare({"y": given}, golden, quant)[0]
+
+    assert agreement(wanted, "none").agrees
+    assert agreement(wanted + np.float32(1e-4), "none").agrees
+    assert not agreement(wanted + np.float32(1e-3), "none").agrees
+    assert agreement(wanted + np.float32(1e-2), "int8").agrees
+    outlier = wanted.copy()
+    outlier[7] = 5
+    assert agreement(outlier, "int8").agrees
+    assert agreement(outlier, "int8").max_difference > 1
+    outlier[:3] = np.nan
+    assert not agreement(outlier, "int8").agrees
+    nan = Golden({}, {"y": np.array([np.nan, np.inf], np.float32)})
+    assert compare(nan.outputs, nan, "none")[0].agrees

@@ -1,0 +1,236 @@
+"""``build`` and ``tune``: the whole flow, from a model file to an artifact or to tuning records."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Union
+
+import numpy as np
+
+from tvmcomp import frontend, targets
+from tvmcomp.artifact import Artifact
+from tvmcomp.compile import compile_module, run_here
+from tvmcomp.dump import Dump
+from tvmcomp.errors import TargetError
+from tvmcomp.golden import Golden
+from tvmcomp.model import Model
+from tvmcomp.numeric import Numeric, choose_numbers
+from tvmcomp.passes.pipeline import call_counts, lower
+from tvmcomp.progress import NoProgress, Progress
+from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.data import Samples, load_samples
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tuning import Store, Task, TuneSummary, open_store
+from tvmcomp.tuning.events import Event
+from tvmcomp.used_records import UsedRecords
+
+Quant = Literal["int8", "fp16", "bf16"]
+SampleSource = Union[str, os.PathLike[str], Iterable[Mapping[str, Any]]]
+#: Timed runs of each variant when the cost of what stays float is measured.
+_COST_RUNS = 20
+
+
+def build(
+    model: str | os.PathLike[str],
+    target: str | TargetDescription = "native",
+    quant: Quant | None = None,
+    calibration: SampleSource | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    trials: int = 0,
+    log: str | os.PathLike[str] | None = None,
+    *,
+    config: QuantConfig | str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    cc: str | None = None,
+    golden: bool = True,
+    dump: str | os.PathLike[str] | None = None,
+    progress: Progress | None = None,
+    tuning_progress: Callable[[Event], None] | None = None,
+) -> Artifact:
+    """Compile a trained network for a device.
+
+    Args:
+        model: the model file.
+        target: a target's name, a path to a target's TOML, or a description.
+        quant: None keeps float32; ``int8`` needs ``calibration`` (unless the model is quantized
+            already); ``fp16`` and ``bf16`` store and multiply the weights in half precision and
+            accumulate in float32.
+        calibration: an iterable of ``{input name: array}``, or a path to an .npz file or to a
+            folder of .npy, .npz or images.
+        shapes: full shapes of inputs with dynamic dimensions.
+        trials: candidates to measure for each kernel; 0 tunes nothing and uses what the log holds.
+        log: folder of tuning records to read and write; None for the user's own.
+        config: quantization settings, or a path to their TOML.
+        device: where to measure while tuning; None for this machine.
+        cc: a linker's command line, in place of the default one.
+        golden: keep inputs and the outputs they give in the artifact.
+        dump: a folder to write the module to after every phase.
+        progress: is told of each stage.
+        tuning_progress: is told of each trial.
+
+    Raises:
+        TvmcompError: the model, target, samples, configuration, tools or device don't do; the
+            message says which and what to do.
+    """
+    progress = progress or NoProgress()
+    watch = Dump(Path(dump)) if dump else None
+    description = target if isinstance(target, TargetDescription) else targets.load(target)
+    settings = _config(config)
+    progress.stage("importing")
+    network = frontend.load_model(model, shapes or {})
+    samples = _samples(calibration, network, settings)
+    here = targets.detect()
+    numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
+    store = open_store(log)
+    if trials > 0:
+        _tune(numeric, description, trials, store, device, cc, False, tuning_progress)
+    progress.stage("compiling")
+    records = UsedRecords(store, description)
+    library = compile_module(
+        numeric.mod, description, watch=watch, tuned=records, half=numeric.half, cc=cc
+    )
+    progress.stage("checking")
+    inputs = _example_inputs(network, samples)
+    notes = [*numeric.notes, *records.notes(), *_cost_of_float(numeric, here, inputs)]
+    return Artifact.create(
+        library=library.binary,
+        constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
+        target=description,
+        signature=network.signature,
+        source=str(Path(network.source).resolve()),
+        source_digest=network.digest,
+        quant=numeric.quant,
+        calibration=numeric.calibration,
+        operators=numeric.operators,
+        golden=_golden(numeric, network, here, inputs) if golden else None,
+        notes=notes,
+    )
+
+
+def tune(
+    model: str | os.PathLike[str],
+    target: str | TargetDescription = "native",
+    trials: int = 64,
+    log: str | os.PathLike[str] | None = None,
+    *,
+    quant: Quant | None = None,
+    calibration: SampleSource | None = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    config: QuantConfig | str | os.PathLike[str] | None = None,
+    device: str | None = None,
+    cc: str | None = None,
+    more: bool = False,
+    progress: Callable[[Event], None] | None = None,
+) -> TuneSummary:
+    """Search for faster schedules of a network's kernels and log what is measured.
+
+    The arguments are those of :func:`build`; ``more`` searches again where the log holds a
+    finished search.
+
+    Raises:
+        TvmcompError: as :func:`build` says.
+    """
+    description = target if isinstance(target, TargetDescription) else targets.load(target)
+    settings = _config(config)
+    network = frontend.load_model(model, shapes or {})
+    samples = _samples(calibration, network, settings)
+    numeric = choose_numbers(
+        network, description, targets.detect(), quant, samples, settings, NoProgress(), None
+    )
+    return _tune(numeric, description, trials, open_store(log), device, cc, more, progress)
+
+
+def _tune(
+    numeric: Numeric,
+    target: TargetDescription,
+    trials: int,
+    store: Store,
+    device: str | None,
+    cc: str | None,
+    more: bool,
+    progress: Callable[[Event], None] | None,
+) -> TuneSummary:
+    from tvmcomp import schedules, tuning
+
+    if target.family == "cuda":
+        raise TargetError(
+            "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
+        )
+    lowered = lower(numeric.mod, target, half=numeric.half)
+    calls = call_counts(lowered.mod)
+    tasks = [Task(name, func, calls.get(name, 1)) for name, func in lowered.tasks.items()]
+
+    def untuned(sch: Any) -> bool:
+        schedules.apply_schedule(sch, target)
+        return True
+
+    return tuning.tune(
+        tasks,
+        target,
+        trials,
+        store,
+        device=device,
+        space=schedules.design_space(target),
+        untuned=untuned,
+        cc=cc,
+        more=more,
+        progress=progress,
+    )
+
+
+def _config(config: QuantConfig | str | os.PathLike[str] | None) -> QuantConfig:
+    if isinstance(config, QuantConfig):
+        return config
+    return QuantConfig.load(config) if config is not None else QuantConfig()
+
+
+def _samples(
+    calibration: SampleSource | None, network: Model, settings: QuantConfig
+) -> Samples | None:
+    if calibration is None:
+        return None
+    chosen = settings.calibration
+    return load_samples(calibration, network.signature, chosen.images, chosen.max_samples)
+
+
+def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]:
+    """The first calibration sample; without any, small random numbers, and ones for integers."""
+    if samples is not None:
+        first = next(iter(samples))
+        return [first[spec.name] for spec in network.signature.inputs]
+    rng = np.random.default_rng(0)
+    return [
+        rng.standard_normal(spec.shape).astype(spec.dtype)
+        if spec.dtype.startswith("float")
+        else np.ones(spec.shape, spec.dtype)
+        for spec in network.signature.inputs
+    ]
+
+
+def _golden(
+    numeric: Numeric, network: Model, here: TargetDescription, inputs: list[np.ndarray]
+) -> Golden:
+    """What the network gives on this machine: the same numbers wherever it runs."""
+    outputs, _ = run_here(numeric.mod, here, inputs, numeric.half)
+    signature = network.signature
+    return Golden(
+        {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)},
+        {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)},
+    )
+
+
+def _cost_of_float(
+    numeric: Numeric, here: TargetDescription, inputs: list[np.ndarray]
+) -> list[str]:
+    """What the operators that the guard kept in float cost in time, measured on this machine."""
+    if numeric.without_guard is None:
+        return []
+    _, guarded = run_here(numeric.mod, here, inputs, timed_runs=_COST_RUNS)
+    _, unguarded = run_here(numeric.without_guard, here, inputs, timed_runs=_COST_RUNS)
+    return [
+        f"keeping them in float takes {guarded / unguarded:.2f} times as long as everything in "
+        f"int8: {guarded * 1e3:.3f} ms and {unguarded * 1e3:.3f} ms, measured on this machine "
+        f"({here.description})"
+    ]

@@ -1,0 +1,275 @@
+"""The ``.tvmc`` file: what is in an artifact, how it is written, how it is checked when read.
+
+An artifact is a zip of stored (uncompressed) members, so ``unzip -l`` shows it:
+
+- ``metadata.json``: :class:`Metadata`;
+- ``lib.so``: the Relax VM executable as a shared library;
+- ``constants.bin``: the packed weights, each aligned to 64 bytes in the file, so that they are
+  mapped into memory and used where they lie;
+- ``golden.npz``: inputs and the outputs they must give (optional).
+
+The zip's comment is ``sha256:<hex>`` over every byte before it: any changed byte is found before
+anything is interpreted, and long before native code is loaded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from tvmcomp.archive import ALIGNMENT, read_archive, write_archive
+from tvmcomp.dtypes import numpy_dtype
+from tvmcomp.errors import ArtifactError
+from tvmcomp.golden import Golden, decode_golden, encode_golden
+from tvmcomp.model import Operator, Signature
+from tvmcomp.targets.description import TargetDescription
+
+#: Raised by one whenever a reader of the old version could misread a file of the new one.
+FORMAT_VERSION = 1
+
+Quant = Literal["none", "int8", "fp16", "bf16"]
+
+
+class ConstantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One array in ``constants.bin``: numpy dtype name, and where its bytes lie."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    offset: int
+    nbytes: int
+
+
+class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Everything that is known of an artifact without loading it.
+
+    Attributes:
+        format: version of the file format.
+        tvmcomp, tvm: versions of the compiler that made it.
+        created: UTC, ISO 8601.
+        target: the device it was built for.
+        signature: inputs and outputs.
+        source: path of the model file it was built from.
+        source_digest: SHA-256 of that file.
+        quant: the number format that was asked for.
+        calibration: how it was calibrated; empty where nothing was.
+        operators: what was decided for each operator.
+        constants: the arrays of ``constants.bin``, in the order of ``main``'s parameters.
+        digests: SHA-256 of each other member.
+        notes: what the build wants a person to know.
+    """
+
+    format: int
+    tvmcomp: str
+    tvm: str
+    created: str
+    target: TargetDescription
+    signature: Signature
+    source: str
+    source_digest: str
+    quant: Quant
+    calibration: dict[str, Any]
+    operators: tuple[Operator, ...]
+    constants: tuple[ConstantSpec, ...]
+    digests: dict[str, str]
+    notes: tuple[str, ...]
+
+
+class _FormatOnly(msgspec.Struct):
+    """The one field that every version of the metadata has."""
+
+    format: int
+    tvmcomp: str = "unknown"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A compiled network: see the module's docstring for its file.
+
+    Attributes:
+        metadata: what it is.
+        library: the shared library's bytes.
+        constants: the weights, in the order of ``metadata.constants``.
+        golden: inputs and the outputs they gave when it was built, or None.
+    """
+
+    metadata: Metadata
+    library: bytes
+    constants: Sequence[np.ndarray]
+    golden: Golden | None = None
+
+    @classmethod
+    def create(
+        cls,
+        *,
+        library: bytes,
+        constants: Mapping[str, np.ndarray],
+        target: TargetDescription,
+        signature: Signature,
+        source: str,
+        source_digest: str,
+        quant: Quant = "none",
+        calibration: Mapping[str, Any] | None = None,
+        operators: Sequence[Operator] = (),
+        golden: Golden | None = None,
+        notes: Sequence[str] = (),
+    ) -> Artifact:
+        """Put an artifact together in memory.
+
+        Args:
+            library: the bytes of the exported shared library.
+            constants: the weights by name, in the order of ``main``'s parameters.
+            calibration: values that JSON can hold.
+
+        The other arguments are the fields of :class:`Metadata`.
+        """
+        arrays = tuple(np.require(array, requirements="C") for array in constants.values())
+        members = {"lib.so": library, "constants.bin": _pack(arrays)}
+        if golden is not None:
+            members["golden.npz"] = encode_golden(golden)
+        metadata = Metadata(
+            format=FORMAT_VERSION,
+            tvmcomp=version("tvmcomp"),
+            tvm=version("apache-tvm"),
+            created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            target=target,
+            signature=signature,
+            source=source,
+            source_digest=source_digest,
+            quant=quant,
+            calibration=dict(calibration or {}),
+            operators=tuple(operators),
+            constants=_layout(tuple(constants), arrays),
+            digests={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+            notes=tuple(notes),
+        )
+        return cls(metadata, library, arrays, golden)
+
+    @property
+    def constants_nbytes(self) -> int:
+        """Bytes that the weights take."""
+        return sum(spec.nbytes for spec in self.metadata.constants)
+
+    def save(self, path: str | Path) -> None:
+        """Write the file; a reader never sees it half written.
+
+        Raises:
+            ArtifactError: the file can't be written.
+        """
+        members: dict[str, bytes] = {
+            "metadata.json": msgspec.json.format(msgspec.json.encode(self.metadata), indent=1),
+            "lib.so": self.library,
+            "constants.bin": _pack(self.constants),
+        }
+        if self.golden is not None:
+            members["golden.npz"] = encode_golden(self.golden)
+        write_archive(Path(path), members)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Artifact:
+        """Read and verify a file. Constants are mapped into memory, not read.
+
+        Raises:
+            ArtifactError: the file is missing, not an artifact, truncated, changed, of a newer
+                format, or contradicts itself.
+        """
+        path = Path(path)
+        members = read_archive(path)
+        metadata = _decode_metadata(members["metadata.json"].tobytes(), str(path))
+        _check_digests(metadata, members, str(path))
+        arrays = _unpack(metadata.constants, members["constants.bin"], str(path))
+        golden = None
+        if "golden.npz" in members:
+            golden = decode_golden(
+                members["golden.npz"].tobytes(), metadata.signature, where=str(path)
+            )
+        return cls(metadata, members["lib.so"].tobytes(), arrays, golden)
+
+
+def _align(offset: int) -> int:
+    return math.ceil(offset / ALIGNMENT) * ALIGNMENT
+
+
+def _layout(names: Sequence[str], arrays: Sequence[np.ndarray]) -> tuple[ConstantSpec, ...]:
+    specs = []
+    offset = 0
+    for name, array in zip(names, arrays, strict=True):
+        specs.append(ConstantSpec(name, array.shape, str(array.dtype), offset, array.nbytes))
+        offset = _align(offset + array.nbytes)
+    return tuple(specs)
+
+
+def _pack(arrays: Sequence[np.ndarray]) -> bytes:
+    parts = []
+    for array in arrays:
+        parts.append(array.tobytes())
+        parts.append(bytes(_align(array.nbytes) - array.nbytes))
+    return b"".join(parts)
+
+
+def _unpack(specs: Sequence[ConstantSpec], data: np.ndarray, where: str) -> tuple[np.ndarray, ...]:
+    """Views into ``data``, each checked to lie where the packing rule puts it."""
+    arrays = []
+    expected_offset = 0
+    for spec in specs:
+        try:
+            dtype = numpy_dtype(spec.dtype)
+        except TypeError:
+            raise ArtifactError(
+                f"constant {spec.name!r} has an unknown dtype {spec.dtype!r}", where=where
+            ) from None
+        if (
+            any(dim < 0 for dim in spec.shape)
+            or spec.offset != expected_offset
+            or spec.nbytes != math.prod(spec.shape) * dtype.itemsize
+            or spec.offset + spec.nbytes > data.nbytes
+        ):
+            raise ArtifactError(
+                f"constant {spec.name!r} has a shape, an offset and a size that contradict each "
+                f"other or the {data.nbytes} bytes of constants.bin",
+                where=where,
+            )
+        raw = data[spec.offset : spec.offset + spec.nbytes]
+        arrays.append(raw.view(dtype).reshape(spec.shape))
+        expected_offset = _align(spec.offset + spec.nbytes)
+    if expected_offset != data.nbytes:
+        raise ArtifactError(
+            f"constants.bin has {data.nbytes} bytes, its metadata lists {expected_offset}",
+            where=where,
+        )
+    return tuple(arrays)
+
+
+def _decode_metadata(data: bytes, where: str) -> Metadata:
+    try:
+        found = msgspec.json.decode(data, type=_FormatOnly)
+        if found.format > FORMAT_VERSION:
+            raise ArtifactError(
+                f"has format version {found.format} (made by tvmcomp {found.tvmcomp}); "
+                f"this tvmcomp reads up to version {FORMAT_VERSION}",
+                where=where,
+                hint="Upgrade tvmcomp, or build the artifact again with this version.",
+            )
+        return msgspec.json.decode(data, type=Metadata)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
+
+
+def _check_digests(metadata: Metadata, members: Mapping[str, np.ndarray], where: str) -> None:
+    held = set(members) - {"metadata.json"}
+    if held != set(metadata.digests):
+        raise ArtifactError(
+            f"holds {sorted(held)}, but its metadata lists {sorted(metadata.digests)}", where=where
+        )
+    for name in sorted(held):
+        if hashlib.sha256(members[name].data).hexdigest() != metadata.digests[name]:
+            raise ArtifactError(f"{name} is not the one that its metadata describes", where=where)

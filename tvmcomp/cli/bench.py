@@ -1,0 +1,121 @@
+"""``tvmcomp bench``: measure an artifact."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from tvmcomp.cli.common import err, json_option, out, print_json
+from tvmcomp.cli.machine_options import machine_for, machine_options
+
+if TYPE_CHECKING:
+    from tvmcomp.runtime.bench import Benchmark
+    from tvmcomp.runtime.profile import KernelTime
+
+
+@click.command("bench")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option(
+    "--repeat",
+    type=click.IntRange(min=1),
+    help="Timed runs after the warm-up [default: what fits in 3 s, 10 to 2000].",
+)
+@click.option("--profile", is_flag=True, help="Show the time of each kernel as well.")
+@machine_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    artifact: Path,
+    repeat: int | None,
+    profile: bool,
+    device: str | None,
+    threads: int | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Measure ARTIFACT: latency after a warm-up, load time, peak memory.
+
+    Every run is timed by itself where it runs, without the copies of inputs and outputs; on a
+    device the network is not in the figures. The golden inputs are run first, if the artifact
+    holds them: where the outputs differ from the golden ones the exit status is 1.
+
+    \b
+    Examples:
+      tvmcomp bench net.tvmc --threads 2 --profile
+      tvmcomp bench net.tvmc --device 127.0.0.1:9190/rpi4
+    """
+    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
+
+    prefer_runtime_library()
+    import msgspec
+
+    from tvmcomp.artifact import Artifact
+    from tvmcomp.golden import compare
+    from tvmcomp.runtime.session import load_on
+
+    with machine_for(device, timeout) as machine, load_on(machine, artifact, threads) as session:
+        loaded: Artifact = session.artifact
+        agreements = []
+        if loaded.golden is not None:
+            outputs = session.run(loaded.golden.inputs)
+            agreements = compare(outputs, loaded.golden, loaded.metadata.quant)
+        result = session.benchmark(repeat)
+        kernels = session.profile() if profile else []
+    agrees = all(agreement.agrees for agreement in agreements)
+    if as_json:
+        document = msgspec.to_builtins(result)
+        document["artifact_mib"] = artifact.stat().st_size / 2**20
+        document["agrees"] = agrees if agreements else None
+        if profile:
+            document["kernels"] = msgspec.to_builtins(kernels)
+        print_json(document)
+    else:
+        out.print(f"{result.runs} runs on {result.machine}, {result.threads} threads")
+        out.print(_latency_table(result, artifact.stat().st_size))
+        if profile:
+            out.print(_kernel_table(kernels))
+        if agreements and agrees:
+            out.print("outputs agree with the golden ones")
+    if not agrees:
+        differing = ", ".join(a.output for a in agreements if not a.agrees)
+        err.print(f"[red]outputs differ from the golden ones: {differing}[/red]")
+    ctx.exit(0 if agrees else 1)
+
+
+def _latency_table(result: Benchmark, size: int) -> Table:
+    table = Table(show_header=False)
+    table.add_column()
+    table.add_column(justify="right")
+    for label, value in (
+        ("p50", _milliseconds(result.p50_ms)),
+        ("p90", _milliseconds(result.p90_ms)),
+        ("p99", _milliseconds(result.p99_ms)),
+        ("minimum", _milliseconds(result.min_ms)),
+        ("spread", f"{result.spread:.1%}"),
+        ("load", _milliseconds(result.load_ms)),
+        ("peak memory", _mebibytes(result.peak_memory_mib)),
+        ("artifact", _mebibytes(size / 2**20)),
+    ):
+        table.add_row(label, value)
+    return table
+
+
+def _kernel_table(kernels: list[KernelTime]) -> Table:
+    table = Table("kernel")
+    for column in ("calls", "ms", "share"):
+        table.add_column(column, justify="right")
+    for kernel in kernels:
+        table.add_row(kernel.name, str(kernel.calls), f"{kernel.ms:.4f}", f"{kernel.share:.1%}")
+    return table
+
+
+def _milliseconds(value: float) -> str:
+    return f"{value:.4g} ms"
+
+
+def _mebibytes(value: float | None) -> Any:
+    return "unknown" if value is None else f"{value:.1f} MiB"

@@ -1,0 +1,146 @@
+"""``tvmcomp run``: run an artifact on given inputs, or on its golden ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.table import Table
+
+from tvmcomp.cli.common import json_option, out, print_json
+from tvmcomp.cli.machine_options import machine_for, machine_options
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from tvmcomp.model import Signature
+
+
+@click.command("run")
+@click.argument("artifact", type=click.Path(path_type=Path))
+@click.option(
+    "--input",
+    "input_path",
+    type=click.Path(path_type=Path),
+    help="in.npz with an array for each input, or x.npy for a network with one input.",
+)
+@click.option(
+    "-o", "--output", "output_path", type=click.Path(path_type=Path), help="Write outputs (.npz)."
+)
+@machine_options
+@json_option
+@click.pass_context
+def command(
+    ctx: click.Context,
+    artifact: Path,
+    input_path: Path | None,
+    output_path: Path | None,
+    device: str | None,
+    threads: int | None,
+    timeout: float,
+    as_json: bool,
+) -> None:
+    """Run ARTIFACT once and show, or write, its outputs.
+
+    Without --input it runs on the golden inputs that the artifact holds, compares with the golden
+    outputs, and exits with status 1 where they differ.
+
+    \b
+    Examples:
+      tvmcomp run net.tvmc --input x.npy -o out.npz
+      tvmcomp run net.tvmc --device 192.168.1.20:9090
+    """
+    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
+
+    prefer_runtime_library()
+    from tvmcomp.artifact import Artifact
+    from tvmcomp.errors import InputError
+    from tvmcomp.golden import compare
+    from tvmcomp.runtime.arrays import write_npz
+    from tvmcomp.runtime.session import load_on
+
+    loaded = Artifact.load(artifact)
+    golden = loaded.golden if input_path is None else None
+    if input_path is not None:
+        inputs = _read_inputs(input_path, loaded.metadata.signature)
+    elif golden is not None:
+        inputs = dict(golden.inputs)
+    else:
+        raise InputError(
+            "the artifact holds no golden inputs to run on",
+            where=str(artifact),
+            hint="Give --input x.npy or --input in.npz.",
+        )
+    with machine_for(device, timeout) as machine, load_on(machine, loaded, threads) as session:
+        outputs = session.run(inputs)
+        machine_name, used_threads = machine.name, session.threads
+    if output_path is not None:
+        write_npz(output_path, outputs)
+    agreements = [] if golden is None else compare(outputs, golden, loaded.metadata.quant)
+    agrees = all(agreement.agrees for agreement in agreements)
+    rows = {name: _summary(array) for name, array in outputs.items()}
+    if as_json:
+        print_json(
+            {
+                "machine": machine_name,
+                "threads": used_threads,
+                "inputs": "golden" if golden else str(input_path),
+                "outputs": rows,
+                "written": None if output_path is None else str(output_path),
+                "golden": [
+                    {field: getattr(a, field) for field in a.__struct_fields__} for a in agreements
+                ],
+                "agrees": agrees if golden else None,
+            }
+        )
+    else:
+        source = "its golden inputs" if golden else str(input_path)
+        out.print(f"ran on {machine_name}, {used_threads} threads, with {source}", soft_wrap=True)
+        out.print(_table(rows))
+        for agreement in agreements:
+            verdict = "[green]agrees[/green]" if agreement.agrees else "[red]DIFFERS[/red]"
+            out.print(
+                f"{agreement.output}: {verdict} with the golden output: largest difference "
+                f"{agreement.max_difference:.2g} of its range, "
+                f"{agreement.within:.2%} of elements within {agreement.tolerance:g}",
+                soft_wrap=True,
+            )
+        if output_path is not None:
+            out.print(f"wrote {output_path}", soft_wrap=True)
+    ctx.exit(0 if agrees else 1)
+
+
+def _read_inputs(path: Path, signature: Signature) -> dict[str, np.ndarray]:
+    from tvmcomp.errors import InputError
+    from tvmcomp.runtime.arrays import read_npy, read_npz
+
+    if path.suffix != ".npy":
+        return read_npz(path)
+    names = [spec.name for spec in signature.inputs]
+    if len(names) != 1:
+        raise InputError(
+            f"is one array, and the network has {len(names)} inputs: {', '.join(names)}",
+            where=str(path),
+            hint="Give an .npz with an array for each.",
+        )
+    return {names[0]: read_npy(path)}
+
+
+def _summary(array: np.ndarray) -> dict[str, Any]:
+    values = array.astype("float64")
+    return {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "min": float(values.min()) if array.size else None,
+        "max": float(values.max()) if array.size else None,
+        "mean": float(values.mean()) if array.size else None,
+    }
+
+
+def _table(rows: dict[str, dict[str, Any]]) -> Table:
+    table = Table("output", "type", "min", "max", "mean")
+    for name, row in rows.items():
+        numbers = ("-" if row[key] is None else f"{row[key]:.6g}" for key in ("min", "max", "mean"))
+        table.add_row(name, f"{row['dtype']}{row['shape']}", *numbers)
+    return table

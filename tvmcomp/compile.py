@@ -1,0 +1,104 @@
+"""From a module and a target to a library: lower, generate code, link."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.pipeline import Lowered, Watch, lower
+from tvmcomp.passes.schedule import Tuned
+from tvmcomp.targets import TargetDescription
+from tvmcomp.toolchain import linker
+from tvmcomp.tvm_import import tvm
+
+
+@dataclass(frozen=True)
+class Library:
+    """A linked network.
+
+    Attributes:
+        binary: the shared library.
+        constants: what ``main`` takes after its inputs, in order.
+    """
+
+    binary: bytes
+    constants: list[np.ndarray]
+
+
+def generate(lowered: Lowered, target: TargetDescription) -> Any:
+    """Machine code for a lowered module: a Relax VM executable."""
+    from tvmcomp.cuda_kernels import compiled_at_build
+
+    with compiled_at_build() if target.family == "cuda" else nullcontext():
+        return tvm.compile(lowered.mod, tvm.target.Target(target.tvm_target_dict()))
+
+
+def link(executable: Any, target: TargetDescription, cc: str | None = None) -> bytes:
+    """Link an executable to a shared library for ``target``.
+
+    Raises:
+        ToolError: the linker is missing or failed.
+    """
+    with tempfile.TemporaryDirectory(prefix="tvmcomp-link-") as folder:
+        path = Path(folder, "lib.so")
+        executable.export_library(str(path), fcompile=linker(target, cc))
+        return path.read_bytes()
+
+
+def compile_module(
+    mod: Any,
+    target: TargetDescription,
+    *,
+    watch: Watch | None = None,
+    tuned: Tuned | None = None,
+    half: str | None = None,
+    cc: str | None = None,
+) -> Library:
+    """Compile Relax (float, or integer after ``realize``) for ``target``.
+
+    Args:
+        mod: the module, NHWC.
+        target: the device.
+        watch: called after each phase.
+        tuned: gives schedules of tuning records.
+        half: ``float16`` or ``bfloat16`` for the anchors' weights, None to leave them.
+        cc: a linker's command line, in place of the default one.
+
+    Raises:
+        ToolError: a tool of the build is missing or failed.
+    """
+    lowered = lower(mod, target, watch=watch, tuned=tuned, half=half)
+    return Library(link(generate(lowered, target), target, cc), lowered.constants)
+
+
+def run_here(
+    mod: Any,
+    here: TargetDescription,
+    inputs: Sequence[np.ndarray],
+    half: str | None = None,
+    timed_runs: int = 0,
+) -> tuple[list[np.ndarray], float]:
+    """Compile ``mod`` for this machine and run it.
+
+    Returns:
+        The outputs, and the median seconds of ``timed_runs`` runs (0 without any).
+    """
+    lowered = lower(mod, here, half=half)
+    vm = tvm.relax.VirtualMachine(generate(lowered, here), tvm.cpu())
+    args = [tvm.runtime.tensor(np.ascontiguousarray(x)) for x in (*inputs, *lowered.constants)]
+    vm.set_input("main", *args)
+    vm.invoke_stateful("main")
+    outputs = vm.get_outputs("main")
+    tensors = [outputs] if hasattr(outputs, "numpy") else list(outputs)
+    results = [tensor.numpy() for tensor in tensors]
+    seconds = 0.0
+    if timed_runs:
+        timer = vm.time_evaluator("invoke_stateful", tvm.cpu(), number=1, repeat=timed_runs)
+        seconds = float(np.median(timer("main").results))
+    return results, seconds

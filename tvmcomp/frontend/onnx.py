@@ -1,0 +1,49 @@
+"""The ONNX frontend: file -> checked, bound, simplified graph -> Relax."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tvmcomp.frontend.onnx_file import opset_version, read_onnx
+from tvmcomp.frontend.onnx_fold import simplify
+from tvmcomp.frontend.onnx_import import import_graph
+from tvmcomp.frontend.onnx_shapes import bind_shapes
+from tvmcomp.frontend.onnx_support import check_operators
+from tvmcomp.model import Model, Signature, TensorSpec
+from tvmcomp.tvm_import import tvm
+
+
+def load_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
+    """Import the ONNX model in ``path`` (operator set 7 to the newest of the onnx package).
+
+    Args:
+        path: the model file; its external data must lie in the same folder.
+        shapes: full shapes of inputs, by name.
+
+    Raises:
+        ModelError: as :func:`tvmcomp.frontend.load_model` says.
+    """
+    where = str(path)
+    model, digest = read_onnx(path)
+    bind_shapes(model, shapes, where=where)
+    input_names = [value.name for value in model.graph.input]
+    output_names = [value.name for value in model.graph.output]
+    model = simplify(model, where=where)
+    check_operators(model.graph, where=where)
+    mod = import_graph(model, opset_version(model), where=where)
+    signature = _signature(mod["main"], input_names, output_names)
+    return Model(mod=mod, signature=signature, source=where, digest=digest)
+
+
+def _signature(main: tvm.relax.Function, inputs: list[str], outputs: list[str]) -> Signature:
+    returned = main.ret_ty
+    fields = returned.fields if isinstance(returned, tvm.relax.TupleType) else [returned]
+    return Signature(
+        inputs=tuple(_spec(name, var.ty) for name, var in zip(inputs, main.params, strict=True)),
+        outputs=tuple(_spec(name, ty) for name, ty in zip(outputs, fields, strict=True)),
+    )
+
+
+def _spec(name: str, ty: tvm.relax.TensorType) -> TensorSpec:
+    return TensorSpec(name=name, shape=tuple(int(dim) for dim in ty.shape), dtype=str(ty.dtype))

@@ -1,0 +1,68 @@
+"""The converters of ONNX operators to Relax: TVM's, and ours in place of some of TVM's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import onnx
+
+from tvmcomp.frontend.onnx_ops_elementwise import ELEMENTWISE
+from tvmcomp.frontend.onnx_ops_nn import NN
+from tvmcomp.frontend.onnx_ops_tensor import TENSOR
+from tvmcomp.tvm_import import tvm
+
+# isort: split
+from tvm.relax.frontend.onnx import onnx_frontend
+from tvm.relax.frontend.onnx.onnx_frontend import onnx_input
+
+relax = tvm.relax
+
+__all__ = ["CONVERTERS", "MICROSOFT_CONVERTERS", "onnx_input", "relax", "resolve"]
+
+_TVM: dict[str, Any] = onnx_frontend._get_convert_map()
+
+#: Operators of the ``com.microsoft`` domain that TVM knows.
+MICROSOFT_CONVERTERS: dict[str, Any] = {
+    name: _TVM[name]
+    for name in (
+        "BiasGelu",
+        "EmbedLayerNormalization",
+        "FastGelu",
+        "Gelu",
+        "MatMulInteger16",
+        "SkipLayerNormalization",
+    )
+}
+
+#: TVM's converters that can't serve: of another domain, of values that are no tensors, or with
+#: results whose shape depends on data.
+_NOT_SERVED = {
+    "AllClassNMS",
+    "NonMaxSuppression",
+    "Optional",
+    "OptionalGetElement",
+    "OptionalHasElement",
+    "Attention",  # com.microsoft's; the standard's is inlined
+    "BiasGelu",
+    "Compress",
+    "EmbedLayerNormalization",
+    "FastGelu",
+    "MatMulInteger16",
+    "NonZero",
+    "SkipLayerNormalization",
+    "Unique",
+}
+
+#: Operators of the standard's domain.
+CONVERTERS: dict[str, Any] = {
+    **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
+    **ELEMENTWISE,
+    **NN,
+    **TENSOR,
+}
+
+
+def resolve(node: onnx.NodeProto) -> Any:
+    """Return the converter class of a supported node."""
+    table = MICROSOFT_CONVERTERS if node.domain == "com.microsoft" else CONVERTERS
+    return table[node.op_type]

@@ -1,0 +1,292 @@
+"""Walk an ONNX graph and emit its Relax function, each variable under its node's name.
+
+The converters are TVM's (``tvm.relax.frontend.onnx``) or ours; the walk is ours because TVM's
+loses the nodes' names, prints to standard output, and reports one bad node at a time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx_convert import onnx_input, relax, resolve
+from tvmcomp.frontend.onnx_values import constant, dtype_of, shape_of
+from tvmcomp.tvm_import import tvm
+
+#: Constants under these operators are hidden from constant folding: folding would turn an int8
+#: weight and its scale back into a float weight.
+_KEPT_UNFOLDED = {"QuantizeLinear", "DequantizeLinear"}
+
+
+def import_graph(model: onnx.ModelProto, opset: int, *, where: str) -> tvm.IRModule:
+    """Convert a simplified, fully supported model of static shapes to Relax.
+
+    Returns:
+        A module whose ``main`` is one dataflow block. A variable that holds (the last operator
+        of) a node's result carries the node's name as an identifier; the operators before it in
+        the same node are called ``<node>__<operator>``.
+
+    Raises:
+        ModelError: a node can't be converted.
+    """
+    mod, kept = _GraphImporter(opset, where).run(model.graph)
+    mod = relax.transform.FoldConstant()(mod)
+    mod = relax.transform.BindParams("main", kept)(mod)
+    mod = relax.transform.CanonicalizeBindings()(mod)
+    return relax.transform.DeadCodeElimination(["main"])(mod)
+
+
+class _GraphImporter:
+    """Emits one function; ``values`` maps the names of ONNX tensors to Relax expressions."""
+
+    def __init__(self, opset: int, where: str) -> None:
+        self.opset = opset
+        self.where = where
+        self.block = relax.BlockBuilder()
+        self.values: dict[str, Any] = {}
+        self.kept: dict[Any, Any] = {}
+        self.names: set[str] = set()
+        self.lone_output: str | None = None
+        self.unsupported: set[str] = set()
+
+    def run(self, graph: onnx.GraphProto) -> tuple[tvm.IRModule, dict[Any, Any]]:
+        """Return the module and the constants that are still parameters of it, at the end."""
+        self._add_initializers(graph.initializer)
+        inputs = [self._input(value) for value in graph.input]
+        if len(graph.output) == 1:
+            self.lone_output = graph.output[0].name
+        with self.block.function("main"):
+            with self.block.dataflow():
+                self._add_nodes(graph.node)
+                outputs = [self._output(value.name) for value in graph.output]
+                result = relax.Tuple(outputs) if len(outputs) > 1 else outputs[0]
+                if len(outputs) > 1 or isinstance(result, relax.DataflowVar):
+                    result = self.block.emit_output(result)
+            self.block.emit_func_output(result, params=[*inputs, *self.kept])
+        mod = self.block.get()
+        mod["main"] = mod["main"].with_attr("num_input", len(inputs))
+        return mod, self.kept
+
+    def _add_initializers(self, tensors: Iterable[onnx.TensorProto]) -> None:
+        for tensor in tensors:
+            array = onnx.numpy_helper.to_array(tensor)
+            self.values[tensor.name] = constant(array)
+
+    def _input(self, value: onnx.ValueInfoProto) -> Any:
+        tensor_type = value.type.tensor_type
+        shape = [dim.dim_value for dim in tensor_type.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)
+        var = relax.Var(self._identifier(value.name), relax.TensorType(shape, str(dtype)))
+        self.values[value.name] = var
+        return var
+
+    def _output(self, name: str) -> Any:
+        value = self._value(name)
+        if not _is_static_tensor(value):
+            raise ModelError(
+                f"output {name!r} is no tensor of a shape that is known at build time",
+                where=self.where,
+                hint="Leave the operators that make it (non-maximum suppression, sequences) out "
+                "of the exported model.",
+            )
+        return value if isinstance(value, tvm.ir.Var) else self.block.emit(value)
+
+    def _value(self, name: str) -> Any:
+        if name in self.unsupported:
+            raise ModelError(
+                f"tensor {name!r} is an extra output of its operator that is not supported",
+                where=self.where,
+                hint="Export the model without it.",
+            )
+        return self.values[name]
+
+    def _add_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
+        for index, node in enumerate(nodes):
+            # Functions inlined by onnx may leave their nodes without a name.
+            source_name = node.name or f"{node.op_type}_{index}"
+            captured = io.StringIO()
+            try:
+                with warnings.catch_warnings(), contextlib.redirect_stdout(captured):
+                    warnings.simplefilter("ignore")
+                    self._add_node(node, self._identifier(source_name))
+            except ModelError:
+                raise
+            except Exception as error:
+                reason = " ".join(str(error).strip().split("\n")[-1].split()) or repr(error)
+                raise ModelError(
+                    f"node {source_name!r} ({node.op_type}) can't be compiled: {reason[:300]}",
+                    where=self.where,
+                    hint="`tvmcomp --verbose …` shows where the importer stopped.",
+                ) from error
+
+    def _add_node(self, node: onnx.NodeProto, name: str) -> None:
+        inputs = [self._value(input_) if input_ else None for input_ in node.input]
+        if node.op_type in _KEPT_UNFOLDED:
+            inputs = [self._keep(value) for value in inputs]
+        attributes = {a.name: _attribute(a) for a in node.attribute}
+        if node.op_type == "If":
+            results = self._if(inputs[0], attributes, name)
+        else:
+            attributes["tvm_custom"] = {"name": name, "num_outputs": len(node.output)}
+            converter = resolve(node).get_converter(self.opset)
+            named = _NamedBuilder(self.block, name)
+            result = converter(named, onnx_input(inputs), attributes, [self.values, {}])
+            results = [named.flatten(field) for field in self._fields(named, result, name)]
+        for index, output in enumerate(node.output):
+            if not output:
+                continue
+            if index < len(results):
+                self.values[output] = self._bind(results[index], _nth(name, index), output)
+            else:
+                self.unsupported.add(output)
+
+    def _bind(self, expr: Any, name: str, output: str) -> Any:
+        """Bind ``expr`` to a variable called ``name``, unless it is a value already bound."""
+        if _is_leaf(expr):
+            return expr
+        # What leaves the dataflow block at once needs no second variable for the output.
+        if output == self.lone_output:
+            return self.block.emit_output(expr, name)
+        return self.block.emit(expr, name)
+
+    def _fields(self, named: _NamedBuilder, result: Any, name: str) -> list[Any]:
+        """Return the outputs of a converter's result, which may be a tuple or hold one."""
+        if isinstance(result, relax.Tuple):
+            return list(result.fields)
+        result = _as_tensor(result)
+        if not isinstance(result, tvm.ir.Expr):
+            raise ValueError("its result is not a tensor")
+        result = named.normalize(result)
+        if not isinstance(result.ty, relax.TupleType):
+            return [result]
+        if not _is_leaf(result):
+            result = self.block.emit(result, f"{name}__tuple")
+        return [relax.TupleGetItem(result, i) for i in range(len(result.ty.fields))]
+
+    def _if(self, condition: Any, branches: dict[str, Any], name: str) -> list[Any]:
+        """Compute both branches and select: operators have no side effects, and the function
+        stays one dataflow block, which every later pass needs."""
+        taken = self._branch(branches["then_branch"])
+        other = self._branch(branches["else_branch"])
+        condition = self.block.emit(relax.op.reshape(condition, ()), f"{name}__condition")
+        for left, right in zip(taken, other, strict=True):
+            if (shape_of(left), dtype_of(left)) != (shape_of(right), dtype_of(right)):
+                raise ValueError(f"its branches give {left.ty} and {right.ty}")
+        return [relax.op.where(condition, *pair) for pair in zip(taken, other, strict=True)]
+
+    def _branch(self, graph: onnx.GraphProto) -> list[Any]:
+        outer = dict(self.values)
+        self._add_initializers(graph.initializer)
+        self._add_nodes(graph.node)
+        results = [self.values[output.name] for output in graph.output]
+        self.values = outer
+        return results
+
+    def _keep(self, value: Any) -> Any:
+        """Make a constant a parameter of the function for now; see ``_KEPT_UNFOLDED``."""
+        if not isinstance(value, tvm.ir.GenericConst):
+            return value
+        var = relax.Var(f"kept_{len(self.kept)}", value.ty)
+        self.kept[var] = value
+        return var
+
+    def _identifier(self, name: str) -> str:
+        """Return ``name`` as a unique identifier with no ``__`` in it."""
+        base = re.sub(r"_+", "_", re.sub(r"\W", "_", name, flags=re.ASCII)).strip("_") or "node"
+        if base[0].isdigit():
+            base = f"n{base}"
+        unique, count = base, 1
+        while unique in self.names:
+            unique, count = f"{base}_{count}", count + 1
+        self.names.add(unique)
+        return unique
+
+
+class _NamedBuilder:
+    """The BlockBuilder that a converter sees: names what it emits ``<node>__<operator>``."""
+
+    def __init__(self, block: relax.BlockBuilder, name: str) -> None:
+        self._block = block
+        self._name = name
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._block, attribute)
+
+    def emit(self, expr: Any, name_hint: str = "") -> Any:
+        expr = self.flatten(expr)
+        return self._block.emit(expr, name_hint or f"{self._name}__{_operator(expr)}")
+
+    def emit_te(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+        return self.emit(self._block.call_te(func, *args, **kwargs))
+
+    def normalize(self, expr: Any) -> Any:
+        return self._block.normalize(self.flatten(expr))
+
+    def flatten(self, expr: Any) -> Any:
+        """Emit the arguments of ``expr`` that are operators themselves."""
+        if isinstance(expr, relax.TupleGetItem):
+            if not isinstance(expr.tuple_value, relax.Var):
+                return relax.TupleGetItem(self.emit(expr.tuple_value), expr.index)
+            return expr
+        if not isinstance(expr, tvm.ir.Call):
+            return expr
+        if not any(isinstance(a, relax.Tuple) or not self._is_bound(a) for a in expr.args):
+            return expr
+        arguments = [self._argument(argument) for argument in expr.args]
+        return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args, expr.span)
+
+    def _argument(self, argument: Any) -> Any:
+        if isinstance(argument, relax.Tuple):
+            return relax.Tuple([self._argument(field) for field in argument.fields])
+        return argument if self._is_bound(argument) else self.emit(argument)
+
+    @staticmethod
+    def _is_bound(argument: Any) -> bool:
+        # A scalar of TIR is a Call as well (a cast, say), but no tensor.
+        return not isinstance(argument, tvm.ir.Call | relax.TupleGetItem) or tvm.ir.is_prim_expr(
+            argument
+        )
+
+
+def _is_static_tensor(value: Any) -> bool:
+    return (
+        isinstance(value.ty, relax.TensorType)
+        and value.ty.shape is not None
+        and all(isinstance(dim, tvm.tirx.IntImm) for dim in value.ty.shape)
+    )
+
+
+def _nth(name: str, index: int) -> str:
+    return f"{name}__{index}" if index else name
+
+
+def _is_leaf(expr: Any) -> bool:
+    return isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst)
+
+
+def _operator(expr: Any) -> str:
+    name = getattr(getattr(expr, "op", None), "name", "item")
+    return re.sub(r"\W", "_", name.removeprefix("relax.").removeprefix("nn."))
+
+
+def _as_tensor(expr: Any) -> Any:
+    """Turn the shapes and scalars that TVM's converters compute with into constants."""
+    if isinstance(expr, relax.ShapeExpr):
+        return constant(np.array([int(dim) for dim in expr.values], "int64"))
+    if isinstance(expr, tvm.tirx.IntImm | tvm.tirx.FloatImm):
+        return relax.const(expr.value, str(expr.dtype))
+    return expr
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    return tuple(value) if isinstance(value, list) else value

@@ -1,0 +1,287 @@
+"""Our converters of convolution, pooling, normalization and padding.
+
+They replace TVM's where those leave work behind that a pass would have to clean up (reshaped
+biases, pads as operators of their own), or are wrong.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.frontend.onnx_converter import Converter
+from tvmcomp.frontend.onnx_values import array_of, constant, constant_like, ints_of, shape_of
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def explicit_pads(
+    attr: dict[str, Any], spatial: list[int], kernel: list[int], strides: list[int]
+) -> list[int]:
+    """Return the pads of a convolution or pool, all begins then all ends, with auto_pad resolved.
+
+    ``kernel`` holds the extents with dilation: ``(size - 1) * dilation + 1``.
+    """
+    auto_pad = attr.get("auto_pad", b"NOTSET").decode()
+    if auto_pad == "NOTSET":
+        return list(attr.get("pads", [0] * 2 * len(spatial)))
+    if auto_pad == "VALID":
+        return [0] * 2 * len(spatial)
+    totals = [
+        max((-(-size // stride) - 1) * stride + extent - size, 0)
+        for size, extent, stride in zip(spatial, kernel, strides, strict=True)
+    ]
+    small, large = [total // 2 for total in totals], [-(-total // 2) for total in totals]
+    return small + large if auto_pad == "SAME_UPPER" else large + small
+
+
+def _add_bias(bb: Any, data: Any, bias: Any, rank: int) -> Any:
+    """Add a bias of shape (C,) to (N, C, …): a constant one in the shape (1, C, 1, …)."""
+    if bias is None:
+        return data
+    shape = (1, -1) + (1,) * (rank - 2)
+    array = array_of(bias)
+    if array is not None:
+        return relax.op.add(data, constant(array.reshape(shape)))
+    return relax.op.add(data, relax.op.reshape(bias, shape))
+
+
+class Conv(Converter):
+    """Conv: 1-D, 2-D and 3-D."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, weight, bias = inputs[0], inputs[1], inputs[2]
+        shape, kernel = shape_of(data), shape_of(weight)[2:]
+        dims = len(kernel)
+        strides = list(attr.get("strides", [1] * dims))
+        dilations = list(attr.get("dilations", [1] * dims))
+        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        result = _per_dims("conv{}d", dims)(
+            data,
+            weight,
+            strides=strides,
+            padding=explicit_pads(attr, shape[2:], extents, strides),
+            dilation=dilations,
+            groups=attr.get("group", 1),
+        )
+        return _add_bias(bb, result, bias, len(shape))
+
+
+class ConvTranspose(Converter):
+    """ConvTranspose: 1-D, 2-D and 3-D."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, weight, bias = inputs[0], inputs[1], inputs[2]
+        shape, kernel = shape_of(data), shape_of(weight)[2:]
+        dims = len(kernel)
+        strides = list(attr.get("strides", [1] * dims))
+        dilations = list(attr.get("dilations", [1] * dims))
+        extra = list(attr.get("output_padding", [0] * dims))
+        pads = list(attr.get("pads", [0] * 2 * dims))
+        # The extent with no pads at all.
+        full = [
+            (shape[2 + i] - 1) * strides[i] + (kernel[i] - 1) * dilations[i] + 1 + extra[i]
+            for i in range(dims)
+        ]
+        auto_pad = attr.get("auto_pad", b"NOTSET").decode()
+        wanted = list(attr.get("output_shape", ()))[-dims:]
+        if not wanted and auto_pad.startswith("SAME"):
+            wanted = [shape[2 + i] * strides[i] for i in range(dims)]
+        if wanted:
+            totals = [have - want for have, want in zip(full, wanted, strict=True)]
+            # An output that is larger than the full extent is padded with zeros at its end.
+            extra = [e + max(-t, 0) for e, t in zip(extra, totals, strict=True)]
+            small = [max(t, 0) // 2 for t in totals]
+            large = [max(t, 0) - s for t, s in zip(totals, small, strict=True)]
+            pads = small + large if auto_pad == "SAME_UPPER" else large + small
+        elif auto_pad == "VALID":
+            pads = [0] * 2 * dims
+        result = _per_dims("conv{}d_transpose", dims)(
+            data,
+            weight,
+            strides=strides,
+            padding=pads,
+            output_padding=extra,
+            dilation=dilations,
+            groups=attr.get("group", 1),
+        )
+        return _add_bias(bb, result, bias, len(shape))
+
+
+class _Pool(Converter):
+    kind = ""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        shape = shape_of(inputs[0])
+        kernel = list(attr["kernel_shape"])
+        dims = len(kernel)
+        strides = list(attr.get("strides", [1] * dims))
+        dilations = list(attr.get("dilations", [1] * dims))
+        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
+        pads = explicit_pads(attr, shape[2:], extents, strides)
+        ceil_mode = bool(attr.get("ceil_mode", 0))
+        if ceil_mode and all(
+            (shape[2 + i] + pads[i] + pads[dims + i] - extents[i]) % strides[i] == 0
+            for i in range(dims)
+        ):
+            ceil_mode = False
+        return _per_dims(f"{cls.kind}_pool{{}}d", dims)(
+            inputs[0],
+            kernel,
+            strides,
+            pads,
+            dilations,
+            ceil_mode=ceil_mode,
+            count_include_pad=bool(attr.get("count_include_pad", 0)),
+        )
+
+
+class MaxPool(_Pool):
+    """MaxPool; its second output, the indices, is not supported."""
+
+    kind = "max"
+
+
+class AveragePool(_Pool):
+    """AveragePool."""
+
+    kind = "avg"
+
+
+class BatchNormalization(Converter):
+    """BatchNormalization of inference, as one multiplication and one addition per channel."""
+
+    @classmethod
+    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        if attr.get("training_mode", 0):
+            raise ValueError("training_mode=1 is not supported; export for inference")
+        arrays = [array_of(value) for value in inputs[1:5]]
+        if any(array is None for array in arrays):
+            raise ValueError("its scale, bias, mean and variance must be constants")
+        gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
+        scale = gamma / np.sqrt(variance + attr.get("epsilon", 1e-5))
+        rank = len(shape_of(inputs[0]))
+        shape = (1, -1) + (1,) * (rank - 2) if rank > 1 else (-1,)
+        factor = constant_like(inputs[0], scale.reshape(shape))
+        offset = constant_like(inputs[0], (beta - mean * scale).reshape(shape))
+        return relax.op.add(relax.op.multiply(inputs[0], factor), offset)
+
+
+class InstanceNormalization(Converter):
+    """InstanceNormalization, with scale and bias of shape (1, C, 1, …)."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data = inputs[0]
+        rank = len(shape_of(data))
+        axes = list(range(2, rank))
+        mean = relax.op.mean(data, axes, keepdims=True)
+        centred = bb.emit(relax.op.subtract(data, mean))
+        variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
+        epsilon = constant_like(data, attr.get("epsilon", 1e-5))
+        normal = relax.op.multiply(centred, relax.op.rsqrt(relax.op.add(variance, epsilon)))
+        shape = (1, -1) + (1,) * (rank - 2)
+        scaled = relax.op.multiply(normal, relax.op.reshape(inputs[1], shape))
+        return relax.op.add(scaled, relax.op.reshape(inputs[2], shape))
+
+
+class LayerNormalization(Converter):
+    """LayerNormalization over the axes from ``axis`` to the last."""
+
+    @classmethod
+    def _impl_v17(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, scale, bias = inputs[0], inputs[1], inputs[2]
+        shape = shape_of(data)
+        first = attr.get("axis", -1) % len(shape)
+        axes = list(range(first, len(shape)))
+        epsilon = attr.get("epsilon", 1e-5)
+        normalized = cls._normalized(data, scale, bias, axes, epsilon)
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normalized
+        deviation = relax.op.add(
+            relax.op.variance(data, axes, keepdims=True), constant_like(data, epsilon)
+        )
+        mean = relax.op.mean(data, axes, keepdims=True)
+        return relax.Tuple([normalized, mean, relax.op.rsqrt(deviation)])
+
+    @staticmethod
+    def _normalized(data: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
+        shape, first = shape_of(data), axes[0]
+        if shape_of(scale) == shape[first:] and (bias is None or shape_of(bias) == shape[first:]):
+            bias = constant_like(data, np.zeros(shape[first:])) if bias is None else bias
+            return relax.op.nn.layer_norm(data, scale, bias, axes, epsilon)
+        # Scale and bias that broadcast: relax.nn.layer_norm wants them of the full shape.
+        ones, zeros = np.ones(shape[first:]), np.zeros(shape[first:])
+        normal = relax.op.nn.layer_norm(
+            data, constant_like(data, ones), constant_like(data, zeros), axes, epsilon
+        )
+        scaled = relax.op.multiply(normal, scale)
+        return scaled if bias is None else relax.op.add(scaled, bias)
+
+
+class Pad(Converter):
+    """Pad with constant pads, in any mode; negative pads cut."""
+
+    _modes = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}  # noqa: RUF012
+
+    @classmethod
+    def _impl_v2(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        value = float(attr.get("value", 0.0))
+        return cls._pad(bb, inputs[0], list(attr["pads"]), value, attr)
+
+    @classmethod
+    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data = inputs[0]
+        rank = len(shape_of(data))
+        given = ints_of(inputs[1], "pads")
+        axes = range(rank) if inputs[3] is None else ints_of(inputs[3], "axes")
+        pads = [0] * 2 * rank
+        for index, axis in enumerate(axes):
+            pads[axis % rank] = given[index]
+            pads[axis % rank + rank] = given[index + len(given) // 2]
+        value = array_of(inputs[2]) if inputs[2] is not None else np.zeros(())
+        if value is None:
+            raise ValueError("its constant value must be a constant")
+        return cls._pad(bb, data, pads, value.reshape(()).item(), attr)
+
+    @classmethod
+    def _pad(cls, bb: Any, data: Any, pads: list[int], value: Any, attr: dict[str, Any]) -> Any:
+        mode = cls._modes[attr.get("mode", b"constant").decode()]
+        shape = shape_of(data)
+        rank = len(shape)
+        cuts = [min(pad, 0) for pad in pads]
+        if any(cuts):
+            begin = [-cut for cut in cuts[:rank]]
+            end = [size + cut for size, cut in zip(shape, cuts[rank:], strict=True)]
+            data = bb.emit(relax.op.strided_slice(data, list(range(rank)), begin, end))
+        widths = [max(pads[axis + half * rank], 0) for axis in range(rank) for half in (0, 1)]
+        if not any(widths):
+            return data
+        if data.ty.dtype == "bool":
+            padded = relax.op.nn.pad(relax.op.astype(data, "int8"), widths, mode, float(value))
+            return relax.op.astype(padded, "bool")
+        return relax.op.nn.pad(data, widths, mode, float(value))
+
+
+def _per_dims(name: str, dims: int) -> Any:
+    if dims not in (1, 2, 3):
+        raise ValueError(f"{dims} spatial dimensions are not supported; 1 to 3 are")
+    return getattr(relax.op.nn, name.format(dims))
+
+
+#: ONNX operator -> converter.
+NN = {
+    "AveragePool": AveragePool,
+    "BatchNormalization": BatchNormalization,
+    "Conv": Conv,
+    "ConvTranspose": ConvTranspose,
+    "InstanceNormalization": InstanceNormalization,
+    "LayerNormalization": LayerNormalization,
+    "MaxPool": MaxPool,
+    "Pad": Pad,
+}

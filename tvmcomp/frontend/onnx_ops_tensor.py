@@ -1,0 +1,299 @@
+"""Our converters of matrix products and of operators that move data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.numpy_helper
+
+from tvmcomp.frontend.onnx_converter import Converter
+from tvmcomp.frontend.onnx_resize import Resize, Upsample
+from tvmcomp.frontend.onnx_values import (
+    array_of,
+    constant,
+    constant_like,
+    dtype_of,
+    ints_of,
+    shape_of,
+)
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+class Gemm(Converter):
+    """Gemm: relax.matmul and an addition, with constant operands transposed and scaled here."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        left = _transposed(inputs[0]) if attr.get("transA", 0) else inputs[0]
+        right = _transposed(inputs[1]) if attr.get("transB", 0) else inputs[1]
+        alpha, beta = attr.get("alpha", 1.0), attr.get("beta", 1.0)
+        dtype = dtype_of(inputs[0])
+        product = relax.op.matmul(left, _scaled(right, alpha, dtype))
+        if inputs[2] is None or beta == 0:
+            return product
+        return relax.op.add(product, _scaled(inputs[2], beta, dtype))
+
+
+def _transposed(expr: Any) -> Any:
+    array = array_of(expr)
+    if array is not None:
+        return constant(array.T)
+    return relax.op.permute_dims(expr, [1, 0])
+
+
+def _scaled(expr: Any, factor: float, dtype: str) -> Any:
+    if factor == 1:
+        return expr
+    array = array_of(expr)
+    if array is not None:
+        return relax.const(array * factor, dtype)
+    return relax.op.multiply(expr, relax.const(factor, dtype))
+
+
+class Gather(Converter):
+    """Gather; negative indices count from the end."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, indices = inputs[0], inputs[1]
+        shape = shape_of(data)
+        axis = attr.get("axis", 0) % len(shape)
+        array = array_of(indices)
+        if array is not None:
+            if array.size and not -shape[axis] <= array.min() <= array.max() < shape[axis]:
+                raise ValueError(f"it has indices outside 0 to {shape[axis] - 1}")
+            indices = constant(np.where(array < 0, array + shape[axis], array).astype("int64"))
+        else:
+            size = constant_like(indices, shape[axis])
+            negative = relax.op.less(indices, constant_like(indices, 0))
+            indices = relax.op.where(negative, relax.op.add(indices, size), indices)
+        # Clipped: an index that comes at run time must not read other memory.
+        return relax.op.take(data, indices, axis, mode="clip")
+
+
+class Slice(Converter):
+    """Slice with bounds known at build time."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        starts, ends = list(attr["starts"]), list(attr["ends"])
+        axes = list(attr.get("axes", range(len(starts))))
+        return cls._slice(inputs[0], starts, ends, axes, [1] * len(starts))
+
+    @classmethod
+    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        starts, ends = ints_of(inputs[1], "starts"), ints_of(inputs[2], "ends")
+        axes = list(range(len(starts))) if inputs[3] is None else ints_of(inputs[3], "axes")
+        steps = [1] * len(starts) if inputs[4] is None else ints_of(inputs[4], "steps")
+        return cls._slice(inputs[0], starts, ends, axes, steps)
+
+    @classmethod
+    def _slice(
+        cls, data: Any, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+    ) -> Any:
+        shape = shape_of(data)
+        axes = [axis % len(shape) for axis in axes]
+        begin, end = [], []
+        for axis, start, stop, step in zip(axes, starts, ends, steps, strict=True):
+            first, last, _ = slice(start, stop, step).indices(shape[axis])
+            begin.append(first)
+            # -1 is "past the first" to Python, and "the last" to Relax.
+            end.append(last if last >= 0 else -shape[axis] - 1)
+        if all(b == 0 and e == shape[a] for a, b, e in zip(axes, begin, end, strict=True)) and all(
+            step == 1 for step in steps
+        ):
+            return data
+        return relax.op.strided_slice(data, axes, begin, end, steps)
+
+
+class Split(Converter):
+    """Split into parts of sizes known at build time."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        return cls._split(inputs[0], list(attr.get("split", ())), attr)
+
+    @classmethod
+    def _impl_v13(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        sizes = [] if inputs[1] is None else ints_of(inputs[1], "sizes")
+        return cls._split(inputs[0], sizes, attr)
+
+    @classmethod
+    def _split(cls, data: Any, sizes: list[int], attr: dict[str, Any]) -> Any:
+        shape = shape_of(data)
+        axis = attr.get("axis", 0) % len(shape)
+        if not sizes:
+            parts = attr.get("num_outputs", attr["tvm_custom"]["num_outputs"])
+            # All of one size but the last, which may be smaller.
+            size = -(-shape[axis] // parts)
+            sizes = [size] * (parts - 1) + [shape[axis] - size * (parts - 1)]
+        if len(sizes) == 1:
+            return data
+        return relax.op.split(data, [int(i) for i in np.cumsum(sizes)[:-1]], axis)
+
+
+class Tile(Converter):
+    """Tile by repeats known at build time."""
+
+    @classmethod
+    def _impl_v6(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        repeats = ints_of(inputs[1], "repeats")
+        return inputs[0] if set(repeats) <= {1} else relax.op.tile(inputs[0], repeats)
+
+
+class Reshape(Converter):
+    """Reshape to a shape known at build time."""
+
+    @classmethod
+    def _impl_v5(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        shape = shape_of(inputs[0])
+        wanted = ints_of(inputs[1], "shape")
+        if not attr.get("allowzero", 0):
+            wanted = [shape[i] if size == 0 else size for i, size in enumerate(wanted)]
+        return relax.op.reshape(inputs[0], wanted)
+
+
+class Expand(Converter):
+    """Expand to a shape known at build time; it may only be broadcast with, never cut."""
+
+    @classmethod
+    def _impl_v8(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        shape = shape_of(inputs[0])
+        wanted = np.broadcast_shapes(tuple(shape), tuple(ints_of(inputs[1], "shape")))
+        if list(wanted) == shape:
+            return inputs[0]
+        return relax.op.broadcast_to(inputs[0], wanted)
+
+
+class _SoftmaxFamily(Converter):
+    """Softmax and LogSoftmax; before operator set 13 over all axes from ``axis`` on, as one."""
+
+    function: Any = None
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data = inputs[0]
+        shape = shape_of(data)
+        axis = attr.get("axis", 1)
+        axis = axis + len(shape) if axis < 0 else axis
+        if axis < len(shape) and int(np.prod(shape[axis + 1 :])) == 1:
+            return cls.function(data, axis)
+        rows = int(np.prod(shape[:axis]))
+        flat = cls.function(relax.op.reshape(data, (rows, -1)), 1)
+        return relax.op.reshape(flat, shape)
+
+    @classmethod
+    def _impl_v13(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        return cls.function(inputs[0], attr.get("axis", -1))
+
+
+class Softmax(_SoftmaxFamily):
+    """Softmax."""
+
+    function = relax.op.nn.softmax
+
+
+class LogSoftmax(_SoftmaxFamily):
+    """LogSoftmax."""
+
+    function = relax.op.nn.log_softmax
+
+
+class Dropout(Converter):
+    """Dropout does nothing at inference; its mask is all true."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        training = array_of(inputs[2]) if inputs[2] is not None else np.zeros(())
+        ratio = array_of(inputs[1]) if inputs[1] is not None else np.zeros(())
+        if training is None or (training.any() and (ratio is None or ratio.any())):
+            raise ValueError("a Dropout in training mode is not supported; export for inference")
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return inputs[0]
+        mask = constant(np.ones(shape_of(inputs[0]), "bool"))
+        return relax.Tuple([inputs[0], mask])
+
+
+class Cast(Converter):
+    """Cast: relax.astype, which rounds toward zero like ONNX; NaN and overflow are undefined."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        dtype = _dtype_name(attr["to"])
+        return inputs[0] if dtype == dtype_of(inputs[0]) else relax.op.astype(inputs[0], dtype)
+
+
+class Constant(Converter):
+    """Constant, in each of its forms but strings and sparse tensors."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        if "value" in attr:
+            return constant(onnx.numpy_helper.to_array(attr["value"]))
+        for name, dtype in (("float", "float32"), ("int", "int64")):
+            for form in (f"value_{name}", f"value_{name}s"):
+                if form in attr:
+                    return constant(np.asarray(attr[form], dtype))
+        raise ValueError("a constant of strings or a sparse one is not supported")
+
+
+class EyeLike(Converter):
+    """EyeLike: a constant, as its input's shape is static."""
+
+    @classmethod
+    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        dtype = _dtype_name(attr["dtype"]) if "dtype" in attr else dtype_of(inputs[0])
+        rows, columns = shape_of(inputs[0])
+        return relax.const(np.eye(rows, columns, attr.get("k", 0)), dtype)
+
+
+class OneHot(Converter):
+    """OneHot with a depth known at build time; negative indices count from the end."""
+
+    @classmethod
+    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        indices, (depth,) = inputs[0], ints_of(inputs[1], "depth")
+        rank = len(shape_of(indices)) + 1
+        axis = attr.get("axis", -1) % rank
+        classes = np.arange(depth).reshape([-1 if i == axis else 1 for i in range(rank)])
+        spread = bb.emit(relax.op.expand_dims(relax.op.astype(indices, "int64"), axis))
+        wrapped = relax.op.where(
+            relax.op.less(spread, relax.const(0, "int64")),
+            relax.op.add(spread, relax.const(depth, "int64")),
+            spread,
+        )
+        hot = relax.op.equal(wrapped, relax.const(classes, "int64"))
+        off, on = (
+            relax.op.squeeze(relax.op.strided_slice(inputs[2], [0], [i], [i + 1]), [0])
+            for i in (0, 1)
+        )
+        return relax.op.where(hot, on, off)
+
+
+def _dtype_name(element_type: int) -> str:
+    return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
+
+
+#: ONNX operator -> converter.
+TENSOR = {
+    "Cast": Cast,
+    "Constant": Constant,
+    "Dropout": Dropout,
+    "Expand": Expand,
+    "EyeLike": EyeLike,
+    "Gather": Gather,
+    "Gemm": Gemm,
+    "LogSoftmax": LogSoftmax,
+    "OneHot": OneHot,
+    "Reshape": Reshape,
+    "Resize": Resize,
+    "Slice": Slice,
+    "Softmax": Softmax,
+    "Split": Split,
+    "Tile": Tile,
+    "Upsample": Upsample,
+}

@@ -1,0 +1,145 @@
+"""Bind the dimensions of an ONNX graph's inputs, so that every shape in it is static."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import onnx
+
+from tvmcomp.errors import ModelError
+
+#: The size of a dimension name that was given two sizes.
+_AMBIGUOUS = -1
+
+
+def bind_shapes(
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], *, where: str
+) -> None:
+    """Give every input of ``model`` a static shape, in place.
+
+    ``shapes`` holds full shapes by input name. A named dimension (``batch``) that one given shape
+    fixes is fixed wherever the name appears. Shapes recorded for outputs and inner tensors are
+    dropped: they may disagree with the bound ones, and are inferred again.
+
+    Raises:
+        ModelError: ``shapes`` names no input, has another rank, contradicts the model or itself,
+            or leaves a dimension unbound.
+    """
+    graph = model.graph
+    _drop_inputs_with_initializer(graph)
+    inputs = {value.name: value for value in graph.input}
+    for name in shapes:
+        if name not in inputs:
+            raise ModelError(
+                f"has no input {name!r}; its inputs are {', '.join(map(repr, inputs)) or 'none'}",
+                where=where,
+                hint="Give --shape for one of these.",
+            )
+    named: dict[str, int] = {}
+    for value in inputs.values():
+        _check_tensor(value, where)
+        if value.name in shapes:
+            _bind(value, tuple(shapes[value.name]), named, where)
+    unbound = [
+        (value, dim_text)
+        for value in inputs.values()
+        if (dim_text := _bind_named_dims(value, named)) is not None
+    ]
+    if unbound:
+        raise ModelError(
+            "; ".join(f"input {value.name!r} has {text}" for value, text in unbound),
+            where=where,
+            hint="Bind it: " + " ".join(f"--shape {_example(value)}" for value, _ in unbound),
+        )
+    drop_recorded_shapes(graph)
+
+
+def drop_recorded_shapes(graph: onnx.GraphProto) -> None:
+    """Forget the recorded shapes of inner tensors and outputs, in subgraphs as well."""
+    del graph.value_info[:]
+    for output in graph.output:
+        output.type.tensor_type.ClearField("shape")
+    for node in graph.node:
+        for attribute in node.attribute:
+            for subgraph in (attribute.g, *attribute.graphs):
+                drop_recorded_shapes(subgraph)
+
+
+def _drop_inputs_with_initializer(graph: onnx.GraphProto) -> None:
+    """Before IR version 4 every weight was also listed as an input; it is a constant here."""
+    constants = {tensor.name for tensor in graph.initializer}
+    kept = [value for value in graph.input if value.name not in constants]
+    del graph.input[:]
+    graph.input.extend(kept)
+
+
+def _check_tensor(value: onnx.ValueInfoProto, where: str) -> None:
+    if not value.type.HasField("tensor_type"):
+        kind = value.type.WhichOneof("value") or "untyped"
+        raise ModelError(
+            f"input {value.name!r} is not a tensor ({kind.removesuffix('_type')})", where=where
+        )
+    if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+        raise ModelError(
+            f"input {value.name!r} holds strings, which can't be compiled",
+            where=where,
+            hint="Export the model without its text preprocessing.",
+        )
+
+
+def _bind(
+    value: onnx.ValueInfoProto, shape: tuple[int, ...], named: dict[str, int], where: str
+) -> None:
+    """Write ``shape`` into ``value`` and note the dimensions that it gives names a size."""
+    tensor_type = value.type.tensor_type
+    if any(dim < 1 for dim in shape):
+        raise ModelError(f"input {value.name!r}: shape {shape} has a size below 1", where=where)
+    if not tensor_type.HasField("shape"):
+        tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
+    if len(tensor_type.shape.dim) != len(shape):
+        raise ModelError(
+            f"input {value.name!r} has {len(tensor_type.shape.dim)} dimensions "
+            f"({_shape_text(value)}), not {len(shape)}",
+            where=where,
+            hint=f"Give --shape {_example(value)}",
+        )
+    for index, (dim, size) in enumerate(zip(tensor_type.shape.dim, shape, strict=True)):
+        if dim.dim_value > 0 and dim.dim_value != size:
+            raise ModelError(
+                f"input {value.name!r}: dimension {index} is {dim.dim_value} in the model, "
+                f"{size} was given",
+                where=where,
+                hint=f"Give {dim.dim_value}, or export the model with a dynamic dimension.",
+            )
+        # Some exporters give several dimensions one name ("?"), which then says nothing.
+        if dim.dim_param:
+            named[dim.dim_param] = size if named.get(dim.dim_param, size) == size else _AMBIGUOUS
+        dim.dim_value = size
+
+
+def _bind_named_dims(value: onnx.ValueInfoProto, named: dict[str, int]) -> str | None:
+    """Bind what ``named`` knows; describe the first dimension that is left unbound."""
+    if not value.type.tensor_type.HasField("shape"):
+        return "no shape at all"
+    for index, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.dim_value < 1 and named.get(dim.dim_param, _AMBIGUOUS) != _AMBIGUOUS:
+            dim.dim_value = named[dim.dim_param]
+        if dim.dim_value < 1:
+            name = f" ({dim.dim_param})" if dim.dim_param else ""
+            return f"an unbound dimension {index}{name} in shape {_shape_text(value)}"
+    return None
+
+
+def _shape_text(value: onnx.ValueInfoProto) -> str:
+    dims = value.type.tensor_type.shape.dim
+    return (
+        "("
+        + ", ".join(str(d.dim_value) if d.dim_value > 0 else d.dim_param or "?" for d in dims)
+        + ")"
+    )
+
+
+def _example(value: onnx.ValueInfoProto) -> str:
+    """Return a ``--shape`` argument for ``value``, with 1 for each size that is not known."""
+    dims = value.type.tensor_type.shape.dim
+    return f"{value.name}=" + (",".join(str(max(d.dim_value, 1)) for d in dims) or "1,…")

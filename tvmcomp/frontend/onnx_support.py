@@ -1,0 +1,59 @@
+"""Which ONNX operators can be imported; all that can't are reported at once."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+
+import onnx
+
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx_convert import CONVERTERS, MICROSOFT_CONVERTERS
+
+#: ``If`` is handled by the importer itself.
+_CONTROL_FLOW = {"If"}
+
+
+def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    """Yield the nodes of ``graph`` and of every subgraph in it (bodies of If, Loop, Scan)."""
+    for node in graph.node:
+        yield node
+        for attribute in node.attribute:
+            for subgraph in (attribute.g, *attribute.graphs):
+                yield from nodes_of(subgraph)
+
+
+def is_supported(node: onnx.NodeProto) -> bool:
+    """Say whether ``node`` can be imported."""
+    if node.domain == "com.microsoft":
+        return node.op_type in MICROSOFT_CONVERTERS
+    if node.domain not in ("", "ai.onnx"):
+        return False
+    return node.op_type in CONVERTERS or node.op_type in _CONTROL_FLOW
+
+
+def check_operators(graph: onnx.GraphProto, *, where: str) -> None:
+    """Refuse a graph with operators that can't be imported.
+
+    Raises:
+        ModelError: naming each such operator with the nodes that use it.
+    """
+    unsupported: dict[str, list[str]] = defaultdict(list)
+    for index, node in enumerate(nodes_of(graph)):
+        if not is_supported(node):
+            operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
+            unsupported[operator].append(node.name or f"{node.op_type}_{index}")
+    if not unsupported:
+        return
+    lines = [f"{operator}: {_abridged(names)}" for operator, names in sorted(unsupported.items())]
+    raise ModelError(
+        f"uses {len(unsupported)} operator(s) that can't be compiled:\n    " + "\n    ".join(lines),
+        where=where,
+        hint="Export the model without them (a newer operator set often helps), "
+        "or compute these parts outside it.",
+    )
+
+
+def _abridged(names: list[str], shown: int = 8) -> str:
+    rest = len(names) - shown
+    return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")

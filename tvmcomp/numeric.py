@@ -1,0 +1,115 @@
+"""Choose the number formats of a network: float32, half precision, or calibrated 8-bit integers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from tvmcomp.errors import CalibrationError, TargetError
+from tvmcomp.model import Model, Operator
+from tvmcomp.passes.pipeline import Watch, canonical
+from tvmcomp.passes.qdq import has_qdq
+from tvmcomp.progress import Progress
+from tvmcomp.quantize import QuantConfig, report_operators
+from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.imported import imported_operators
+from tvmcomp.quantize.pipeline import quantize_network
+from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.targets import TargetDescription
+
+_HALF = {"fp16": "float16", "bf16": "bfloat16"}
+
+
+@dataclass(frozen=True)
+class Numeric:
+    """A network with its number formats decided.
+
+    Attributes:
+        mod: NHWC Relax, with Q/DQ where it is quantized.
+        quant: what was asked for; ``int8`` for a model that came quantized.
+        operators: the build report's list.
+        half: ``float16`` or ``bfloat16`` where the anchors' weights are stored so.
+        without_guard: the quantized network with nothing kept in float, where the guard kept some.
+        calibration: how it was calibrated.
+        notes: what a person should know.
+    """
+
+    mod: Any
+    quant: Literal["none", "int8", "fp16", "bf16"]
+    operators: list[Operator]
+    half: str | None = None
+    without_guard: Any | None = None
+    calibration: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def choose_numbers(
+    network: Model,
+    target: TargetDescription,
+    here: TargetDescription,
+    quant: Literal["int8", "fp16", "bf16"] | None,
+    samples: Samples | None,
+    config: QuantConfig,
+    progress: Progress,
+    watch: Watch | None,
+) -> Numeric:
+    """Decide every operator's number format.
+
+    Args:
+        network: the imported network.
+        target: the device.
+        here: the machine that this runs on.
+        quant: what is asked for.
+        samples: calibration samples, for ``int8``.
+        config: quantization settings.
+        progress: is told of each stage.
+        watch: called after each phase.
+
+    Raises:
+        CalibrationError: ``int8`` is asked for and there are no samples.
+        TargetError: the target can't compute in what is asked for.
+    """
+    if quant == "bf16" and not target.bfloat16:
+        raise TargetError(
+            f"{target.name} has no bfloat16 arithmetic",
+            hint="Choose --quant fp16 or int8, or a target with bfloat16 (`tvmcomp targets list`).",
+        )
+    mod = canonical(network.mod, watch)
+    if has_qdq(mod):
+        notes = ["the model came quantized: its own scales and zero points are used"]
+        return Numeric(mod, "int8", imported_operators(mod, target), notes=notes)
+    if quant == "int8":
+        if samples is None:
+            raise CalibrationError(
+                "int8 needs calibration data",
+                hint="Give some hundred samples with --calib (an .npz, or a folder of .npy, .npz "
+                "or images), or choose --quant fp16.",
+            )
+        quantized = quantize_network(mod, network.signature, samples, config, here, progress)
+        if watch:
+            watch("annotated", quantized.mod)
+        return Numeric(
+            quantized.mod,
+            "int8",
+            quantized.operators,
+            without_guard=quantized.without_guard,
+            calibration=quantized.calibration,
+            notes=quantized.notes,
+        )
+    operators = report_operators(mod, plan_operators(mod))
+    half = _HALF[quant] if quant else None
+    operators = [
+        msgspec.structs.replace(
+            operator,
+            dtype=half if half and operator.macs and operator.dtype == "int8" else _plain(operator),
+            reason=None,
+        )
+        for operator in operators
+    ]
+    return Numeric(mod, quant or "none", operators, half=half)
+
+
+def _plain(operator: Operator) -> str:
+    return "float32" if operator.dtype == "int8" else operator.dtype

@@ -1,0 +1,25 @@
+"""How long work tells the person waiting for it how far it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+#: Called once for each finished unit of work.
+Step = Callable[[], None]
+
+
+class Progress(Protocol):
+    """Is told of each stage of a build, and draws it or not."""
+
+    def stage(self, name: str, total: int | None = None) -> Step:
+        """Begin the stage ``name`` of ``total`` units (None: unknown); the one before it ends."""
+        ...
+
+
+class NoProgress:
+    """The :class:`Progress` of a build from Python: silent."""
+
+    def stage(self, name: str, total: int | None = None) -> Step:
+        """See :class:`Progress`."""
+        return lambda: None

@@ -1,0 +1,57 @@
+"""Calibration: watch the float network on samples, and give each tensor its scale and zero point."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.errors import CalibrationError
+from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.observers import OBSERVERS
+from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.qparams import QParams, activation_qparams
+
+
+def calibrate(
+    probe: Probe,
+    samples: Iterable[list[np.ndarray]],
+    config: QuantConfig,
+    step: Callable[[], None] = lambda: None,
+) -> dict[Any, QParams]:
+    """Observe every tensor that the plan quantizes.
+
+    Args:
+        probe: the instrumented float network.
+        samples: the network's inputs, in order, a sample at a time.
+        config: names each tensor's observer: that of the first operator that reads it.
+        step: called after each sample.
+
+    Returns:
+        For each tensor, its uint8 parameters.
+
+    Raises:
+        CalibrationError: a tensor of the network became NaN.
+    """
+    observers: dict[Any, Any] = {}
+    for operator in probe.operators:
+        chosen = config.for_operator(operator.name, operator.kind).observer or config.observer
+        for tensor in operator.reads:
+            observers.setdefault(tensor, OBSERVERS[chosen]())
+    for inputs in samples:
+        _, observed = probe.run(inputs)
+        for tensor, observer in observers.items():
+            try:
+                observer.observe(observed[tensor])
+            except CalibrationError as error:
+                raise CalibrationError(
+                    error.what,
+                    where=f"the tensor that '{tensor.name}' gives",
+                    hint="Check the calibration samples: is their preprocessing the network's?",
+                ) from None
+        step()
+    return {
+        tensor: activation_qparams(*observer.range(), "uint8")
+        for tensor, observer in observers.items()
+    }

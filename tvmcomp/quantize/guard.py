@@ -1,0 +1,143 @@
+"""The accuracy guard: keeps in float the few operators whose quantization harms the network.
+
+The harm is measured, on calibration samples, at the network's outputs: the signal-to-quantization-
+noise ratio (SQNR) with one operator quantized at a time. The operators are left out of
+quantization in the order of that harm, as few as bring the whole to the stated ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.qparams import QParams
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """What the guard decided.
+
+    Attributes:
+        keep_float: names of the operators that stay float.
+        sqnr_db: SQNR at the outputs with everything else quantized, in dB.
+        all_quantized_db: the same with nothing kept.
+        alone_db: for each operator, the SQNR with it alone quantized; empty where the guard had no
+            need to measure.
+    """
+
+    keep_float: tuple[str, ...]
+    sqnr_db: float
+    all_quantized_db: float
+    alone_db: dict[str, float] = field(default_factory=dict)
+
+
+def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
+    """Signal-to-quantization-noise ratio in dB: the variance of ``reference`` over the mean square
+    of the error. A constant offset is no signal, so this never exceeds the plain power ratio.
+    """
+    reference = reference.astype(np.float64)
+    finite = np.isfinite(reference)
+    if not finite.all():
+        if not (np.isfinite(actual) == finite).all():
+            return float("-inf")
+        reference, actual = reference[finite], actual[finite]
+    if not np.isfinite(actual).all():
+        return float("-inf")
+    noise = float(np.mean((reference - actual) ** 2)) if reference.size else 0.0
+    signal = float(np.var(reference)) if reference.size else 0.0
+    if noise == 0:
+        return float("inf")
+    if signal == 0:
+        # A constant output: its own size is all there is to compare with.
+        signal = float(np.mean(reference**2))
+    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
+
+
+class Guard:
+    """Measures what quantization does to the outputs, and chooses what stays float."""
+
+    def __init__(
+        self, probe: Probe, qparams: Mapping[Any, QParams], samples: Sequence[list[np.ndarray]]
+    ) -> None:
+        self.probe = probe
+        self.qparams = qparams
+        self.samples = samples
+        self.names = [op.name for op in probe.operators if op.reads]
+        self.reference = self._outputs(())
+
+    def _outputs(self, on: Collection[str]) -> list[np.ndarray]:
+        """Each output, stacked over the samples."""
+        runs = [self.probe.run(inputs, self.qparams, on)[0] for inputs in self.samples]
+        return [np.stack([run[i].copy() for run in runs]) for i in range(len(runs[0]))]
+
+    def network_sqnr(self, on: Collection[str]) -> float:
+        """SQNR of the worst output with the operators ``on`` quantized, in dB."""
+        outputs = self._outputs(on)
+        pairs = list(zip(self.reference, outputs, strict=True))
+        real = [(r, a) for r, a in pairs if r.dtype.kind == "f"] or pairs
+        return min((sqnr_db(r, a) for r, a in real), default=float("inf"))
+
+    def choose(self, min_sqnr_db: float | None, step: Callable[[], None]) -> GuardResult:
+        """Find the smallest set to keep in float; ``step`` is called after each measurement."""
+        everything = frozenset(self.names)
+        total = self.network_sqnr(everything)
+        if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
+            return GuardResult((), total, total)
+        alone = {}
+        for name in self.names:
+            alone[name] = self.network_sqnr({name})
+            step()
+        ranked = sorted(self.names, key=lambda name: alone[name])
+        reached: dict[int, float] = {0: total, len(ranked): float("inf")}
+
+        def without(count: int) -> float:
+            if count not in reached:
+                reached[count] = self.network_sqnr(everything - set(ranked[:count]))
+                step()
+            return reached[count]
+
+        low, high = 0, 1
+        while high < len(ranked) and without(high) < min_sqnr_db:
+            low, high = high, min(2 * high, len(ranked))
+        while high - low > 1:
+            middle = (low + high) // 2
+            if without(middle) < min_sqnr_db:
+                low = middle
+            else:
+                high = middle
+        keep = set(ranked[:high])
+        best = without(high)
+        # Noise does not simply add up: some of them may be harmless without the others.
+        for name in reversed(ranked[:high][-_SECOND_LOOKS:]):
+            if len(keep) == 1:
+                break
+            ratio = self.network_sqnr(everything - (keep - {name}))
+            step()
+            if ratio >= min_sqnr_db:
+                keep.discard(name)
+                best = ratio
+        ordered = tuple(name for name in self.names if name in keep)
+        return GuardResult(ordered, best, total, alone)
+
+    def operator_sqnr(self, on: Collection[str]) -> dict[str, float]:
+        """SQNR of each operator's own result with the operators ``on`` quantized, in dB."""
+        signal: dict[Any, list[float]] = {}
+        for inputs in self.samples:
+            reference = {
+                var: array.copy() for var, array in self.probe.run(inputs)[1].items()
+            }
+            _, actual = self.probe.run(inputs, self.qparams, on)
+            for op in self.probe.operators:
+                if op.var in reference:
+                    signal.setdefault(op.name, []).append(
+                        sqnr_db(reference[op.var], actual[op.var])
+                    )
+        return {name: float(np.median(values)) for name, values in signal.items()}
+
+
+#: How many of the kept operators are tried again in integers, the least harmful first.
+_SECOND_LOOKS = 24

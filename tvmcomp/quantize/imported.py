@@ -1,0 +1,43 @@
+"""What runs in integers in a model that came quantized (Q/DQ in its file)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.model import Operator
+from tvmcomp.passes.realize import realize
+from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
+from tvmcomp.quantize.plan import CONVOLUTIONS
+from tvmcomp.report.macs import macs
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+
+def imported_operators(mod: Any, target: TargetDescription) -> list[Operator]:
+    """List the operators of ``mod`` (NHWC, with Q/DQ) and the type each runs in after ``realize``.
+
+    An operator that ``realize`` replaced is gone from the float operators that remain.
+    """
+    realized = {
+        binding.var.name: op_name(binding.value)
+        for binding in main_bindings(realize(mod, target)) or []
+        if isinstance(binding.var.ty, tvm.relax.TensorType) and dtype_of(binding.var) == "float32"
+    }
+    operators = []
+    for binding in main_bindings(mod) or []:
+        kind = op_name(binding.value)
+        if kind is None or kind in ("quantize", "dequantize"):
+            continue
+        stays = realized.get(binding.var.name) == kind
+        anchor = kind in CONVOLUTIONS or kind == "matmul"
+        reason = "its inputs are not quantized in the model" if anchor else "no integer form"
+        operators.append(
+            Operator(
+                name=binding.var.name,
+                kind=kind,
+                dtype="float32" if stays else "int8",
+                reason=reason if stays else None,
+                macs=macs(binding.value),
+            )
+        )
+    return operators

@@ -1,0 +1,131 @@
+"""Calibrate, guard, annotate: the float network and samples in, the network with Q/DQ out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.errors import ConfigError
+from tvmcomp.model import Operator, Signature
+from tvmcomp.progress import Progress
+from tvmcomp.quantize import report_operators
+from tvmcomp.quantize.annotate import annotate
+from tvmcomp.quantize.calibrate import calibrate
+from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.guard import Guard
+from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.probe import Probe
+from tvmcomp.targets import TargetDescription
+
+#: Samples that the guard measures with: enough for a ratio of powers, few enough to be quick.
+_GUARD_SAMPLES = 16
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantized network, before ``realize``.
+
+    Attributes:
+        mod: Relax with Q/DQ.
+        without_guard: the same with nothing kept in float, or None where the guard kept nothing.
+        operators: the report's list.
+        calibration: how it was calibrated, for the artifact's metadata.
+        notes: what a person should know.
+    """
+
+    mod: Any
+    without_guard: Any | None
+    operators: list[Operator]
+    calibration: dict[str, Any]
+    notes: list[str]
+
+
+def quantize_network(
+    mod: Any,
+    signature: Signature,
+    samples: Samples,
+    config: QuantConfig,
+    here: TargetDescription,
+    progress: Progress,
+) -> Quantized:
+    """Quantize a float network (NHWC) to 8-bit integers.
+
+    Args:
+        mod: the network.
+        signature: its inputs, in order.
+        samples: calibration samples.
+        config: settings.
+        here: the machine that this runs on, where the network is observed.
+        progress: is told of each stage.
+
+    Raises:
+        CalibrationError: the network gives NaN on the samples.
+        ConfigError: a pattern of ``config`` matches no operator.
+    """
+    operators = plan_operators(mod, config)
+    _check_patterns(config, operators)
+    progress.stage("preparing calibration")
+    probe = Probe(mod, operators, here)
+    ordered = [[sample[spec.name] for spec in signature.inputs] for sample in samples]
+    step = progress.stage("calibrating", len(ordered))
+    qparams = calibrate(probe, ordered, config, step)
+    step = progress.stage("guarding accuracy", None)
+    guard = Guard(probe, qparams, _spread(ordered, _GUARD_SAMPLES))
+    result = guard.choose(config.min_sqnr_db, step)
+    final = plan_operators(mod, config, result.keep_float) if result.keep_float else operators
+    on = {operator.name for operator in final if operator.reads}
+    # Without the kept operators fewer tensors are worth quantizing: what counts is what is left.
+    reached = guard.network_sqnr(on) if result.keep_float else result.sqnr_db
+    notes = list(samples.warnings)
+    if result.keep_float:
+        notes.append(
+            f"{len(result.keep_float)} of {len(guard.names)} operators stay float to keep the "
+            f"outputs' SQNR at {config.min_sqnr_db:g} dB ({result.all_quantized_db:.1f} dB with "
+            f"everything quantized, {reached:.1f} dB now): {', '.join(result.keep_float)}"
+        )
+    calibration = {
+        "samples": len(ordered),
+        "source": samples.source,
+        "digest": samples.digest,
+        "observer": config.observer,
+        "min_sqnr_db": config.min_sqnr_db,
+        "sqnr_db": _finite(reached),
+        "all_quantized_sqnr_db": _finite(result.all_quantized_db),
+        "kept_float": list(result.keep_float),
+    }
+    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on).items()}
+    alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
+    return Quantized(
+        annotate(mod, final, qparams),
+        annotate(mod, operators, qparams) if result.keep_float else None,
+        report_operators(mod, final, own_db, alone_db),
+        calibration,
+        notes,
+    )
+
+
+def _check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
+    unmatched = config.unmatched([(operator.name, operator.kind) for operator in operators])
+    if unmatched:
+        raise ConfigError(
+            f"no operator of the network matches {', '.join(map(repr, unmatched))}",
+            hint="`tvmcomp inspect MODEL` lists the names.",
+        )
+
+
+def _spread(samples: list[list[np.ndarray]], count: int) -> list[list[np.ndarray]]:
+    """``count`` samples, evenly spaced over all."""
+    at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
+    return [samples[i] for i in at]
+
+
+#: JSON has no infinity; no difference at all reads as this ratio.
+_NO_NOISE_DB = 200.0
+
+
+def _finite(db: float) -> float:
+    return float(np.clip(np.nan_to_num(db, nan=-_NO_NOISE_DB), -_NO_NOISE_DB, _NO_NOISE_DB))

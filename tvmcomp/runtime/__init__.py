@@ -1,0 +1,1 @@
+"""Running an artifact: on this machine, or on a device over TVM RPC."""

@@ -1,0 +1,94 @@
+"""Measure a loaded artifact: warm up, time each run by itself, and say how sure the figure is."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+
+from tvmcomp.dtypes import numpy_dtype
+from tvmcomp.model import Signature
+
+if TYPE_CHECKING:
+    from tvmcomp.runtime.session import Session
+
+#: What a measurement takes when no number of runs is asked for.
+_SECONDS = 3.0
+_WARM_UP_SECONDS = 0.5
+_FEWEST_RUNS, _MOST_RUNS = 10, 2000
+
+
+class Benchmark(msgspec.Struct, frozen=True):
+    """Latency of one inference, in ms unless a name says otherwise.
+
+    Attributes:
+        runs: how many were timed, after the warm-up.
+        p50_ms, p90_ms, p99_ms, min_ms: of the single runs.
+        spread: interquartile range as a share of the median; over 0.1 the machine was noisy.
+        load_ms: reading, verifying and loading the artifact, weights included.
+        peak_memory_mib: largest resident memory of the process that ran it; None: unknown.
+        threads: that the kernels ran on.
+        machine: where it ran.
+    """
+
+    runs: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    min_ms: float
+    spread: float
+    load_ms: float
+    peak_memory_mib: float | None
+    threads: int
+    machine: str
+
+
+def benchmark(session: Session, runs: int | None = None) -> Benchmark:
+    """Time ``session`` on its golden inputs, or on :func:`any_inputs` where it has none.
+
+    Args:
+        session: what to measure.
+        runs: timed runs; None takes what fits in about 3 s, between 10 and 2000.
+
+    Raises:
+        DeviceError: the device failed.
+    """
+    golden = session.artifact.golden
+    session.set_inputs(golden.inputs if golden else any_inputs(session.signature))
+    # The first call starts threads and touches memory; the ones after it heat up the clock.
+    once = min(session.time(2))
+    session.time(_runs_in(_WARM_UP_SECONDS, once, fewest=1))
+    times = session.time(runs if runs is not None else _runs_in(_SECONDS, once, _FEWEST_RUNS))
+    peak = session.machine.peak_memory()
+    p25, p50, p75, p90, p99 = (1e3 * float(q) for q in np.percentile(times, [25, 50, 75, 90, 99]))
+    return Benchmark(
+        runs=len(times),
+        p50_ms=p50,
+        p90_ms=p90,
+        p99_ms=p99,
+        min_ms=1e3 * min(times),
+        spread=(p75 - p25) / p50,
+        load_ms=1e3 * session.load_seconds,
+        peak_memory_mib=None if peak is None else peak / 2**20,
+        threads=session.threads,
+        machine=session.machine.name,
+    )
+
+
+def any_inputs(signature: Signature) -> dict[str, np.ndarray]:
+    """Inputs to time with: normal for floats, zeros for the rest, which may be indices."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for spec in signature.inputs:
+        dtype = numpy_dtype(spec.dtype)
+        if "float" in spec.dtype:
+            arrays[spec.name] = np.asarray(random.standard_normal(spec.shape)).astype(dtype)
+        else:
+            arrays[spec.name] = np.zeros(spec.shape, dtype)
+    return arrays
+
+
+def _runs_in(seconds: float, once: float, fewest: int) -> int:
+    return max(fewest, min(_MOST_RUNS, math.ceil(seconds / max(once, 1e-7))))

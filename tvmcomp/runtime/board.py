@@ -1,0 +1,52 @@
+"""What a board tells of itself: the functions that `tvmcomp devices serve` offers to a client."""
+
+from __future__ import annotations
+
+import platform
+
+import msgspec
+import tvm_ffi
+
+from tvmcomp.runtime import profile  # noqa: F401  registers the profiler
+from tvmcomp.runtime.machine import peak_memory
+from tvmcomp.runtime.threads import default_threads, use_threads
+from tvmcomp.targets.description import TargetDescription
+
+#: Names in TVM's registry of global functions, which a client can call over RPC.
+ARCHITECTURE = "tvmcomp.board.architecture"
+REFUSAL = "tvmcomp.board.refusal"
+PEAK_MEMORY = "tvmcomp.board.peak_memory"
+SET_THREADS = "tvmcomp.board.set_threads"
+
+
+def _architecture() -> str:
+    """``aarch64``, ``x86_64``, ``armv7l``, …"""
+    return platform.machine()
+
+
+def _refusal(target_json: str) -> str:
+    """Why code for a target (JSON of its description) can't run on this board; "" if it can."""
+    from tvmcomp.targets import runs_here
+
+    return runs_here(msgspec.json.decode(str(target_json), type=TargetDescription)) or ""
+
+
+def _peak_memory() -> int:
+    """Largest resident memory of the process of this session, in bytes."""
+    return peak_memory()
+
+
+def _set_threads(threads: int) -> int:
+    """Run kernels on ``threads`` threads, 0 for one a core; returns how many that is."""
+    count = threads or default_threads()
+    use_threads(count)
+    return count
+
+
+for _name, _function in (
+    (ARCHITECTURE, _architecture),
+    (REFUSAL, _refusal),
+    (PEAK_MEMORY, _peak_memory),
+    (SET_THREADS, _set_threads),
+):
+    tvm_ffi.register_global_func(_name, _function, override=True)

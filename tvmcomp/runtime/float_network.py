@@ -1,0 +1,51 @@
+"""Find the float network that an artifact is to be judged beside."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from tvmcomp.artifact import Artifact
+from tvmcomp.errors import InputError
+
+
+def find_float_network(artifact: Artifact, path: Path | None) -> tuple[Artifact | None, str]:
+    """The float network of ``artifact``, compiled for the same target.
+
+    Args:
+        artifact: the quantized one.
+        path: an artifact, a model file to build, or None for the model that the artifact's
+            metadata names, if it still is where it was and has not changed.
+
+    Returns:
+        The float artifact, or None and a sentence that says why there is none.
+
+    Raises:
+        InputError: the float network has another signature.
+        ModelError, ArtifactError: it can't be built or loaded.
+    """
+    metadata = artifact.metadata
+    if path is None:
+        if metadata.quant == "none":
+            return None, "This artifact is the float network itself."
+        path = Path(metadata.source)
+        if not path.is_file():
+            return None, f"No float network to compare with: {path} is not there; see --float."
+        if hashlib.sha256(path.read_bytes()).hexdigest() != metadata.source_digest:
+            return None, f"No float network to compare with: {path} has changed; see --float."
+    found = Artifact.load(path) if path.suffix == ".tvmc" else _build(path, artifact)
+    if found.metadata.signature != metadata.signature:
+        raise InputError(
+            "the float network has other inputs or outputs than the artifact", where=str(path)
+        )
+    return found, ""
+
+
+def _build(path: Path, artifact: Artifact) -> Artifact:
+    import tvmcomp
+
+    shapes = {spec.name: spec.shape for spec in artifact.metadata.signature.inputs}
+    built: Artifact = tvmcomp.build(  # type: ignore[attr-defined,unused-ignore]
+        str(path), target=artifact.metadata.target, quant=None, shapes=shapes
+    )
+    return built

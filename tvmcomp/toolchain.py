@@ -1,0 +1,142 @@
+"""The tools beside LLVM that a build needs: a linker for every target, a compiler for CUDA."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from tvmcomp.errors import ToolError
+from tvmcomp.targets.description import TargetDescription
+
+#: What ``executable.export_library(path, fcompile=…)`` takes.
+Linker = Callable[..., None]
+
+#: The first link for an architecture builds its compiler support library: seconds when the machine
+#: is idle, a minute when it is small and busy.
+_LINK_TIMEOUT_S = 600
+_LAST_LINES = 12
+
+
+def linker(target: TargetDescription, cc: str | None = None) -> Linker:
+    """Return a function that links TVM's object files to a shared library for ``target``.
+
+    The library needs nothing on the device but libc and libm (and, left open, the functions of
+    TVM's runtime that loads it).
+
+    Args:
+        target: gives the triple, which may name the oldest glibc to load on.
+        cc: a C compiler's command line to link with instead of zig's
+            (``"aarch64-linux-gnu-gcc -mcpu=cortex-a72"``).
+
+    Raises:
+        ToolError: the compiler is not installed. Calling the result raises it when linking fails.
+    """
+    command = _zig_command(target) if cc is None else _own_command(cc)
+    environment = _zig_environment() if cc is None else dict(os.environ)
+
+    def link(output: str, objects: Sequence[str], options: Sequence[str] = (), **_: Any) -> None:
+        _run([*command, "-shared", "-o", output, *objects, *options, "-lm"], environment, target)
+
+    # TVM asks for it when a module has no kernel of its own, only data to pack.
+    link.get_target_triple = lambda: target.triple  # type: ignore[attr-defined]
+    return link
+
+
+def cuda_compiler() -> Literal["nvcc", "nvrtc"]:
+    """Return the CUDA compiler that is here, as ``TVM_CUDA_COMPILE_MODE`` wants it named.
+
+    nvcc comes first: NVRTC lacks the toolkit's headers that some kernels include.
+
+    Raises:
+        ToolError: there is neither.
+    """
+    if shutil.which("nvcc"):
+        return "nvcc"
+    try:
+        if importlib.util.find_spec("cuda.bindings.nvrtc"):
+            return "nvrtc"
+    except ModuleNotFoundError:  # no package `cuda` at all
+        pass
+    raise ToolError(
+        "no CUDA compiler: neither nvcc on the PATH nor NVRTC",
+        hint="Install NVIDIA's CUDA toolkit, or `pip install 'tvmcomp[cuda]'` for NVRTC.",
+    )
+
+
+def _zig_command(target: TargetDescription) -> list[str]:
+    if importlib.util.find_spec("ziglang") is None:
+        raise ToolError(
+            "the linker that tvmcomp uses, the package ziglang, is not installed",
+            hint="`pip install ziglang`, or name a C compiler for the target with --cc.",
+        )
+    # -s and -O2 are for zig's own support library, which it builds at the first link: without them
+    # that takes ten times as long and the library is twenty times as big.
+    triple = target.link_triple or target.triple
+    return [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-s", "-O2"]
+
+
+def _own_command(cc: str) -> list[str]:
+    command = shlex.split(cc)
+    if not command or shutil.which(command[0]) is None:
+        raise ToolError(
+            f"there is no compiler {command[0] if command else cc!r} on this machine",
+            where="--cc",
+            hint="Install it, or leave --cc out: the built-in linker serves every target.",
+        )
+    return command
+
+
+def _zig_environment() -> dict[str, str]:
+    """The environment for zig, with a cache folder that can be written to."""
+    environment = dict(os.environ)
+    cache = environment.get("ZIG_GLOBAL_CACHE_DIR") or str(_cache_folder())
+    # The local cache would else lie in the working directory.
+    return {**environment, "ZIG_GLOBAL_CACHE_DIR": cache, "ZIG_LOCAL_CACHE_DIR": cache}
+
+
+def _cache_folder() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser())
+    # A read-only or missing home leaves the temporary folder, with a name for each user.
+    for folder in (base / "tvmcomp", Path(tempfile.gettempdir()) / f"tvmcomp-{os.getuid()}"):
+        try:
+            (folder / "zig").mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            continue
+        # Never link with what another user may have put there.
+        if os.access(folder / "zig", os.W_OK) and folder.stat().st_uid == os.getuid():
+            return folder / "zig"
+    return Path(tempfile.mkdtemp(prefix="tvmcomp-zig-"))
+
+
+def _run(command: list[str], environment: dict[str, str], target: TargetDescription) -> None:
+    where = f"linking for {target.name} with {shlex.join(command[: command.index('-shared')])}"
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_LINK_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise ToolError(f"no result within {_LINK_TIMEOUT_S} s", where=where) from None
+    except OSError as error:
+        raise ToolError(f"can't start it: {error.strerror}", where=where) from None
+    if done.returncode != 0:
+        lines = (done.stderr + done.stdout).strip().splitlines()[-_LAST_LINES:]
+        raise ToolError(
+            "\n  ".join(["the linker failed:", *lines]),
+            where=where,
+            hint=f"Its triple is {target.link_triple or target.triple} (`link_triple` of the "
+            "target); a compiler given with --cc must make code for the same.",
+        )

@@ -1,0 +1,89 @@
+"""What the tuner asks of a worker process, and what comes back. Sent as msgpack, never pickled."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.targets.description import TargetDescription
+from tvmcomp.tuning.task import Argument
+
+
+class Build(msgspec.Struct, frozen=True, tag=True):
+    """Compile and link one scheduled module.
+
+    Attributes:
+        module: the IRModule, as ``tvm.ir.save_json`` writes it.
+        target: what it is compiled for.
+        cc: linker command of ``--cc``, or None for the target's own.
+        path: where the shared library goes.
+    """
+
+    module: str
+    target: TargetDescription
+    cc: str | None
+    path: str
+
+
+class Measure(msgspec.Struct, frozen=True, tag=True):
+    """Time one built library on random data.
+
+    Attributes:
+        path: the shared library.
+        arguments: the tensors that it takes.
+        target: what it was compiled for.
+        device: ``HOST:PORT`` or ``TRACKER:PORT/KEY``, or None for this machine.
+        timeout: seconds after which the session on a device ends, whatever happened here.
+        repeat: how many times are taken.
+        min_repeat_ms: each time is the mean of as many calls as take this long.
+    """
+
+    path: str
+    arguments: tuple[Argument, ...]
+    target: TargetDescription
+    device: str | None = None
+    timeout: float = 60.0
+    repeat: int = 5
+    min_repeat_ms: int = 20
+
+
+class Identify(msgspec.Struct, frozen=True, tag=True):
+    """Ask a device for its fingerprint."""
+
+    device: str
+    timeout: float = 60.0
+
+
+class Built(msgspec.Struct, frozen=True, tag=True):
+    """The library is at the path that was asked for, after so many seconds."""
+
+    seconds: float
+
+
+class Measured(msgspec.Struct, frozen=True, tag=True):
+    """Every time taken of one call, in seconds."""
+
+    run_secs: tuple[float, ...]
+
+
+class Identified(msgspec.Struct, frozen=True, tag=True):
+    """The device's fingerprint."""
+
+    fingerprint: Fingerprint
+
+
+class Failed(msgspec.Struct, frozen=True, tag=True):
+    """A job that gave nothing.
+
+    Attributes:
+        kind: ``error`` (an exception), ``device`` (an error that a device may be the reason of),
+            ``crash`` (the process died) or ``timeout``.
+        message: one line for a person.
+    """
+
+    kind: str
+    message: str
+
+
+Job = Build | Measure | Identify
+Reply = Built | Measured | Identified | Failed

@@ -1,0 +1,169 @@
+"""MetaSchedule traces as data: to JSON, and back onto a PrimFunc, trusting nothing in them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from tvmcomp.tuning.record import Record
+from tvmcomp.tuning.task import module_of
+from tvmcomp.tvm_import import tvm
+
+if TYPE_CHECKING:
+    from tvm.s_tir import Schedule, Trace
+    from tvm.tirx import PrimFunc
+
+logger = logging.getLogger(__name__)
+
+#: The schedule instructions that keep a kernel's meaning. TVM's two ``Unsafe…`` instructions, which
+#: do not, are left out.
+_INSTRUCTIONS = frozenset(
+    [
+        "AddUnitLoop",
+        "Annotate",
+        "AnnotateBufferAccess",
+        "Bind",
+        "Blockize",
+        "CacheIndex",
+        "CacheInplace",
+        "CacheRead",
+        "CacheWrite",
+        "ComputeAt",
+        "ComputeInline",
+        "DecomposePadding",
+        "DecomposeReduction",
+        "EnterPostproc",
+        "Fuse",
+        "FuseReductionEpilogue",
+        "GetChildBlocks",
+        "GetConsumers",
+        "GetLoops",
+        "GetOutputBlocks",
+        "GetProducers",
+        "GetSBlock",
+        "LoopPartition",
+        "Merge",
+        "PadEinsum",
+        "Parallel",
+        "RFactor",
+        "ReIndex",
+        "ReadAt",
+        "ReindexCacheRead",
+        "ReindexCacheWrite",
+        "Reorder",
+        "ReorderBlockIterVar",
+        "ReverseComputeAt",
+        "ReverseComputeInline",
+        "RollingBuffer",
+        "SampleCategorical",
+        "SampleComputeLocation",
+        "SamplePartitionedTile",
+        "SamplePerfectTile",
+        "SetScope",
+        "Split",
+        "StorageAlign",
+        "Tensorize",
+        "TransformBlockLayout",
+        "TransformLayout",
+        "Unannotate",
+        "Unroll",
+        "Vectorize",
+        "WriteAt",
+    ]
+)
+
+
+def trace_to_json(trace: Trace) -> list[Any]:
+    """The trace as plain lists, strings and numbers."""
+    return _plain(trace.as_json())
+
+
+def _plain(value: Any) -> Any:
+    from tvm_ffi import Array  # not above: tvm_import must be the first to import it
+
+    if value is None or type(value) in (bool, int, float):
+        return value
+    if isinstance(value, str):
+        return str(value)
+    if isinstance(value, tvm.tirx.IntImm | tvm.tirx.FloatImm):
+        return value.value
+    if isinstance(value, list | tuple | Array):
+        return [_plain(item) for item in value]
+    raise TypeError(f"a trace holds a {type(value).__name__}, which has no JSON form")
+
+
+def check_trace(trace: Any) -> None:
+    """Raise ValueError unless ``trace`` can be handed to TVM.
+
+    TVM checks most of what it is given. But it writes a decision at the index it is told without
+    looking at the range, follows null where it expects a value, and an ``Annotate`` can make it
+    compile C code.
+    """
+    match trace:
+        case [list(instructions), list(decisions)]:
+            pass
+        case _:
+            raise ValueError("a trace is a list of instructions and a list of decisions")
+    for instruction in instructions:
+        _check_instruction(instruction)
+    for decision in decisions:
+        match decision:
+            case [int(index), value] if 0 <= index < len(instructions) and not _has_null(value):
+                pass
+            case _:
+                raise ValueError("a decision is [index of an instruction, value]")
+
+
+def _check_instruction(instruction: Any) -> None:
+    match instruction:
+        case [str(name), list(inputs), list(attributes), list(outputs)] if all(
+            isinstance(output, str) for output in outputs
+        ):
+            pass
+        case _:
+            raise ValueError("an instruction is [name, inputs, attributes, outputs]")
+    if name not in _INSTRUCTIONS:
+        raise ValueError(f"{name[:40]!r} is not a known schedule instruction")
+    if name == "Annotate" and any(str(key).startswith("pragma_import") for key in attributes):
+        raise ValueError("it would import foreign code into the kernel")
+    if name == "TransformLayout":  # its padding value may be absent
+        attributes = [*attributes[:2], *attributes[3:]]
+    if _has_null([inputs, attributes]):
+        raise ValueError(f"{name} with a value missing")
+
+
+def _has_null(value: Any) -> bool:
+    return value is None or (isinstance(value, list) and any(_has_null(item) for item in value))
+
+
+def apply_trace(trace: list[Any], func: PrimFunc) -> Schedule:
+    """Replay ``trace`` on ``func``.
+
+    Returns:
+        The schedule; its module's ``main`` is the scheduled function.
+
+    Raises:
+        ValueError: the trace is malformed.
+        Exception: whatever TVM raises where it does not fit ``func``.
+    """
+    check_trace(trace)
+    schedule = tvm.s_tir.Schedule(module_of(func))
+    tvm.s_tir.Trace.apply_json_to_schedule(trace, schedule)
+    return schedule
+
+
+def apply_record(record: Record, func: PrimFunc) -> Schedule | None:
+    """Schedule ``func`` as ``record`` says.
+
+    Returns:
+        The schedule, whose module's ``main`` is the scheduled function, or None where the record
+        does not fit; the reason goes to the log of this module as a warning.
+    """
+    try:
+        return apply_trace(record.trace, func)
+    except Exception as error:  # noqa: BLE001  data from outside: TVM may raise anything
+        reason = str(error).strip().split("\n")[0][:200]
+        logger.warning(
+            "record of %s from %s not used: %s", record.workload.name, record.date, reason
+        )
+        return None

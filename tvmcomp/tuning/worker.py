@@ -1,0 +1,131 @@
+"""The worker process: ``python -m tvmcomp.tuning.worker FD`` does one job after another.
+
+It imports TVM once, says that it is ready on the connection with descriptor FD, and ends when the
+other side closes it. Building and measuring share the program; a tuner starts several to build in
+and one to measure in.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import signal
+import sys
+import time
+from contextlib import AbstractContextManager, nullcontext
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tvmcomp.errors import DeviceError
+from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.runtime.device import connect
+from tvmcomp.runtime.machine import ThisMachine
+from tvmcomp.toolchain import linker
+from tvmcomp.tuning.jobs import (
+    Build,
+    Built,
+    Failed,
+    Identified,
+    Identify,
+    Job,
+    Measure,
+    Measured,
+    Reply,
+)
+from tvmcomp.tvm_import import tvm
+
+READY = b"ready"
+
+#: A kernel whose repeated measurement would take longer is timed once.
+_LONG_SECONDS = 5.0
+
+
+def build(job: Build) -> Built:
+    """Compile and link on this machine, for whatever machine the job's target is."""
+    start = time.monotonic()
+    module = tvm.ir.load_json(job.module)
+    target = tvm.target.Target(job.target.tvm_target_dict())
+    library = tvm.compile(module, target=target)
+    library.export_library(job.path, fcompile=linker(job.target, job.cc))
+    return Built(time.monotonic() - start)
+
+
+def measure(job: Measure) -> Measured:
+    """Time the library here, or on a device in a session of its own, on all cores."""
+    with _machine(job.device, job.timeout) as machine:
+        machine.set_threads(None)
+        library = machine.load_library(Path(job.path).read_bytes())
+        device = machine.tvm_device(job.target)
+        fill = machine.function("tvm.contrib.random.random_fill_for_measure")
+        tensors = []
+        for argument in job.arguments:
+            tensor = tvm.runtime.empty(argument.shape, argument.dtype, device)
+            machine.call("filling the inputs", fill, tensor)
+            tensors.append(tensor)
+        # One call tells whether the kernel is so slow that more than one time would be a waste.
+        timer = library.time_evaluator("main", device, number=1, repeat=1)
+        (once,) = machine.call("timing", timer, *tensors).results
+        if once * job.repeat > _LONG_SECONDS:
+            return Measured((float(once),))
+        timer = library.time_evaluator(
+            "main", device, number=1, repeat=job.repeat, min_repeat_ms=job.min_repeat_ms
+        )
+        times = machine.call("timing", timer, *tensors).results
+        return Measured(tuple(float(seconds) for seconds in times))
+
+
+def identify(job: Identify) -> Identified:
+    """Ask the device for its fingerprint; TVM's own server can't tell."""
+    with connect(job.device, job.timeout) as machine:
+        ask = machine.function("tvmcomp.board.fingerprint")
+        if ask is None:
+            return Identified(Fingerprint(cpu=f"unknown ({job.device})"))
+        text = str(machine.call("asking for its fingerprint", ask))
+        return Identified(msgspec.json.decode(text, type=Fingerprint))
+
+
+def _machine(device: str | None, timeout: float) -> AbstractContextManager[Any]:
+    return nullcontext(ThisMachine()) if device is None else connect(device, timeout)
+
+
+def _do(job: Job) -> Reply:
+    try:
+        match job:
+            case Build():
+                return build(job)
+            case Measure():
+                return measure(job)
+            case Identify():
+                return identify(job)
+    except DeviceError as error:
+        return Failed("device", str(error).splitlines()[0])
+    except Exception as error:  # noqa: BLE001  a candidate may fail in any way
+        return Failed("error", _one_line(error))
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
+
+
+def main() -> None:
+    """Serve jobs until the tuner goes away."""
+    # A worker stuck in a candidate does not see the connection close: the kernel ends it then.
+    if sys.platform == "linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    connection = Connection(int(sys.argv[1]))
+    decoder = msgspec.msgpack.Decoder(Job)
+    connection.send_bytes(READY)
+    while True:
+        try:
+            message = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(msgspec.msgpack.encode(_do(decoder.decode(message))))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+"""Tuning records in a build: each kernel takes the best that fits, and the build says which."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tuning import Store, apply_record
+
+
+class UsedRecords:
+    """Gives PrimFuncs scheduled by the records of a store, and remembers what it used."""
+
+    def __init__(self, store: Store, target: TargetDescription) -> None:
+        self.store = store
+        self.target = target
+        self.used: dict[str, str] = {}
+
+    def __call__(self, name: str, func: Any) -> Any | None:
+        """The scheduled function for the kernel ``name``, or None where no record fits."""
+        record = self.store.best(func, self.target)
+        if record is None:
+            return None
+        schedule = apply_record(record, func)
+        if schedule is None:
+            return None
+        self.used[name] = f"{record.device.cpu}, {record.date}"
+        return schedule.mod["main"]
+
+    def notes(self) -> list[str]:
+        """What a person should know of the records that were used."""
+        if not self.used:
+            return []
+        sources = sorted(set(self.used.values()))
+        return [
+            f"{len(self.used)} kernels are scheduled by tuning records in {self.store.folder} "
+            f"(measured on {'; '.join(sources[:3])}{' …' if len(sources) > 3 else ''})"
+        ]
