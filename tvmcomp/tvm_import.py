@@ -8,6 +8,7 @@ call ``inspect.stack()`` hundreds of times, each walking every loaded module (12
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,10 @@ def cheap_stack_inspection() -> Iterator[None]:
     finally:
         inspect.stack = original
 
+
+# On x86 TVM's thread pool would use half of the cores that it sees, whatever they are, and keep to
+# the number it starts with.
+os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))
 
 with _without_torch():
     import tvm

@@ -7,6 +7,7 @@ a product with a small constant matrix, which ONNX's reference implementation gi
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -208,12 +209,13 @@ def _nearest(axis: _Axis, attr: dict[str, Any]) -> np.ndarray:
         source = place * np.float32(axis.size_in - 1) / np.float32(max(axis.size_out - 1, 1))
     else:
         return _matrix(axis, attr).argmax(0).astype("int64")
-    rounding = {
+    roundings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "round_prefer_floor": lambda x: np.ceil(x - half),
         "round_prefer_ceil": lambda x: np.floor(x + half),
         "floor": np.floor,
         "ceil": np.ceil,
-    }[attr.get("nearest_mode", b"round_prefer_floor").decode()]
+    }
+    rounding = roundings[attr.get("nearest_mode", b"round_prefer_floor").decode()]
     return np.clip(rounding(source), 0, axis.size_in - 1).astype("int64")
 
 
