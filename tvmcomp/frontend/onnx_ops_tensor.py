@@ -274,6 +274,20 @@ class OneHot(Converter):
         return relax.op.where(hot, on, off)
 
 
+class SpaceToDepth(Converter):
+    """SpaceToDepth, with the block before (DCR) or after (CRD) the channels."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        block = attr["blocksize"]
+        n, c, h, w = shape_of(inputs[0])
+        split = relax.op.reshape(inputs[0], (n, c, h // block, block, w // block, block))
+        channels_first = attr.get("mode", b"DCR") == b"CRD"
+        order = [0, 1, 3, 5, 2, 4] if channels_first else [0, 3, 5, 1, 2, 4]
+        moved = relax.op.permute_dims(split, order)
+        return relax.op.reshape(moved, (n, c * block * block, h // block, w // block))
+
+
 def _dtype_name(element_type: int) -> str:
     return str(onnx.helper.tensor_dtype_to_np_dtype(element_type))
 
@@ -293,6 +307,7 @@ TENSOR = {
     "Resize": Resize,
     "Slice": Slice,
     "Softmax": Softmax,
+    "SpaceToDepth": SpaceToDepth,
     "Split": Split,
     "Tile": Tile,
     "Upsample": Upsample,
