@@ -21,7 +21,9 @@ class Dump:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise ConfigError(f"can't make the folder: {error.strerror}", where=str(folder)) from None
+            raise ConfigError(
+                f"can't make the folder: {error.strerror}", where=str(folder)
+            ) from None
 
     def __call__(self, phase: str, mod: Any) -> None:
         """Write ``mod``, as it is after ``phase``; weights are named, not printed."""

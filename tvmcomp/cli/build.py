@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
 from tvmcomp.cli.common import err, json_option, out, parse_shapes, print_json
 
 if TYPE_CHECKING:
+    from tvmcomp.api import Quant
     from tvmcomp.quantize import QuantConfig
 
 
@@ -89,7 +90,7 @@ def command(
         artifact = tvmcomp.build(
             model,
             target=description,
-            quant=None if quant == "none" else quant,
+            quant=cast("Quant | None", None if quant == "none" else quant),
             calibration=calib,
             shapes=parse_shapes(shapes),
             trials=trials,

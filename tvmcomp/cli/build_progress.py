@@ -20,7 +20,7 @@ from tvmcomp.tuning.events import Event, TaskStarted, TrialDone, TuningStarted
 
 
 class BuildProgress:
-    """Draws each stage of a build as a line with a bar; implements ``tvmcomp.progress.Progress``."""
+    """Draws each stage of a build as a line with a bar; a ``tvmcomp.progress.Progress``."""
 
     def __init__(self, console: Console) -> None:
         self._bars = Progress(

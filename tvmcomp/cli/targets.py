@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 import msgspec
+from rich import box
 from rich.table import Column, Table
 
 from tvmcomp import targets
@@ -37,22 +38,13 @@ def list_command(as_json: bool) -> None:
     if as_json:
         print_json({"detected": list(DETECTED), "targets": [_document(each) for each in shipped]})
         return
-    table = Table(Column("name", no_wrap=True), "device", "triple", "cpu", "cores")
-    table.add_column("dot product")
-    table.add_column("16-bit floats")
-    table.add_row("native", "this machine; see `tvmcomp targets detect`")
-    table.add_row("cuda", "this machine's NVIDIA GPU")
-    table.add_section()
+    columns = (Column(header, no_wrap=True) for header in ("name", "cpu", "dot product"))
+    table = Table(*columns, "device", box=box.SIMPLE)
+    table.add_row("native", "", "", "this machine; see `tvmcomp targets detect`")
+    table.add_row("cuda", "", "", "this machine's NVIDIA GPU")
     for each in shipped:
-        table.add_row(
-            each.name,
-            each.description,
-            each.triple,
-            each.cuda_arch or each.cpu,
-            str(each.cores),
-            each.dot_product,
-            _sixteen_bit_floats(each),
-        )
+        cpu = each.cuda_arch or each.cpu
+        table.add_row(each.name, cpu, each.dot_product, each.description)
     out.print(table)
 
 
@@ -101,8 +93,3 @@ def _toml(target: TargetDescription) -> str:
     if extra:
         lines += ["", "[extra]", *(f"{key} = {value}" for key, value in target.extra.items())]
     return "\n".join(lines) + "\n"
-
-
-def _sixteen_bit_floats(target: TargetDescription) -> str:
-    kinds = {"float16": target.float16, "bfloat16": target.bfloat16}
-    return ", ".join(kind for kind, has in kinds.items() if has)

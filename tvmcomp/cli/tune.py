@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 import msgspec
@@ -13,6 +13,7 @@ from rich.table import Table
 from tvmcomp.cli.common import err, out, parse_shapes
 
 if TYPE_CHECKING:
+    from tvmcomp.api import Quant
     from tvmcomp.tuning import Event, TuneSummary
 
 
@@ -70,7 +71,7 @@ def command(
             log=log,
             device=device,
             shapes=bound,
-            quant=None if quant == "none" else quant,
+            quant=cast("Quant | None", None if quant == "none" else quant),
             calibration=calib,
             cc=cc,
             more=more,

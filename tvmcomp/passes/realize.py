@@ -8,8 +8,8 @@
 
 What matches no rule stays float, and is correct: ``dequantize`` and ``quantize`` are operators like
 any other. The zero point's share of a convolution, ``-z * sum(w)``, is a constant added to the
-int32 accumulator; the bias, the activation and the next ``quantize`` follow in float registers of
-the same kernel, rounding half to even.
+int32 accumulator, and the bias with it; the activation and the next ``quantize`` follow in float
+registers of the same kernel, rounding half to even.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ from tvmcomp.passes.rewriter import (
     Constant,
     const,
     const_value,
+    consumers,
     main_bindings,
     op_name,
     shape_of,
 )
+from tvmcomp.passes.rescale import LARGEST_BIAS, rescale
 from tvmcomp.passes.table import evaluate_chain, lookup
 from tvmcomp.quantize.plan import AVERAGES, CONVOLUTIONS, PASS_THROUGH, unary_sources
 from tvmcomp.quantize.qparams import QParams, quantize
@@ -57,6 +59,9 @@ class _Realize(BindingRewriter):
         bindings = main_bindings(mod) or []
         self.producer = {binding.var: binding.value for binding in bindings}
         self.source = unary_sources(bindings)
+        self.users = consumers(mod)
+        #: Additions of a bias that is part of its anchor's accumulator now.
+        self.folded: set[Any] = set()
         #: (new expression, parameters) -> its quantized form, so that readers share it.
         self.quantized: list[tuple[Any, QParams, Any]] = []
 
@@ -65,6 +70,7 @@ class _Realize(BindingRewriter):
         rules: dict[str, Callable[[Any, Any], Any | None]] = {
             "quantize": self.quantize,
             "dequantize": self.dequantize,
+            "add": self.add,
             "matmul": self.anchor,
             **dict.fromkeys(CONVOLUTIONS, self.anchor),
             **dict.fromkeys(AVERAGES, self.average),
@@ -93,16 +99,46 @@ class _Realize(BindingRewriter):
             acc = self.convolve(call, integers, values, padding)
             sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
         acc = self.emit(acc, name)
-        rank = len(shape_of(acc))
-        if zero_point:
-            correction = (-zero_point * sums).astype(np.int32).reshape((1,) * (rank - 1) + (-1,))
-            acc = self.emit(relax.op.add(acc, const(correction)), f"{name}_acc")
-        combined = (scale.astype(np.float64) * float(params.scale)).astype(np.float32)
-        combined = np.broadcast_to(combined, sums.shape).copy()
-        zeros = const(np.zeros(combined.shape, np.int32))
-        return self.emit(
-            relax.op.dequantize(acc, const(combined), zeros, rank - 1), f"{name}_real"
-        )
+        combined = np.broadcast_to(scale.astype(np.float64) * float(params.scale), sums.shape)
+        bias = -zero_point * sums + self.integer_bias(var, combined)
+        scales = np.broadcast_to(scale, sums.shape)
+        call = rescale(self.builder, acc, bias, sums, scales, params, name)
+        return self.emit(call, f"{name}_real")
+
+    def integer_bias(self, anchor: Any, scale: np.ndarray) -> np.ndarray:
+        """The bias that follows ``anchor``, in units of its accumulator; zero where there is none.
+
+        The addition itself then becomes nothing. A bias too large for the accumulator stays a
+        float addition.
+        """
+        none = np.zeros(scale.shape, np.int64)
+        readers = self.users[anchor]
+        if len(readers) != 1 or readers[0] is None or op_name(readers[0].value) != "add":
+            return none
+        other = [arg for arg in readers[0].value.args if not arg.same_as(anchor)]
+        bias = self.constant(other[0]) if len(other) == 1 else None
+        if bias is None or bias.size != scale.size or bias.shape[-1] != scale.size:
+            return none
+        units = np.rint(bias.reshape(-1).astype(np.float64) / scale)
+        if not (np.abs(units) < LARGEST_BIAS).all():
+            return none
+        self.folded.add(readers[0].var)
+        return units.astype(np.int64)
+
+    def constant(self, expr: Any) -> np.ndarray | None:
+        """The value of a constant, or of an imported model's dequantized one."""
+        value = const_value(expr)
+        call = self.producer.get(expr)
+        if value is None and call is not None and op_name(call) == "dequantize":
+            return const_value(self.dequantize(expr, call))
+        return value
+
+    def add(self, var: Any, call: Any) -> Any | None:
+        """An addition whose constant went into the accumulator of its anchor."""
+        if var not in self.folded:
+            return None
+        anchor = next(arg for arg in call.args if self.constant(arg) is None)
+        return self.substitute(anchor)
 
     def convolve(self, call: Any, integers: Any, weight: np.ndarray, padding: list[int]) -> Any:
         attrs = call.attrs

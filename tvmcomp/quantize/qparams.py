@@ -78,6 +78,9 @@ def activation_qparams(lo: float, hi: float, dtype: Literal["uint8", "int8"]) ->
 def weight_qparams(weight: np.ndarray, axis: int | None) -> QParams:
     """Symmetric int8 parameters of a weight, one scale a channel of ``axis`` (None: one in all).
 
+    A scale is rounded up to a bfloat16, so that an artifact can hold it in 16 bits; the integers
+    are made with that very scale, so nothing is lost but a little of the range.
+
     Integers lie in [-127, 127]: with -128 the negated weight would not be representable, and
     pairs of products would overflow 16 bits on targets that add them up there.
 
@@ -92,8 +95,15 @@ def weight_qparams(weight: np.ndarray, axis: int | None) -> QParams:
         axis %= weight.ndim
         others = tuple(dim for dim in range(weight.ndim) if dim != axis)
         largest = np.abs(weight).max(axis=others, initial=0)
-    scale = _safe_scale(np.float64(largest) / 127)
+    scale = _round_up_to_bfloat16(_safe_scale(np.float64(largest) / 127))
     return QParams(scale, np.zeros(scale.shape, np.int32), "int8", axis)
+
+
+def _round_up_to_bfloat16(scale: np.ndarray) -> np.ndarray:
+    """The next float32 of 8 significant bits; the very largest stay as they are."""
+    bits = scale.astype(np.float32).view(np.uint32).astype(np.uint64)
+    up = ((bits + np.uint64(0xFFFF)) & np.uint64(0xFFFF0000)).astype(np.uint32).view(np.float32)
+    return np.asarray(np.where(np.isfinite(up), up, scale), np.float32)
 
 
 def quantize(values: np.ndarray, qparams: QParams) -> np.ndarray:

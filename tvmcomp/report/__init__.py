@@ -1,0 +1,1 @@
+"""The reports that a person looks at, and their JSON."""

@@ -65,8 +65,9 @@ def schedule_direct_conv(
     if depth % unroll == 0 and unroll > 1:
         _, unrolled = sch.split(reduce_outer, [None, unroll])
         sch.unroll(unrolled)
-    if kernel.intrin is None:
+    if kernel.depth == 1 or kernel.intrin is None:
         sch.reorder(reduce_inner, width_block, channel_block, lanes)
+    if kernel.intrin is None:
         sch.vectorize(lanes)
     init = sch.decompose_reduction(block, (taps or [reduce_outer])[0])
     init_loops = sch.get_loops(init)

@@ -60,6 +60,21 @@ def register_dot(
                             vi, vk = T.axis.remap("SR", [i, k])
                             C[vi] = C[vi] + widen(A[vk], data, acc) * widen(B[vi, vk], weight, acc)
 
+        # TVM drops the block axis of a loop that runs once.
+        @T.prim_func(s_tir=True)
+        def desc_of_depth_one(
+            A: T.Buffer((1,), data, offset_factor=1),
+            B: T.Buffer((lanes, 1), weight, offset_factor=1),
+            C: T.Buffer((lanes,), acc, offset_factor=1, scope="local"),
+        ) -> None:
+            with T.sblock("root"):
+                T.reads(C[0:lanes], A[0:1], B[0:lanes, 0:1])
+                T.writes(C[0:lanes])
+                for i in T.serial(0, lanes):
+                    with T.sblock("update"):
+                        vi = T.axis.spatial(lanes, i)
+                        C[vi] = C[vi] + widen(A[0], data, acc) * widen(B[vi, 0], weight, acc)
+
         @T.prim_func(s_tir=True)
         def impl(
             A: T.Buffer((depth,), data, offset_factor=1),
@@ -75,5 +90,6 @@ def register_dot(
                     C.vload([0], f"{acc}x{lanes}"),
                 )
 
-    tvm.s_tir.TensorIntrin.register(name, desc, impl)
+    described = desc if depth > 1 else desc_of_depth_one
+    tvm.s_tir.TensorIntrin.register(name, described, impl)
     return name

@@ -1,0 +1,90 @@
+"""From an anchor's int32 accumulator to real numbers: the first step of its epilogue.
+
+    real[..., c] = float(acc[..., c] + bias[c]) * scale[c] * data_scale
+
+A channel's bias and scale take two bytes each: small networks have so few weights a channel that
+four bytes each would be a sixth of the artifact. The scale is a bfloat16 (weights are quantized
+with scales that are); the bias is an int16 in steps of a few units of the accumulator, far below
+what one step of the output is worth. Values that don't fit so are kept in 32 bits.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.rewriter import const
+from tvmcomp.quantize.qparams import QParams
+from tvmcomp.schedules.registry import widen
+from tvmcomp.tvm_import import tvm
+
+#: Leaves room in an int32 for the products that are added to it.
+LARGEST_BIAS = 2**30
+#: The coarsest step of a 16-bit bias is ``2 ** _MAX_SHIFT`` units of the accumulator.
+_MAX_SHIFT = 4
+
+
+def rescale(
+    builder: Any,
+    acc: Any,
+    bias: np.ndarray,
+    weight_sums: np.ndarray,
+    scale: np.ndarray,
+    data: QParams,
+    name: str,
+) -> Any:
+    """A call that turns ``acc`` into float32.
+
+    Args:
+        builder: a Relax block builder.
+        acc: int32 accumulators, channels last.
+        bias: int64, one a channel, in units of the accumulator: the zero point's share and the
+            layer's bias.
+        weight_sums: int64, the sum of each channel's weights.
+        scale: float32, the weight's scale, one a channel.
+        data: parameters of the activation that was multiplied.
+        name: of the kernel, for a person.
+    """
+    te, tirx = tvm.te, tvm.tirx
+    # The other 8-bit type's zero point is 128 away: steps chosen for both make every target round
+    # the same.
+    other = bias + (128 if data.dtype == "uint8" else -128) * weight_sums
+    packed_bias, shift = _pack_bias(bias, int(max(np.abs(bias).max(), np.abs(other).max())))
+    packed_scale = _pack_scale(scale)
+    scale_dtype = str(packed_scale.dtype)
+    data_scale = float(data.scale)
+
+    def compute(x: Any, b: Any, s: Any) -> Any:
+        def real(*i: Any) -> Any:
+            channel = i[-1]
+            offset = b[channel].astype("int32") << tirx.const(shift, "int32")
+            factor = widen(s[channel], scale_dtype, "float32") * tirx.const(data_scale, "float32")
+            return (x[i] + offset).astype("float32") * factor
+
+        return te.compute(x.shape, real, name="rescale")
+
+    return builder.call_te(
+        compute,
+        acc,
+        const(packed_bias),
+        const(packed_scale),
+        primfunc_name_hint=f"{name}_rescale",
+        primfunc_attrs={"op_pattern": 1},
+    )
+
+
+def _pack_bias(bias: np.ndarray, largest: int) -> tuple[np.ndarray, int]:
+    """The bias as int16 in steps of ``2 ** shift``, or as int32 in steps of one."""
+    for shift in range(_MAX_SHIFT + 1):
+        if largest <= (2**15 - 1) << shift:
+            return np.rint(bias / 2**shift).astype(np.int16), shift
+    return bias.astype(np.int32), 0
+
+
+def _pack_scale(scale: np.ndarray) -> np.ndarray:
+    """The bits of bfloat16 where that is exact, else float32."""
+    bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
+    if (bits & 0xFFFF).any():
+        return bits.view(np.float32)
+    return (bits >> 16).astype(np.uint16)
