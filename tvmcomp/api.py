@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -21,6 +22,7 @@ from tvmcomp.passes.pipeline import call_counts, lower
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
+from tvmcomp.runtime.session import load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning import Store, Task, TuneSummary, open_store
 from tvmcomp.tuning.events import Event
@@ -94,7 +96,8 @@ def build(
     progress.stage("checking")
     inputs = _example_inputs(network, samples)
     notes = [*numeric.notes, *records.notes(), *_cost_of_float(numeric, here, inputs)]
-    return Artifact.create(
+    finish = partial(
+        Artifact.create,
         library=library.binary,
         constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
         target=description,
@@ -104,9 +107,12 @@ def build(
         quant=numeric.quant,
         calibration=numeric.calibration,
         operators=numeric.operators,
-        golden=_golden(numeric, network, here, inputs) if golden else None,
         notes=notes,
     )
+    artifact = finish()
+    if not golden:
+        return artifact
+    return finish(golden=_golden(numeric, artifact, here, inputs))
 
 
 def tune(
@@ -210,14 +216,19 @@ def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]
 
 
 def _golden(
-    numeric: Numeric, network: Model, here: TargetDescription, inputs: list[np.ndarray]
+    numeric: Numeric, artifact: Artifact, here: TargetDescription, inputs: list[np.ndarray]
 ) -> Golden:
-    """What the network gives on this machine: the same numbers wherever it runs."""
+    """What the network gives on this machine: the artifact itself where it runs here, and else
+    the same numbers compiled for this machine, which the device then is compared with.
+    """
+    signature = artifact.metadata.signature
+    named = {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)}
+    if targets.runs_here(artifact.metadata.target) is None:
+        with load(artifact) as session:
+            return Golden(named, session.run(named))
     outputs, _ = run_here(numeric.mod, here, inputs, numeric.half)
-    signature = network.signature
     return Golden(
-        {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)},
-        {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)},
+        named, {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)}
     )
 
 

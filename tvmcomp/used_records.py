@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvmcomp.targets import TargetDescription
+from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.targets import TargetDescription, runs_here
 from tvmcomp.tuning import Store, apply_record
 
 
@@ -14,18 +15,18 @@ class UsedRecords:
     def __init__(self, store: Store, target: TargetDescription) -> None:
         self.store = store
         self.target = target
+        here = runs_here(target) is None
+        self.device = local_fingerprint() if here else None
         self.used: dict[str, str] = {}
 
     def __call__(self, name: str, func: Any) -> Any | None:
         """The scheduled function for the kernel ``name``, or None where no record fits."""
-        record = self.store.best(func, self.target)
-        if record is None:
-            return None
-        schedule = apply_record(record, func)
-        if schedule is None:
-            return None
-        self.used[name] = f"{record.device.cpu}, {record.date}"
-        return schedule.mod["main"]
+        for record in self.store.ranked(func, self.target, self.device):
+            schedule = apply_record(record, func)
+            if schedule is not None:
+                self.used[name] = f"{record.device.cpu}, {record.date}"
+                return schedule.mod["main"]
+        return None
 
     def notes(self) -> list[str]:
         """What a person should know of the records that were used."""

@@ -257,7 +257,9 @@ class _Planner:
         known = kind in PASS_THROUGH | AVERAGES | _TWO_OPERANDS or var in self.source
         if known and _is_float(var):
             return "no integer operator reads its result"
-        return "no integer form" if _is_float(var) else f"it computes {dtype_of(var) or 'a tuple'}"
+        if not isinstance(var.ty, relax.TensorType):
+            return "no integer form"
+        return "no integer form" if _is_float(var) else f"it computes {dtype_of(var)}"
 
     def table(self, var: Any, kind: str) -> PlannedOperator:
         root = self.source[var]
