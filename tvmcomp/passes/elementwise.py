@@ -12,6 +12,10 @@ from typing import Any
 
 import numpy as np
 
+#: Attribute of a PrimFunc of ours that reads and writes each element at the same place. TVM's own
+#: analysis does not see it in a table look-up, and would not fuse it behind an anchor.
+ELEMENT_WISE_KERNEL = "tvmcomp.element_wise"
+
 Array = np.ndarray
 _erf = np.frompyfunc(erf, 1, 1)
 

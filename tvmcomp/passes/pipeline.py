@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.passes.channels_last import channels_last
+from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.fold_scale import fold_scale
 from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors
@@ -24,6 +25,7 @@ from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
+_ELEMENT_WISE = 0  # TVM's OpPatternKind::kElemWise
 
 #: Called after each phase with its name and the module: ``--dump`` writes it to a file.
 Watch = Callable[[str, Any], None]
@@ -85,9 +87,11 @@ def lower(
     mod, constants = lift_constants(mod)
     with tvm.target.Target(target.tvm_target_dict()):
         mod = tvm.transform.Sequential(
+            [relax.transform.LegalizeOps(), relax.transform.AnnotateTIROpPattern()]
+        )(mod)
+        mod = _mark_element_wise(mod)
+        mod = tvm.transform.Sequential(
             [
-                relax.transform.LegalizeOps(),
-                relax.transform.AnnotateTIROpPattern(),
                 relax.transform.FuseOps(),
                 relax.transform.FuseTIR(),
                 relax.transform.DeadCodeElimination(),
@@ -102,6 +106,14 @@ def lower(
     mod = schedule_module(mod, target, tuned)
     watch("scheduled", mod)
     return Lowered(mod, constants, tasks)
+
+
+def _mark_element_wise(mod: Any) -> Any:
+    """Tell fusion which kernels of ours are element-wise."""
+    for var, func in mod.functions.items():
+        if func.attrs and ELEMENT_WISE_KERNEL in func.attrs.keys():  # noqa: SIM118  not a dict
+            mod.update_func(var, func.with_attr("op_pattern", _ELEMENT_WISE))
+    return mod
 
 
 def call_counts(mod: Any) -> dict[str, int]:

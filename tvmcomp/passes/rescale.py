@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.rewriter import const
 from tvmcomp.quantize.qparams import QParams
 from tvmcomp.schedules.registry import widen
@@ -70,7 +71,7 @@ def rescale(
         const(packed_bias),
         const(packed_scale),
         primfunc_name_hint=f"{name}_rescale",
-        primfunc_attrs={"op_pattern": 1},
+        primfunc_attrs={ELEMENT_WISE_KERNEL: True},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.elementwise import BINARY, UNARY, UNARY_WITH_ATTRIBUTES
+from tvmcomp.passes.elementwise import BINARY, ELEMENT_WISE_KERNEL, UNARY, UNARY_WITH_ATTRIBUTES
 from tvmcomp.passes.rewriter import const, const_value, op_name
 from tvmcomp.quantize.qparams import QParams, dequantize, quantize
 from tvmcomp.tvm_import import tvm
@@ -70,5 +70,5 @@ def lookup(builder: Any, data: Any, table: np.ndarray, name: str) -> Any:
         data,
         const(table),
         primfunc_name_hint=name,
-        primfunc_attrs={"op_pattern": 1},
+        primfunc_attrs={ELEMENT_WISE_KERNEL: True},
     )

@@ -14,6 +14,9 @@ from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 
+#: One scale for each row of an embedding's table.
+EMBEDDING_AXIS = 0
+
 
 def weight_axis(kind: str) -> int:
     """The output-channel axis of an anchor's weight: ``[O, *K, I]``, or ``[K, N]`` of a matmul."""
@@ -23,7 +26,8 @@ def weight_axis(kind: str) -> int:
 def annotate(
     mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]
 ) -> Any:
-    """Wrap each tensor that ``operators`` read, and each anchor's weight, in Q/DQ.
+    """Wrap each tensor that ``operators`` read, and each anchor's weight, in Q/DQ; store the
+    tables of embeddings as int8.
 
     Args:
         mod: the float module that was planned.
@@ -45,11 +49,14 @@ class _Annotate(BindingRewriter):
         self.quantized: dict[Any, Any] = {}
         self.reads: dict[Any, list[Any]] = {}
         self.anchors = {operator.var: operator for operator in operators if operator.is_anchor}
+        self.embeddings = {operator.var for operator in operators if operator.is_embedding}
         for operator in operators:
             for reader in operator.readers:
                 self.reads.setdefault(reader, []).extend(operator.reads)
 
     def rewrite(self, var: Any, value: Any) -> Any:
+        if var in self.embeddings:
+            return self.embedding(value, var.name)
         if var not in self.reads:
             return super().rewrite(var, value)
         args = []
@@ -86,3 +93,24 @@ class _Annotate(BindingRewriter):
             relax.op.dequantize(integers, const(params.scale), const(params.zero_point), axis),
             f"{operator.name}_weight",
         )
+
+    def embedding(self, call: Any, name: str) -> Any:
+        """The same rows out of an int8 table, each times its scale.
+
+        No Q/DQ pair: the scales are looked up like the rows, and only constants may be parameters
+        of ``dequantize``.
+        """
+        table = const_value(call.args[0])
+        assert table is not None
+        params = weight_qparams(table, EMBEDDING_AXIS)
+        indices = self.substitute(call.args[1])
+
+        def rows_of(array: np.ndarray, suffix: str) -> Any:
+            taken = relax.Call(call.op, [const(array), indices], call.attrs)
+            return self.emit(taken, f"{name}_{suffix}")
+
+        rows = rows_of(quantize(table, params), "rows")
+        scales = rows_of(params.scale, "scales")
+        real = self.emit(relax.op.astype(rows, "float32"), f"{name}_float")
+        scales = self.emit(relax.op.expand_dims(scales, -1), f"{name}_scale")
+        return self.emit(relax.op.multiply(real, scales), name)

@@ -66,7 +66,7 @@ class Guard:
         self.probe = probe
         self.qparams = qparams
         self.samples = samples
-        self.names = [op.name for op in probe.operators if op.reads]
+        self.names = [op.name for op in probe.operators if op.rounds]
         self.reference = self._outputs(())
 
     def _outputs(self, on: Collection[str]) -> list[np.ndarray]:

@@ -77,7 +77,7 @@ def quantize_network(
     guard = Guard(probe, qparams, _spread(ordered, _GUARD_SAMPLES))
     result = guard.choose(config.min_sqnr_db, step)
     final = plan_operators(mod, config, result.keep_float) if result.keep_float else operators
-    on = {operator.name for operator in final if operator.reads}
+    on = {operator.name for operator in final if operator.rounds}
     # Without the kept operators fewer tensors are worth quantizing: what counts is what is left.
     reached = guard.network_sqnr(on) if result.keep_float else result.sqnr_db
     notes = list(samples.warnings)

@@ -11,6 +11,8 @@ The rules, for a float module in NHWC:
 4. A chain of element-wise operators on one tensor becomes a 256-entry table, unless it is cheap and
    follows an anchor (rule 3).
 5. Operators that move data, and maxima, take quantized data as it is.
+6. An embedding (rows taken out of a constant table) stores its table as int8 with a scale a row;
+   what it gives is float. It saves memory, not time.
 """
 
 from __future__ import annotations
@@ -50,6 +52,9 @@ PASS_THROUGH = frozenset(
 AVERAGES = frozenset(["mean", "nn.avg_pool1d", "nn.avg_pool2d"])
 _TWO_OPERANDS = frozenset(["add", "multiply", "subtract", "maximum", "minimum"])
 
+#: In shorter rows of an embedding the scales would take most of what int8 saves.
+_SHORTEST_ROW = 16
+
 
 @dataclass(frozen=True)
 class PlannedOperator:
@@ -87,6 +92,16 @@ class PlannedOperator:
     def is_anchor(self) -> bool:
         """Whether it has a weight to quantize."""
         return self.quantized and (self.kind in CONVOLUTIONS or self.kind == "matmul")
+
+    @property
+    def is_embedding(self) -> bool:
+        """Whether it takes rows out of a table that is stored as int8."""
+        return self.quantized and self.kind == "take"
+
+    @property
+    def rounds(self) -> bool:
+        """Whether quantizing it rounds anything, so that it can do harm."""
+        return bool(self.reads) or self.is_embedding
 
 
 def plan_operators(
@@ -148,7 +163,8 @@ class _Planner:
             if isinstance(binding.value, tvm.ir.Call):
                 operator = self.operator(binding)
                 planned.append(operator)
-                if operator.quantized or binding.var in self.chain:
+                in_integers = operator.quantized and not operator.is_embedding
+                if in_integers or binding.var in self.chain:
                     self.capable.add(binding.var)
             elif isinstance(binding.value, relax.TupleGetItem) and (
                 binding.value.tuple_value in self.capable
@@ -233,6 +249,8 @@ class _Planner:
             return PlannedOperator(var, kind, reason=refused)
         if self.is_anchor(var):
             return PlannedOperator(var, kind, (call.args[0],), (var,), True)
+        if _is_embedding(call):
+            return PlannedOperator(var, kind, quantized=True)
         if var not in self.wanted:
             if var in self.chain:
                 return PlannedOperator(var, kind, reason="in the registers of its anchor")
@@ -305,6 +323,18 @@ class _Planner:
         if not reads and register is None:
             return PlannedOperator(var, kind, reason="its inputs are float")
         return PlannedOperator(var, kind, reads, (var,), True)
+
+
+def _is_embedding(call: Any) -> bool:
+    if op_name(call) != "take" or call.attrs.axis is None or int(call.attrs.axis) != 0:
+        return False
+    table = call.args[0]
+    return (
+        isinstance(table, Constant)
+        and dtype_of(table) == "float32"
+        and len(shape_of(table)) == 2
+        and shape_of(table)[1] >= _SHORTEST_ROW
+    )
 
 
 def _is_float(expr: Any) -> bool:

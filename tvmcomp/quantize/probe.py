@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.lower_anchors import anchor_kernel, pack_anchor
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import (
@@ -23,7 +24,7 @@ from tvmcomp.passes.rewriter import (
     main_bindings,
     shape_of,
 )
-from tvmcomp.quantize.annotate import weight_axis
+from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
 from tvmcomp.quantize.plan import PlannedOperator
 from tvmcomp.quantize.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.targets import TargetDescription
@@ -148,7 +149,7 @@ class _Instrument(BindingRewriter):
             tensor,
             self.switches,
             primfunc_name_hint=f"{name}_switched",
-            primfunc_attrs={"op_pattern": 1},
+            primfunc_attrs={ELEMENT_WISE_KERNEL: True},
         )
         return self.emit(call, f"{name}_switched")
 
@@ -167,26 +168,41 @@ def _quantized_weights(
     constants: Sequence[np.ndarray],
     target: TargetDescription,
 ) -> dict[str, dict[int, Any]]:
-    """For each anchor, its constant's index and the packed weight rounded to its int8 grid."""
+    """For each anchor, its constant's index and the packed weight rounded to its int8 grid; for
+    each embedding, its table's.
+    """
     where = {(c.shape, c.tobytes()): index for index, c in enumerate(constants)}
     calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
     found: dict[str, dict[int, Any]] = {}
     for operator in operators:
+        call = calls[operator.var]
+        if operator.is_embedding:
+            table = const_value(call.args[0])
+            assert table is not None
+            found[operator.name] = {
+                where[table.shape, table.tobytes()]: tvm.runtime.tensor(
+                    _rounded(table, EMBEDDING_AXIS)
+                )
+            }
         if not operator.is_anchor:
             continue
-        call = calls[operator.var]
         weight = const_value(call.args[1])
         assert weight is not None
         kernel = anchor_kernel("float32", weight, target)
         assert kernel is not None
         packed = pack_anchor(call, weight, kernel)
         index = where[packed.shape, packed.tobytes()]
-        params = weight_qparams(weight, weight_axis(operator.kind))
-        rounded = dequantize(quantize(weight, params), params)
+        rounded = _rounded(weight, weight_axis(operator.kind))
         found[operator.name] = {
             index: tvm.runtime.tensor(pack_anchor(call, rounded, kernel))
         }
     return found
+
+
+def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:
+    """``weight`` on its int8 grid, with a scale for each index of ``axis``."""
+    params = weight_qparams(weight, axis)
+    return dequantize(quantize(weight, params), params)
 
 
 def _is_float(var: Any) -> bool:
