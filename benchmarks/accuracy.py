@@ -308,6 +308,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 1
         except Exception as error:  # noqa: BLE001  the table says what fails, and goes on
             rows.append({"name": name, "error": f"{type(error).__name__}: {error}"})
+        for problem in missed(rows[-1]):  # said at once: all the networks take a while
+            print(f"{name}: {problem}", file=sys.stderr)
     problems = {row["name"]: missed(row) for row in rows}
     if args.json:
         print(json.dumps([{**row, "missed": problems[row["name"]]} for row in rows], indent=2))

@@ -137,6 +137,15 @@ class Spam(nn.Module):
         """`counts` (batch, 57) -> probability (batch, 1)."""
         return self.layers(self.norm(counts))
 
+    @torch.no_grad()
+    def finish(self) -> None:
+        """Fold the normalization into the first product, which then reads counts as they are."""
+        first, norm = self.layers[0], self.norm
+        factor = norm.weight / (norm.running_var + norm.eps).sqrt()
+        first.bias += first.weight @ (norm.bias - norm.running_mean * factor)
+        first.weight *= factor
+        self.norm = nn.Identity()
+
 
 class Letters(nn.Module):
     """Tanh and sigmoid driven far into saturation by inputs that are not normalized."""

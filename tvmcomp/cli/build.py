@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -81,8 +82,16 @@ def command(
     import tvmcomp
     from tvmcomp import targets
     from tvmcomp.cli.build_progress import BuildProgress
+    from tvmcomp.errors import ArtifactError
     from tvmcomp.report.build import build_report, print_report
 
+    path = output or model.with_suffix(".tvmc")
+    if not path.parent.is_dir():  # known now, and not after minutes of work
+        raise ArtifactError(
+            f"can't be written: there is no folder {path.parent}",
+            where=str(path),
+            hint="Make the folder, or give another -o.",
+        )
     description = targets.load(target)
     if threads is not None:
         description = msgspec.structs.replace(description, cores=threads)
@@ -102,7 +111,6 @@ def command(
             progress=progress,
             tuning_progress=progress.trial,
         )
-        path = output or model.with_suffix(".tvmc")
         artifact.save(path)
     report = build_report(artifact, path)
     if as_json:
@@ -129,8 +137,11 @@ def _decibels(text: str) -> float | None:
     if text == "off":
         return None
     try:
-        return float(text)
+        value = float(text)
+        if math.isfinite(value) and value > 0:
+            return value
     except ValueError:
-        raise click.BadParameter(
-            f"{text!r} is neither a number of dB nor 'off'", param_hint="--min-sqnr"
-        ) from None
+        pass
+    raise click.BadParameter(
+        f"{text!r} is neither a number of dB above 0 nor 'off'", param_hint="--min-sqnr"
+    )

@@ -12,9 +12,12 @@ import onnx.external_data_helper
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx_support import nodes_of
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).
 OLDEST_OPSET = 7
+#: Of operators that are in no operator set; it is what a person reads before their names.
+UNKNOWN_DOMAIN = "unknown"
 
 
 def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
@@ -47,6 +50,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
             hint="Download or export the file again.",
         )
     _check_opset(model, where)
+    _set_unknown_operators_apart(model)
     try:
         _load_external_data(model, path)
         _check_standard(model, where)
@@ -77,6 +81,35 @@ def _check_opset(model: onnx.ModelProto, where: str) -> None:
     raise ModelError(
         f"uses operator set {opset}; {OLDEST_OPSET} to {newest} can be read", where=where, hint=hint
     )
+
+
+def _set_unknown_operators_apart(model: onnx.ModelProto) -> None:
+    """Move operators that the model's operator set lacks to a domain of their own.
+
+    onnx's checker stops at the first of them; so they are reported together with every other
+    operator that can't be compiled.
+    """
+    opset = opset_version(model)
+    functions = {(function.domain, function.name) for function in model.functions}
+    unknown = [
+        node
+        for node in nodes_of(model.graph)
+        if node.domain in ("", "ai.onnx")
+        and (node.domain, node.op_type) not in functions
+        and not _is_standard(node.op_type, opset)
+    ]
+    for node in unknown:
+        node.domain = UNKNOWN_DOMAIN
+    if unknown:
+        model.opset_import.add(domain=UNKNOWN_DOMAIN, version=1)
+
+
+def _is_standard(operator: str, opset: int) -> bool:
+    try:
+        onnx.defs.get_schema(operator, opset)
+    except onnx.defs.SchemaError:
+        return False
+    return True
 
 
 def _check_standard(model: onnx.ModelProto, where: str) -> None:

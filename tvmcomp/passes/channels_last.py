@@ -13,8 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 
+from tvmcomp.passes import transposed_conv
 from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
@@ -23,6 +23,7 @@ from tvmcomp.passes.rewriter import (
     const_value,
     op_name,
     shape_of,
+    with_attributes,
 )
 from tvmcomp.tvm_import import tvm
 
@@ -62,6 +63,8 @@ class _ChannelsLast(BindingRewriter):
             "nn.conv1d": self.convolution,
             "nn.conv2d": self.convolution,
             "nn.conv3d": self.convolution,
+            "nn.conv1d_transpose": self.transposed_convolution,
+            "nn.conv2d_transpose": self.transposed_convolution,
             "image.resize2d": self.layout_attribute,
             "concat": self.concat,
             "nn.pad": self.pad,
@@ -166,11 +169,22 @@ class _ChannelsLast(BindingRewriter):
         )
         return _Forms(last=self.emit(out, name))
 
+    def transposed_convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data, weight = call.args[0], const_value(call.args[1])
+        extents = shape_of(var)[2:]
+        if weight is None or not transposed_conv.applies(call.attrs, weight, len(extents)):
+            return None
+        return _Forms(
+            last=transposed_conv.subpixel(
+                self.emit, self.last(data), weight, call.attrs, extents, name
+            )
+        )
+
     def layout_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:
         rank = len(shape_of(call.args[0]))
         if not str(call.attrs.layout).startswith("NC"):
             return None
-        attrs = _replaced(call.attrs, layout=_CHANNELS_LAST[rank], out_layout=_CHANNELS_LAST[rank])
+        attrs = with_attributes(call.attrs, layout=_CHANNELS_LAST[rank], out_layout=_CHANNELS_LAST[rank])
         args = [self.last(call.args[0]), *call.args[1:]]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
@@ -219,7 +233,7 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(var))
         width = [int(size) for size in call.attrs.pad_width]
         moved = [size for axis in to_last(rank) for size in width[2 * axis : 2 * axis + 2]]
-        attrs = _replaced(call.attrs, pad_width=moved)
+        attrs = with_attributes(call.attrs, pad_width=moved)
         args = [self.last(call.args[0]), *call.args[1:]]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
@@ -229,7 +243,8 @@ class _ChannelsLast(BindingRewriter):
             return None
         rank = len(shape_of(data))
         axes = [int(axis) % rank for axis in call.attrs.axis]
-        if not call.attrs.keepdims and 1 in axes:
+        # Without its batch or its channels the result is no image.
+        if not call.attrs.keepdims and not {0, 1}.isdisjoint(axes):
             return None
         moved = [to_last(rank).index(axis) for axis in axes]
         operator = getattr(relax.op, op_name(call) or "")
@@ -243,7 +258,7 @@ class _ChannelsLast(BindingRewriter):
         if not self.prefers_last(data):
             return None
         rank = len(shape_of(data))
-        attrs = _replaced(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
+        attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
         return _Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
 
     def plain_unless_last(self, var: Any, call: Any, name: str) -> _Forms | None:
@@ -278,18 +293,3 @@ class _ChannelsLast(BindingRewriter):
 
 def _name(expr: Any) -> str:
     return expr.name if isinstance(expr, relax.Var) else "const"
-
-
-def _replaced(attrs: Any, **changes: Any) -> Any:
-    """A copy of an operator's attributes with some of them changed."""
-    info = type(attrs).__tvm_ffi_type_info__
-    fields = {field.name: getattr(attrs, field.name) for field in info.fields}
-    fields.update({key: value for key, value in changes.items() if key in fields})
-    return tvm.ir.make_node(info.type_key, **fields)
-
-
-def nchw_of(shape: Sequence[int]) -> tuple[int, ...]:
-    """The plain shape of a channels-last ``shape``; ranks without channels are unchanged."""
-    if len(shape) < 3:
-        return tuple(shape)
-    return tuple(np.array(shape)[to_plain(len(shape))].tolist())

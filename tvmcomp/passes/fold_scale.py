@@ -87,6 +87,8 @@ class _FoldScale(BindingRewriter):
         factor = _per_channel(right, shape_of(left))
         if factor is None or factor.dtype != np.float32:
             return None
+        if factor.size > 1 and before.weight.ndim < 2:
+            return None  # A matrix times a vector has no channels.
         if name in ("add", "subtract"):
             shift = -factor if name == "subtract" else factor
             bias = shift if before.bias is None else before.bias + shift
@@ -119,7 +121,7 @@ class _FoldScale(BindingRewriter):
 def _per_channel(expr: Any, shape: tuple[int, ...]) -> np.ndarray | None:
     """A constant that is scalar or varies along the last axis only, as a vector; else None."""
     value = const_value(expr)
-    if value is None:
+    if value is None or value.ndim > len(shape):
         return None
     if value.size == 1:
         return value.reshape(1)

@@ -47,7 +47,7 @@ def anchor_kernel(
     data_dtype: str, weight: np.ndarray, target: TargetDescription
 ) -> DotKernel | None:
     """The dot product of ``target`` for these dtypes; None where there is none."""
-    if weight.dtype == np.int8:
+    if weight.dtype == np.int8 and data_dtype != "float32":
         kernel = int8_kernel(target)
     else:
         kernel = float_kernel(target, str(weight.dtype))
@@ -124,7 +124,10 @@ class _LowerAnchors(BindingRewriter):
 
     def emit_anchor(
         self, call: Any, data: Any, window: Window, kernel: DotKernel, name: str
-    ) -> Any:
+    ) -> Any | None:
+        rank = len(window.kernel)
+        if 0 in (*shape_of(data), *window.output(shape_of(data)[-rank - 1 : -1])):
+            return None  # There is nothing to compute, and no loop to schedule.
         weight = self.weight(call)
         assert weight is not None
         packed = const(pack_anchor(call, weight, kernel))
@@ -158,6 +161,6 @@ class _LowerAnchors(BindingRewriter):
         value = source.attrs.pad_value if hasattr(source.attrs, "pad_value") else source.args[1]
         value = float(getattr(value, "value", value))
         outer_padded = any(b or a for b, a in (*pairs[: -rank - 1], pairs[-1]))
-        if str(source.attrs.pad_mode) != "constant" or outer_padded or value != int(value):
+        if str(source.attrs.pad_mode) != "constant" or outer_padded or not value.is_integer():
             return data, own, 0
         return source.args[0], tuple(pairs[-rank - 1 : -1]), int(value)

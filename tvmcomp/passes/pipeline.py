@@ -99,7 +99,7 @@ def lower(
         )(mod)
     watch("fused", mod)
     tasks = {
-        var.name_hint: func
+        str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
         for var, func in mod.functions.items()
         if isinstance(func, tvm.tirx.PrimFunc)
     }

@@ -2,6 +2,7 @@
 
     conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
     quantize(chain(dequantize(x)))             -> 256-entry table of the chain
+    conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
     mean(dequantize(x))                        -> dequantize(sum_int32(x))
     quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
     quantize(dequantize(x)) with equal parameters -> x
@@ -84,8 +85,10 @@ class _Realize(BindingRewriter):
     def anchor(self, var: Any, call: Any) -> Any | None:
         data = self.dequantized(call.args[0])
         weight = self.dequantized_weight(call.args[1])
-        if data is None or weight is None:
+        if weight is None:
             return None
+        if data is None:
+            return self.weight_only(call, *weight, var.name)
         integers, params = data
         values, scale = weight
         matmul = op_name(call) == "matmul"
@@ -105,6 +108,21 @@ class _Realize(BindingRewriter):
         call = rescale(self.builder, acc, bias, sums, scales, params, name)
         return self.emit(call, f"{name}_real")
 
+    def weight_only(
+        self, call: Any, values: np.ndarray, scale: np.ndarray, name: str
+    ) -> Any:
+        """Float data times an int8 weight, whose scale follows: the weight takes a quarter."""
+        data = self.substitute(call.args[0])
+        if op_name(call) == "matmul":
+            product = relax.op.matmul(data, const(values), out_dtype="float32")
+        else:
+            padding = [int(p) for p in call.attrs.padding]
+            product = self.convolve(call, data, values, padding, "float32")
+        product = self.emit(product, name)
+        rank = len(shape_of(product))
+        factor = scale if scale.size == 1 else scale.reshape((1,) * (rank - 1) + (-1,))
+        return self.emit(relax.op.multiply(product, const(factor)), f"{name}_real")
+
     def integer_bias(self, anchor: Any, scale: np.ndarray) -> np.ndarray:
         """The bias that follows ``anchor``, in units of its accumulator; zero where there is none.
 
@@ -117,8 +135,10 @@ class _Realize(BindingRewriter):
             return none
         other = [arg for arg in readers[0].value.args if not arg.same_as(anchor)]
         bias = self.constant(other[0]) if len(other) == 1 else None
-        if bias is None or bias.size != scale.size or bias.shape[-1] != scale.size:
+        if bias is None or bias.size != scale.size or bias.shape[-1:] not in ((), scale.shape):
             return none
+        if shape_of(readers[0].var) != shape_of(anchor):
+            return none  # The bias has more dimensions.
         units = np.rint(bias.reshape(-1).astype(np.float64) / scale)
         if not (np.abs(units) < LARGEST_BIAS).all():
             return none
@@ -140,7 +160,14 @@ class _Realize(BindingRewriter):
         anchor = next(arg for arg in call.args if self.constant(arg) is None)
         return self.substitute(anchor)
 
-    def convolve(self, call: Any, integers: Any, weight: np.ndarray, padding: list[int]) -> Any:
+    def convolve(
+        self,
+        call: Any,
+        integers: Any,
+        weight: np.ndarray,
+        padding: list[int],
+        out_dtype: str = "int32",
+    ) -> Any:
         attrs = call.attrs
         operator = getattr(relax.op, f"nn.{op_name(call)}".split(".")[1])
         operator = getattr(operator, (op_name(call) or "").split(".")[1])
@@ -154,7 +181,7 @@ class _Realize(BindingRewriter):
             data_layout=attrs.data_layout,
             kernel_layout=attrs.kernel_layout,
             out_layout=attrs.out_layout,
-            out_dtype="int32",
+            out_dtype=out_dtype,
         )
 
     def pad(

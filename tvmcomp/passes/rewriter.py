@@ -41,6 +41,14 @@ def const_value(expr: Any) -> np.ndarray | None:
     return expr.value.numpy() if isinstance(expr, Constant) else None
 
 
+def with_attributes(attrs: Any, **changes: Any) -> Any:
+    """A copy of an operator's attributes with some of them changed."""
+    info = type(attrs).__tvm_ffi_type_info__
+    fields = {field.name: getattr(attrs, field.name) for field in info.fields}
+    fields.update({key: value for key, value in changes.items() if key in fields})
+    return tvm.ir.make_node(info.type_key, **fields)
+
+
 def main_bindings(mod: Any) -> list[Any] | None:
     """The bindings of ``main`` in order; None where it has control flow.
 

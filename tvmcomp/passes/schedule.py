@@ -34,12 +34,15 @@ def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = N
 
 def _schedulable(func: Any) -> bool:
     """Whether ``func`` is made of blocks; sort, NMS and the like come as opaque loops."""
-    return isinstance(func.body, tvm.s_tir.SBlockRealize) and _static(func)
+    return isinstance(func.body, tvm.s_tir.SBlockRealize) and _has_elements(func)
 
 
-def _static(func: Any) -> bool:
+def _has_elements(func: Any) -> bool:
+    """Whether every shape is static and none is empty: there is no loop to split in those."""
     return all(
-        isinstance(dim, tvm.tirx.IntImm) for param in func.params for dim in getattr(param, "shape", ())
+        isinstance(dim, tvm.tirx.IntImm) and int(dim) > 0
+        for param in func.params
+        for dim in getattr(param, "shape", ())
     )
 
 

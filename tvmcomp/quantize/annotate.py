@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.rewriter import BindingRewriter, const, const_value
+from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, with_attributes
 from tvmcomp.quantize.plan import PlannedOperator
 from tvmcomp.quantize.qparams import QParams, quantize, weight_qparams
 from tvmcomp.tvm_import import tvm
@@ -48,7 +48,7 @@ class _Annotate(BindingRewriter):
         self.qparams = qparams
         self.quantized: dict[Any, Any] = {}
         self.reads: dict[Any, list[Any]] = {}
-        self.anchors = {operator.var: operator for operator in operators if operator.is_anchor}
+        self.anchors = {operator.var: operator for operator in operators if operator.is_anchor or operator.stored}
         self.embeddings = {operator.var for operator in operators if operator.is_embedding}
         for operator in operators:
             for reader in operator.readers:
@@ -57,16 +57,20 @@ class _Annotate(BindingRewriter):
     def rewrite(self, var: Any, value: Any) -> Any:
         if var in self.embeddings:
             return self.embedding(value, var.name)
-        if var not in self.reads:
+        if var not in self.reads and var not in self.anchors:
             return super().rewrite(var, value)
         args = []
         for arg in value.args:
-            if any(arg.same_as(tensor) for tensor in self.reads[var]):
+            if any(arg.same_as(tensor) for tensor in self.reads.get(var, ())):
                 args.append(self.through_integers(arg))
             else:
                 args.append(self.substitute(arg))
         if var in self.anchors:
-            args[1] = self.weight(const_value(value.args[1]), self.anchors[var])
+            weight = const_value(value.args[1])
+            assert weight is not None
+            if self.anchors[var].stored == "float16":
+                return self.half_precision(value, args[0], weight, var.name)
+            args[1] = self.weight(weight, self.anchors[var])
         return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
 
     def through_integers(self, tensor: Any) -> Any:
@@ -84,8 +88,14 @@ class _Annotate(BindingRewriter):
             f"{tensor.name}_dq",
         )
 
-    def weight(self, weight: np.ndarray | None, operator: PlannedOperator) -> Any:
-        assert weight is not None
+    def half_precision(self, call: Any, data: Any, weight: np.ndarray, name: str) -> Any:
+        """The anchor with its weight stored as float16, where that holds it."""
+        if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
+            return self.emit(relax.Call(call.op, [data, const(weight)], call.attrs), name)
+        attrs = with_attributes(call.attrs, out_dtype=tvm.runtime.DataType("float32"))
+        return self.emit(relax.Call(call.op, [data, const(weight.astype(np.float16))], attrs), name)
+
+    def weight(self, weight: np.ndarray, operator: PlannedOperator) -> Any:
         axis = weight_axis(operator.kind)
         params = weight_qparams(weight, axis)
         integers = const(quantize(weight, params))

@@ -2,7 +2,8 @@
 
 The harm is measured, on calibration samples, at the network's outputs: the signal-to-quantization-
 noise ratio (SQNR) with one operator quantized at a time. The operators are left out of
-quantization in the order of that harm, as few as bring the whole to the stated ratio.
+quantization in the order of that harm, as few as bring the whole to the stated ratio. Where the
+ratio allows, what is left out still stores its weight as int8: harm comes from activations mostly.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class GuardResult:
 
     Attributes:
         keep_float: names of the operators that stay float.
+        weight_only: those of them whose weights can be stored as int8 all the same.
         sqnr_db: SQNR at the outputs with everything else quantized, in dB.
         all_quantized_db: the same with nothing kept.
         alone_db: for each operator, the SQNR with it alone quantized; empty where the guard had no
@@ -30,6 +32,7 @@ class GuardResult:
     """
 
     keep_float: tuple[str, ...]
+    weight_only: tuple[str, ...]
     sqnr_db: float
     all_quantized_db: float
     alone_db: dict[str, float] = field(default_factory=dict)
@@ -69,14 +72,21 @@ class Guard:
         self.names = [op.name for op in probe.operators if op.rounds]
         self.reference = self._outputs(())
 
-    def _outputs(self, on: Collection[str]) -> list[np.ndarray]:
+    def _outputs(
+        self, on: Collection[str], weights_only: Collection[str] = ()
+    ) -> list[np.ndarray]:
         """Each output, stacked over the samples."""
-        runs = [self.probe.run(inputs, self.qparams, on)[0] for inputs in self.samples]
+        runs = [
+            self.probe.run(inputs, self.qparams, on, weights_only)[0] for inputs in self.samples
+        ]
         return [np.stack([run[i].copy() for run in runs]) for i in range(len(runs[0]))]
 
-    def network_sqnr(self, on: Collection[str]) -> float:
-        """SQNR of the worst output with the operators ``on`` quantized, in dB."""
-        outputs = self._outputs(on)
+    def network_sqnr(self, on: Collection[str], weights_only: Collection[str] = ()) -> float:
+        """SQNR of the worst output with the operators ``on`` quantized, in dB.
+
+        Of the anchors ``weights_only`` the weights are.
+        """
+        outputs = self._outputs(on, weights_only)
         pairs = list(zip(self.reference, outputs, strict=True))
         real = [(r, a) for r, a in pairs if r.dtype.kind == "f"] or pairs
         return min((sqnr_db(r, a) for r, a in real), default=float("inf"))
@@ -86,7 +96,7 @@ class Guard:
         everything = frozenset(self.names)
         total = self.network_sqnr(everything)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
-            return GuardResult((), total, total)
+            return GuardResult((), (), total, total)
         alone = {}
         for name in self.names:
             alone[name] = self.network_sqnr({name})
@@ -120,17 +130,30 @@ class Guard:
             if ratio >= min_sqnr_db:
                 keep.discard(name)
                 best = ratio
+        in_integers = everything - keep
         ordered = tuple(name for name in self.names if name in keep)
-        return GuardResult(ordered, best, total, alone)
+        anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
+        weight_only = [name for name in ranked if name in keep & anchors]
+        # The most harmful operator's weight is the likeliest to be harmful as well.
+        while weight_only:
+            ratio = self.network_sqnr(in_integers, weight_only)
+            step()
+            if ratio >= min_sqnr_db:
+                best = ratio
+                break
+            weight_only = weight_only[max(1, len(weight_only) // 4) :]
+        return GuardResult(ordered, tuple(weight_only), best, total, alone)
 
-    def operator_sqnr(self, on: Collection[str]) -> dict[str, float]:
-        """SQNR of each operator's own result with the operators ``on`` quantized, in dB."""
+    def operator_sqnr(
+        self, on: Collection[str], weights_only: Collection[str] = ()
+    ) -> dict[str, float]:
+        """SQNR of each operator's own result, in dB; arguments as for :meth:`network_sqnr`."""
         signal: dict[Any, list[float]] = {}
         for inputs in self.samples:
             reference = {
                 var: array.copy() for var, array in self.probe.run(inputs)[1].items()
             }
-            _, actual = self.probe.run(inputs, self.qparams, on)
+            _, actual = self.probe.run(inputs, self.qparams, on, weights_only)
             for op in self.probe.operators:
                 if op.var in reference:
                     signal.setdefault(op.name, []).append(

@@ -22,7 +22,11 @@ from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
 
 #: Samples that the guard measures with: enough for a ratio of powers, few enough to be quick.
-_GUARD_SAMPLES = 16
+_MOST_SAMPLES = 16
+_FEWEST_SAMPLES = 4
+#: Multiply-accumulates of all the guard's runs together, from which a large network's number of
+#: samples follows: about a minute on two cores.
+_GUARD_MACS = 1.5e12
 
 
 @dataclass(frozen=True)
@@ -74,12 +78,16 @@ def quantize_network(
     step = progress.stage("calibrating", len(ordered))
     qparams = calibrate(probe, ordered, config, step)
     step = progress.stage("guarding accuracy", None)
-    guard = Guard(probe, qparams, _spread(ordered, _GUARD_SAMPLES))
+    guard = Guard(probe, qparams, _spread(ordered, _guard_samples(mod, operators)))
     result = guard.choose(config.min_sqnr_db, step)
-    final = plan_operators(mod, config, result.keep_float) if result.keep_float else operators
+    weights = result.weight_only
+    if result.keep_float:
+        final = plan_operators(mod, config, result.keep_float, weights)
+    else:
+        final = operators
     on = {operator.name for operator in final if operator.rounds}
     # Without the kept operators fewer tensors are worth quantizing: what counts is what is left.
-    reached = guard.network_sqnr(on) if result.keep_float else result.sqnr_db
+    reached = guard.network_sqnr(on, weights) if result.keep_float else result.sqnr_db
     notes = list(samples.warnings)
     if result.keep_float:
         notes.append(
@@ -96,8 +104,9 @@ def quantize_network(
         "sqnr_db": _finite(reached),
         "all_quantized_sqnr_db": _finite(result.all_quantized_db),
         "kept_float": list(result.keep_float),
+        "weight_only": list(weights),
     }
-    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on).items()}
+    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, weights).items()}
     alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
     return Quantized(
         annotate(mod, final, qparams),
@@ -115,6 +124,13 @@ def _check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
             f"no operator of the network matches {', '.join(map(repr, unmatched))}",
             hint="`tvmcomp inspect MODEL` lists the names.",
         )
+
+
+def _guard_samples(mod: Any, operators: Sequence[Any]) -> int:
+    """How many samples the guard measures with: fewer for a network that takes long to run."""
+    per_run = sum(operator.macs for operator in report_operators(mod, operators))
+    runs = 2 * sum(operator.rounds for operator in operators) + 1
+    return int(np.clip(_GUARD_MACS / max(1, per_run * runs), _FEWEST_SAMPLES, _MOST_SAMPLES))
 
 
 def _spread(samples: list[list[np.ndarray]], count: int) -> list[list[np.ndarray]]:

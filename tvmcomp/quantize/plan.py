@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -68,6 +68,8 @@ class PlannedOperator:
         readers: the variables whose bindings read those tensors (several for a table's chain).
         quantized: whether it runs in integers.
         reason: why not.
+        stored: the type that the weight of an operator kept in float is stored in: ``int8`` or
+            ``float16``; None leaves it.
     """
 
     var: Any
@@ -76,6 +78,7 @@ class PlannedOperator:
     readers: tuple[Any, ...] = ()
     quantized: bool = False
     reason: str | None = None
+    stored: Literal["int8", "float16"] | None = None
 
     @property
     def name(self) -> str:
@@ -105,7 +108,10 @@ class PlannedOperator:
 
 
 def plan_operators(
-    mod: Any, config: QuantConfig | None = None, keep_float: Collection[str] = ()
+    mod: Any,
+    config: QuantConfig | None = None,
+    keep_float: Collection[str] = (),
+    weight_only: Collection[str] = (),
 ) -> list[PlannedOperator]:
     """Plan the quantization of ``mod``, in program order.
 
@@ -113,11 +119,13 @@ def plan_operators(
         mod: float Relax in NHWC.
         config: settings by operator.
         keep_float: names that stay float whatever the configuration says (the accuracy guard's).
+        weight_only: those of ``keep_float`` whose weights are stored as int8 nevertheless; those
+            of the others are stored as float16.
     """
     bindings = main_bindings(mod)
     if bindings is None:
         return []
-    return _Planner(mod, bindings, config or QuantConfig(), frozenset(keep_float)).plan()
+    return _Planner(mod, bindings, config or QuantConfig(), frozenset(keep_float), frozenset(weight_only)).plan()
 
 
 def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
@@ -146,6 +154,7 @@ class _Planner:
     bindings: list[Any]
     config: QuantConfig
     keep_float: frozenset[str]
+    weight_only: frozenset[str]
     producer: dict[Any, Any] = field(default_factory=dict)
     users: dict[Any, list[Any]] = field(default_factory=dict)
 
@@ -171,6 +180,14 @@ class _Planner:
             ):
                 self.capable.add(binding.var)
         return planned
+
+    def stored(self, binding: Any) -> Literal["int8", "float16"] | None:
+        """How the weight of an anchor that the guard keeps in float is stored."""
+        name, kind = str(binding.var.name), op_name(binding.value)
+        is_anchor = kind in CONVOLUTIONS or kind == "matmul"
+        if name not in self.keep_float or not is_anchor or self.anchor_refusal(binding.value):
+            return None
+        return "int8" if name in self.weight_only else "float16"
 
     def refusal(self, binding: Any) -> str | None:
         """Why the operator may not be quantized at all; None where it may."""
@@ -246,7 +263,7 @@ class _Planner:
         kind = op_name(call) or "call_tir"
         refused = self.refused[var]
         if refused is not None:
-            return PlannedOperator(var, kind, reason=refused)
+            return PlannedOperator(var, kind, reason=refused, stored=self.stored(binding))
         if self.is_anchor(var):
             return PlannedOperator(var, kind, (call.args[0],), (var,), True)
         if _is_embedding(call):

@@ -71,6 +71,7 @@ class Probe:
         inputs: Iterable[np.ndarray],
         qparams: Mapping[Any, QParams] | None = None,
         on: Collection[str] = (),
+        weights_only: Collection[str] = (),
     ) -> tuple[list[np.ndarray], dict[Any, np.ndarray]]:
         """Run the network once.
 
@@ -78,6 +79,7 @@ class Probe:
             inputs: the network's inputs, in order.
             qparams: parameters of the tensors that the plan reads.
             on: names of the operators to quantize.
+            weights_only: names of the anchors of which only the weight is quantized.
 
         Returns:
             The network's outputs, and the observed tensors.
@@ -89,7 +91,7 @@ class Probe:
                 scale = float(params.scale)
                 row[:] = 1 / scale, float(params.zero_point), scale, 1
         constants = list(self._constants)
-        for name in on:
+        for name in (*on, *weights_only):
             for index, weight in self._quantized_weights.get(name, {}).items():
                 constants[index] = weight
         args = [tvm.runtime.tensor(np.ascontiguousarray(x)) for x in inputs]

@@ -66,7 +66,7 @@ def design_space(target: TargetDescription) -> Callable[[Any], bool]:
 
 def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
-    weight = str(sch.get(anchor).reads[-1].source.dtype)
-    if weight == "int8":
+    data, weight = (str(read.source.dtype) for read in sch.get(anchor).reads[-2:])
+    if weight == "int8" and data != "float32":
         return int8_kernel(target)
     return float_kernel(target, weight)

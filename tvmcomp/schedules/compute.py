@@ -4,8 +4,8 @@ One definition serves any number of spatial dimensions: a matrix product ``[...,
 a convolution whose leading dimensions are spatial and whose window is one element.
 
 Blocks are named for the schedules: ``pad`` (where a padded copy is needed), ``conv`` or
-``depthwise`` (the accumulation, marked with the anchor attribute), then ``crop`` where the packed
-channels exceed the real ones.
+``depthwise`` (the accumulation, marked with the anchor attribute), ``crop`` where the packed
+channels exceed the real ones, then ``merge`` where groups become channels.
 """
 
 from __future__ import annotations
@@ -160,8 +160,9 @@ def direct_conv(
     whole_width = -(-width // pixels) * pixels
     # Input that the last block reads beyond the row.
     extra = (whole_width - width) * window.strides[-1]
-    # With groups the channels of a group are not padded in place; only an exact fit can be read.
-    padded = _pad(data, window, packed_in if groups == 1 else channels, extra)
+    # What a group reads beyond its own channels is the next group's, times weights of zero; behind
+    # the last group there must be something to read.
+    padded = _pad(data, window, (groups - 1) * group_in + packed_in, extra)
     taps = _taps(window)
     reduce_outer = te.reduce_axis((0, inner), name="ico")
     reduce_inner = te.reduce_axis((0, kernel.depth), name="ici")
@@ -196,10 +197,17 @@ def direct_conv(
         name="conv",
         attrs=attrs,
     )
+    if packed_out != group_out:
+        # A block of accumulators ends beyond its group: fused with the merge of the groups below,
+        # it would write into the next one, which another thread computes.
+        cropped = (*lead, groups, *out_spatial, group_out)
+        whole_groups = te.compute(cropped, lambda *i: grouped[i], name="crop")
+    else:
+        whole_groups = grouped
     return te.compute(
         (*lead, *out_spatial, out_channels),
-        lambda *i: grouped[(*i[:n], i[-1] // group_out, *i[n:-1], i[-1] % group_out)],
-        name="crop",
+        lambda *i: whole_groups[(*i[:n], i[-1] // group_out, *i[n:-1], i[-1] % group_out)],
+        name="merge",
     )
 
 

@@ -65,6 +65,8 @@ def _output_shape(sch: Any, block: Any) -> tuple[int, ...]:
 def schedule_spatial(sch: Any, block: Any, target: TargetDescription) -> None:
     """Schedule a block without reduction: parallel over all but the last axis, vectorized there."""
     loops = sch.get_loops(block)
+    if not loops:
+        return  # A single number.
     if len(loops) > 1:
         sch.parallel(sch.fuse(*loops[:-1]))
     vectorize_channels(sch, block, target)
