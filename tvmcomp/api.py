@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from tvmcomp.tuning.events import Event
 from tvmcomp.used_records import UsedRecords
 
 Quant = Literal["int8", "fp16", "bf16"]
-SampleSource = Union[str, os.PathLike[str], Iterable[Mapping[str, Any]]]
+SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 #: Timed runs of each variant when the cost of what stays float is measured.
 _COST_RUNS = 20
 

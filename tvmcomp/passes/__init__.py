@@ -1,0 +1,1 @@
+"""Passes: one Relax pass a file; ``pipeline.py`` is the only list of their order."""

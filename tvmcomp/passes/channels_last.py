@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-
 from tvmcomp.passes import transposed_conv
 from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.rewriter import (
@@ -184,7 +183,8 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(call.args[0]))
         if not str(call.attrs.layout).startswith("NC"):
             return None
-        attrs = with_attributes(call.attrs, layout=_CHANNELS_LAST[rank], out_layout=_CHANNELS_LAST[rank])
+        layout = _CHANNELS_LAST[rank]
+        attrs = with_attributes(call.attrs, layout=layout, out_layout=layout)
         args = [self.last(call.args[0]), *call.args[1:]]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
@@ -267,9 +267,8 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(data))
         if not self.prefers_last(data) or not isinstance(axes, relax.Tuple):
             return None
-        moved = relax.Tuple(
-            [tvm.tirx.IntImm("int64", to_last(rank).index(int(axis) % rank)) for axis in axes.fields]
-        )
+        mapped = [to_last(rank).index(int(axis) % rank) for axis in axes.fields]
+        moved = relax.Tuple([tvm.tirx.IntImm("int64", axis) for axis in mapped])
         args = [self.last(data), moved, *rest]
         return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 

@@ -142,9 +142,7 @@ class _LowerAnchors(BindingRewriter):
         lowered = self.builder.call_te(compute, data, packed, primfunc_name_hint=name)
         return self.emit(lowered, name)
 
-    def absorb_padding(
-        self, data: Any, attrs: Any
-    ) -> tuple[Any, tuple[tuple[int, int], ...], int]:
+    def absorb_padding(self, data: Any, attrs: Any) -> tuple[Any, tuple[tuple[int, int], ...], int]:
         """The convolution's own padding, joined with an ``nn.pad`` right before it.
 
         Returns:

@@ -1,7 +1,7 @@
 """The order of the passes. This file is the only list of it.
 
-    float Relax --canonical--> NHWC float --(quantize)--> Q/DQ
-    --lower: realize--> integer Relax --> packed anchors, lifted constants, fused, scheduled TIR
+float Relax --canonical--> NHWC float --(quantize)--> Q/DQ
+--lower: realize--> integer Relax --> packed anchors, lifted constants, fused, scheduled TIR
 """
 
 from __future__ import annotations

@@ -58,8 +58,7 @@ def scalar_params(params: QParams) -> tuple[Any, Any]:
 def has_qdq(mod: Any) -> bool:
     """Whether ``mod`` came with quantization in it, as an imported Q/DQ model does."""
     return any(
-        op_name(binding.value) in ("quantize", "dequantize")
-        for binding in main_bindings(mod) or []
+        op_name(binding.value) in ("quantize", "dequantize") for binding in main_bindings(mod) or []
     )
 
 
@@ -107,8 +106,10 @@ class _UnifyActivationDtype(BindingRewriter):
             return self.emit(
                 relax.op.quantize(data, scale, zero_point, value.attrs.axis, self.dtype), var.name
             )
-        if name == "dequantize" and not isinstance(value.args[0], Constant) and (
-            value.args[0] in self.shifted
+        if (
+            name == "dequantize"
+            and not isinstance(value.args[0], Constant)
+            and (value.args[0] in self.shifted)
         ):
             scale, zero_point = value.args[1], self.zero_point(value.args[2])
             data = self.substitute(value.args[0])

@@ -27,6 +27,7 @@ from tvmcomp.passes.qdq import (
     scalar_params,
     unify_activation_dtype,
 )
+from tvmcomp.passes.rescale import LARGEST_BIAS, rescale
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     Constant,
@@ -37,7 +38,6 @@ from tvmcomp.passes.rewriter import (
     op_name,
     shape_of,
 )
-from tvmcomp.passes.rescale import LARGEST_BIAS, rescale
 from tvmcomp.passes.table import evaluate_chain, lookup
 from tvmcomp.quantize.plan import AVERAGES, CONVOLUTIONS, PASS_THROUGH, unary_sources
 from tvmcomp.quantize.qparams import QParams, quantize
@@ -108,9 +108,7 @@ class _Realize(BindingRewriter):
         call = rescale(self.builder, acc, bias, sums, scales, params, name)
         return self.emit(call, f"{name}_real")
 
-    def weight_only(
-        self, call: Any, values: np.ndarray, scale: np.ndarray, name: str
-    ) -> Any:
+    def weight_only(self, call: Any, values: np.ndarray, scale: np.ndarray, name: str) -> Any:
         """Float data times an int8 weight, whose scale follows: the weight takes a quarter."""
         data = self.substitute(call.args[0])
         if op_name(call) == "matmul":
@@ -184,9 +182,7 @@ class _Realize(BindingRewriter):
             out_dtype=out_dtype,
         )
 
-    def pad(
-        self, integers: Any, attrs: Any, zero_point: int, name: str
-    ) -> tuple[Any, list[int]]:
+    def pad(self, integers: Any, attrs: Any, zero_point: int, name: str) -> tuple[Any, list[int]]:
         """Padding with the zero point, which stands for 0; lowering joins it to the kernel."""
         flat = [int(p) for p in attrs.padding]
         if not zero_point or not any(flat):
@@ -333,6 +329,4 @@ class _Realize(BindingRewriter):
                 relax.op.nn.pad(integers, call.attrs.pad_width, pad_value=int(fill[0])), name
             )
         rest = [self.substitute(arg) for arg in call.args[1:]]
-        return self.emit(
-            relax.Call(call.op, [integers, *rest], call.attrs, call.ty_args), name
-        )
+        return self.emit(relax.Call(call.op, [integers, *rest], call.attrs, call.ty_args), name)

@@ -124,7 +124,7 @@ class BindingRewriter:
         return _substitute(value, self.env)
 
     def emit(self, expr: Any, name: str) -> Any:
-        """Bind ``expr`` to a variable called ``name``; constants, variables, tuples pass through."""
+        """Bind ``expr`` to a variable called ``name``; what needs no binding passes through."""
         if isinstance(expr, Constant | relax.Var | relax.Tuple):
             return expr
         return self.builder.emit(expr, name_hint=name)

@@ -1,4 +1,4 @@
-"""Insert quantize/dequantize around what a plan quantizes: the only language of the passes after."""
+"""Insert quantize/dequantize around what a plan quantizes: all that later passes need to know."""
 
 from __future__ import annotations
 
@@ -23,9 +23,7 @@ def weight_axis(kind: str) -> int:
     return 1 if kind == "matmul" else 0
 
 
-def annotate(
-    mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]
-) -> Any:
+def annotate(mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]) -> Any:
     """Wrap each tensor that ``operators`` read, and each anchor's weight, in Q/DQ; store the
     tables of embeddings as int8.
 
@@ -48,7 +46,7 @@ class _Annotate(BindingRewriter):
         self.qparams = qparams
         self.quantized: dict[Any, Any] = {}
         self.reads: dict[Any, list[Any]] = {}
-        self.anchors = {operator.var: operator for operator in operators if operator.is_anchor or operator.stored}
+        self.anchors = {op.var: op for op in operators if op.is_anchor or op.stored}
         self.embeddings = {operator.var for operator in operators if operator.is_embedding}
         for operator in operators:
             for reader in operator.readers:
@@ -78,9 +76,7 @@ class _Annotate(BindingRewriter):
         scale, zero_point = const(params.scale), const(params.zero_point)
         if tensor not in self.quantized:
             self.quantized[tensor] = self.emit(
-                relax.op.quantize(
-                    self.substitute(tensor), scale, zero_point, -1, params.dtype
-                ),
+                relax.op.quantize(self.substitute(tensor), scale, zero_point, -1, params.dtype),
                 f"{tensor.name}_q",
             )
         return self.emit(

@@ -1,4 +1,4 @@
-"""Calibration: watch the float network on samples, and give each tensor its scale and zero point."""
+"""Calibration: watch the float network on samples, and give each tensor its parameters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 from tvmcomp.errors import CalibrationError
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.observers import OBSERVERS
+from tvmcomp.quantize.observers import OBSERVERS, Observer
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.quantize.qparams import QParams, activation_qparams
 
@@ -34,7 +34,7 @@ def calibrate(
     Raises:
         CalibrationError: a tensor of the network became NaN.
     """
-    observers: dict[Any, Any] = {}
+    observers: dict[Any, Observer] = {}
     for operator in probe.operators:
         chosen = config.for_operator(operator.name, operator.kind).observer or config.observer
         for tensor in operator.reads:
@@ -51,7 +51,5 @@ def calibrate(
                     hint="Check the calibration samples: is their preprocessing the network's?",
                 ) from None
         step()
-    return {
-        tensor: activation_qparams(*observer.range(), "uint8")
-        for tensor, observer in observers.items()
-    }
+    ranges = {tensor: observer.range() for tensor, observer in observers.items()}
+    return {tensor: activation_qparams(lo, hi, "uint8") for tensor, (lo, hi) in ranges.items()}

@@ -72,9 +72,7 @@ class Guard:
         self.names = [op.name for op in probe.operators if op.rounds]
         self.reference = self._outputs(())
 
-    def _outputs(
-        self, on: Collection[str], weights_only: Collection[str] = ()
-    ) -> list[np.ndarray]:
+    def _outputs(self, on: Collection[str], weights_only: Collection[str] = ()) -> list[np.ndarray]:
         """Each output, stacked over the samples."""
         runs = [
             self.probe.run(inputs, self.qparams, on, weights_only)[0] for inputs in self.samples
@@ -150,9 +148,7 @@ class Guard:
         """SQNR of each operator's own result, in dB; arguments as for :meth:`network_sqnr`."""
         signal: dict[Any, list[float]] = {}
         for inputs in self.samples:
-            reference = {
-                var: array.copy() for var, array in self.probe.run(inputs)[1].items()
-            }
+            reference = {var: array.copy() for var, array in self.probe.run(inputs)[1].items()}
             _, actual = self.probe.run(inputs, self.qparams, on, weights_only)
             for op in self.probe.operators:
                 if op.var in reference:

@@ -125,7 +125,9 @@ def plan_operators(
     bindings = main_bindings(mod)
     if bindings is None:
         return []
-    return _Planner(mod, bindings, config or QuantConfig(), frozenset(keep_float), frozenset(weight_only)).plan()
+    settings = config or QuantConfig()
+    planner = _Planner(mod, bindings, settings, frozenset(keep_float), frozenset(weight_only))
+    return planner.plan()
 
 
 def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
@@ -223,12 +225,13 @@ class _Planner:
         """Results that an anchor's kernel computes in registers, in its own shape."""
         chain = set()
         for binding in self.bindings:
-            if self.is_anchor(binding.var):
-                chain.add(binding.var)
-            elif op_name(binding.value) in CHEAP and any(
-                arg in chain and shape_of(arg) == shape_of(binding.var)
-                for arg in binding.value.args
-                if isinstance(arg, relax.Var)
+            if self.is_anchor(binding.var) or (
+                op_name(binding.value) in CHEAP
+                and any(
+                    arg in chain and shape_of(arg) == shape_of(binding.var)
+                    for arg in binding.value.args
+                    if isinstance(arg, relax.Var)
+                )
             ):
                 chain.add(binding.var)
         return chain
@@ -303,8 +306,12 @@ class _Planner:
             op_name(self.producer[member].value) in CHEAP for member in members
         ):
             return PlannedOperator(var, kind, (), (), True)
-        inner = any(user is not None and self.source.get(user.var) is not None
-                    and self.source[user.var].same_as(root) for user in self.users[var])
+        inner = any(
+            user is not None
+            and self.source.get(user.var) is not None
+            and self.source[user.var].same_as(root)
+            for user in self.users[var]
+        )
         if root not in self.capable:
             return PlannedOperator(var, kind, reason="its input is float")
         if inner and len(self.users[var]) == 1:
@@ -334,9 +341,7 @@ class _Planner:
             if arg in self.chain and shape_of(arg) == shape_of(var) and len(self.users[arg]) == 1
         ]  # fmt: skip
         register = max(in_registers, key=lambda arg: self.position[arg], default=None)
-        reads = tuple(
-            arg for arg in operands if arg in self.capable and arg is not register
-        )
+        reads = tuple(arg for arg in operands if arg in self.capable and arg is not register)
         if not reads and register is None:
             return PlannedOperator(var, kind, reason="its inputs are float")
         return PlannedOperator(var, kind, reads, (var,), True)

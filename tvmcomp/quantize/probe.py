@@ -1,4 +1,4 @@
-"""The float network, instrumented: every tensor of interest can be read, every quantization switched.
+"""The float network, instrumented: its tensors can be read, its quantization switched.
 
 One compilation serves calibration (run with all switches off and observe), the accuracy guard (run
 with some on and compare the outputs) and the report (compare each operator's result). A switch
@@ -195,9 +195,7 @@ def _quantized_weights(
         packed = pack_anchor(call, weight, kernel)
         index = where[packed.shape, packed.tobytes()]
         rounded = _rounded(weight, weight_axis(operator.kind))
-        found[operator.name] = {
-            index: tvm.runtime.tensor(pack_anchor(call, rounded, kernel))
-        }
+        found[operator.name] = {index: tvm.runtime.tensor(pack_anchor(call, rounded, kernel))}
     return found
 
 
@@ -208,6 +206,8 @@ def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _is_float(var: Any) -> bool:
-    return isinstance(var.ty, relax.TensorType) and dtype_of(var) == "float32" and bool(
-        np.prod(shape_of(var))
+    return (
+        isinstance(var.ty, relax.TensorType)
+        and dtype_of(var) == "float32"
+        and bool(np.prod(shape_of(var)))
     )

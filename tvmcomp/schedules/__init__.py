@@ -1,6 +1,6 @@
 """Schedules: how an operator runs well on an instruction set.
 
-``schedule_function`` is the one entry: it finds the anchor of a fused PrimFunc and applies the
+``apply_schedule`` is the one entry: it finds the anchor of a fused PrimFunc and applies the
 anchor's schedule, or the default one. With the analytic ``decide`` it needs no tuning; with a
 sampling one the same code is MetaSchedule's design space.
 """

@@ -86,9 +86,7 @@ def _pad(data: Any, window: Window, channels: int, extra_width: int = 0) -> Any:
     padding = [*window.padding[:-1], (window.padding[-1][0], window.padding[-1][1] + extra_width)]
     if not any(before or after for before, after in padding) and channels == depth:
         return data
-    padded = [
-        size + before + after for size, (before, after) in zip(spatial, padding, strict=True)
-    ]
+    padded = [size + before + after for size, (before, after) in zip(spatial, padding, strict=True)]
 
     def value(*index: Any) -> Any:
         outer, at, channel = index[: len(lead)], index[len(lead) : -1], index[-1]
@@ -103,7 +101,7 @@ def _pad(data: Any, window: Window, channels: int, extra_width: int = 0) -> Any:
             inside.append(channel < depth)
         return tirx.if_then_else(
             tirx.all(*inside),
-            data[(*outer, *source, channel)],
+            element(data, *outer, *source, channel),
             tirx.const(window.pad_value, data.dtype),
         )
 
@@ -115,6 +113,11 @@ def _split_shape(data: Any, window: Window) -> tuple[list[int], list[int], int]:
     shape = [int(dim) for dim in data.shape]
     rank = len(window.kernel)
     return shape[: -rank - 1], shape[-rank - 1 : -1], shape[-1]
+
+
+def element(tensor: Any, *index: Any) -> Any:
+    """The element of a TE tensor at ``index``."""
+    return tensor[index]
 
 
 def _taps(window: Window) -> list[Any]:
@@ -169,10 +172,10 @@ def direct_conv(
 
     def product(outer: Sequence[Any], group: Any, at: Sequence[Any], o: Any) -> Any:
         channel = group * group_in + reduce_outer * kernel.depth + reduce_inner
-        left = padded[(*outer, *_at(window, at, taps), channel)]
-        right = weight[
-            (group, o // kernel.lanes, *taps, reduce_outer, o % kernel.lanes, reduce_inner)
-        ]
+        left = element(padded, *outer, *_at(window, at, taps), channel)
+        right = element(
+            weight, group, o // kernel.lanes, *taps, reduce_outer, o % kernel.lanes, reduce_inner
+        )
         return te.sum(
             widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc),
             axis=[*taps, reduce_outer, reduce_inner],
@@ -206,7 +209,7 @@ def direct_conv(
         whole_groups = grouped
     return te.compute(
         (*lead, *out_spatial, out_channels),
-        lambda *i: whole_groups[(*i[:n], i[-1] // group_out, *i[n:-1], i[-1] % group_out)],
+        lambda *i: element(whole_groups, *i[:n], i[-1] // group_out, *i[n:-1], i[-1] % group_out),
         name="merge",
     )
 
@@ -228,8 +231,8 @@ def depthwise_conv(data: Any, weight: Any, window: Window, kernel: DotKernel) ->
     n = len(lead)
 
     def tap(*i: Any) -> Any:
-        left = padded[(*i[:n], *_at(window, i[n:-1], taps), i[-1])]
-        right = weight[(*taps, i[-1])]
+        left = element(padded, *i[:n], *_at(window, i[n:-1], taps), i[-1])
+        right = element(weight, *taps, i[-1])
         product = widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc)
         return te.sum(product, axis=taps)
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution: vectors along the channels, a block of neighbouring pixels in registers."""
+"""Depthwise convolution: vectors along the channels, a block of pixels in registers."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def schedule_direct_conv(
 
 
 def schedule_padding(sch: Any, block: Any, target: TargetDescription) -> None:
-    """Schedule the padded copy that ``block`` reads, where there is one: parallel and vectorized."""
+    """Schedule the padded copy that ``block`` reads, where there is one."""
     for producer in sch.get_producers(block):
         loops = sch.get_loops(producer)
         fused = sch.fuse(*loops[:-1]) if len(loops) > 2 else loops[0]

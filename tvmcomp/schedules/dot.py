@@ -16,7 +16,7 @@ from tvmcomp.targets import TargetDescription
 
 @dataclass(frozen=True)
 class DotKernel:
-    """The inner step of a convolution: ``acc[lanes] += sum_depth data[depth] * weight[lanes, depth]``.
+    """The inner step: ``acc[lanes] += sum_depth data[depth] * weight[lanes, depth]``.
 
     Attributes:
         data: dtype of the activation.
@@ -59,6 +59,4 @@ def int8_kernel(target: TargetDescription) -> DotKernel:
         return DotKernel(
             "int8", "int8", "int32", 8, 1, arm.smlal(is64), "smlal" if is64 else "vmlal"
         )
-    return DotKernel(
-        target.activation_dtype, "int8", "int32", max(4, target.vector_bits // 32), 1
-    )
+    return DotKernel(target.activation_dtype, "int8", "int32", max(4, target.vector_bits // 32), 1)

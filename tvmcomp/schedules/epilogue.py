@@ -48,7 +48,7 @@ def _after(sch: Any, anchor: Any) -> list[Any]:
 
 
 def _independent(sch: Any, anchor: Any, after: list[Any]) -> list[Any]:
-    """Blocks that prepare other operands of the epilogue: neither the anchor's input nor after it."""
+    """Blocks that prepare the epilogue's other operands."""
     used = {_name(sch, block) for block in (anchor, *after, *sch.get_producers(anchor))}
     blocks = sch.get_child_blocks(sch.get_sblock("root"))
     return [block for block in blocks if _name(sch, block) not in used]

@@ -1,5 +1,8 @@
 """Registering a tensor intrinsic once, however often it is asked for."""
 
+# TVMScript's annotations are calls.
+# mypy: disable-error-code="valid-type,untyped-decorator"
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -9,8 +12,9 @@ from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
 
 def widen(value: Any, source: str, dtype: str) -> Any:
-    """``value``, of dtype ``source``, as ``dtype``. A ``uint16`` holds the bits of a bfloat16, which TVM's own bfloat16
-    would be legalized to float32 before any intrinsic could take it.
+    """``value``, of dtype ``source``, as ``dtype``.
+
+    A ``uint16`` holds the bits of a bfloat16, which any target can widen with a shift.
     """
     tirx = tvm.tirx
     if source == "uint16":

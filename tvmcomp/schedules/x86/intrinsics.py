@@ -23,9 +23,7 @@ def vpdpbusd(lanes: int) -> str:
         broadcast = tirx.reinterpret(f"uint8x{lanes * 4}", tirx.Broadcast(four, lanes))
         return tirx.call_llvm_pure_intrin(f"int32x{lanes}", intrinsic, acc, broadcast, weight)
 
-    return register_dot(
-        f"tvmcomp.x86.vpdpbusd_{lanes}", lanes, 4, ("uint8", "int8", "int32"), emit
-    )
+    return register_dot(f"tvmcomp.x86.vpdpbusd_{lanes}", lanes, 4, ("uint8", "int8", "int32"), emit)
 
 
 def vpmaddwd(lanes: int) -> str:
@@ -43,6 +41,4 @@ def vpmaddwd(lanes: int) -> str:
             f"int32x{lanes}", intrinsic, broadcast, weight.astype(f"int16x{lanes * 2}")
         )
 
-    return register_dot(
-        f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit
-    )
+    return register_dot(f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit)
