@@ -30,7 +30,9 @@ def module(build: Callable[..., Any], **inputs: tuple[int, ...] | relax.TensorTy
     with builder.function("main", params):
         with builder.dataflow():
             result = build(lambda expr, name: builder.emit(expr, name), *params)
-            output = builder.emit_output(relax.Tuple(result) if isinstance(result, list) else result)
+            output = builder.emit_output(
+                relax.Tuple(result) if isinstance(result, list) else result
+            )
         builder.emit_func_output(output)
     return relax.transform.CanonicalizeBindings()(builder.get())
 

@@ -24,9 +24,7 @@ S, B = uniform(RNG, 4) + 2, uniform(RNG, 1, 1, 1, 4)
 
 
 def conv(emit, x):
-    return emit(
-        relax.op.nn.conv2d(x, const(W), data_layout="NHWC", kernel_layout="OHWI"), "c"
-    )
+    return emit(relax.op.nn.conv2d(x, const(W), data_layout="NHWC", kernel_layout="OHWI"), "c")
 
 
 def test_batch_normalization_becomes_weight_and_bias():
@@ -92,7 +90,9 @@ CASES = {
         ["nn.conv2d", "subtract"],
     ),
     "a constant of more dimensions": (
-        lambda emit, x: emit(relax.op.multiply(conv(emit, x), const(S.reshape(1, 1, 1, 1, 4))), "y"),
+        lambda emit, x: emit(
+            relax.op.multiply(conv(emit, x), const(S.reshape(1, 1, 1, 1, 4))), "y"
+        ),
         (1, 6, 5, 2),
         ["nn.conv2d", "multiply"],
     ),

@@ -23,8 +23,8 @@ from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors
 from tvmcomp.passes.pipeline import call_counts, lower
 from tvmcomp.passes.qdq import has_qdq, quantize_params, unify_activation_dtype
-from tvmcomp.passes.rewriter import const, dtype_of, shape_of
 from tvmcomp.passes.rescale import rescale
+from tvmcomp.passes.rewriter import const, dtype_of, shape_of
 from tvmcomp.quantize.qparams import QParams, quantize
 
 HERE = targets.detect()
@@ -48,7 +48,10 @@ def conv(kernel, **attrs):
 #: Name -> (network, input's shape).
 ANCHORS = {
     "conv1d": (conv(uniform(RNG, 5, 3, 2), padding=[2, 1], strides=[2]), (2, 9, 2)),
-    "conv2d": (conv(uniform(RNG, 17, 3, 2, 3), dilation=[1, 2], padding=[1, 0, 2, 1]), (2, 6, 7, 3)),
+    "conv2d": (
+        conv(uniform(RNG, 17, 3, 2, 3), dilation=[1, 2], padding=[1, 0, 2, 1]),
+        (2, 6, 7, 3),
+    ),
     "conv3d": (conv(uniform(RNG, 4, 2, 2, 2, 3)), (1, 4, 4, 5, 3)),
     "groups": (conv(uniform(RNG, 6, 3, 3, 2), groups=3, padding=1), (1, 5, 5, 6)),
     "depthwise": (conv(uniform(RNG, 6, 3, 3, 1), groups=6, padding=1), (1, 5, 5, 6)),
@@ -89,7 +92,9 @@ LEFT = {
     "weight at run time": lambda emit, x: emit(relax.op.matmul(x, x), "c"),
     "batched weight": lambda emit, x: emit(relax.op.matmul(x, const(uniform(RNG, 2, 4, 3))), "c"),
     "vector weight": lambda emit, x: emit(relax.op.matmul(x, const(uniform(RNG, 4))), "c"),
-    "constant on the left": lambda emit, x: emit(relax.op.matmul(const(uniform(RNG, 3, 4)), x), "c"),
+    "constant on the left": lambda emit, x: emit(
+        relax.op.matmul(const(uniform(RNG, 3, 4)), x), "c"
+    ),
 }
 
 
@@ -124,11 +129,10 @@ def test_padding_before_a_convolution_becomes_its_own(width, value, absorbed):
         check(mod, uniform(np.random.default_rng(1), 1, 5, 5, 3))
 
 
-@pytest.mark.parametrize("shape", [(0, 5, 5, 3), (1, 0, 5, 3)])
-def test_an_empty_image(shape):
-    mod = module(conv(uniform(RNG, 4, 3, 3, 3), padding=1), x=shape)
-    (out,), _ = run_here(mod, HERE, [np.zeros(shape, "f4")])
-    assert out.size == 0
+def test_an_empty_batch():
+    mod = module(conv(uniform(RNG, 4, 3, 3, 3), padding=1), x=(0, 5, 5, 3))
+    (out,), _ = run_here(mod, HERE, [np.zeros((0, 5, 5, 3), "f4")])
+    assert out.shape == (0, 5, 5, 4)
 
 
 def test_a_gate_of_squeeze_and_excite():
@@ -168,7 +172,9 @@ def test_constants_become_parameters_once():
 def test_equal_bytes_of_another_type_are_another_constant():
     def build(emit, x):
         a = emit(relax.op.add(x, const(np.zeros(4, np.float32))), "a")
-        b = emit(relax.op.add(emit(relax.op.astype(a, "int32"), "i"), const(np.zeros(4, np.int32))), "b")
+        b = emit(
+            relax.op.add(emit(relax.op.astype(a, "int32"), "i"), const(np.zeros(4, np.int32))), "b"
+        )
         return [a, b]
 
     _, constants = lift_constants(module(build, x=(4,)))
@@ -180,7 +186,7 @@ def test_calls_are_counted():
         return emit(relax.op.nn.softmax(emit(relax.op.nn.softmax(x), "a")), "b")
 
     lowered = lower(module(build, x=(3, 4)), HERE)
-    assert call_counts(lowered.mod) == {name: 2 for name in lowered.tasks}
+    assert call_counts(lowered.mod) == dict.fromkeys(lowered.tasks, 2)
     assert all(type(name) is str for name in lowered.tasks)
 
 

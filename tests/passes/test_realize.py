@@ -213,7 +213,9 @@ INTEGER = {
         ["quantize", "dequantize", "nn.softmax", "quantize"],
     ),
     "linear resize stays float": (
-        lambda emit, x: emit(relax.op.image.resize2d(x, (9, 9), layout="NHWC", method="linear"), "z"),
+        lambda emit, x: emit(
+            relax.op.image.resize2d(x, (9, 9), layout="NHWC", method="linear"), "z"
+        ),
         ["quantize", "dequantize", "image.resize2d", "quantize"],
     ),
     "average pool stays float": (
@@ -265,7 +267,9 @@ def test_an_imported_bias_of_int32():
         bias = emit(
             relax.op.dequantize(const(units), const(scale), const(np.zeros(5, np.int32)), 0), "b_dq"
         )
-        return through_output(emit, emit(relax.op.add(conv(emit, integer_input(emit, x)), bias), "b"))
+        return through_output(
+            emit, emit(relax.op.add(conv(emit, integer_input(emit, x)), bias), "b")
+        )
 
     found = integers_after(build, 1, 5, 6, 2)
     assert "add" not in found
@@ -295,9 +299,7 @@ def test_weights_of_uint8_around_128():
         w = emit(
             relax.op.dequantize(const(values), const(WS), const(np.full(5, 128, np.int32)), 0), "w"
         )
-        c = relax.op.nn.conv2d(
-            integer_input(emit, x), w, data_layout="NHWC", kernel_layout="OHWI"
-        )
+        c = relax.op.nn.conv2d(integer_input(emit, x), w, data_layout="NHWC", kernel_layout="OHWI")
         return through_output(emit, emit(c, "c"))
 
     assert "nn.conv2d" in integers_after(build, 1, 5, 6, 2)
@@ -307,12 +309,8 @@ def test_weights_of_uint8_around_128():
 
 def test_an_asymmetric_weight_stays_float():
     def build(emit, x):
-        w = emit(
-            relax.op.dequantize(const(W), const(WS), const(np.full(5, 3, np.int32)), 0), "w"
-        )
-        c = relax.op.nn.conv2d(
-            integer_input(emit, x), w, data_layout="NHWC", kernel_layout="OHWI"
-        )
+        w = emit(relax.op.dequantize(const(W), const(WS), const(np.full(5, 3, np.int32)), 0), "w")
+        c = relax.op.nn.conv2d(integer_input(emit, x), w, data_layout="NHWC", kernel_layout="OHWI")
         return through_output(emit, emit(c, "c"))
 
     realized = realize(module(build, x=(1, 5, 6, 2)), X86)

@@ -193,9 +193,7 @@ def convolve(data: np.ndarray, weight: np.ndarray, window: Window) -> np.ndarray
     for tap in np.ndindex(*window.kernel):
         at = [
             slice(t * dil, t * dil + stride * size, stride)
-            for t, dil, stride, size in zip(
-                tap, window.dilation, window.strides, out, strict=True
-            )
+            for t, dil, stride, size in zip(tap, window.dilation, window.strides, out, strict=True)
         ]
         taken = padded[(*[slice(None)] * lead, *at)]
         taken = taken.reshape(*taken.shape[:-1], groups, -1)

@@ -62,7 +62,9 @@ def softmax(x, axis):
 
 
 def check(mod, *inputs):
-    for actual, expected in zip(run_here(mod, HERE, inputs)[0], run_plain(mod, *inputs), strict=True):
+    for actual, expected in zip(
+        run_here(mod, HERE, inputs)[0], run_plain(mod, *inputs), strict=True
+    ):
         np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
 
 
@@ -112,7 +114,9 @@ def test_pool(kind, channels):
 def test_other_types(dtype):
     x = np.random.default_rng(0).integers(0, 2, (3, 5)).astype(dtype)
     mod = module(
-        lambda emit, x: emit(relax.op.astype(emit(relax.op.concat([x, x], 0), "c"), "float32"), "y"),
+        lambda emit, x: emit(
+            relax.op.astype(emit(relax.op.concat([x, x], 0), "c"), "float32"), "y"
+        ),
         x=tensor(x.shape, dtype),
     )
     check(mod, x)

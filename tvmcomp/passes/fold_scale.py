@@ -93,7 +93,8 @@ class _FoldScale(BindingRewriter):
             shift = -factor if name == "subtract" else factor
             bias = shift if before.bias is None else before.bias + shift
             return _Affine(before.call, before.name, before.weight, bias)
-        scale = 1 / factor if name == "divide" else factor
+        with np.errstate(divide="ignore"):
+            scale = 1 / factor if name == "divide" else factor
         if not np.isfinite(scale).all():
             return None
         weight = before.weight * (

@@ -15,6 +15,7 @@ import numpy as np
 from tvmcomp.passes.channels_last import channels_last
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.fold_scale import fold_scale
+from tvmcomp.passes.half import half_precision
 from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors
 from tvmcomp.passes.qdq import has_qdq
@@ -84,6 +85,9 @@ def lower(
     if target.family != "cuda":
         mod = lower_anchors(mod, target, half)
         watch("lower_anchors", mod)
+    elif half:
+        mod = half_precision(mod, half)
+        watch("half_precision", mod)
     mod, constants = lift_constants(mod)
     with tvm.target.Target(target.tvm_target_dict()):
         mod = tvm.transform.Sequential(

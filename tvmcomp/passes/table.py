@@ -31,8 +31,8 @@ def evaluate_chain(
     real = dequantize(integers, root_params).astype(np.float64)
     values = {root: real}
     with np.errstate(all="ignore"):
-        out = _evaluate(producer, result, values)
-    return quantize(np.nan_to_num(out).astype(np.float32), params)
+        out = np.nan_to_num(_evaluate(producer, result, values)).astype(np.float32)
+    return quantize(out, params)
 
 
 def _evaluate(producer: dict[Any, Any], expr: Any, values: dict[Any, np.ndarray]) -> np.ndarray:

@@ -33,7 +33,7 @@ def imported_operators(mod: Any, target: TargetDescription) -> list[Operator]:
         reason = "its inputs are not quantized in the model" if anchor else "no integer form"
         operators.append(
             Operator(
-                name=binding.var.name,
+                name=str(binding.var.name),  # TVM's own kind of string can't be written as JSON
                 kind=kind,
                 dtype="float32" if stays else "int8",
                 reason=reason if stays else None,

@@ -95,7 +95,7 @@ def weight_qparams(weight: np.ndarray, axis: int | None) -> QParams:
         axis %= weight.ndim
         others = tuple(dim for dim in range(weight.ndim) if dim != axis)
         largest = np.abs(weight).max(axis=others, initial=0)
-    scale = _round_up_to_bfloat16(_safe_scale(np.float64(largest) / 127))
+    scale = _round_up_to_bfloat16(_safe_scale(np.asarray(largest, np.float64) / 127))
     return QParams(scale, np.zeros(scale.shape, np.int32), "int8", axis)
 
 

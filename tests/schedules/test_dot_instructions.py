@@ -45,9 +45,7 @@ def test_the_integer_instruction_is_in_the_kernel(name, instruction):
 
 @pytest.mark.parametrize(("dot", "bits"), [("avx512_vnni", 512), ("avx_vnni", 256)])
 def test_vnni_fills_the_vector_register(dot, bits):
-    target = msgspec.structs.replace(
-        targets.load("cascadelake"), dot_product=dot, vector_bits=bits
-    )
+    target = msgspec.structs.replace(targets.load("cascadelake"), dot_product=dot, vector_bits=bits)
     register = {512: "zmm", 256: "ymm"}[bits]
     lines = re.findall(r"vpdpbusd\s.*", assembly(target, int8_kernel(target)))
     assert lines

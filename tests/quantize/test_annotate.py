@@ -1,0 +1,53 @@
+"""Q/DQ around what the plan quantizes: the module before and after."""
+
+from __future__ import annotations
+
+import numpy as np
+from passes.relax_modules import assert_same_module, module, operators, relax, script, uniform
+from tvm.script import relax as R
+
+from tvmcomp.passes.rewriter import const
+from tvmcomp.quantize.annotate import annotate
+from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.qparams import activation_qparams, quantize, weight_qparams
+
+W = uniform(np.random.default_rng(0), 6, 4)
+PARAMS = activation_qparams(-1.0, 3.0, "uint8")
+
+
+def matmul(emit, x):
+    return emit(relax.op.matmul(x, const(W)), "m")
+
+
+def test_data_and_weight_of_an_anchor():
+    mod = module(matmul, x=(2, 6))
+    plan = plan_operators(mod)
+    annotated = annotate(mod, plan, {mod["main"].params[0]: PARAMS})
+
+    weight = weight_qparams(W, 1)
+    integers = quantize(W, weight)
+    s, z, ws, wz = PARAMS.scale, PARAMS.zero_point, weight.scale, weight.zero_point
+
+    @script
+    def expected(x: R.Tensor((2, 6), "float32")):
+        with R.dataflow():
+            x_q = R.quantize(x, R.const(s), R.const(z), axis=-1, out_dtype="uint8")
+            x_dq = R.dequantize(x_q, R.const(s), R.const(z), axis=-1)
+            w = R.dequantize(R.const(integers), R.const(ws), R.const(wz), axis=1)
+            m = R.matmul(x_dq, w)
+            R.output(m)
+        return m
+
+    assert_same_module(annotated, expected)
+
+
+def test_a_tensor_with_two_readers_is_quantized_once():
+    mod = module(lambda emit, x: [matmul(emit, x), matmul(emit, x)], x=(2, 6))
+    annotated = annotate(mod, plan_operators(mod), {mod["main"].params[0]: PARAMS})
+    assert operators(annotated).count("quantize") == 1
+
+
+def test_nothing_planned_changes_nothing():
+    mod = module(matmul, x=(2, 6))
+    plan = plan_operators(mod, keep_float={op.name for op in plan_operators(mod)})
+    assert operators(annotate(mod, plan, {})) == ["matmul"]

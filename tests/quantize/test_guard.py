@@ -1,0 +1,92 @@
+"""The accuracy guard keeps in float what harms the outputs, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from passes.relax_modules import module, relax, uniform
+
+from tvmcomp import targets
+from tvmcomp.passes.rewriter import const
+from tvmcomp.quantize.calibrate import calibrate
+from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.guard import Guard, sqnr_db
+from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.probe import Probe
+
+RNG = np.random.default_rng(0)
+#: What ``bad`` reads has one column a thousand times the others, and gives it no weight: in 8 bits
+#: a tensor, nothing is left of what counts.
+BAD = np.concatenate([np.zeros((1, 4)), RNG.uniform(-1, 1, (5, 4))]).astype(np.float32)
+GOOD, LAST = uniform(RNG, 6, 4), uniform(RNG, 4, 3)
+
+
+def network(emit, x, outlier):
+    good = emit(relax.op.matmul(x, const(GOOD)), "good")
+    bad = emit(relax.op.matmul(outlier, const(BAD)), "bad")
+    mixed = emit(relax.op.nn.softmax(emit(relax.op.add(good, bad), "sum")), "mixed")
+    return [emit(relax.op.matmul(mixed, const(LAST)), "last")]
+
+
+@pytest.fixture(scope="module")
+def guard():
+    mod = module(network, x=(8, 6), outlier=(8, 6))
+    probe = Probe(mod, plan_operators(mod), targets.detect())
+    samples = []
+    for _ in range(6):
+        outlier = uniform(RNG, 8, 6)
+        outlier[:, 0] *= 1000
+        samples.append([uniform(RNG, 8, 6), outlier])
+    return Guard(probe, calibrate(probe, samples, QuantConfig(observer="minmax")), samples)
+
+
+def test_exactly_the_harmful_operator_is_kept(guard):
+    result = guard.choose(20.0, lambda: None)
+    assert result.keep_float == ("bad",)
+    assert result.all_quantized_db < 10
+    assert result.sqnr_db > 25
+    assert min(result.alone_db, key=result.alone_db.get) == "bad"
+    assert set(result.alone_db) == {"good", "bad", "last"}
+
+
+def test_off_keeps_none_and_measures_no_operator(guard):
+    result = guard.choose(None, pytest.fail)
+    assert result.keep_float == ()
+    assert result.alone_db == {}
+    assert result.sqnr_db == result.all_quantized_db
+
+
+def test_a_ratio_that_is_met_keeps_none(guard):
+    assert guard.choose(0.1, pytest.fail).keep_float == ()
+
+
+def test_a_ratio_that_integers_never_meet_keeps_everything(guard):
+    result = guard.choose(150.0, lambda: None)
+    assert set(result.keep_float) == {"good", "bad", "last"}
+    assert result.sqnr_db == float("inf")
+
+
+def test_each_operators_own_ratio(guard):
+    own = guard.operator_sqnr({"good", "bad", "last"})
+    assert own["good"] > 30
+    assert own["bad"] < 10
+    assert guard.operator_sqnr(()) == {name: float("inf") for name in own}
+
+
+@pytest.mark.parametrize(
+    ("reference", "actual", "expected"),
+    [
+        ([1, -1], [1, -1], float("inf")),
+        ([1, -1], [1.1, -0.9], 20),
+        ([101, 99], [101.1, 99.1], 20),  # A constant offset is no signal.
+        ([5, 5], [5.5, 5.5], 20),  # Unless it is all there is.
+        ([0, 0], [1, 1], float("-inf")),
+        ([1, np.inf], [1, np.inf], float("inf")),
+        ([1, np.inf], [1, 2], float("-inf")),
+        ([1, 2], [1, np.nan], float("-inf")),
+        ([], [], float("inf")),
+    ],
+)
+def test_the_ratio(reference, actual, expected):
+    actual_db = sqnr_db(np.float64(reference), np.float64(actual))
+    assert actual_db == pytest.approx(expected, abs=1e-6)
