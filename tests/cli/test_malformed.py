@@ -3,28 +3,20 @@ status 2; no trace of Python or C++; and nothing half written."""
 
 from __future__ import annotations
 
-import os
 import socket
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-from command_line import WarmCommandLine, message_of, tvmcomp
+from command_line import console_script, message_of, tvmcomp
 from networks import NetworkWriter, images, tiny
 
 Refused = Callable[..., str]
 RPI4 = Path(__file__).parents[2] / "targets" / "rpi4.toml"
-
-
-@pytest.fixture(scope="module")
-def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmCommandLine]:
-    command_line = WarmCommandLine(tmp_path_factory.mktemp("output"))
-    yield command_line
-    command_line.close()
 
 
 @pytest.fixture(scope="module")
@@ -33,20 +25,20 @@ def net(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def artifact(warm: WarmCommandLine, net: Path) -> Path:
+def artifact(net: Path) -> Path:
     path = net.with_suffix(".tvmc")
-    done = warm("build", net, "-o", path)
+    done = tvmcomp("build", net, "-o", path)
     assert done.returncode == 0, done.stderr
     return path
 
 
 @pytest.fixture
-def refused(warm: WarmCommandLine, tmp_path: Path) -> Refused:
+def refused(tmp_path: Path) -> Refused:
     """Run a command that must be refused, see that it changed no file, and give its message."""
 
     def run(*arguments: object) -> str:
         before = sorted(tmp_path.rglob("*"))
-        message = message_of(warm(*arguments))
+        message = message_of(tvmcomp(*arguments))
         assert sorted(tmp_path.rglob("*")) == before
         return message
 
@@ -252,10 +244,10 @@ def test_artifacts_that_can_not_be_trusted(
 
 
 def test_artifact_for_another_architecture(
-    warm: WarmCommandLine, refused: Refused, net: Path, tmp_path: Path
+    refused: Refused, net: Path, tmp_path: Path
 ) -> None:
     path = tmp_path / "riscv.tvmc"
-    assert warm("build", net, "-o", path, "--target", "riscv64").returncode == 0
+    assert tvmcomp("build", net, "-o", path, "--target", "riscv64").returncode == 0
     for command in ("run", "bench"):
         message = refused(command, path)
         contains(message, "built for riscv64 (riscv64-", "can't run on this machine", "--device")
@@ -293,9 +285,11 @@ def test_devices_that_do_not_answer(
     contains(refused("run", artifact, "--device", "board"), "neither HOST:PORT nor TRACKER:PORT/KEY")
 
 
-def test_the_console_script_itself(net: Path, tmp_path: Path) -> None:
+def test_the_console_script_itself(
+    net: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The others fork a process that has imported TVM; this one starts as a person's does."""
     (tmp_path / "net.onnx").write_bytes(net.read_bytes()[:50])
-    os.chdir(tmp_path)
-    contains(message_of(tvmcomp("build", "net.onnx")), "net.onnx: is not an ONNX model")
+    monkeypatch.chdir(tmp_path)
+    contains(message_of(console_script("build", "net.onnx")), "net.onnx: is not an ONNX model")
     assert sorted(tmp_path.iterdir()) == [tmp_path / "net.onnx"]

@@ -1,49 +1,23 @@
-"""Call `tvmcomp` as a person does: in a process of its own."""
+"""Call `tvmcomp` as a person does: each command in a process of its own."""
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
+Done = subprocess.CompletedProcess[str]
+
 #: The console script's entry, without needing it on PATH.
-ENTRY = "import sys; from tvmcomp.cli.main import main; sys.argv[0] = 'tvmcomp'; main()"
-#: Of one command; a build on a busy machine takes a minute.
-SECONDS = 300
-
-
-def tvmcomp(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end, whatever its exit status."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("TVM_")}
-    environment["COLUMNS"] = "200"
-    command = [sys.executable, "-c", ENTRY, *map(str, arguments)]
-    return subprocess.run(
-        command, capture_output=True, text=True, env=environment, timeout=SECONDS, check=False
-    )
-
-
-def succeeds(*arguments: object) -> Any:
-    """Run a command with ``--json`` and give its document."""
-    done = tvmcomp(*arguments, "--json")
-    assert done.returncode == 0, done.stderr + done.stdout
-    return json.loads(done.stdout)
-
-
-def message_of(done: subprocess.CompletedProcess[str]) -> str:
-    """The one message of a command that was refused for a person's mistake."""
-    text = done.stdout + done.stderr
-    assert done.returncode == 2, (done.returncode, text)
-    for trace in ("Traceback", 'File "', "internal error", "InternalError", ".cc:", "TVMError"):
-        assert trace not in text, text
-    assert done.stdout == "", text
-    assert done.stderr.lower().count("error:") == 1, text
-    return " ".join(done.stderr.split())
-
-
-_KEPT_WARM = """
+_ENTRY = "import sys; from tvmcomp.cli.main import main; sys.argv[0] = 'tvmcomp'; main()"
+#: Imports what a command may import, then forks a process for each request: a line of JSON with
+#: the arguments and the files for its output. Answers with the exit status.
+_SERVER = """
 import importlib, json, os, sys
 for module in ("api", "frontend.onnx", "runtime.device", "runtime.evaluate", "cli.build",
                "cli.inspect", "cli.tune", "report.build", "tuning.measure", "toolchain"):
@@ -57,34 +31,72 @@ for line in sys.stdin:
         os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         sys.argv = ["tvmcomp", *arguments]
-        main()
+        try:
+            main()
+        except SystemExit as end:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(end.code or 0)
     _, status = os.waitpid(child, 0)
     print(os.waitstatus_to_exitcode(status), flush=True)
 """
 
 
-class WarmCommandLine:
-    """Runs each command in a process of its own, forked from one that has imported TVM: seconds
-    less for each of many commands that end early."""
+def _environment() -> dict[str, str]:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("TVM_")}
+    return {**kept, "COLUMNS": "200"}
 
-    def __init__(self, folder: Path) -> None:
-        self._out, self._err = folder / "stdout", folder / "stderr"
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _KEPT_WARM],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "COLUMNS": "200"},
-        )
 
-    def __call__(self, *arguments: object) -> subprocess.CompletedProcess[str]:
-        assert self._process.stdin is not None and self._process.stdout is not None
-        request = [[*map(str, arguments)], str(self._out), str(self._err)]
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        status = int(self._process.stdout.readline())
-        out, err = self._out.read_text(), self._err.read_text()
-        return subprocess.CompletedProcess(request[0], status, out, err)
+def console_script(*arguments: object) -> Done:
+    """Start `tvmcomp` from nothing and run it to its end, whatever its exit status."""
+    return subprocess.run(
+        [sys.executable, "-c", _ENTRY, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=_environment(),
+        timeout=300,
+        check=False,
+    )
 
-    def close(self) -> None:
-        self._process.communicate()
+
+def tvmcomp(*arguments: object) -> Done:
+    """The same in a process forked from one that has imported TVM, which saves seconds."""
+    server = _server()
+    assert server.stdin is not None and server.stdout is not None
+    with tempfile.TemporaryDirectory(prefix="tvmcomp-test-") as folder:
+        out, err = Path(folder, "stdout"), Path(folder, "stderr")
+        request = [[*map(str, arguments)], str(out), str(err)]
+        server.stdin.write(json.dumps(request) + "\n")
+        server.stdin.flush()
+        status = int(server.stdout.readline())
+        return Done(request[0], status, out.read_text(), err.read_text())
+
+
+@functools.cache
+def _server() -> subprocess.Popen[str]:
+    # It ends by itself when this process does: its standard input then closes.
+    return subprocess.Popen(
+        [sys.executable, "-c", _SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(),
+    )
+
+
+def succeeds(*arguments: object) -> Any:
+    """Run a command with ``--json`` and give its document."""
+    done = tvmcomp(*arguments, "--json")
+    assert done.returncode == 0, done.stderr + done.stdout
+    return json.loads(done.stdout)
+
+
+def message_of(done: Done) -> str:
+    """The one message of a command that was refused for a person's mistake."""
+    text = done.stdout + done.stderr
+    assert done.returncode == 2, (done.returncode, text)
+    for trace in ("Traceback", 'File "', "internal error", "InternalError", ".cc:", "TVMError"):
+        assert trace not in text, text
+    assert done.stdout == "", text
+    assert done.stderr.lower().count("error:") == 1, text
+    return " ".join(done.stderr.split())

@@ -82,11 +82,12 @@ def test_weights_are_symmetric_per_channel(axis):
     qparams = weight_qparams(weight, axis)
     assert qparams.scale.shape == (() if axis is None else (weight.shape[axis],))
     integers = quantize(weight, qparams)
-    assert integers.dtype == np.int8 and np.abs(integers.astype(int)).max() == 127
+    assert integers.dtype == np.int8
     channels = weight[None] if axis is None else np.moveaxis(weight, axis, 0)
     parts = integers[None] if axis is None else np.moveaxis(integers, axis, 0)
     for channel, part, scale in zip(channels, parts, np.atleast_1d(qparams.scale), strict=True):
-        assert np.abs(part.astype(int)).max() == 127
+        # A scale is rounded up to 8 significant bits, so the largest weight may come out at 126.
+        assert np.abs(part.astype(int)).max() in (126, 127)
         assert np.abs(part * scale - channel).max() <= scale * 0.501
 
 
@@ -123,3 +124,7 @@ def test_agrees_with_onnxruntime():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     session = onnxruntime.InferenceSession(model.SerializeToString())
     np.testing.assert_array_equal(session.run(None, {"x": values})[0], quantize(values, qparams))
+
+
+def test_a_single_channel_keeps_its_axis():
+    assert weight_qparams(np.ones((1, 5), np.float32), 0).scale.shape == (1,)

@@ -137,6 +137,17 @@ def test_a_gate_multiplied_into_a_whole_image(depthwise):
     np.testing.assert_array_equal(actual, image * gate)
 
 
+def test_a_group_writes_nothing_of_the_next_group():
+    """Groups are computed in parallel: 15 channels in two vectors of 8 must not become 16.
+
+    A race shows in few runs, so the writes are counted instead.
+    """
+    case = dataclasses.replace(conv2d(27, 45, groups=3), epilogue=("scale",))
+    schedule = scheduled(anchor_function(case, float_kernel(V3), V3), V3)
+    loops = schedule.get_loops(schedule.get_sblock("scale"))
+    assert np.prod([int(schedule.get(loop).extent) for loop in loops]) == np.prod(case.output)
+
+
 @pytest.mark.parametrize("name", ["float32_8", "bfloat16_16", "vpdpbusd_16", "vpmaddwd_8"])
 @pytest.mark.parametrize("anchor", ["convolution", "depthwise", "grouped"])
 def test_every_draw_of_the_design_space_gives_the_same_numbers(name, anchor):
