@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 import msgspec
 from rich.table import Column, Table
 
 from tvmcomp.cli.common import json_option, out, parse_shapes, print_json
-from tvmcomp.model import TensorSpec
-from tvmcomp.report.inspect import Inspection
+
+if TYPE_CHECKING:
+    from tvmcomp.model import TensorSpec
+    from tvmcomp.report.inspect import Inspection
 
 
 @click.command(name="inspect")

@@ -1,0 +1,193 @@
+"""`tvmcomp build` and its options, as a person calls them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
+from command_line import succeeds, tvmcomp
+from networks import classifier, images, onnxruntime_outputs, share_of_range, tiny
+
+from tvmcomp.artifact import Artifact
+from tvmcomp.model import Operator
+
+COMMANDS = ("bench", "build", "devices", "eval", "inspect", "run", "targets", "tune")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With a model net.onnx, calibration data calib.npz, and a tiny model tiny.onnx."""
+    folder = tmp_path_factory.mktemp("build")
+    classifier(folder / "net.onnx")
+    tiny(folder / "tiny.onnx")
+    np.savez(folder / "calib.npz", x=images(4, 3, 16, 16))
+    return folder
+
+
+def int8(folder: Path, out: Path, *options: object) -> dict:
+    calibration = ("--quant", "int8", "--calib", folder / "calib.npz")
+    return succeeds("build", folder / "net.onnx", "-o", out, *calibration, *options)
+
+
+def dtypes(report: dict) -> dict[str, str]:
+    """Type of each operator that has multiply-accumulates, by name."""
+    return {each["name"]: each["dtype"] for each in report["operators"] if each["macs"]}
+
+
+def test_the_default_name_and_the_table(folder: Path, tmp_path: Path) -> None:
+    model = tiny(tmp_path / "some.net.onnx")
+    done = tvmcomp("build", model)
+    assert done.returncode == 0, done.stderr
+    path = tmp_path / "some.net.tvmc"
+    assert f"{path}: " in done.stdout and "constants" in done.stdout and "native" in done.stdout
+    assert sorted(tmp_path.iterdir()) == [model, path]
+    x = images(1, 3, 8, 8)
+    np.save(tmp_path / "x.npy", x)
+    succeeds("run", path, "--input", tmp_path / "x.npy", "-o", tmp_path / "y.npz")
+    with np.load(tmp_path / "y.npz") as found:
+        assert share_of_range(found["y"], onnxruntime_outputs(model, {"x": x})["y"]) < 1e-5
+
+
+def test_json_is_one_document_with_what_was_decided(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.tvmc"
+    report = int8(folder, path)
+    assert report["artifact"] == str(path) and report["artifact_bytes"] == path.stat().st_size
+    assert report["constants_bytes"] == Artifact.load(path).constants_nbytes
+    assert report["target"] == "native" and report["quant"] == "int8"
+    (given,) = report["signature"]["inputs"]
+    assert given == {"name": "x", "shape": [1, 3, 16, 16], "dtype": "float32"}
+    assert report["calibration"]["samples"] == 4
+    assert report["calibration"]["min_sqnr_db"] == 20
+    assert report["calibration"]["sqnr_db"] > 20
+    assert isinstance(report["notes"], list)
+    for each in report["operators"]:
+        assert set(each) == set(Operator.__struct_fields__)
+        assert each["dtype"] == "int8" or each["reason"]
+        assert (each["sqnr_db"] is not None) or each["dtype"] != "int8" or not each["macs"]
+    names = ["conv_0__conv2d", "conv_2__conv2d", "conv_4__conv2d", "y__matmul"]
+    assert dtypes(report) == dict.fromkeys(names, "int8")
+
+
+def test_progress_is_no_output(folder: Path, tmp_path: Path) -> None:
+    done = tvmcomp("build", folder / "tiny.onnx", "-o", tmp_path / "t.tvmc", "--json")
+    json.loads(done.stdout)
+    assert "\x1b" not in done.stdout + done.stderr  # no bars where there is no terminal
+
+
+def test_keep_float_by_name_kind_and_glob(folder: Path, tmp_path: Path) -> None:
+    for patterns, kept in (
+        (["conv_2__conv2d"], {"conv_2__conv2d"}),
+        (["conv_*", "nobody_else*"][:1], {"conv_0__conv2d", "conv_2__conv2d", "conv_4__conv2d"}),
+        (["matmul", "conv_0*"], {"conv_0__conv2d", "y__matmul"}),
+    ):
+        options = [part for pattern in patterns for part in ("--keep-float", pattern)]
+        report = int8(folder, tmp_path / "net.tvmc", *options)
+        found = dtypes(report)
+        assert {name for name, dtype in found.items() if dtype == "float32"} == kept
+        reasons = {each["reason"] for each in report["operators"] if each["name"] in kept}
+        assert reasons == {"kept in float as asked"}
+
+
+def test_the_guard_keeps_the_ratio_that_is_asked_for(folder: Path, tmp_path: Path) -> None:
+    off = int8(folder, tmp_path / "off.tvmc", "--min-sqnr", "off")
+    assert off["calibration"]["min_sqnr_db"] is None
+    assert set(dtypes(off).values()) == {"int8"}
+    everything = off["calibration"]["sqnr_db"]
+    asked = everything + 6
+    strict = int8(folder, tmp_path / "strict.tvmc", "--min-sqnr", asked)
+    assert strict["calibration"]["all_quantized_sqnr_db"] == pytest.approx(everything)
+    assert strict["calibration"]["sqnr_db"] >= asked
+    kept = strict["calibration"]["kept_float"]
+    reasons = {each["name"]: each["reason"] for each in strict["operators"]}
+    assert kept and all(reasons[name] == "kept in float by the accuracy guard" for name in kept)
+    notes = " ".join(strict["notes"])
+    assert f"{len(kept)} of" in notes and "times as long" in notes
+
+
+def test_quant_config(folder: Path, tmp_path: Path) -> None:
+    config = tmp_path / "quant.toml"
+    config.write_text(
+        'observer = "minmax"\nmin_sqnr_db = "off"\nkeep_float = ["y__matmul"]\n'
+        '[operators."conv_4*"]\ndtype = "float"\n'
+        "[calibration]\nmax_samples = 2\n"
+    )
+    report = int8(folder, tmp_path / "net.tvmc", "--quant-config", config)
+    found = report["calibration"]
+    assert (found["observer"], found["min_sqnr_db"], found["samples"]) == ("minmax", None, 2)
+    kept = {name for name, dtype in dtypes(report).items() if dtype == "float32"}
+    assert kept == {"conv_4__conv2d", "y__matmul"}
+
+
+def test_dump_writes_each_phase(folder: Path, tmp_path: Path) -> None:
+    int8(folder, tmp_path / "net.tvmc", "--dump", tmp_path / "dump")
+    files = sorted((tmp_path / "dump").iterdir())
+    phases = [
+        "imported", "channels_last", "annotated", "realize", "lower_anchors", "fused", "scheduled"
+    ]  # fmt: skip
+    positions = [
+        next(i for i, file in enumerate(files) if file.stem.endswith(phase)) for phase in phases
+    ]
+    assert positions == sorted(positions)
+    assert all("def main" in file.read_text() for file in files)
+
+
+def test_threads_and_cc(folder: Path, tmp_path: Path) -> None:
+    path = tmp_path / "net.tvmc"
+    options = ("-o", path, "--threads", 1, "--cc", "gcc")
+    report = succeeds("build", folder / "tiny.onnx", *options)
+    assert report["quant"] == "none"
+    artifact = Artifact.load(path)
+    assert artifact.metadata.target.cores == 1
+    assert b"GCC: (" in artifact.library and b"GCC: (" not in Artifact.load(
+        _built_by_default(folder, tmp_path)
+    ).library
+    assert succeeds("run", path)["agrees"] is True
+
+
+def _built_by_default(folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "default.tvmc"
+    succeeds("build", folder / "tiny.onnx", "-o", path)
+    return path
+
+
+def test_tuned_once(folder: Path, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    arguments = ("build", folder / "tiny.onnx", "--trials", 2, "--log", log)
+    succeeds(*arguments, "-o", tmp_path / "first.tvmc")
+    (records,) = log.rglob("records.jsonl")
+    lines = records.read_text().splitlines()
+    assert any(json.loads(line)["type"] == "trial" for line in lines)
+    again = succeeds(*arguments, "-o", tmp_path / "second.tvmc")
+    assert records.read_text().splitlines() == lines
+    assert succeeds("run", tmp_path / "second.tvmc")["agrees"] is True
+    assert isinstance(again["notes"], list)
+    events = [
+        json.loads(line)
+        for line in tvmcomp(
+            "tune", folder / "tiny.onnx", "--trials", 2, "--log", log, "--json"
+        ).stdout.splitlines()
+    ]
+    assert {task["status"] for task in events[-1]["tasks"]} == {"found"}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_has_an_example_and_does_not_import_tvm(name: str) -> None:
+    code = (
+        "import sys\n"
+        "from tvmcomp.cli.main import cli\n"
+        f"cli.main([{name!r}, '--help'], standalone_mode=False)\n"
+        "slow = {'tvm', 'onnx', 'numpy'} & set(sys.modules)\n"
+        "print('imported:', *sorted(slow))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    help_text, _, imported = done.stdout.rpartition("imported:")
+    assert "tvm" not in imported.split()
+    assert f"tvmcomp {name} " in help_text.partition("Example")[2]
+    # `devices` and `targets` are groups: their subcommands have the option.
+    assert "--json" in help_text or name in ("devices", "targets")
