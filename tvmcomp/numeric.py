@@ -9,6 +9,7 @@ import msgspec
 
 from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
+from tvmcomp.passes.imported_qdq import quantize_in_layout
 from tvmcomp.passes.pipeline import Watch, canonical
 from tvmcomp.passes.qdq import has_qdq
 from tvmcomp.progress import Progress
@@ -78,6 +79,7 @@ def choose_numbers(
         )
     mod = canonical(network.mod, watch)
     if has_qdq(mod):
+        mod = quantize_in_layout(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]
         return Numeric(mod, "int8", imported_operators(mod, target), notes=notes)
     if quant == "int8":

@@ -243,9 +243,7 @@ def test_artifacts_that_can_not_be_trusted(
     contains(refused("bench", tmp_path / "absent.tvmc"), "absent.tvmc: can't be read: No such file")
 
 
-def test_artifact_for_another_architecture(
-    refused: Refused, net: Path, tmp_path: Path
-) -> None:
+def test_artifact_for_another_architecture(refused: Refused, net: Path, tmp_path: Path) -> None:
     path = tmp_path / "riscv.tvmc"
     assert tvmcomp("build", net, "-o", path, "--target", "riscv64").returncode == 0
     for command in ("run", "bench"):
@@ -282,7 +280,9 @@ def test_devices_that_do_not_answer(
             message = refused(*command, "--device", address)
             contains(message, address, "does not answer")
         contains(build(net, "--trials", 1, "--device", address), address, "does not answer")
-    contains(refused("run", artifact, "--device", "board"), "neither HOST:PORT nor TRACKER:PORT/KEY")
+    contains(
+        refused("run", artifact, "--device", "board"), "neither HOST:PORT nor TRACKER:PORT/KEY"
+    )
 
 
 def test_the_console_script_itself(

@@ -169,7 +169,9 @@ def test_bench_and_eval_there_and_nothing_left_behind(
 def test_code_of_another_architecture_is_refused(
     board: Board, built: Callable[[str, str, str], Path]
 ) -> None:
-    message = message_of(tvmcomp("run", built("mobile", "native", "int8"), "--device", board.address))
+    message = message_of(
+        tvmcomp("run", built("mobile", "native", "int8"), "--device", board.address)
+    )
     assert "can't run on the device" in message and "aarch64" in message
 
 

@@ -1,0 +1,102 @@
+"""Put the Q/DQ of an imported model where ``realize`` looks for them: next to their readers.
+
+    permute(dequantize(quantize(x)))  -> dequantize(quantize(permute(x)))
+    permute(dequantize(weight))       -> dequantize(permuted weight)
+    dequantize(int32 bias)            -> float bias, and its reshape folded
+
+The layout operators between are our own (NHWC) or a Gemm's ``transB``. Values don't change.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    Constant,
+    const,
+    const_value,
+    dtype_of,
+    op_name,
+    shape_of,
+)
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def quantize_in_layout(mod: Any) -> Any:
+    """Apply the rules above to ``mod`` (NHWC, with the Q/DQ that it was imported with)."""
+    return _QuantizeInLayout(mod).run()
+
+
+class _QuantizeInLayout(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        #: What each new variable of interest was bound to.
+        self.calls: dict[Any, Any] = {}
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        name = op_name(value)
+        replaced = None
+        if name == "dequantize":
+            replaced = self.bias(value)
+        elif name in ("permute_dims", "reshape"):
+            replaced = self.move(var, value, name)
+        result = replaced if replaced is not None else super().rewrite(var, value)
+        if name in ("quantize", "dequantize") and isinstance(result, relax.Var):
+            self.calls[result] = self.substitute(value)
+        return result
+
+    def bias(self, call: Any) -> Any | None:
+        """The float constant that an int32 constant stands for."""
+        values, scale, zero_point = (const_value(arg) for arg in call.args[:3])
+        if values is None or scale is None or zero_point is None or values.dtype != np.int32:
+            return None
+        shape = [1] * values.ndim
+        if scale.size > 1:
+            shape[int(call.attrs.axis)] = scale.size
+        real = (values - zero_point.reshape(shape if zero_point.size > 1 else ())).astype("float32")
+        return const(real * scale.astype("float32").reshape(shape if scale.size > 1 else ()))
+
+    def move(self, var: Any, call: Any, name: str) -> Any | None:
+        """The layout operator ``call`` applied to what a ``dequantize`` reads."""
+        source = self.substitute(call.args[0])
+        if isinstance(source, Constant):
+            return const(self.moved(const_value(source), var, call, name))
+        dequantize = self.calls.get(source)
+        if dequantize is None or op_name(dequantize) != "dequantize":
+            return None
+        integers, scale, zero_point = dequantize.args[:3]
+        per_tensor = shape_of(scale) in ((), (1,))
+        if name == "reshape" and not (per_tensor and isinstance(integers, Constant)):
+            return None
+        axis = int(dequantize.attrs.axis)
+        if name == "permute_dims":
+            axis = _axes(call).index(axis % len(_axes(call)))
+        if isinstance(integers, Constant):
+            new: Any = const(self.moved(const_value(integers), var, call, name))
+        else:
+            quantize = self.calls.get(integers)
+            if quantize is None or not per_tensor:
+                return None
+            moved = self.emit(relax.op.permute_dims(quantize.args[0], _axes(call)), var.name)
+            new = self.emit(
+                relax.op.quantize(moved, *quantize.args[1:3], -1, dtype_of(integers)),
+                f"{var.name}_quantized",
+            )
+        result = relax.op.dequantize(new, scale, zero_point, -1 if per_tensor else axis)
+        return self.emit(result, f"{var.name}_real")
+
+    def moved(self, values: Any, var: Any, call: Any, name: str) -> np.ndarray:
+        if name == "reshape":
+            return np.reshape(values, shape_of(var))
+        return np.transpose(values, _axes(call))
+
+
+def _axes(call: Any) -> list[int]:
+    rank = len(shape_of(call.args[0]))
+    axes = call.attrs.axes
+    return [int(axis) % rank for axis in axes] if axes is not None else [*range(rank)][::-1]
