@@ -37,12 +37,18 @@ def guard():
         outlier = uniform(RNG, 8, 6)
         outlier[:, 0] *= 1000
         samples.append([uniform(RNG, 8, 6), outlier])
-    return Guard(probe, calibrate(probe, samples, QuantConfig(observer="minmax")), samples)
+    qparams = calibrate(probe, samples, QuantConfig(observer="minmax"))
+
+    def quantized_without(keep):
+        return {op.name for op in plan_operators(mod, keep_float=keep) if op.rounds}
+
+    return Guard(probe, qparams, samples, quantized_without)
 
 
 def test_exactly_the_harmful_operator_is_kept(guard):
     result = guard.choose(20.0, lambda: None)
     assert result.keep_float == ("bad",)
+    assert result.weight_only == ("bad",)  # Its activations did the harm.
     assert result.all_quantized_db < 10
     assert result.sqnr_db > 25
     assert min(result.alone_db, key=result.alone_db.get) == "bad"
@@ -63,6 +69,7 @@ def test_a_ratio_that_is_met_keeps_none(guard):
 def test_a_ratio_that_integers_never_meet_keeps_everything(guard):
     result = guard.choose(150.0, lambda: None)
     assert set(result.keep_float) == {"good", "bad", "last"}
+    assert result.weight_only == ()
     assert result.sqnr_db == float("inf")
 
 

@@ -3,7 +3,8 @@
 The harm is measured, on calibration samples, at the network's outputs: the signal-to-quantization-
 noise ratio (SQNR) with one operator quantized at a time. The operators are left out of
 quantization in the order of that harm, as few as bring the whole to the stated ratio. Where the
-ratio allows, what is left out still stores its weight as int8: harm comes from activations mostly.
+ratio allows, what is left out still stores its weight as int8: harm comes from activations mostly,
+and the artifact stays a quarter of the float one.
 """
 
 from __future__ import annotations
@@ -61,12 +62,25 @@ def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
 
 
 class Guard:
-    """Measures what quantization does to the outputs, and chooses what stays float."""
+    """Measures what quantization does to the outputs, and chooses what stays float.
+
+    Args:
+        probe: the instrumented network.
+        qparams: the parameters of what it reads.
+        samples: its inputs, a sample at a time.
+        quantized_without: names of the operators that are still quantized when the given ones
+            stay float: without its neighbours an operator may not be worth it.
+    """
 
     def __init__(
-        self, probe: Probe, qparams: Mapping[Any, QParams], samples: Sequence[list[np.ndarray]]
+        self,
+        probe: Probe,
+        qparams: Mapping[Any, QParams],
+        samples: Sequence[list[np.ndarray]],
+        quantized_without: Callable[[Collection[str]], Collection[str]],
     ) -> None:
         self.probe = probe
+        self.quantized_without = quantized_without
         self.qparams = qparams
         self.samples = samples
         self.names = [op.name for op in probe.operators if op.rounds]
@@ -90,9 +104,11 @@ class Guard:
         return min((sqnr_db(r, a) for r, a in real), default=float("inf"))
 
     def choose(self, min_sqnr_db: float | None, step: Callable[[], None]) -> GuardResult:
-        """Find the smallest set to keep in float; ``step`` is called after each measurement."""
-        everything = frozenset(self.names)
-        total = self.network_sqnr(everything)
+        """Find the smallest set to keep in float; ``step`` is called after each measurement.
+
+        What is kept stores its weight as int8 as long as that reaches the ratio at all.
+        """
+        total = self.network_sqnr(self.names)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
             return GuardResult((), (), total, total)
         alone = {}
@@ -100,47 +116,56 @@ class Guard:
             alone[name] = self.network_sqnr({name})
             step()
         ranked = sorted(self.names, key=lambda name: alone[name])
-        reached: dict[int, float] = {0: total, len(ranked): float("inf")}
+        anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
+        weights = anchors
+        keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step)
+        if keep is None:
+            # Weights do harm as well: those of what is kept are stored in 16 bits.
+            weights = set()
+            keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step) or set(ranked)
+        # Noise does not simply add up: some of them may be harmless without the others.
+        for name in reversed([name for name in ranked if name in keep][-_SECOND_LOOKS:]):
+            if len(keep) == 1:
+                break
+            if self._kept_sqnr(keep - {name}, weights, step) >= min_sqnr_db:
+                keep.discard(name)
+        return GuardResult(
+            tuple(name for name in self.names if name in keep),
+            tuple(name for name in self.names if name in keep & weights),
+            self._kept_sqnr(keep, weights, step),
+            total,
+            alone,
+        )
 
-        def without(count: int) -> float:
-            if count not in reached:
-                reached[count] = self.network_sqnr(everything - set(ranked[:count]))
-                step()
-            return reached[count]
+    def _kept_sqnr(
+        self, keep: Collection[str], weights: set[str], step: Callable[[], None]
+    ) -> float:
+        """SQNR with ``keep`` in float, those of them in ``weights`` with int8 weights."""
+        ratio = self.network_sqnr(self.quantized_without(keep), weights & set(keep))
+        step()
+        return ratio
+
+    def _shortest_prefix(
+        self,
+        ranked: Sequence[str],
+        weights: set[str],
+        min_sqnr_db: float,
+        step: Callable[[], None],
+    ) -> set[str] | None:
+        """The first few of ``ranked`` that reach the ratio when kept; None where all don't."""
+
+        def reaches(count: int) -> bool:
+            return self._kept_sqnr(set(ranked[:count]), weights, step) >= min_sqnr_db
 
         low, high = 0, 1
-        while high < len(ranked) and without(high) < min_sqnr_db:
+        while not reaches(high):
+            if high == len(ranked):
+                return None
             low, high = high, min(2 * high, len(ranked))
         while high - low > 1:
             middle = (low + high) // 2
-            if without(middle) < min_sqnr_db:
-                low = middle
-            else:
-                high = middle
-        keep = set(ranked[:high])
-        best = without(high)
-        # Noise does not simply add up: some of them may be harmless without the others.
-        for name in reversed(ranked[:high][-_SECOND_LOOKS:]):
-            if len(keep) == 1:
-                break
-            ratio = self.network_sqnr(everything - (keep - {name}))
-            step()
-            if ratio >= min_sqnr_db:
-                keep.discard(name)
-                best = ratio
-        in_integers = everything - keep
-        ordered = tuple(name for name in self.names if name in keep)
-        anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
-        weight_only = [name for name in ranked if name in keep & anchors]
-        # The most harmful operator's weight is the likeliest to be harmful as well.
-        while weight_only:
-            ratio = self.network_sqnr(in_integers, weight_only)
-            step()
-            if ratio >= min_sqnr_db:
-                best = ratio
-                break
-            weight_only = weight_only[max(1, len(weight_only) // 4) :]
-        return GuardResult(ordered, tuple(weight_only), best, total, alone)
+            low, high = (low, middle) if reaches(middle) else (middle, high)
+        return set(ranked[:high])
 
     def operator_sqnr(
         self, on: Collection[str], weights_only: Collection[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,22 +78,23 @@ def quantize_network(
     step = progress.stage("calibrating", len(ordered))
     qparams = calibrate(probe, ordered, config, step)
     step = progress.stage("guarding accuracy", None)
-    guard = Guard(probe, qparams, _spread(ordered, _guard_samples(mod, operators)))
+
+    def quantized_without(keep: Collection[str]) -> set[str]:
+        return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
+
+    chosen = _spread(ordered, _guard_samples(mod, operators))
+    guard = Guard(probe, qparams, chosen, quantized_without)
     result = guard.choose(config.min_sqnr_db, step)
-    weights = result.weight_only
+    final = operators
     if result.keep_float:
-        final = plan_operators(mod, config, result.keep_float, weights)
-    else:
-        final = operators
+        final = plan_operators(mod, config, result.keep_float, result.weight_only)
     on = {operator.name for operator in final if operator.rounds}
-    # Without the kept operators fewer tensors are worth quantizing: what counts is what is left.
-    reached = guard.network_sqnr(on, weights) if result.keep_float else result.sqnr_db
     notes = list(samples.warnings)
     if result.keep_float:
         notes.append(
             f"{len(result.keep_float)} of {len(guard.names)} operators stay float to keep the "
             f"outputs' SQNR at {config.min_sqnr_db:g} dB ({result.all_quantized_db:.1f} dB with "
-            f"everything quantized, {reached:.1f} dB now): {', '.join(result.keep_float)}"
+            f"everything quantized, {result.sqnr_db:.1f} dB now): {', '.join(result.keep_float)}"
         )
     calibration = {
         "samples": len(ordered),
@@ -101,12 +102,12 @@ def quantize_network(
         "digest": samples.digest,
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
-        "sqnr_db": _finite(reached),
+        "sqnr_db": _finite(result.sqnr_db),
         "all_quantized_sqnr_db": _finite(result.all_quantized_db),
         "kept_float": list(result.keep_float),
-        "weight_only": list(weights),
+        "weight_only": list(result.weight_only),
     }
-    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, weights).items()}
+    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, result.weight_only).items()}
     alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
     return Quantized(
         annotate(mod, final, qparams),
