@@ -35,7 +35,11 @@ MAX_FLOAT_ERROR = 1e-4
 MAX_CONSTANTS_RATIO = 0.27
 #: In smaller networks scales, biases and 256-entry tables weigh as much as the weights.
 _SIZE_MATTERS_BYTES = 2**20
+#: Points that int8 may lose: of a task's score one, and half a one for the two classifiers whose
+#: margin is asked for; where there are no labels the score is the agreement with the float network,
+#: which is stricter, and 95% of a thousand classes are asked for.
 MAX_DROP = 1.0
+_MAX_DROP_OF = {"orientation": 0.5, "text-direction": 0.5, "efficientnet-lite0": 5.0}
 
 SWEEP_DB: tuple[float | None, ...] = (None, 10.0, 15.0, 20.0, 25.0, 30.0)
 _TIMED_RUNS = 30
@@ -166,7 +170,7 @@ def missed(row: dict[str, Any]) -> list[str]:
     large = row["float_constants_bytes"] >= _SIZE_MATTERS_BYTES
     if large and row.get("constants_ratio", 0) > MAX_CONSTANTS_RATIO:
         found.append(f"int8 constants take {row['constants_ratio']:.3f} of the float ones")
-    if row.get("drop", 0) > MAX_DROP:
+    if row.get("drop", 0) > _MAX_DROP_OF.get(row["name"], MAX_DROP):
         found.append(f"int8 loses {row['drop']:.2f} points")
     return found
 
