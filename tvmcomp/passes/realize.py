@@ -3,7 +3,7 @@
     conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
     quantize(chain(dequantize(x)))             -> 256-entry table of the chain
     conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
-    mean(dequantize(x))                        -> dequantize(sum_int32(x))
+    mean, avg_pool (dequantize(x))             -> dequantize(sum_int32(x))
     quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
     quantize(dequantize(x)) with equal parameters -> x
 
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.integer_average import integer_average
 from tvmcomp.passes.qdq import (
     dequantize_params,
     quantize_params,
@@ -167,9 +168,8 @@ class _Realize(BindingRewriter):
         out_dtype: str = "int32",
     ) -> Any:
         attrs = call.attrs
-        operator = getattr(relax.op, f"nn.{op_name(call)}".split(".")[1])
-        operator = getattr(operator, (op_name(call) or "").split(".")[1])
-        return operator(
+        convolution = getattr(relax.op.nn, (op_name(call) or "").removeprefix("nn."))
+        return convolution(
             integers,
             const(weight),
             strides=attrs.strides,
@@ -197,10 +197,7 @@ class _Realize(BindingRewriter):
         return padded, [0] * len(flat)
 
     def dequantized(self, expr: Any) -> tuple[Any, QParams] | None:
-        """The 8-bit tensor and scalar parameters behind a ``dequantize``; None where there is none.
-
-        Looks through operators that only move data, moving the ``dequantize`` behind them.
-        """
+        """The 8-bit tensor and scalar parameters behind a ``dequantize``, or None."""
         call = self.producer.get(expr)
         if call is None or op_name(call) != "dequantize":
             return None
@@ -237,19 +234,7 @@ class _Realize(BindingRewriter):
         data = self.dequantized(call.args[0])
         if data is None:
             return None
-        integers, params = data
-        if op_name(call) != "mean" or call.attrs.axis is None:
-            return None
-        shape = shape_of(integers)
-        axes = [int(axis) % len(shape) for axis in call.attrs.axis]
-        count = int(np.prod([shape[axis] for axis in axes]))
-        if count > 2**31 // 256:
-            return None
-        wide = self.emit(relax.op.astype(integers, "int32"), f"{var.name}_wide")
-        total = self.emit(relax.op.sum(wide, axes, call.attrs.keepdims), f"{var.name}_sum")
-        scale = const(np.float32(float(params.scale) / count).reshape(()))
-        zero_point = const(np.int32(int(params.zero_point) * count).reshape(()))
-        return self.emit(relax.op.dequantize(total, scale, zero_point, -1), var.name)
+        return integer_average(self.emit, *data, var, call)
 
     # Quantize and dequantize themselves.
 

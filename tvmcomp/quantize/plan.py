@@ -284,6 +284,8 @@ class _Planner:
             return self.table(var, kind)
         if kind in AVERAGES:
             data = call.args[0]
+            if kind != "mean" and call.attrs.ceil_mode:
+                return PlannedOperator(var, kind, reason="ceil_mode has no integer form")
             if data in self.capable:
                 return PlannedOperator(var, kind, (data,), (var,), True)
             return PlannedOperator(var, kind, reason="its input is float")
