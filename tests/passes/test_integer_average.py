@@ -7,7 +7,7 @@ from passes.relax_modules import dequantized, module, operators, quantized, run_
 from tvmcomp import targets
 from tvmcomp.compile import run_here
 from tvmcomp.passes.realize import realize
-from tvmcomp.quantize.qparams import activation_qparams, dequantize, quantize
+from tvmcomp.qparams import activation_qparams, dequantize, quantize
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

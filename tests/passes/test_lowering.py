@@ -25,7 +25,7 @@ from tvmcomp.passes.pipeline import call_counts, lower
 from tvmcomp.passes.qdq import has_qdq, quantize_params, unify_activation_dtype
 from tvmcomp.passes.rescale import rescale
 from tvmcomp.passes.rewriter import const, dtype_of, shape_of
-from tvmcomp.quantize.qparams import QParams, quantize
+from tvmcomp.qparams import QParams, quantize
 
 HERE = targets.detect()
 RNG = np.random.default_rng(0)

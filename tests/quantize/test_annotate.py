@@ -7,9 +7,9 @@ from passes.relax_modules import assert_same_module, module, operators, relax, s
 from tvm.script import relax as R
 
 from tvmcomp.passes.rewriter import const
+from tvmcomp.qparams import activation_qparams, quantize, weight_qparams
 from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.plan import plan_operators
-from tvmcomp.quantize.qparams import activation_qparams, quantize, weight_qparams
 
 W = uniform(np.random.default_rng(0), 6, 4)
 PARAMS = activation_qparams(-1.0, 3.0, "uint8")

@@ -9,11 +9,11 @@ from passes.relax_modules import module, relax, uniform
 from tvmcomp import targets
 from tvmcomp.errors import CalibrationError
 from tvmcomp.passes.rewriter import const
+from tvmcomp.qparams import activation_qparams
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.config import OperatorConfig, QuantConfig
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
-from tvmcomp.quantize.qparams import activation_qparams
 
 W = uniform(np.random.default_rng(0), 4, 4)
 

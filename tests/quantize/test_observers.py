@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from tvmcomp.errors import CalibrationError
+from tvmcomp.qparams import activation_qparams, dequantize, quantize
 from tvmcomp.quantize.observers import OBSERVERS
-from tvmcomp.quantize.qparams import activation_qparams, dequantize, quantize
 
 RNG = np.random.default_rng(0)
 N = 100_000

@@ -8,9 +8,9 @@ from passes.relax_modules import module, relax, run_plain, uniform
 
 from tvmcomp import targets
 from tvmcomp.passes.rewriter import const
+from tvmcomp.qparams import activation_qparams, dequantize, quantize, weight_qparams
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
-from tvmcomp.quantize.qparams import activation_qparams, dequantize, quantize, weight_qparams
 
 RNG = np.random.default_rng(0)
 W1, W2 = uniform(RNG, 6, 8), uniform(RNG, 8, 3)

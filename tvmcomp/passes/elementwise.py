@@ -12,6 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.rewriter import Constant, dtype_of, op_name, shape_of
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
 #: Attribute of a PrimFunc of ours that reads and writes each element at the same place. TVM's own
 #: analysis does not see it in a table look-up, and would not fuse it behind an anchor.
 ELEMENT_WISE_KERNEL = "tvmcomp.element_wise"
@@ -102,6 +107,35 @@ CHEAP: frozenset[str] = frozenset(
     ["add", "subtract", "multiply", "divide", "clip", "nn.relu", "nn.leakyrelu", "maximum",
      "minimum", "negative", "abs"]
 )  # fmt: skip
+
+
+def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
+    """For each result of a chain of element-wise operators on one tensor, that tensor."""
+    source: dict[Any, Any] = {}
+    for binding in bindings:
+        name, call = op_name(binding.value), binding.value
+        if name in UNARY or name in UNARY_WITH_ATTRIBUTES:
+            arg = call.args[0]
+            if isinstance(arg, relax.Var) and is_float_tensor(arg):
+                source[binding.var] = source.get(arg, arg)
+        elif name in BINARY:
+            tensors = [arg for arg in call.args if isinstance(arg, relax.Var)]
+            scalars = [arg for arg in call.args if _is_scalar(arg)]
+            roots = {source.get(arg, arg) for arg in tensors}
+            if len(roots) == 1 and len(tensors) + len(scalars) == 2 and tensors:
+                root = roots.pop()
+                if is_float_tensor(root) and shape_of(root) == shape_of(binding.var):
+                    source[binding.var] = root
+    return source
+
+
+def is_float_tensor(expr: Any) -> bool:
+    """Whether ``expr`` is a float32 tensor."""
+    return isinstance(expr.ty, relax.TensorType) and dtype_of(expr) == "float32"
+
+
+def _is_scalar(expr: Any) -> bool:
+    return isinstance(expr, Constant) and int(np.prod(shape_of(expr))) == 1
 
 
 def _scalar(expr: Any) -> float:

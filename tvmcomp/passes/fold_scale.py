@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const,
@@ -27,7 +28,6 @@ from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 _FOLDABLE = ("add", "multiply", "subtract", "divide")
-_ANCHORS = ("nn.conv1d", "nn.conv2d", "nn.conv3d", "matmul")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class _FoldScale(BindingRewriter):
 
     def rewrite(self, var: Any, value: Any) -> Any:
         name = op_name(value)
-        if name in _ANCHORS:
+        if name in ANCHORS:
             weight = const_value(value.args[1])
             last = getattr(value.attrs, "data_layout", "C")
             if weight is not None and weight.dtype == np.float32 and str(last).endswith("C"):

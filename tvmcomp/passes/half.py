@@ -10,11 +10,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name, with_attributes
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
-_ANCHORS = ("nn.conv1d", "nn.conv2d", "nn.conv3d", "matmul")
 _NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
@@ -34,7 +34,7 @@ class _HalfPrecision(BindingRewriter):
         self.dtype = dtype
 
     def rewrite(self, var: Any, value: Any) -> Any:
-        weight = const_value(value.args[1]) if op_name(value) in _ANCHORS else None
+        weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
         if weight is None or weight.dtype != np.float32:
             return super().rewrite(var, value)
         limit = float(ml_dtypes.finfo(_NUMPY[self.dtype]).max)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.passes.rewriter import const, op_name, shape_of
-from tvmcomp.quantize.qparams import QParams
+from tvmcomp.qparams import QParams
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -16,7 +16,7 @@ from tvmcomp.passes.rewriter import (
     op_name,
     shape_of,
 )
-from tvmcomp.quantize.qparams import QParams
+from tvmcomp.qparams import QParams
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -20,7 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.elementwise import unary_sources
 from tvmcomp.passes.integer_average import integer_average
+from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
 from tvmcomp.passes.qdq import (
     dequantize_params,
     quantize_params,
@@ -40,8 +42,7 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.passes.table import evaluate_chain, lookup
-from tvmcomp.quantize.plan import AVERAGES, CONVOLUTIONS, PASS_THROUGH, unary_sources
-from tvmcomp.quantize.qparams import QParams, quantize
+from tvmcomp.qparams import QParams, quantize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.rewriter import const
-from tvmcomp.quantize.qparams import QParams
+from tvmcomp.qparams import QParams
 from tvmcomp.schedules.registry import widen
 from tvmcomp.tvm_import import tvm
 

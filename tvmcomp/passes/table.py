@@ -8,7 +8,7 @@ import numpy as np
 
 from tvmcomp.passes.elementwise import BINARY, ELEMENT_WISE_KERNEL, UNARY, UNARY_WITH_ATTRIBUTES
 from tvmcomp.passes.rewriter import const, const_value, op_name
-from tvmcomp.quantize.qparams import QParams, dequantize, quantize
+from tvmcomp.qparams import QParams, dequantize, quantize
 from tvmcomp.tvm_import import tvm
 
 

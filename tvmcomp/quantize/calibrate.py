@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.errors import CalibrationError
+from tvmcomp.qparams import QParams, activation_qparams
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.observers import OBSERVERS, Observer
 from tvmcomp.quantize.probe import Probe
-from tvmcomp.quantize.qparams import QParams, activation_qparams
 
 
 def calibrate(

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.qparams import QParams
 from tvmcomp.quantize.probe import Probe
-from tvmcomp.quantize.qparams import QParams
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.model import Operator
+from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
-from tvmcomp.quantize.plan import CONVOLUTIONS
 from tvmcomp.report.macs import macs
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -29,7 +29,7 @@ def imported_operators(mod: Any, target: TargetDescription) -> list[Operator]:
         if kind is None or kind in ("quantize", "dequantize"):
             continue
         stays = realized.get(binding.var.name) == kind
-        anchor = kind in CONVOLUTIONS or kind == "matmul"
+        anchor = kind in ANCHORS
         reason = "its inputs are not quantized in the model" if anchor else "no integer form"
         operators.append(
             Operator(

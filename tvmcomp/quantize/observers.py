@@ -12,8 +12,8 @@ from typing import Protocol, TypeVar
 import numpy as np
 
 from tvmcomp.errors import CalibrationError
+from tvmcomp.qparams import activation_qparams
 from tvmcomp.quantize.histogram import Histogram, finite_range
-from tvmcomp.quantize.qparams import activation_qparams
 
 
 class Observer(Protocol):

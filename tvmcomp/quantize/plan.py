@@ -23,7 +23,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tvmcomp.passes.elementwise import BINARY, CHEAP, UNARY, UNARY_WITH_ATTRIBUTES
+from tvmcomp.passes.elementwise import CHEAP, is_float_tensor, unary_sources
+from tvmcomp.passes.operator_kinds import ANCHORS, AVERAGES, PASS_THROUGH
 from tvmcomp.passes.rewriter import (
     Constant,
     const_value,
@@ -38,18 +39,6 @@ from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 
-CONVOLUTIONS = ("nn.conv1d", "nn.conv2d", "nn.conv3d")
-#: Quantized data passes through these as it is: quantization commutes with them exactly.
-PASS_THROUGH = frozenset(
-    [
-        "broadcast_to", "concat", "expand_dims", "flatten", "image.resize2d", "max", "min",
-        "nn.adaptive_max_pool1d", "nn.adaptive_max_pool2d", "nn.max_pool1d", "nn.max_pool2d",
-        "nn.max_pool3d", "nn.pad", "permute_dims", "reshape", "split", "squeeze", "strided_slice",
-        "tile",
-    ]
-)  # fmt: skip
-#: Averages: summed up in integers.
-AVERAGES = frozenset(["mean", "nn.avg_pool1d", "nn.avg_pool2d"])
 _TWO_OPERANDS = frozenset(["add", "multiply", "subtract", "maximum", "minimum"])
 
 #: In shorter rows of an embedding the scales would take most of what int8 saves.
@@ -94,7 +83,7 @@ class PlannedOperator:
     @property
     def is_anchor(self) -> bool:
         """Whether it has a weight to quantize."""
-        return self.quantized and (self.kind in CONVOLUTIONS or self.kind == "matmul")
+        return self.quantized and self.kind in ANCHORS
 
     @property
     def is_embedding(self) -> bool:
@@ -128,26 +117,6 @@ def plan_operators(
     settings = config or QuantConfig()
     planner = _Planner(mod, bindings, settings, frozenset(keep_float), frozenset(weight_only))
     return planner.plan()
-
-
-def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
-    """For each result of a chain of element-wise operators on one tensor, that tensor."""
-    source: dict[Any, Any] = {}
-    for binding in bindings:
-        name, call = op_name(binding.value), binding.value
-        if name in UNARY or name in UNARY_WITH_ATTRIBUTES:
-            arg = call.args[0]
-            if isinstance(arg, relax.Var) and _is_float(arg):
-                source[binding.var] = source.get(arg, arg)
-        elif name in BINARY:
-            tensors = [arg for arg in call.args if isinstance(arg, relax.Var)]
-            scalars = [arg for arg in call.args if _is_scalar(arg)]
-            roots = {source.get(arg, arg) for arg in tensors}
-            if len(roots) == 1 and len(tensors) + len(scalars) == 2 and tensors:
-                root = roots.pop()
-                if _is_float(root) and shape_of(root) == shape_of(binding.var):
-                    source[binding.var] = root
-    return source
 
 
 @dataclass
@@ -186,7 +155,7 @@ class _Planner:
     def stored(self, binding: Any) -> Literal["int8", "float16"] | None:
         """How the weight of an anchor that the guard keeps in float is stored."""
         name, kind = str(binding.var.name), op_name(binding.value)
-        is_anchor = kind in CONVOLUTIONS or kind == "matmul"
+        is_anchor = kind in ANCHORS
         if name not in self.keep_float or not is_anchor or self.anchor_refusal(binding.value):
             return None
         return "int8" if name in self.weight_only else "float16"
@@ -200,7 +169,7 @@ class _Planner:
             return "kept in float by the accuracy guard"
         if self.config.for_operator(binding.var.name, name).dtype == "float":
             return "kept in float as asked"
-        if name in CONVOLUTIONS or name == "matmul":
+        if name in ANCHORS:
             return self.anchor_refusal(binding.value)
         return None
 
@@ -219,7 +188,7 @@ class _Planner:
     def is_anchor(self, var: Any) -> bool:
         binding = self.producer.get(var)
         name = op_name(binding.value) if binding is not None else None
-        return (name in CONVOLUTIONS or name == "matmul") and self.refused[var] is None
+        return name in ANCHORS and self.refused[var] is None
 
     def anchor_chains(self) -> set[Any]:
         """Results that an anchor's kernel computes in registers, in its own shape."""
@@ -295,11 +264,11 @@ class _Planner:
 
     def float_reason(self, kind: str, var: Any) -> str:
         known = kind in PASS_THROUGH | AVERAGES | _TWO_OPERANDS or var in self.source
-        if known and _is_float(var):
+        if known and is_float_tensor(var):
             return "no integer operator reads its result"
         if not isinstance(var.ty, relax.TensorType):
             return "no integer form"
-        return "no integer form" if _is_float(var) else f"it computes {dtype_of(var)}"
+        return "no integer form" if is_float_tensor(var) else f"it computes {dtype_of(var)}"
 
     def table(self, var: Any, kind: str) -> PlannedOperator:
         root = self.source[var]
@@ -359,11 +328,3 @@ def _is_embedding(call: Any) -> bool:
         and len(shape_of(table)) == 2
         and shape_of(table)[1] >= _SHORTEST_ROW
     )
-
-
-def _is_float(expr: Any) -> bool:
-    return isinstance(expr.ty, relax.TensorType) and dtype_of(expr) == "float32"
-
-
-def _is_scalar(expr: Any) -> bool:
-    return isinstance(expr, Constant) and int(np.prod(shape_of(expr))) == 1

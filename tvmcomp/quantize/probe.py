@@ -24,9 +24,9 @@ from tvmcomp.passes.rewriter import (
     main_bindings,
     shape_of,
 )
+from tvmcomp.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
 from tvmcomp.quantize.plan import PlannedOperator
-from tvmcomp.quantize.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 

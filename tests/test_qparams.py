@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from tvmcomp.quantize.qparams import (
+from tvmcomp.qparams import (
     MIN_SCALE,
     QParams,
     activation_qparams,
