@@ -87,7 +87,9 @@ def build(
     numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
     store = open_store(log)
     if trials > 0:
-        _tune(numeric, description, trials, store, device, cc, False, tuning_progress)
+        summary = _tune(numeric, description, trials, store, device, cc, False, tuning_progress)
+        if summary.interrupted:  # What was measured is kept; the same build goes on from there.
+            raise KeyboardInterrupt
     progress.stage("compiling")
     records = UsedRecords(store, description)
     library = compile_module(

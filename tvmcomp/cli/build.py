@@ -85,6 +85,11 @@ def command(
     from tvmcomp.errors import ArtifactError
     from tvmcomp.report.build import build_report, print_report
 
+    config = _config(quant_config, keep_float, min_sqnr)
+    if quant != "int8" and (calib or quant_config or keep_float or min_sqnr):
+        raise click.UsageError(
+            "--calib, --quant-config, --keep-float and --min-sqnr go with --quant int8"
+        )
     path = output or model.with_suffix(".tvmc")
     if not path.parent.is_dir():  # known now, and not after minutes of work
         raise ArtifactError(
@@ -104,7 +109,7 @@ def command(
             shapes=parse_shapes(shapes),
             trials=trials,
             log=log,
-            config=_config(quant_config, keep_float, min_sqnr),
+            config=config,
             device=device,
             cc=cc,
             dump=dump,
