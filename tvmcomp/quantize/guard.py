@@ -106,7 +106,7 @@ class Guard:
     def choose(self, min_sqnr_db: float | None, step: Callable[[], None]) -> GuardResult:
         """Find the smallest set to keep in float; ``step`` is called after each measurement.
 
-        What is kept stores its weight as int8 as long as that reaches the ratio at all.
+        What is kept stores its weight as int8 where that alone does next to no harm.
         """
         total = self.network_sqnr(self.names)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
@@ -129,6 +129,12 @@ class Guard:
                 break
             if self._kept_sqnr(keep - {name}, weights, step) >= min_sqnr_db:
                 keep.discard(name)
+        # A weight that does harm by itself is not worth the bytes.
+        weights = {
+            name
+            for name in keep & weights
+            if self.network_sqnr((), {name}) >= min_sqnr_db + _WEIGHT_MARGIN_DB
+        }
         return GuardResult(
             tuple(name for name in self.names if name in keep),
             tuple(name for name in self.names if name in keep & weights),
@@ -183,5 +189,7 @@ class Guard:
         return {name: float(np.median(values)) for name, values in signal.items()}
 
 
+#: So much better than what is asked for the ratio with only an int8 weight must be.
+_WEIGHT_MARGIN_DB = 10.0
 #: How many of the kept operators are tried again in integers, the least harmful first.
 _SECOND_LOOKS = 24
