@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -223,11 +224,16 @@ def test_something_else_answers() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
         def greet() -> None:
-            for _ in range(2):
-                connection, _peer = listener.accept()
-                with connection:
-                    connection.recv(1)
-                    connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n" * 4)
+            with suppress(OSError):  # until the listener is closed
+                while True:
+                    connection, _peer = listener.accept()
+                    with connection, suppress(OSError):
+                        connection.sendall(b"SSH-2.0-OpenSSH_9.9\r\n" * 4)
+                        connection.shutdown(socket.SHUT_WR)
+                        # Closing with something unread would reset the connection, and take back
+                        # what was sent.
+                        while connection.recv(4096):
+                            pass
 
         threading.Thread(target=greet, daemon=True).start()
         with pytest.raises(DeviceError, match="something else than a TVM RPC server"):
