@@ -33,8 +33,6 @@ from tvmcomp.quantize import QuantConfig
 #: What issue 2 asks for.
 MAX_FLOAT_ERROR = 1e-4
 MAX_CONSTANTS_RATIO = 0.27
-#: In smaller networks scales, biases and 256-entry tables weigh as much as the weights.
-_SIZE_MATTERS_BYTES = 2**20
 #: Points that int8 may lose: of a task's score one, and half a one for the two classifiers whose
 #: margin is asked for; where there are no labels the score is the agreement with the float network,
 #: which is stricter, and 95% of a thousand classes are asked for.
@@ -167,8 +165,7 @@ def missed(row: dict[str, Any]) -> list[str]:
     found = []
     if row["float_error"] > MAX_FLOAT_ERROR:
         found.append(f"float differs by {row['float_error']:.1e} of the output's range")
-    large = row["float_constants_bytes"] >= _SIZE_MATTERS_BYTES
-    if large and row.get("constants_ratio", 0) > MAX_CONSTANTS_RATIO:
+    if row.get("constants_ratio", 0) > MAX_CONSTANTS_RATIO:
         found.append(f"int8 constants take {row['constants_ratio']:.3f} of the float ones")
     if row.get("drop", 0) > _MAX_DROP_OF.get(row["name"], MAX_DROP):
         found.append(f"int8 loses {row['drop']:.2f} points")
