@@ -1,4 +1,5 @@
-"""Real trained networks, and data to judge them by, for tvmcomp's benchmarks.
+"""Real trained networks, and data to judge them by, for tvmcomp's benchmarks; and well-known
+untrained ones, to compare speed.
 
 Everything comes out of PyPI packages of fixed versions and digests, into a cache folder:
 $TVMCOMP_ZOO, or ~/.cache/tvmcomp-zoo. From Python: `zoo.fetch(name)` gives the ONNX file's path and
@@ -28,6 +29,7 @@ from zoo_packages import (
     sha256_of,
     written_whole,
 )
+from zoo_vision import UNTRAINED
 
 RAPIDOCR = Wheel(
     "rapidocr-onnxruntime",
@@ -57,6 +59,7 @@ class Network:
 
     Either `member` names the ONNX file inside the one wheel, or `export` holds the arguments of
     zoo_export.py. `inputs` are the shapes to compile for; a packaged network's own may be dynamic.
+    An untrained network is fit to measure speed, and nothing else.
     """
 
     name: str
@@ -68,6 +71,7 @@ class Network:
     dtype: str = "float32"
     member: str = ""
     export: tuple[str, ...] = ()
+    trained: bool = True
 
 
 def minilm(tokens: int) -> Network:
@@ -81,6 +85,21 @@ def minilm(tokens: int) -> Network:
         zoo_score.directions,
         dtype="int64",
         export=("minilm", "--tokens", str(tokens)),
+    )
+
+
+def untrained(name: str) -> Network:
+    """An image classifier with random weights."""
+    summary, wheels = UNTRAINED[name]
+    return Network(
+        name,
+        f"{summary}, UNTRAINED: random weights, for speed only",
+        wheels,
+        {"x": (1, 3, 224, 224)},
+        "RGB 224x224, ImageNet mean and deviation",
+        zoo_score.classes,
+        export=(name,),
+        trained=False,
     )
 
 
@@ -125,6 +144,7 @@ NETWORKS = {
         ),
         minilm(32),
         minilm(128),
+        *map(untrained, UNTRAINED),
     )
 }
 
@@ -185,6 +205,7 @@ def describe(network: Network) -> dict:
         "summary": network.summary,
         "inputs": {key: list(shape) for key, shape in network.inputs.items()},
         "dtype": network.dtype,
+        "trained": network.trained,
         "preprocess": network.preprocess,
         "packages": {wheel.pin: wheel.sha256 for wheel in network.wheels},
         "fetched": (cache_folder() / "onnx" / f"{network.name}.json").exists(),

@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from zoo_packages import Wheel, cache_folder, list_members, locked, read_member, written_whole
 from zoo_text import SCIKIT_LEARN, sentences
+from zoo_vision import UNTRAINED
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -115,7 +116,13 @@ def photographs() -> tuple[tuple[Image.Image, int], ...]:
     return tuple(result)
 
 
-def photograph_sample(rng: Generator, which: int, index: int) -> tuple[Arrays, int]:
+def photograph_sample(
+    rng: Generator,
+    which: int,
+    index: int,
+    *,
+    preprocess: Callable[[zoo_preprocess.Image8], zoo_preprocess.Floats],
+) -> tuple[Arrays, int]:
     """x float32 (3, 224, 224), a crop of a photograph; label: the photograph's ImageNet class, or
     -1.
 
@@ -134,9 +141,7 @@ def photograph_sample(rng: Generator, which: int, index: int) -> tuple[Arrays, i
         pixels = pixels[:, ::-1]
     pixels = (pixels - 127) * rng.uniform(0.8, 1.1) + 127 + rng.uniform(-15, 15)
     pixels = pixels + rng.normal(0, rng.uniform(0, 5), size=pixels.shape)
-    return {
-        "x": zoo_preprocess.photograph(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
-    }, label
+    return {"x": preprocess(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))}, label
 
 
 @functools.cache
@@ -169,13 +174,18 @@ def sentence_sample(rng: Generator, which: int, index: int, *, tokens: int) -> t
 
 
 RECIPES: dict[str, Recipe] = {
-    "efficientnet-lite0": Recipe(photograph_sample, calibration=200, evaluation=600),
+    "efficientnet-lite0": Recipe(
+        functools.partial(photograph_sample, preprocess=zoo_preprocess.photograph), 200, 600
+    ),
     "orientation": Recipe(orientation_sample, calibration=128, evaluation=1000),
     "text-direction": Recipe(direction_sample, calibration=200, evaluation=2000),
     "text-detector": Recipe(detector_sample, calibration=24, evaluation=48, labelled=False),
     "minilm-32": Recipe(functools.partial(sentence_sample, tokens=32), 128, 200, labelled=False),
     "minilm-128": Recipe(functools.partial(sentence_sample, tokens=128), 128, 200, labelled=False),
 }
+# Untrained: enough to set ranges with, and to look at the outputs.
+_untrained = functools.partial(photograph_sample, preprocess=zoo_preprocess.normalized_photograph)
+RECIPES |= {name: Recipe(_untrained, 32, 16, labelled=False) for name in UNTRAINED}
 
 
 def one_sample(name: str, which: int, index: int) -> tuple[Arrays, int]:

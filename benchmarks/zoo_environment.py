@@ -13,7 +13,10 @@ from pathlib import Path
 
 from zoo_packages import Wheel, ZooError, cache_folder, locked, unpack
 
-EXPORT_PINS = ("torch==2.13.0", "numpy==2.4.6", "onnx==1.23.2", "safetensors==0.8.0")
+EXPORT_PINS = (
+    *("torch==2.13.0", "numpy==2.4.6", "onnx==1.23.2", "safetensors==0.8.0"),
+    "pillow==12.3.0",  # torchvision imports it
+)
 
 
 def export(arguments: tuple[str, ...], wheels: tuple[Wheel, ...], destination: Path) -> None:

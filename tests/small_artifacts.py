@@ -91,6 +91,49 @@ def one_kernel_artifact(behaviour: str) -> Artifact:
     )
 
 
+ROWS, STEPS = 8, 1_000_000
+
+
+def parallel_artifact() -> Artifact:
+    """x (ROWS,) float32 -> y = x * STEPS by addition: some ms on one thread; threads share the
+    rows."""
+    return Artifact.create(
+        library=_parallel_library(),
+        constants={},
+        target=HERE,
+        signature=Signature(
+            (TensorSpec("x", (ROWS,), "float32"),), (TensorSpec("y", (ROWS,), "float32"),)
+        ),
+        source="parallel.onnx",
+        source_digest="0" * 64,
+    )
+
+
+def parallel_reference(x: np.ndarray) -> np.ndarray:
+    """What the parallel network must give: exactly, for integers up to 16."""
+    return x * STEPS
+
+
+@functools.cache
+def _parallel_library() -> bytes:
+    from tvm import relax, te
+
+    def compute(x: te.Tensor) -> te.Tensor:
+        k = te.reduce_axis((0, STEPS), "k")
+        return te.compute((ROWS,), lambda i: te.sum(x[i], k), "y")
+
+    x = relax.Var("x", relax.TensorType([ROWS], "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(builder.call_te(compute, x))
+        builder.emit_func_output(result)
+    schedule = tvm.s_tir.Schedule(builder.get())
+    rows, _ = schedule.get_loops(schedule.get_sblock("y", "compute"))
+    schedule.parallel(rows)
+    return compile_and_link(schedule.mod, HERE)
+
+
 @functools.cache
 def _one_kernel_library(behaviour: str) -> bytes:
     from tvm import relax, te, tirx
@@ -109,7 +152,7 @@ def _one_kernel_library(behaviour: str) -> bytes:
         with builder.dataflow():
             result = builder.emit_output(builder.call_te(compute, x))
         builder.emit_func_output(result)
-    return _compile_and_link(builder.get(), HERE)
+    return compile_and_link(builder.get(), HERE)
 
 
 @functools.cache
@@ -127,10 +170,11 @@ def _dense_library(target_name: str) -> bytes:
             z = builder.emit(relax.op.add(y, y))
             result = builder.emit_output(relax.Tuple([y, z]))
         builder.emit_func_output(result)
-    return _compile_and_link(builder.get(), target)
+    return compile_and_link(builder.get(), target)
 
 
-def _compile_and_link(mod: tvm.IRModule, target: TargetDescription) -> bytes:
+def compile_and_link(mod: tvm.IRModule, target: TargetDescription) -> bytes:
+    """The library of a module whose ``main`` is the network."""
     executable = tvm.compile(mod, tvm.target.Target(target.tvm_target_dict()))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "lib.so"

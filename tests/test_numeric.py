@@ -55,6 +55,15 @@ def test_half_precision_is_for_what_has_weights(quant, dtype):
     assert dtypes(numeric) == {"m": dtype, "y": "float32"}
 
 
+@pytest.mark.parametrize(
+    ("name", "instruction"), [("sapphirerapids", "bf16"), ("graviton3", "bfdot")]
+)
+def test_the_notes_say_what_bf16_does(name, instruction):
+    (note,) = choose("bf16", target=targets.load(name)).notes
+    assert instruction in note
+    assert choose("fp16", target=targets.load(name)).notes == []
+
+
 def test_bf16_needs_a_target_that_has_it():
     with pytest.raises(TargetError, match="no bfloat16"):
         choose("bf16", target=targets.load("x86-64-v3"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -24,8 +24,10 @@ from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
 from tvmcomp.runtime.session import load
 from tvmcomp.targets import TargetDescription
-from tvmcomp.tuning import Store, Task, TuneSummary, open_store
-from tvmcomp.tuning.events import Event
+from tvmcomp.tuning.events import Event, TuneSummary
+from tvmcomp.tuning.log.places import Location, open_log
+from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.task import Task
 from tvmcomp.used_records import UsedRecords
 
 Quant = Literal["int8", "fp16", "bf16"]
@@ -41,7 +43,7 @@ def build(
     calibration: SampleSource | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     trials: int = 0,
-    log: str | os.PathLike[str] | None = None,
+    log: Location | Sequence[Location] | None = None,
     *,
     config: QuantConfig | str | os.PathLike[str] | None = None,
     device: str | None = None,
@@ -63,7 +65,8 @@ def build(
             folder of .npy, .npz or images.
         shapes: full shapes of inputs with dynamic dimensions.
         trials: candidates to measure for each kernel; 0 tunes nothing and uses what the log holds.
-        log: folder of tuning records to read and write; None for the user's own.
+        log: tuning records to read and write: a folder, a ``.db`` file, a database's address, or
+            several of which the first is written; None for the user's own folder.
         config: quantization settings, or a path to their TOML.
         device: where to measure while tuning; None for this machine.
         cc: a linker's command line, in place of the default one.
@@ -80,24 +83,24 @@ def build(
     watch = Dump(Path(dump)) if dump else None
     description = target if isinstance(target, TargetDescription) else targets.load(target)
     settings = _config(config)
+    records = open_log(log)  # an error in it is known now, and not after minutes of work
     progress.stage("importing")
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
-    store = open_store(log)
     if trials > 0:
-        summary = _tune(numeric, description, trials, store, device, cc, False, tuning_progress)
+        summary = _tune(numeric, description, trials, records, device, cc, False, tuning_progress)
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
-    records = UsedRecords(store, description)
-    library = compile_module(
-        numeric.mod, description, watch=watch, tuned=records, half=numeric.half, cc=cc
-    )
+    with UsedRecords(records, description, cc) as used:
+        library = compile_module(
+            numeric.mod, description, watch=watch, tuned=used, half=numeric.half, cc=cc
+        )
     progress.stage("checking")
     inputs = _example_inputs(network, samples)
-    notes = [*numeric.notes, *records.notes(), *_cost_of_float(numeric, here, inputs)]
+    notes = [*numeric.notes, *used.notes(), *_cost_of_float(numeric, here, inputs)]
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -108,7 +111,8 @@ def build(
         source_digest=network.digest,
         quant=numeric.quant,
         calibration=numeric.calibration,
-        operators=numeric.operators,
+        operators=used.named_in(numeric.operators, library.sources),
+        unaligned_inputs=library.unaligned_inputs,
         notes=notes,
     )
     artifact = finish()
@@ -121,7 +125,7 @@ def tune(
     model: str | os.PathLike[str],
     target: str | TargetDescription = "native",
     trials: int = 64,
-    log: str | os.PathLike[str] | None = None,
+    log: Location | Sequence[Location] | None = None,
     *,
     quant: Quant | None = None,
     calibration: SampleSource | None = None,
@@ -147,20 +151,21 @@ def tune(
     numeric = choose_numbers(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
-    return _tune(numeric, description, trials, open_store(log), device, cc, more, progress)
+    return _tune(numeric, description, trials, open_log(log), device, cc, more, progress)
 
 
 def _tune(
     numeric: Numeric,
     target: TargetDescription,
     trials: int,
-    store: Store,
+    log: TuningLog,
     device: str | None,
     cc: str | None,
     more: bool,
     progress: Callable[[Event], None] | None,
 ) -> TuneSummary:
-    from tvmcomp import schedules, tuning
+    from tvmcomp import schedules
+    from tvmcomp.tuning.tuner import tune as tune_tasks
 
     if target.family == "cuda":
         raise TargetError(
@@ -174,11 +179,11 @@ def _tune(
         schedules.apply_schedule(sch, target)
         return True
 
-    return tuning.tune(
+    return tune_tasks(
         tasks,
         target,
         trials,
-        store,
+        log,
         device=device,
         space=schedules.design_space(target),
         untuned=untuned,

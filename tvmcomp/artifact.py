@@ -34,7 +34,7 @@ from tvmcomp.model import Operator, Signature
 from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version could misread a file of the new one.
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 Quant = Literal["none", "int8", "fp16", "bf16"]
 
@@ -66,6 +66,8 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         constants: the arrays of ``constants.bin``, in the order of ``main``'s parameters.
         digests: SHA-256 of each other member.
         notes: what the build wants a person to know.
+        unaligned_inputs: the kernels read an input at any address that suits its elements; else
+            at a multiple of 64.
     """
 
     format: int
@@ -82,6 +84,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     constants: tuple[ConstantSpec, ...]
     digests: dict[str, str]
     notes: tuple[str, ...]
+    unaligned_inputs: bool = False
 
 
 class _FormatOnly(msgspec.Struct):
@@ -122,6 +125,7 @@ class Artifact:
         operators: Sequence[Operator] = (),
         golden: Golden | None = None,
         notes: Sequence[str] = (),
+        unaligned_inputs: bool = False,
     ) -> Artifact:
         """Put an artifact together in memory.
 
@@ -151,6 +155,7 @@ class Artifact:
             constants=_layout(tuple(constants), arrays),
             digests={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
             notes=tuple(notes),
+            unaligned_inputs=unaligned_inputs,
         )
         return cls(metadata, library, arrays, golden)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
 from tvmcomp.passes.schedule import Tuned
+from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
 from tvmcomp.toolchain import linker
 from tvmcomp.tvm_import import tvm
@@ -25,18 +26,31 @@ class Library:
     Attributes:
         binary: the shared library.
         constants: what ``main`` takes after its inputs, in order.
+        sources: what each kernel computes, see :func:`tvmcomp.passes.kernel_sources`.
+        unaligned_inputs: the inputs may lie at any address that suits their elements.
     """
 
     binary: bytes
     constants: list[np.ndarray]
+    sources: dict[str, frozenset[str]]
+    unaligned_inputs: bool
 
 
 def generate(lowered: Lowered, target: TargetDescription) -> Any:
     """Machine code for a lowered module: a Relax VM executable."""
     from tvmcomp.cuda_kernels import compiled_at_build
 
+    options = target.tvm_target_dict()
+    if target.family != "cuda" and _in_integers(lowered):
+        # LLVM would keep the constants of an epilogue (a GELU has twenty) in registers throughout,
+        # and the accumulators in memory. Float kernels have fewer and gain a little from it.
+        options["cl-opt"] = ["-disable-machine-licm:bool=1"]
     with compiled_at_build() if target.family == "cuda" else nullcontext():
-        return tvm.compile(lowered.mod, tvm.target.Target(target.tvm_target_dict()))
+        return tvm.compile(lowered.mod, tvm.target.Target(options))
+
+
+def _in_integers(lowered: Lowered) -> bool:
+    return any(constant.dtype == np.int8 for constant in lowered.constants)
 
 
 def link(executable: Any, target: TargetDescription, cc: str | None = None) -> bytes:
@@ -74,7 +88,8 @@ def compile_module(
         ToolError: a tool of the build is missing or failed.
     """
     lowered = lower(mod, target, watch=watch, tuned=tuned, half=half)
-    return Library(link(generate(lowered, target), target, cc), lowered.constants)
+    binary = link(generate(lowered, target), target, cc)
+    return Library(binary, lowered.constants, lowered.sources, lowered.unaligned_inputs)
 
 
 def run_here(
@@ -90,6 +105,7 @@ def run_here(
         The outputs, and the seconds of the fastest of ``timed_runs`` runs (0 without any): what
         else the machine does can only add to it.
     """
+    allow_amx(here)
     lowered = lower(mod, here, half=half)
     vm = tvm.relax.VirtualMachine(generate(lowered, here), tvm.cpu())
     args = [tvm.runtime.tensor(np.ascontiguousarray(x)) for x in (*inputs, *lowered.constants)]

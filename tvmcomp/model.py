@@ -26,6 +26,22 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[TensorSpec, ...]
 
 
+class UsedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The tuning record that scheduled an operator's kernel.
+
+    Attributes:
+        id: the record's digest.
+        seconds: median time of the kernel on the device that it was measured on.
+        date: when that was.
+        reason: why this record: how near its device is to the one that was built for.
+    """
+
+    id: str
+    seconds: float
+    date: str
+    reason: str
+
+
 class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the build decided for one operator, as the build report lists it.
 
@@ -39,6 +55,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         network_sqnr_db: the same ratio at the network's outputs with this operator alone
             quantized; what the accuracy guard ranks by.
         macs: multiply-accumulates of one inference.
+        record: the tuning record that its kernel was scheduled by, or None.
     """
 
     name: str
@@ -48,6 +65,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sqnr_db: float | None = None
     network_sqnr_db: float | None = None
     macs: int = 0
+    record: UsedRecord | None = None
 
 
 @dataclass(frozen=True)

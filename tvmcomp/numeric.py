@@ -18,6 +18,7 @@ from tvmcomp.quantize.data import Samples
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.pipeline import quantize_network
 from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.schedules.dot import bfloat16_kernel
 from tvmcomp.targets import TargetDescription
 
 _HALF = {"fp16": "float16", "bf16": "bfloat16"}
@@ -31,7 +32,8 @@ class Numeric:
         mod: NHWC Relax, with Q/DQ where it is quantized.
         quant: what was asked for; ``int8`` for a model that came quantized.
         operators: the build report's list.
-        half: ``float16`` or ``bfloat16`` where the anchors' weights are stored so.
+        half: ``float16`` or ``bfloat16`` where the anchors' weights are stored so, and multiplied
+            so where the target can.
         without_guard: the quantized network with nothing kept in float, where the guard kept some.
         calibration: how it was calibrated.
         notes: what a person should know.
@@ -110,7 +112,19 @@ def choose_numbers(
         )
         for operator in operators
     ]
-    return Numeric(mod, quant or "none", operators, half=half)
+    return Numeric(mod, quant or "none", operators, half=half, notes=_half_notes(half, target))
+
+
+def _half_notes(half: str | None, target: TargetDescription) -> list[str]:
+    """What is done in half precision, and what is not."""
+    kernel = bfloat16_kernel(target) if half == "bfloat16" else None
+    if kernel is None:
+        return []
+    return [
+        f"bf16: operators with weights multiply bfloat16 ({kernel.instruction}; depthwise "
+        "convolutions in float32) and add up in float32; tensors between kernels are bfloat16, "
+        "the network's inputs and outputs and the results of reductions float32"
+    ]
 
 
 def _plain(operator: Operator) -> str:

@@ -107,16 +107,17 @@ def _round_up_to_bfloat16(scale: np.ndarray) -> np.ndarray:
 
 
 def quantize(values: np.ndarray, qparams: QParams) -> np.ndarray:
-    """The integers of float ``values``: ``clip(rint(values / scale) + zero_point)``.
+    """The integers of float ``values``: ``clip(rint(values * (1 / scale)) + zero_point)``.
 
-    Division in float32, rounding half to even, saturation at the ends of the type (at -127 for
-    symmetric int8 weights it never gets that far). This is the reference every kernel is held to.
-    ``values`` must not hold NaN.
+    In float32, as kernels compute it (a division would take them longer than the rest of an
+    epilogue), rounding half to even, saturation at the ends of the type (at -127 for symmetric int8
+    weights it never gets that far). This is the reference every kernel is held to. ``values`` must
+    not hold NaN.
     """
     scale, zero_point = _broadcast(qparams, values.ndim)
     limits = np.iinfo(qparams.dtype)
     with np.errstate(over="ignore"):
-        steps = np.rint(values.astype(np.float32, copy=False) / scale)
+        steps = np.rint(values.astype(np.float32, copy=False) * (np.float32(1) / scale))
     # float64 holds every int32, so the limits are exact.
     shifted = steps.astype(np.float64) + zero_point
     return np.clip(shifted, limits.min, limits.max).astype(qparams.dtype)

@@ -1,29 +1,21 @@
-"""Import TVM the cheap way. Every module of ours that needs TVM imports it through here.
+"""Import TVM the cheap way. Every module of ours that needs the compiler imports it through here.
 
-Two costs of a plain ``import tvm`` are avoided (measured in the field notes of the project):
-``tvm_ffi`` imports torch whenever it is installed (2 to 3 s, 200 MB), and TVMScript's decorators
-call ``inspect.stack()`` hundreds of times, each walking every loaded module (12 s).
+Two costs of a plain ``import tvm`` are avoided (measured in the field notes of the project): torch
+is imported with it (see :mod:`tvmcomp.ffi_import`), and TVMScript's decorators call
+``inspect.stack()`` hundreds of times, each walking every loaded module (12 s).
+
+Running an artifact needs none of this: see :mod:`tvmcomp.runtime.tvm_runtime`. A process may run
+artifacts first and import the compiler later.
 """
 
 from __future__ import annotations
 
 import inspect
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-
-@contextmanager
-def _without_torch() -> Iterator[None]:
-    if "torch" in sys.modules:
-        yield
-        return
-    sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        del sys.modules["torch"]
+from tvmcomp.ffi_import import without_torch
 
 
 @contextmanager
@@ -49,11 +41,7 @@ def cheap_stack_inspection() -> Iterator[None]:
         inspect.stack = original
 
 
-# On x86 TVM's thread pool would use half of the cores that it sees, whatever they are, and keep to
-# the number it starts with.
-os.environ.setdefault("TVM_NUM_THREADS", str(len(os.sched_getaffinity(0))))
-
-with _without_torch():
+with without_torch():
     import tvm
 
 __all__ = ["cheap_stack_inspection", "tvm"]

@@ -2,38 +2,132 @@
 
 from __future__ import annotations
 
-from typing import Any
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from tvmcomp.errors import ToolError
 from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.model import Operator, UsedRecord
+from tvmcomp.passes.kernel_sources import kernels_of_operators
 from tvmcomp.targets import TargetDescription, runs_here
-from tvmcomp.tuning import Store, apply_record
+from tvmcomp.tuning.log.record import Versions
+from tvmcomp.tuning.log.tuning_log import Found, TuningLog
+from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.task import arguments_of, module_of, workload_hash
+from tvmcomp.tuning.trace import apply_record
+from tvmcomp.tvm_import import tvm
+
+if TYPE_CHECKING:
+    from tvm.s_tir import Schedule
+
+logger = logging.getLogger(__name__)
 
 
 class UsedRecords:
-    """Gives PrimFuncs scheduled by the records of a store, and remembers what it used."""
+    """Gives PrimFuncs scheduled by the records of a log, and remembers what it used.
 
-    def __init__(self, store: Store, target: TargetDescription) -> None:
-        self.store = store
+    A record of other versions is used only if it makes the same kernel again, and that computes
+    what the unscheduled one does. A context manager: leaving it ends the processes of that check.
+
+    Args:
+        log: where to look.
+        target: what is compiled for.
+        cc: linker command, None for the target's own.
+
+    Attributes:
+        used: kernel -> the record that scheduled it.
+    """
+
+    def __init__(self, log: TuningLog, target: TargetDescription, cc: str | None = None) -> None:
+        self.log = log
         self.target = target
-        here = runs_here(target) is None
-        self.device = local_fingerprint() if here else None
-        self.used: dict[str, str] = {}
+        self.device = local_fingerprint() if runs_here(target) is None else None
+        self.used: dict[str, Found] = {}
+        self._cc = cc
+        self._versions = Versions.here()
+        self._bench: Bench | None = None
+        self._resources = ExitStack()
+
+    def __enter__(self) -> UsedRecords:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._resources.close()
+        self._bench = None
 
     def __call__(self, name: str, func: Any) -> Any | None:
         """The scheduled function for the kernel ``name``, or None where no record fits."""
-        for record in self.store.ranked(func, self.target, self.device):
-            schedule = apply_record(record, func)
-            if schedule is not None:
-                self.used[name] = f"{record.device.cpu}, {record.date}"
-                return schedule.mod["main"]
+        for found in self.log.ranked(workload_hash(func), self.target, self.device):
+            schedule = apply_record(found.record, func)
+            if schedule is None:
+                continue
+            if found.record.versions != self._versions and not self._passes(found, schedule, func):
+                continue
+            self.used[name] = found
+            return schedule.mod["main"]
         return None
 
-    def notes(self) -> list[str]:
-        """What a person should know of the records that were used."""
-        if not self.used:
-            return []
-        sources = sorted(set(self.used.values()))
+    def _passes(self, found: Found, schedule: Schedule, func: Any) -> bool:
+        """Whether a kernel of other versions does what the unscheduled one does."""
+        try:
+            if self._bench is None:
+                self._bench = self._resources.enter_context(Bench(self.target, cc=self._cc))
+            modules = (_json(schedule.mod), _json(module_of(func)))
+            reason = self._bench.difference(modules, arguments_of(func))
+        except ToolError as error:
+            reason = error.what
+        if reason:
+            logger.warning("record %s of other versions not used: %s", found.id[:12], reason)
+        return not reason
+
+    def named_in(
+        self, operators: Sequence[Operator], sources: Mapping[str, frozenset[str]]
+    ) -> list[Operator]:
+        """``operators``, each with the record that its kernel was scheduled by.
+
+        Args:
+            operators: the build report's list.
+            sources: what each kernel computes.
+        """
+        kernels = kernels_of_operators([operator.name for operator in operators], sources)
         return [
-            f"{len(self.used)} kernels are scheduled by tuning records in {self.store.folder} "
-            f"(measured on {'; '.join(sources[:3])}{' …' if len(sources) > 3 else ''})"
+            msgspec.structs.replace(operator, record=self._record(kernels.get(operator.name, [])))
+            for operator in operators
         ]
+
+    def _record(self, kernels: list[str]) -> UsedRecord | None:
+        """The record of the kernel that takes longest, where there are more."""
+        used = [self.used[kernel] for kernel in kernels if kernel in self.used]
+        if not used:
+            return None
+        found = max(used, key=lambda found: found.seconds)
+        return UsedRecord(found.id, found.seconds, found.record.date, found.reason)
+
+    def notes(self) -> list[str]:
+        """What a person should know of the records that were used, and of those that can't be."""
+        problems = self.log.problems
+        notes = [f"log: {problem}" for problem in problems[:5]]
+        if len(problems) > len(notes):
+            notes.append(f"log: {len(problems) - len(notes)} more lines were skipped")
+        if self.used:
+            reasons = sorted({found.reason for found in self.used.values()})
+            more = " …" if len(reasons) > 3 else ""
+            notes.append(
+                f"{len(self.used)} kernels are scheduled by tuning records "
+                f"({'; '.join(reasons[:3])}{more})"
+            )
+        return notes
+
+
+def _json(module: Any) -> str:
+    return str(tvm.ir.save_json(module))

@@ -162,13 +162,24 @@ def test_tuned_once(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     arguments = ("build", folder / "tiny.onnx", "--trials", 2, "--log", log)
     succeeds(*arguments, "-o", tmp_path / "first.tvmc")
-    (records,) = log.rglob("records.jsonl")
-    lines = records.read_text().splitlines()
-    assert any(json.loads(line)["type"] == "trial" for line in lines)
+    files = {path: path.read_text() for path in log.rglob("*.jsonl")}
+    lines = [line for text in files.values() for line in text.splitlines()]
+    assert {json.loads(line)["type"] for line in lines} == {"trial", "finished", "workload"}
     again = succeeds(*arguments, "-o", tmp_path / "second.tvmc")
-    assert records.read_text().splitlines() == lines
+    assert {path: path.read_text() for path in log.rglob("*.jsonl")} == files
     assert succeeds("run", tmp_path / "second.tvmc")["agrees"] is True
-    assert isinstance(again["notes"], list)
+    listed = {row["id"]: row for row in succeeds("logs", "list", log)["records"]}
+    (conv,) = (each for each in again["operators"] if each["kind"] == "nn.conv2d")
+    assert conv["record"]["seconds"] == listed[conv["record"]["id"]]["seconds"]
+    assert conv["record"]["reason"].startswith("same CPU model and features, same description")
+    assert any("kernels are scheduled by tuning records" in note for note in again["notes"])
+    # A log of its own is written first, and the others are read.
+    second = ("--log", tmp_path / "own.db", "--log", log)
+    both = succeeds("build", folder / "tiny.onnx", *second, "-o", tmp_path / "third.tvmc")
+    assert [each["record"] for each in both["operators"]] == [
+        each["record"] for each in again["operators"]
+    ]
+    assert not (tmp_path / "own.db").exists()
     events = [
         json.loads(line)
         for line in tvmcomp(

@@ -206,7 +206,7 @@ def test_a_log_folder_that_can_not_be_written(
     (tmp_path / "file").write_text("")
     log = tmp_path / "file" / "log"
     message = refused("tune", net, "--trials", 1, "--log", log)
-    contains(message, log, "can't write", "Give a folder that you can write to with --log DIR")
+    contains(message, log, "can't write", "Give a log that you can write to with --log")
 
 
 def test_other_usage(refused: Refused, net: Path) -> None:

@@ -8,7 +8,9 @@ from click.testing import CliRunner
 import tvmcomp
 from tvmcomp import targets
 from tvmcomp.cli.tune import command
-from tvmcomp.tuning import Task, open_store, tune
+from tvmcomp.tuning.log.places import open_log
+from tvmcomp.tuning.task import Task
+from tvmcomp.tuning.tuner import tune
 from tvmcomp.tvm_import import tvm
 
 
@@ -37,7 +39,7 @@ def one_kernel(monkeypatch):
             [Task("relu", _relu(), 2)],
             targets.load(target),
             trials,
-            open_store(log),
+            open_log(log),
             device=device,
             space=_space,
             cc=cc,

@@ -89,7 +89,7 @@ def wait_for_the_end_of_sessions(board: Board, members: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("target", ["arm", "rpi5"])
+@pytest.mark.parametrize("target", ["arm", "rpi5", "graviton3"])
 @pytest.mark.parametrize("name", ["example", "mobile"])
 def test_int8_is_what_this_machine_computes(
     board: Board,
@@ -134,6 +134,24 @@ def test_float_is_onnxruntimes(
         wanted = onnxruntime_outputs(network.model, dict(sample))
     for output, array in wanted.items():
         assert share_of_range(found[output], array) <= 1e-4, output
+
+
+@pytest.mark.parametrize("name", ["example", "mobile"])
+def test_bfloat16_agrees_with_float(
+    board: Board,
+    built: Callable[[str, str, str], Path],
+    networks: dict[str, Network],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    """bfdot, and bfcvtn behind it, on a core that has them."""
+    network = networks[name]
+    options = ("--input", network.sample, "--device", board.address)
+    found = run_outputs(built(name, "graviton3", "bf16"), tmp_path / "out.npz", *options)
+    with np.load(network.sample) as sample:
+        wanted = onnxruntime_outputs(network.model, dict(sample))
+    for output, array in wanted.items():
+        assert 1e-6 < share_of_range(found[output], array) <= 3e-2, output
 
 
 def test_a_core_without_dot_product(

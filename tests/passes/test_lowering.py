@@ -68,8 +68,9 @@ W2 = uniform(RNG, 6, 9)
 def test_every_anchor_is_packed_and_right(name):
     build, shape = ANCHORS[name]
     mod = module(lambda emit, x: emit(relax.op.nn.relu(build(emit, x)), "r"), x=shape)
-    assert operators(lower_anchors(mod, HERE)) == ["call_tir c", "nn.relu"]
-    assert len(lower(mod, HERE).tasks) == 1  # The activation is in the anchor's kernel.
+    assert operators(lower_anchors(mod, HERE))[-2:] == ["call_tir c", "nn.relu"]
+    kernels = [name for name in lower(mod, HERE).tasks if not name.endswith("_pad")]
+    assert len(kernels) == 1  # The activation is in the anchor's kernel.
     check(mod, uniform(np.random.default_rng(1), *shape))
 
 

@@ -30,8 +30,10 @@ from small_artifacts import (
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, InputError
 from tvmcomp.golden import compare
 from tvmcomp.runtime import device
+from tvmcomp.runtime.bench import benchmark
 from tvmcomp.runtime.device import connect
 from tvmcomp.runtime.device_errors import KILLED_BY, call_error
+from tvmcomp.runtime.profile import profile
 from tvmcomp.runtime.session import load_on
 
 ONE = {"x": np.ones(1, "float32")}
@@ -62,7 +64,7 @@ def test_runs_and_is_measured_there(either_server: Served) -> None:
             x = np.random.default_rng(seed).standard_normal((1, 8)).astype("float32")
             wanted = dense_reference(x, dense_weights())
             np.testing.assert_allclose(session.run({"x": x})["y"], wanted["y"], atol=1e-5)
-        result = session.benchmark(20)
+        result = benchmark(session, 20)
         assert result.machine == either_server.address
         assert result.runs == 20
         # The round trip of an empty call takes tens of µs; three tiny kernels take a few.
@@ -81,18 +83,18 @@ def test_threads_memory_and_profile_of_our_server(server: Served) -> None:
     with connect(server.address) as board, load_on(board, dense_artifact(), threads=1) as session:
         assert session.threads == 1
         assert int(board.function("runtime.NumThreads")()) == 1  # type: ignore[misc]
-        peak = session.benchmark(10).peak_memory_mib
+        peak = benchmark(session, 10).peak_memory_mib
         assert peak is not None and peak > 10
-        assert "matmul" in {kernel.name for kernel in session.profile(2)}
+        assert "matmul" in {kernel.name for kernel in profile(session, 2)}
         with pytest.raises(ConfigError, match="at least 1"):
             board.set_threads(0)
 
 
 def test_tvms_own_server_can_not_profile(stock_server: Served) -> None:
     with connect(stock_server.address) as board, load_on(board, dense_artifact()) as session:
-        assert session.benchmark(10).peak_memory_mib is None
+        assert benchmark(session, 10).peak_memory_mib is None
         with pytest.raises(DeviceError, match="can't profile") as caught:
-            session.profile(2)
+            profile(session, 2)
     assert "tvmcomp devices serve" in str(caught.value)
 
 

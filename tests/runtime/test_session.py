@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import pytest
 from small_artifacts import (
@@ -22,10 +18,11 @@ from small_artifacts import (
 )
 
 from tvmcomp.artifact import Artifact
-from tvmcomp.errors import ArtifactError, ConfigError, InputError
+from tvmcomp.errors import ArtifactError, InputError
+from tvmcomp.runtime.bench import benchmark
 from tvmcomp.runtime.machine import ThisMachine
+from tvmcomp.runtime.profile import profile
 from tvmcomp.runtime.session import Session, load
-from tvmcomp.runtime.threads import logical_cpus
 
 
 @pytest.fixture(scope="module")
@@ -112,79 +109,8 @@ def test_no_file_is_left_behind(path: Path, tmp_path: Path, monkeypatch) -> None
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("threads", [0, -1, logical_cpus() + 1])
-def test_impossible_threads(path: Path, threads: int) -> None:
-    with pytest.raises(ConfigError, match=f"{threads} threads"):
-        load(path, threads=threads)
-
-
-def test_threads_are_what_was_asked_for_in_every_calling_thread(path: Path) -> None:
-    """In a process of its own: TVM fixes the pool's largest size at its first use."""
-    code = f"""
-import threading, numpy as np
-from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-prefer_runtime_library()
-from tvmcomp.tvm_import import tvm
-from tvmcomp.runtime.session import load
-count = tvm.get_global_func("runtime.NumThreads")
-x = {{"x": np.zeros((1, 8), "float32")}}
-def use(threads, seen):
-    load({str(path)!r}, threads=threads).run(x)
-    seen.append(count())
-    both = load({str(path)!r}, threads={logical_cpus()}), load({str(path)!r}, threads=1)
-    for session in both:
-        session.run(x)
-        seen.append(count())
-seen = []
-use(1, seen)
-other = threading.Thread(target=use, args=({logical_cpus()}, seen))
-other.start(); other.join()
-print(seen)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_plain_env()
-    )
-    every = logical_cpus()
-    assert done.stdout.strip() == str([1, every, 1, every, every, 1])
-
-
-def test_the_runtime_library_is_enough(path: Path) -> None:
-    code = f"""
-import sys
-from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-prefer_runtime_library()
-from tvmcomp.runtime.session import load
-session = load({str(path)!r})
-session.run(session.artifact.golden.inputs)
-session.benchmark(10)
-session.profile(2)
-print([line.split()[-1] for line in open("/proc/self/maps") if "libtvm_compiler" in line])
-print("tvm.relax" in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_plain_env()
-    )
-    assert done.stdout.split() == ["[]", "False"]
-
-
-def test_a_type_that_numpy_does_not_know() -> None:
-    """bfloat16 constants can't be shared through numpy; they are copied bit by bit."""
-    array = np.array([1.5, -3.25, 1e30], ml_dtypes.bfloat16)
-    machine = ThisMachine()
-    tensor = machine.tensor(array, machine.tvm_device(HERE))
-    assert tensor.dtype == "bfloat16"
-    assert tensor.numpy().tobytes() == array.tobytes()
-
-
-def test_constants_are_not_copied(path: Path) -> None:
-    artifact = Artifact.load(path)
-    machine = ThisMachine()
-    tensor = machine.tensor(artifact.constants[0], machine.tvm_device(HERE))
-    assert np.from_dlpack(tensor).ctypes.data == artifact.constants[0].ctypes.data
-
-
 def test_benchmark(session: Session) -> None:
-    result = session.benchmark(50)
+    result = benchmark(session, 50)
     assert result.runs == 50
     assert 0 < result.min_ms <= result.p50_ms <= result.p90_ms <= result.p99_ms
     assert result.spread >= 0
@@ -193,13 +119,13 @@ def test_benchmark(session: Session) -> None:
 
 
 def test_benchmark_without_golden_inputs() -> None:
-    assert load(dense_artifact(with_golden=False)).benchmark(10).runs == 10
+    assert benchmark(load(dense_artifact(with_golden=False)), 10).runs == 10
 
 
 def test_profile_names_every_kernel_and_harms_nothing(session: Session) -> None:
     x = {"x": sample(7)}
     before = session.run(x)["y"]
-    kernels = {kernel.name: kernel for kernel in session.profile(runs=3)}
+    kernels = {kernel.name: kernel for kernel in profile(session, runs=3)}
     assert "matmul" in kernels
     assert kernels["matmul"].calls == 1
     assert kernels["matmul"].ms > 0
@@ -229,7 +155,3 @@ def test_sessions_of_several_threads(path: Path) -> None:
 def test_one_output_without_a_tuple() -> None:
     session = load(one_kernel_artifact("double"))
     assert session.run({"x": np.array([4], "float32")})["y"] == [8]
-
-
-def _plain_env() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if not k.startswith("TVM_")}

@@ -15,9 +15,13 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tvmcomp.schedules import Decide, analytic, apply_schedule
+from tvmcomp.schedules.bfloat16 import BITS, import_functions
 from tvmcomp.schedules.compute import (
+    Widths,
     Window,
+    conv_padding,
     depthwise_conv,
+    depthwise_padding,
     direct_conv,
     pack_conv_weight,
     pack_depthwise_weight,
@@ -50,6 +54,11 @@ class Case:
     window: Window
     epilogue: tuple[str, ...] = ()
     depthwise: bool = False
+
+    @property
+    def input(self) -> tuple[int, ...]:
+        """The shape of the data, without what is padded to it."""
+        return (*self.lead, *self.spatial, self.channels)
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -123,21 +132,26 @@ def epilogues() -> st.SearchStrategy[tuple[str, ...]]:
 def anchor_function(case: Case, kernel: DotKernel, target: TargetDescription) -> Any:
     """The PrimFunc of ``case``: it takes data, packed weight, the epilogue's operands, output."""
     inputs, value = anchor_tensors(case, kernel, target)
-    return te.create_prim_func([*inputs, value])
+    func = te.create_prim_func([*inputs, value])
+    return import_functions(func, target) if kernel.data == BITS else func
 
 
 def anchor_tensors(
     case: Case, kernel: DotKernel, target: TargetDescription
 ) -> tuple[list[Any], Any]:
     """The inputs of ``case`` and its result, as TE tensors."""
-    data = te.placeholder((*case.lead, *case.spatial, case.channels), kernel.data, "data")
+    widths = data_padding(case, kernel, target)
+    padded = [size + sum(pair) for size, pair in zip(case.input, widths, strict=True)]
+    data = te.placeholder(padded, kernel.data, "data")
     if case.depthwise:
         weight = te.placeholder((*case.window.kernel, case.channels), kernel.weight, "weight")
-        value = depthwise_conv(data, weight, case.window, kernel)
+        value = depthwise_conv(data, weight, case.input, case.window, kernel)
     else:
         packed = _pack(case, np.zeros(_weight_shape(case), _weight_dtype(kernel)), kernel)
         weight = te.placeholder(packed.shape, kernel.weight, "weight")
-        value = direct_conv(data, weight, case.window, case.out_channels, kernel, target)
+        value = direct_conv(
+            data, weight, case.input, case.window, case.out_channels, kernel, target
+        )
     arguments = [data, weight]
     for name in case.epilogue:
         kind, operation, _ = EPILOGUES[name]
@@ -159,17 +173,27 @@ def _followed_by(value: Any, operation: Callable[..., Any], operand: Any | None,
     )
 
 
+def data_padding(case: Case, kernel: DotKernel, target: TargetDescription) -> Widths:
+    """What the anchor of ``case`` needs around its data."""
+    if case.depthwise:
+        return depthwise_padding(case.input, case.window)
+    return conv_padding(case.input, case.window, case.out_channels, kernel, target)
+
+
 def random_arguments(
-    case: Case, kernel: DotKernel, rng: np.random.Generator
+    case: Case, kernel: DotKernel, target: TargetDescription, rng: np.random.Generator
 ) -> tuple[list[np.ndarray], np.ndarray]:
     """Arguments for :func:`anchor_function` without the output, and what the output must be."""
     low = 0 if kernel.data == "uint8" else -9
-    data = rng.integers(low, 10, (*case.lead, *case.spatial, case.channels))
+    data = rng.integers(low, 10, case.input)
     weight = rng.integers(-9, 10, _weight_shape(case))
     if kernel.data == "uint8":  # The largest products: what a saturating instruction gets wrong.
         data[..., 0], weight[0] = 255, 127
     expected = convolve(data, weight, case.window)
-    arguments = [data.astype(kernel.data), _pack(case, _as_weight(weight, kernel), kernel)]
+    padding = data_padding(case, kernel, target)
+    padded = np.pad(data, padding, constant_values=case.window.pad_value)
+    packed = _pack(case, _as(weight, kernel.weight), kernel)
+    arguments = [_as(padded, kernel.data), packed]
     for name in case.epilogue:
         kind, _, operation = EPILOGUES[name]
         if kind is None:
@@ -235,10 +259,10 @@ def _weight_dtype(kernel: DotKernel) -> Any:
     return np.dtype(kernel.weight)
 
 
-def _as_weight(values: np.ndarray, kernel: DotKernel) -> np.ndarray:
-    if kernel.weight == "uint16":
+def _as(values: np.ndarray, dtype: str) -> np.ndarray:
+    if dtype == BITS:
         return values.astype(ml_dtypes.bfloat16).view(np.uint16)
-    return values.astype(kernel.weight)
+    return values.astype(dtype)
 
 
 def _broadcast(index: tuple[Any, ...], shape: Any) -> tuple[Any, ...]:

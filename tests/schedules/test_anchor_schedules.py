@@ -25,7 +25,7 @@ from schedules.anchor_cases import (
 from tvmcomp import targets
 from tvmcomp.schedules import design_space
 from tvmcomp.schedules.compute import Window
-from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning import search
 from tvmcomp.tuning.task import normalize
@@ -37,6 +37,7 @@ V4 = targets.load("x86-64-v4")
 VNNI = targets.load("cascadelake")
 #: The 256-bit form of VNNI: ``vpdpbusd`` on 8 lanes.
 VNNI_256 = msgspec.structs.replace(VNNI, dot_product="avx_vnni", vector_bits=256)
+BF16 = msgspec.structs.replace(V4, features=("avx512bf16",), bfloat16=True)
 GENERIC = msgspec.structs.replace(V3, dot_product="generic")
 
 KERNELS: dict[str, tuple[TargetDescription, DotKernel]] = {
@@ -44,6 +45,7 @@ KERNELS: dict[str, tuple[TargetDescription, DotKernel]] = {
     "float32_16": (V4, float_kernel(V4)),
     "float16_16": (V4, float_kernel(V4, "float16")),
     "bfloat16_16": (V4, float_kernel(V4, "uint16")),
+    "vdpbf16ps_16": (BF16, bfloat16_kernel(BF16)),
     "generic_8": (GENERIC, int8_kernel(GENERIC)),
     "vpmaddwd_8": (V3, int8_kernel(V3)),
     "vpmaddwd_16": (V4, int8_kernel(V4)),
@@ -72,7 +74,7 @@ def kernel_on(request: Any) -> tuple[TargetDescription, DotKernel]:
 
 def check(case: Case, target: TargetDescription, kernel: DotKernel) -> None:
     func = anchor_function(case, kernel, target)
-    arguments, expected = random_arguments(case, kernel, np.random.default_rng(0))
+    arguments, expected = random_arguments(case, kernel, target, np.random.default_rng(0))
     executable = compiled(scheduled(func, target).mod, target)
     actual = call(executable, arguments, case.output, kernel.acc)
     np.testing.assert_array_equal(actual, expected)
@@ -126,7 +128,7 @@ def test_a_gate_multiplied_into_a_whole_image(depthwise):
     te, kernel = tvm.te, float_kernel(V3)
     window = Window((1, 1), (1, 1), (1, 1), ((0, 0), (0, 0)), groups=24 if depthwise else 1)
     case = Case((1,), (1, 1), 24, 24, window, ("bias", "relu"), depthwise)
-    arguments, gate = random_arguments(case, kernel, np.random.default_rng(0))
+    arguments, gate = random_arguments(case, kernel, V3, np.random.default_rng(0))
     image = np.random.default_rng(1).integers(-9, 10, (1, 5, 6, 24)).astype(np.float32)
     inputs, value = anchor_tensors(case, kernel, V3)
     whole = te.placeholder(image.shape, "float32", "image")
@@ -148,7 +150,9 @@ def test_a_group_writes_nothing_of_the_next_group():
     assert np.prod([int(schedule.get(loop).extent) for loop in loops]) == np.prod(case.output)
 
 
-@pytest.mark.parametrize("name", ["float32_8", "bfloat16_16", "vpdpbusd_16", "vpmaddwd_8"])
+@pytest.mark.parametrize(
+    "name", ["float32_8", "bfloat16_16", "vdpbf16ps_16", "vpdpbusd_16", "vpmaddwd_8"]
+)
 @pytest.mark.parametrize("anchor", ["convolution", "depthwise", "grouped"])
 def test_every_draw_of_the_design_space_gives_the_same_numbers(name, anchor):
     """Each candidate of the tuner, replayed from its trace as a build does."""
@@ -160,7 +164,7 @@ def test_every_draw_of_the_design_space_gives_the_same_numbers(name, anchor):
     case = conv2d(24, 24, groups=groups)
     case = dataclasses.replace(case, epilogue=("bias", "relu"), depthwise=anchor == "depthwise")
     func = normalize(anchor_function(case, kernel, target))
-    arguments, expected = random_arguments(case, kernel, np.random.default_rng(0))
+    arguments, expected = random_arguments(case, kernel, target, np.random.default_rng(0))
     traces = []
     for seed in range(12):
         drawn = search.scheduled(design_space(target), func, seed)

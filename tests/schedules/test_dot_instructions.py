@@ -10,7 +10,7 @@ from schedules.anchor_cases import Case, anchor_function, compiled, scheduled
 
 from tvmcomp import targets
 from tvmcomp.schedules.compute import Window
-from tvmcomp.schedules.dot import float_kernel, int8_kernel
+from tvmcomp.schedules.dot import bfloat16_kernel, float_kernel, int8_kernel
 
 WINDOW = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
 CASE = Case((1,), (8, 8), 16, 32, WINDOW, ("bias", "relu"))
@@ -26,13 +26,14 @@ def assembly(target, kernel, case=CASE):
     [
         ("cascadelake", "vpdpbusd"),
         ("sapphirerapids", "vpdpbusd"),
+        ("alderlake", "vpdpbusd"),
         ("x86-64-v3", "vpmaddwd"),
         ("x86-64-v4", "vpmaddwd"),
-        ("rpi3", "smlal"),
-        ("rpi4", "smlal"),
-        ("arm", "smlal"),
+        ("rpi3", "sadalp"),
+        ("rpi4", "sadalp"),
+        ("arm", "sadalp"),
         ("rpi5", "sdot"),
-        ("graviton3", "sdot"),
+        ("graviton3", "smmla"),
         ("armv7", "vmlal"),
     ],
 )
@@ -43,6 +44,25 @@ def test_the_integer_instruction_is_in_the_kernel(name, instruction):
     assert len(re.findall(rf"\b{instruction}", assembly(target, kernel))) >= 8
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("sapphirerapids", r"vdpbf16ps\s.*zmm.*zmm.*zmm"),
+        ("graviton3", r"bfdot\s+v\d+\.4s, v\d+\.8h, v\d+\.(8h|2h)"),
+    ],
+)
+def test_the_bfloat16_instruction_is_in_the_kernel(name, line):
+    target = targets.load(name)
+    code = assembly(target, bfloat16_kernel(target))
+    assert len(re.findall(line, code)) >= 8
+    # The inner loop calls nothing, and keeps its accumulators in registers.
+    bodies = re.split(r"\n\.\w+:.*\n", code)
+    loop = max(
+        (re.split(r"\n\tb\.|\n\tj", b)[0] for b in bodies), key=lambda b: len(re.findall(line, b))
+    )
+    assert not re.search(r"call|\bbl\b|\(%rsp\)|\[sp", loop)
+
+
 @pytest.mark.parametrize(("dot", "bits"), [("avx512_vnni", 512), ("avx_vnni", 256)])
 def test_vnni_fills_the_vector_register(dot, bits):
     target = msgspec.structs.replace(targets.load("cascadelake"), dot_product=dot, vector_bits=bits)
@@ -50,6 +70,16 @@ def test_vnni_fills_the_vector_register(dot, bits):
     lines = re.findall(r"vpdpbusd\s.*", assembly(target, int8_kernel(target)))
     assert lines
     assert all(register in line for line in lines)
+
+
+def test_avx_vnni_has_no_avx512_in_it():
+    """The same mnemonic in two encodings: a CPU without AVX-512 runs the VEX one only."""
+    target = targets.load("alderlake")
+    code = assembly(target, int8_kernel(target))
+    lines = re.findall(r".*vpdpbusd\s.*", code)
+    assert len(lines) >= 8
+    assert all("{vex}" in line and "ymm" in line for line in lines)
+    assert not re.search(r"zmm|%k[0-7]|[xy]mm(1[6-9]|2\d|3[01])", code)
 
 
 @pytest.mark.parametrize(

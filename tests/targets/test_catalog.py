@@ -15,7 +15,7 @@ from tvmcomp.tvm_import import tvm
 SHIPPED = sorted(targets.shipped())
 REQUIRED = {
     *("x86-64-v3", "x86-64-v4", "cascadelake", "sapphirerapids", "arm", "rpi3", "rpi4", "rpi5"),
-    *("graviton3", "armv7", "riscv64", "h100", "jetson-orin"),
+    *("alderlake", "graviton3", "armv7", "riscv64", "h100", "jetson-orin"),
 }
 # Which CPU feature each dot product is made of.
 DOT_PRODUCT_NEEDS = {

@@ -15,6 +15,7 @@ REGISTERS = {
     "x86-64-v4": r"vaddps.*%zmm",
     "cascadelake": r"vaddps.*%zmm",
     "sapphirerapids": r"vaddps.*%zmm",
+    "alderlake": r"vaddps.*%ymm",
     "arm": r"fadd\s+v\d+\.4s",
     "rpi3": r"fadd\s+v\d+\.4s",
     "rpi4": r"fadd\s+v\d+\.4s",

@@ -6,7 +6,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.fingerprint import local_fingerprint
-from tvmcomp.tuning.record import Target, Trial, Versions, Workload, now
+from tvmcomp.tuning.log.record import Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.task import arguments_of, workload_hash
 from tvmcomp.tvm_import import tvm
 
@@ -61,10 +61,10 @@ def make_trial(native):
 
     def make(func, seconds=(0.002, 0.001, 0.003), *, trace=((), ()), target=native, **fields):
         fields.setdefault("device", local_fingerprint())
+        fields.setdefault("versions", Versions.here())
         return Trial(
             workload=Workload(workload_hash(func), "kernel", arguments_of(func)),
             target=Target.of(target),
-            versions=Versions.here(),
             date=now(),
             trace=[list(part) for part in trace],
             run_secs=tuple(seconds),

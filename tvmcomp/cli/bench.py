@@ -14,6 +14,7 @@ from tvmcomp.cli.machine_options import machine_for, machine_options
 if TYPE_CHECKING:
     from tvmcomp.runtime.bench import Benchmark
     from tvmcomp.runtime.profile import KernelTime
+    from tvmcomp.runtime.threads import Pin
 
 
 @click.command("bench")
@@ -34,6 +35,7 @@ def command(
     profile: bool,
     device: str | None,
     threads: int | None,
+    pin: Pin,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -48,23 +50,25 @@ def command(
       tvmcomp bench net.tvmc --threads 2 --profile
       tvmcomp bench net.tvmc --device 127.0.0.1:9190/rpi4
     """
-    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-
-    prefer_runtime_library()
     import msgspec
 
     from tvmcomp.artifact import Artifact
     from tvmcomp.golden import compare
+    from tvmcomp.runtime.bench import benchmark
+    from tvmcomp.runtime.profile import profile as profile_kernels
     from tvmcomp.runtime.session import load_on
 
-    with machine_for(device, timeout) as machine, load_on(machine, artifact, threads) as session:
+    with (
+        machine_for(device, timeout) as machine,
+        load_on(machine, artifact, threads, pin) as session,
+    ):
         loaded: Artifact = session.artifact
         agreements = []
         if loaded.golden is not None:
             outputs = session.run(loaded.golden.inputs)
             agreements = compare(outputs, loaded.golden, loaded.metadata.quant)
-        result = session.benchmark(repeat)
-        kernels = session.profile() if profile else []
+        result = benchmark(session, repeat)
+        kernels = profile_kernels(session) if profile else []
     agrees = all(agreement.agrees for agreement in agreements)
     if as_json:
         document = msgspec.to_builtins(result)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from tvmcomp.cli.common import err, json_option, out, parse_shapes, print_json
+from tvmcomp.cli.common import err, json_option, log_option, out, parse_shapes, print_json
 
 if TYPE_CHECKING:
     from tvmcomp.api import Quant
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     help="Signal-to-noise ratio that the accuracy guard keeps at the outputs; off quantizes all.",
 )
 @click.option("--trials", type=click.IntRange(min=0), default=0, help="Tune: trials a kernel.")
-@click.option("--log", type=click.Path(file_okay=False), help="Folder of tuning records.")
+@log_option
 @click.option("--device", metavar="ADDRESS", help="Measure there while tuning.")
 @click.option("--threads", type=click.IntRange(min=1), help="Cores to build for [the target's].")
 @click.option("--cc", help="Link with this C compiler's command line.")
@@ -59,7 +59,7 @@ def command(
     keep_float: tuple[str, ...],
     min_sqnr: str | None,
     trials: int,
-    log: str | None,
+    log: tuple[str, ...],
     device: str | None,
     threads: int | None,
     cc: str | None,
@@ -108,7 +108,7 @@ def command(
             calibration=calib,
             shapes=parse_shapes(shapes),
             trials=trials,
-            log=log,
+            log=log or None,
             config=config,
             device=device,
             cc=cc,

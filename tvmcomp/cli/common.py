@@ -22,6 +22,17 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
+def log_option(command: F) -> F:
+    """Add ``--log``, which may be repeated."""
+    return click.option(
+        "--log",
+        multiple=True,
+        metavar="LOG",
+        help="Tuning records: a folder, a PATH.db, or postgresql://USER@HOST/DATABASE. Repeat it "
+        "to read more; the first is written.  [default: your own folder]",
+    )(command)
+
+
 def print_json(document: Any) -> None:
     """Print ``document`` as JSON on standard output."""
     json.dump(document, sys.stdout, indent=2, default=str)

@@ -16,6 +16,7 @@ from tvmcomp.cli.machine_options import machine_for, machine_options
 if TYPE_CHECKING:
     from tvmcomp.artifact import Artifact
     from tvmcomp.runtime.evaluate import Metric
+    from tvmcomp.runtime.threads import Pin
 
 #: Kept here too, so that --help needs no import of TVM; a test holds them equal.
 METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
@@ -47,6 +48,7 @@ def command(
     float_path: Path | None,
     device: str | None,
     threads: int | None,
+    pin: Pin,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -61,15 +63,11 @@ def command(
     Example:
       tvmcomp eval net.tvmc --data test.npz --metric top1 --float net-float.tvmc
     """
-    from tvmcomp.runtime.float_network import find_float_network
-    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-
-    if float_path is not None and float_path.suffix == ".tvmc":
-        prefer_runtime_library()  # nothing is compiled
     import msgspec
 
     from tvmcomp.artifact import Artifact
     from tvmcomp.runtime.evaluate import evaluate, read_dataset
+    from tvmcomp.runtime.float_network import find_float_network
     from tvmcomp.runtime.session import load_on
 
     loaded = Artifact.load(artifact)
@@ -77,9 +75,11 @@ def command(
     reference, remark = find_float_network(loaded, float_path)
     with ExitStack() as stack:
         machine = stack.enter_context(machine_for(device, timeout))
-        session = stack.enter_context(load_on(machine, loaded, threads))
+        session = stack.enter_context(load_on(machine, loaded, threads, pin))
         float_session = (
-            None if reference is None else stack.enter_context(load_on(machine, reference, threads))
+            None
+            if reference is None
+            else stack.enter_context(load_on(machine, reference, threads, pin))
         )
 
         def progress(samples: Iterable[int]) -> Iterable[int]:

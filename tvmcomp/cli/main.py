@@ -16,7 +16,7 @@ from tvmcomp.cli.common import err
 from tvmcomp.errors import TvmcompError
 
 #: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
-COMMANDS = ("bench", "build", "devices", "eval", "inspect", "run", "targets", "tune")
+COMMANDS = ("bench", "build", "devices", "eval", "inspect", "logs", "run", "targets", "tune")
 
 
 class _LazyGroup(click.Group):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from tvmcomp.model import Signature
+    from tvmcomp.runtime.threads import Pin
 
 
 @click.command("run")
@@ -38,6 +39,7 @@ def command(
     output_path: Path | None,
     device: str | None,
     threads: int | None,
+    pin: Pin,
     timeout: float,
     as_json: bool,
 ) -> None:
@@ -51,9 +53,6 @@ def command(
       tvmcomp run net.tvmc --input x.npy -o out.npz
       tvmcomp run net.tvmc --device 192.168.1.20:9090
     """
-    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-
-    prefer_runtime_library()
     from tvmcomp.artifact import Artifact
     from tvmcomp.errors import InputError
     from tvmcomp.golden import compare
@@ -72,7 +71,7 @@ def command(
             where=str(artifact),
             hint="Give --input x.npy or --input in.npz.",
         )
-    with machine_for(device, timeout) as machine, load_on(machine, loaded, threads) as session:
+    with machine_for(device, timeout) as machine, load_on(machine, loaded, threads, pin) as session:
         outputs = session.run(inputs)
         machine_name, used_threads = machine.name, session.threads
     if output_path is not None:

@@ -10,11 +10,11 @@ import click
 import msgspec
 from rich.table import Table
 
-from tvmcomp.cli.common import err, out, parse_shapes
+from tvmcomp.cli.common import err, log_option, out, parse_shapes
 
 if TYPE_CHECKING:
     from tvmcomp.api import Quant
-    from tvmcomp.tuning import Event, TuneSummary
+    from tvmcomp.tuning.events import Event, TuneSummary
 
 
 @click.command("tune")
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="Candidates to measure for each kernel, the untuned one included.",
 )
-@click.option("--log", type=click.Path(file_okay=False), help="Folder of the records.")
+@log_option
 @click.option("--device", help="Measure on HOST:PORT, or on a board of TRACKER:PORT/KEY.")
 @click.option("--shape", "shapes", multiple=True, help="Bind an input: x=1,3,224,224.")
 @click.option("--quant", type=click.Choice(["none", "int8", "fp16", "bf16"]), default="none")
@@ -39,7 +39,7 @@ def command(
     model: str,
     target: str,
     trials: int,
-    log: str | None,
+    log: tuple[str, ...],
     device: str | None,
     shapes: tuple[str, ...],
     quant: str,
@@ -68,7 +68,7 @@ def command(
             model,
             target=target,
             trials=trials,
-            log=log,
+            log=log or None,
             device=device,
             shapes=bound,
             quant=cast("Quant | None", None if quant == "none" else quant),

@@ -66,6 +66,8 @@ class _ChannelsLast(BindingRewriter):
             "nn.conv2d_transpose": self.transposed_convolution,
             "image.resize2d": self.layout_attribute,
             "concat": self.concat,
+            "nn.group_norm": self.group_norm,
+            "nn.layer_norm": self.layer_norm,
             "nn.pad": self.pad,
             "permute_dims": self.permute,
             "quantize": self.quantize,
@@ -260,6 +262,31 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(data))
         attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
         return _Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
+
+    def layer_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """Its axes are mapped; factors of the shape of axes that change order are left alone."""
+        data, *factors = call.args
+        if not self.prefers_last(data):
+            return None
+        rank = len(shape_of(data))
+        axes = sorted(int(axis) % rank for axis in call.attrs.axes)
+        moved = [to_last(rank).index(axis) for axis in axes]
+        if moved != sorted(moved):
+            return None
+        attrs = with_attributes(call.attrs, axes=moved)
+        args = [self.last(data), *(self.plain(factor) for factor in factors)]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+
+    def group_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """The spatial axes precede the channels."""
+        data, *factors = call.args
+        rank = len(shape_of(data))
+        spatial = [int(axis) % rank for axis in call.attrs.axes] == list(range(2, rank))
+        if not self.prefers_last(data) or int(call.attrs.channel_axis) % rank != 1 or not spatial:
+            return None
+        attrs = with_attributes(call.attrs, channel_axis=rank - 1, axes=list(range(1, rank - 1)))
+        args = [self.last(data), *(self.plain(factor) for factor in factors)]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
     def plain_unless_last(self, var: Any, call: Any, name: str) -> _Forms | None:
         """``strided_slice``: its axes are mapped."""

@@ -20,6 +20,8 @@ relax = tvm.relax
 #: Attribute of a PrimFunc of ours that reads and writes each element at the same place. TVM's own
 #: analysis does not see it in a table look-up, and would not fuse it behind an anchor.
 ELEMENT_WISE_KERNEL = "tvmcomp.element_wise"
+#: Attribute of a PrimFunc of ours whose schedule takes what follows it element by element.
+EPILOGUE_KERNEL = "tvmcomp.epilogue"
 
 Array = np.ndarray
 _erf = np.frompyfunc(erf, 1, 1)
@@ -102,10 +104,11 @@ ELEMENT_WISE: frozenset[str] = frozenset(
     ]
 )
 
-#: Operators that cost a few vector instructions: as well done in an epilogue as anywhere.
+#: Operators that cost a few vector instructions, or some twenty (tvmcomp.schedules.vector_math): as
+#: well done in an epilogue as anywhere. A table would round once more and pass over memory.
 CHEAP: frozenset[str] = frozenset(
     ["add", "subtract", "multiply", "divide", "clip", "nn.relu", "nn.leakyrelu", "maximum",
-     "minimum", "negative", "abs"]
+     "minimum", "negative", "abs", "erf", "exp", "nn.gelu", "nn.silu", "sigmoid", "tanh"]
 )  # fmt: skip
 
 
@@ -136,6 +139,15 @@ def is_float_tensor(expr: Any) -> bool:
 
 def _is_scalar(expr: Any) -> bool:
     return isinstance(expr, Constant) and int(np.prod(shape_of(expr))) == 1
+
+
+def clip_bounds(call: Any) -> tuple[float, float] | None:
+    """The bounds that ``call`` clips its operand to, or None where it does anything else."""
+    if op_name(call) == "nn.relu":
+        return 0.0, np.inf
+    if op_name(call) == "clip":
+        return _scalar(call.args[1]), _scalar(call.args[2])
+    return None
 
 
 def _scalar(expr: Any) -> float:

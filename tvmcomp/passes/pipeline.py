@@ -13,20 +13,31 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.passes.channels_last import channels_last
-from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
+from tvmcomp.passes.constant_division import constant_division
+from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.fold_scale import fold_scale
+from tvmcomp.passes.fuse_normalization import fuse_normalization
 from tvmcomp.passes.half import half_precision
+from tvmcomp.passes.halo import write_halos
+from tvmcomp.passes.kernel_sources import kernel_sources
+from tvmcomp.passes.legalize_quantize import legalize_quantize
 from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors
+from tvmcomp.passes.lower_matmul import lower_matmul
+from tvmcomp.passes.lower_rows import lower_rows
 from tvmcomp.passes.qdq import has_qdq
 from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.passes.schedule import Tuned, schedule_module
+from tvmcomp.passes.store_bfloat16 import import_into_kernels, store_bfloat16
+from tvmcomp.passes.unaligned_inputs import unaligned_inputs
+from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
-_ELEMENT_WISE = 0  # TVM's OpPatternKind::kElemWise
+# TVM's OpPatternKind: kElemWise and kOutEWiseFusable.
+_PATTERNS = {ELEMENT_WISE_KERNEL: 0, EPILOGUE_KERNEL: 4}
 
 #: Called after each phase with its name and the module: ``--dump`` writes it to a file.
 Watch = Callable[[str, Any], None]
@@ -40,8 +51,11 @@ def canonical(mod: Any, watch: Watch | None = None) -> Any:
     """Imported float Relax in the form that quantization and lowering expect: folded, NHWC."""
     watch = watch or _ignore
     watch("imported", mod)
+    mod = fuse_normalization(mod)
+    watch("fuse_normalization", mod)
     mod = channels_last(mod)
     watch("channels_last", mod)
+    mod = constant_division(mod)
     mod = fold_scale(mod)
     watch("fold_scale", mod)
     return mod
@@ -55,11 +69,15 @@ class Lowered:
         mod: Relax ``main`` over scheduled PrimFuncs; ``main`` takes the inputs, then the constants.
         constants: what to pass for the constants, in order.
         tasks: the fused PrimFuncs before scheduling, by name: what the tuner works on.
+        sources: what each of them computes, see :func:`kernel_sources`.
+        unaligned_inputs: the inputs may lie at any address that suits their elements.
     """
 
     mod: Any
     constants: list[np.ndarray]
     tasks: dict[str, Any]
+    sources: dict[str, frozenset[str]]
+    unaligned_inputs: bool
 
 
 def lower(
@@ -68,6 +86,7 @@ def lower(
     watch: Watch | None = None,
     tuned: Tuned | None = None,
     half: str | None = None,
+    winograd: bool = True,
 ) -> Lowered:
     """Lower NHWC Relax, float or with Q/DQ in it, to scheduled TIR for ``target``.
 
@@ -77,13 +96,18 @@ def lower(
         watch: called after each phase.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` to store the anchors' float weights so.
+        winograd: transform weights where that is faster; without, they are only packed.
     """
     watch = watch or _ignore
+    in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
     if has_qdq(mod):
         mod = realize(mod, target)
         watch("realize", mod)
     if target.family != "cuda":
-        mod = lower_anchors(mod, target, half)
+        mod = lower_matmul(mod, target)
+        watch("lower_matmul", mod)
+        mod = lower_anchors(mod, target, half, winograd)
+        mod = lower_rows(mod)
         watch("lower_anchors", mod)
     elif half:
         mod = half_precision(mod, half)
@@ -91,32 +115,41 @@ def lower(
     mod, constants = lift_constants(mod)
     with tvm.target.Target(target.tvm_target_dict()):
         mod = tvm.transform.Sequential(
-            [relax.transform.LegalizeOps(), relax.transform.AnnotateTIROpPattern()]
-        )(mod)
-        mod = _mark_element_wise(mod)
-        mod = tvm.transform.Sequential(
             [
-                relax.transform.FuseOps(),
-                relax.transform.FuseTIR(),
-                relax.transform.DeadCodeElimination(),
+                relax.transform.LegalizeOps({"relax.quantize": legalize_quantize}),
+                relax.transform.AnnotateTIROpPattern(),
             ]
         )(mod)
+        mod = _mark_patterns(mod)
+        mod = relax.transform.FuseOps()(mod)
+        sources = kernel_sources(mod)
+        if in_bfloat16:
+            mod = store_bfloat16(mod)
+        mod = tvm.transform.Sequential(
+            [relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
+        )(mod)
+    if in_bfloat16:
+        mod = import_into_kernels(mod, target)
     watch("fused", mod)
     tasks = {
         str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
         for var, func in mod.functions.items()
         if isinstance(func, tvm.tirx.PrimFunc)
     }
-    mod = schedule_module(mod, target, tuned)
+    mod = write_halos(schedule_module(mod, target, tuned))
+    anywhere = False
+    if target.family != "cuda":
+        mod, anywhere = unaligned_inputs(mod, len(mod["main"].params) - len(constants))
     watch("scheduled", mod)
-    return Lowered(mod, constants, tasks)
+    return Lowered(mod, constants, tasks, sources, anywhere)
 
 
-def _mark_element_wise(mod: Any) -> Any:
-    """Tell fusion which kernels of ours are element-wise."""
+def _mark_patterns(mod: Any) -> Any:
+    """Tell fusion what kernels of ours can be fused with: its own analysis does not see it."""
     for var, func in mod.functions.items():
-        if func.attrs and ELEMENT_WISE_KERNEL in func.attrs.keys():  # noqa: SIM118  not a dict
-            mod.update_func(var, func.with_attr("op_pattern", _ELEMENT_WISE))
+        for mark, pattern in _PATTERNS.items():
+            if func.attrs and mark in func.attrs.keys():  # noqa: SIM118  not a dict
+                mod.update_func(var, func.with_attr("op_pattern", pattern))
     return mod
 
 

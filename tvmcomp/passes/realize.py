@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.elementwise import unary_sources
+from tvmcomp.passes.elementwise import clip_bounds, unary_sources
 from tvmcomp.passes.integer_average import integer_average
 from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
 from tvmcomp.passes.qdq import (
@@ -288,9 +288,22 @@ class _Realize(BindingRewriter):
                 table = evaluate_chain(self.producer, root, old, inner[1], params)
                 return self.emit(lookup(self.builder, inner[0], table, name), name)
         scale, zero_point = scalar_params(params)
-        return self.emit(
-            relax.op.quantize(self.substitute(old), scale, zero_point, -1, params.dtype), name
-        )
+        data = self.substitute(self.unclipped(old, params))
+        return self.emit(relax.op.quantize(data, scale, zero_point, -1, params.dtype), name)
+
+    def unclipped(self, expr: Any, params: QParams) -> Any:
+        """``expr`` without the activations that saturation to 8 bits already does."""
+        call = self.producer.get(expr)
+        if call is None or len(self.users[expr]) != 1:
+            return expr
+        bounds = clip_bounds(call)
+        if bounds is None:
+            return expr
+        limits = np.iinfo(params.dtype)
+        saturated = quantize(np.array(bounds, np.float32), params)
+        if tuple(saturated) != (limits.min, limits.max):
+            return expr
+        return self.unclipped(call.args[0], params)
 
     def pass_through(self, call: Any, params: QParams, name: str) -> Any | None:
         """The same operator on quantized data, or None where it would not be exact."""

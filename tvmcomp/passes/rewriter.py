@@ -121,7 +121,7 @@ class BindingRewriter:
 
     def substitute(self, value: Any) -> Any:
         """``value`` with the variables of the old function replaced by the new expressions."""
-        return _substitute(value, self.env)
+        return substitute(value, self.env)
 
     def emit(self, expr: Any, name: str) -> Any:
         """Bind ``expr`` to a variable called ``name``; what needs no binding passes through."""
@@ -130,15 +130,15 @@ class BindingRewriter:
         return self.builder.emit(expr, name_hint=name)
 
 
-def _substitute(value: Any, env: dict[Any, Any]) -> Any:
-    """Replace variables in the shallow expressions that a binding holds."""
+def substitute(value: Any, env: dict[Any, Any]) -> Any:
+    """Replace variables, by ``env``, in the shallow expressions that a binding holds."""
     if isinstance(value, relax.Var):
         return env.get(value, value)
     if isinstance(value, relax.Tuple):
-        return relax.Tuple([_substitute(field, env) for field in value.fields])
+        return relax.Tuple([substitute(field, env) for field in value.fields])
     if isinstance(value, relax.TupleGetItem):
-        return relax.TupleGetItem(_substitute(value.tuple_value, env), value.index)
+        return relax.TupleGetItem(substitute(value.tuple_value, env), value.index)
     if isinstance(value, tvm.ir.Call):
-        args = [_substitute(arg, env) for arg in value.args]
+        args = [substitute(arg, env) for arg in value.args]
         return relax.Call(value.op, args, value.attrs, value.ty_args, value.span)
     return value

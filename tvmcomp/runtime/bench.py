@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
 
-from tvmcomp.dtypes import numpy_dtype
-from tvmcomp.model import Signature
-
-if TYPE_CHECKING:
-    from tvmcomp.runtime.session import Session
+from tvmcomp.runtime.example_inputs import example_inputs
+from tvmcomp.runtime.session import Session
 
 #: What a measurement takes when no number of runs is asked for.
 _SECONDS = 3.0
@@ -46,7 +42,7 @@ class Benchmark(msgspec.Struct, frozen=True):
 
 
 def benchmark(session: Session, runs: int | None = None) -> Benchmark:
-    """Time ``session`` on its golden inputs, or on :func:`any_inputs` where it has none.
+    """Time ``session`` on its golden inputs, or on any where it has none.
 
     Args:
         session: what to measure.
@@ -55,8 +51,7 @@ def benchmark(session: Session, runs: int | None = None) -> Benchmark:
     Raises:
         DeviceError: the device failed.
     """
-    golden = session.artifact.golden
-    session.set_inputs(golden.inputs if golden else any_inputs(session.signature))
+    session.set_inputs(example_inputs(session.artifact))
     # The first call starts threads and touches memory; the ones after it heat up the clock.
     once = min(session.time(2))
     session.time(_runs_in(_WARM_UP_SECONDS, once, fewest=1))
@@ -75,19 +70,6 @@ def benchmark(session: Session, runs: int | None = None) -> Benchmark:
         threads=session.threads,
         machine=session.machine.name,
     )
-
-
-def any_inputs(signature: Signature) -> dict[str, np.ndarray]:
-    """Inputs to time with: normal for floats, zeros for the rest, which may be indices."""
-    random = np.random.default_rng(0)
-    arrays = {}
-    for spec in signature.inputs:
-        dtype = numpy_dtype(spec.dtype)
-        if "float" in spec.dtype:
-            arrays[spec.name] = np.asarray(random.standard_normal(spec.shape)).astype(dtype)
-        else:
-            arrays[spec.name] = np.zeros(spec.shape, dtype)
-    return arrays
 
 
 def _runs_in(seconds: float, once: float, fewest: int) -> int:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 import msgspec
-import tvm_ffi
 
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime import profile  # noqa: F401  registers the profiler
 from tvmcomp.runtime.machine import peak_memory
-from tvmcomp.runtime.threads import default_threads, use_threads
+from tvmcomp.runtime.threads import Threads, default_threads, use_threads
 from tvmcomp.targets.description import TargetDescription
 
 #: Names in TVM's registry of global functions, which a client can call over RPC.
@@ -17,6 +18,9 @@ ARCHITECTURE = "tvmcomp.board.architecture"
 REFUSAL = "tvmcomp.board.refusal"
 PEAK_MEMORY = "tvmcomp.board.peak_memory"
 SET_THREADS = "tvmcomp.board.set_threads"
+
+#: What the process could use when it began.
+_CPUS = os.sched_getaffinity(0)
 
 
 def _architecture() -> str:
@@ -36,11 +40,17 @@ def _peak_memory() -> int:
     return peak_memory()
 
 
-def _set_threads(threads: int) -> int:
-    """Run kernels on ``threads`` threads, 0 for one a core; returns how many that is."""
-    count = threads or default_threads()
-    use_threads(count)
-    return count
+def _set_threads(threads: int, *cores: int) -> int:
+    """Run kernels on ``threads`` threads, 0 for one a core; returns how many that is.
+
+    ``cores`` has one for each thread, or none where the system chooses. The session's process is
+    its client's alone, so the thread that calls the kernels stays bound.
+    """
+    chosen = Threads(threads or default_threads(), tuple(cores) or None)
+    os.sched_setaffinity(0, _CPUS)  # an earlier call may have bound this thread
+    use_threads(chosen)
+    os.sched_setaffinity(0, cores[:1] or _CPUS)
+    return chosen.count
 
 
 for _name, _function in (

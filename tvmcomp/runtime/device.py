@@ -11,17 +11,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import numpy as np
 
+from tvmcomp.artifact import Artifact
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, TvmcompError
 from tvmcomp.runtime.address import Address, parse_address
 from tvmcomp.runtime.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET_THREADS
+from tvmcomp.runtime.copying_program import CopyingProgram
 from tvmcomp.runtime.device_errors import call_error, connect_error, overdue_error
+from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.rpc_connection import OverdueError, RpcConnection
-from tvmcomp.runtime.threads import AFFINITY_BIG_CORES
+from tvmcomp.runtime.threads import AFFINITY_BIG_CORES, Pin, Threads
 from tvmcomp.runtime.tracker import request_device
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
     from tvm_ffi import Device as TvmDevice
@@ -62,12 +63,10 @@ class Device:
         name: the address that the person gave.
     """
 
-    copies_arguments = True
-
     def __init__(self, address: Address, match_key: str, name: str, timeout: float) -> None:
         self.name = name
         self._timeout = timeout
-        self._threads = 0
+        self._threads: Threads | None = None
         self._connection = RpcConnection(address)
         try:
             self._connection.connect(match_key, timeout, wait=_CONNECT_SECONDS)
@@ -77,6 +76,20 @@ class Device:
             raise connect_error(name, address, str(error)) from None
         self._rpc = self._connection.session
         self._deadline = time.monotonic() + timeout + _GRACE_SECONDS
+
+    def load(self, artifact: Artifact, threads: int | None = None, pin: Pin = False) -> Program:
+        """Check that the board can run it, then upload it.
+
+        Raises:
+            ArtifactError: it can't.
+            DeviceError: it failed.
+        """
+        target = artifact.metadata.target
+        self.check_target(target)
+        chosen = self.set_threads(threads, pin)
+        library = self.call("loading the library", self.load_library, artifact.library)
+        device = self.tvm_device(target)
+        return CopyingProgram(artifact, library, device, chosen, self._use_threads, self.call)
 
     def check_target(self, target: TargetDescription) -> None:
         """Raise ArtifactError if the board can't run code for ``target``."""
@@ -111,23 +124,33 @@ class Device:
         """The board's CPU or its first GPU."""
         return self._rpc.cuda(0) if target.family == "cuda" else self._rpc.cpu(0)
 
-    def tensor(self, array: np.ndarray, device: TvmDevice) -> Any:
-        """Upload."""
-        return tvm.runtime.tensor(array, device)
-
-    def set_threads(self, threads: int | None) -> int:
+    def set_threads(self, threads: int | None, pin: Pin = False) -> Threads:
         """Set the pool of the session's process.
 
         With TVM's own server None leaves what that has chosen.
 
         Raises:
-            ConfigError: ``threads`` is less than 1.
+            ConfigError: ``threads`` is less than 1, or ``pin`` does not name a core for each.
         """
         if threads is not None and threads < 1:
             raise ConfigError(f"{threads} threads are asked for; there must be at least 1")
-        if threads is None or threads != self._threads:
-            self._threads = int(self.call("setting the threads", self._set_threads, threads))
+        if pin is True:
+            raise ConfigError(
+                "a device's threads are pinned to cores by number", hint="For example --pin 4,5."
+            )
+        cores = tuple(pin) if pin else None
+        if cores is not None:
+            threads = threads or len(cores)
+            if len(cores) != threads:
+                raise ConfigError(f"{threads} threads can't be pinned to the cores {list(cores)}")
+        count = self.call("setting the threads", self._set_threads, threads, cores or ())
+        self._threads = Threads(int(count), cores)
         return self._threads
+
+    def _use_threads(self, threads: Threads) -> None:
+        """Set them unless they are: another session on the board may have set its own."""
+        if threads != self._threads:
+            self.set_threads(threads.count, threads.cores or False)
 
     def function(self, name: str) -> Callable[..., Any] | None:
         """A function that the server has registered, or None."""
@@ -173,10 +196,16 @@ class Device:
     ) -> None:
         self.close()
 
-    def _set_threads(self, threads: int | None) -> int:
+    def _set_threads(self, threads: int | None, cores: tuple[int, ...]) -> int:
         ours = self._look_up(SET_THREADS)
         if ours is not None:
-            return int(ours(threads or 0))
+            return int(ours(threads or 0, *cores))
+        if cores:
+            raise DeviceError(
+                "its RPC server can't pin threads",
+                where=self.name,
+                hint="Start the server on the device with `tvmcomp devices serve`.",
+            )
         if threads is not None:
             self._rpc.get_function("runtime.config_threadpool")(AFFINITY_BIG_CORES, threads)
         return int(self._rpc.get_function("runtime.NumThreads")())

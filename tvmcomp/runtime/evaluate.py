@@ -15,7 +15,8 @@ from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import InputError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.arrays import read_npz
-from tvmcomp.runtime.session import Session, describe
+from tvmcomp.runtime.inputs import describe
+from tvmcomp.runtime.session import Session
 
 Metric = Literal["top1", "top5", "agreement", "sqnr", "cosine"]
 METRICS: tuple[Metric, ...] = get_args(Metric)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import platform
-import resource
-import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-
+from tvmcomp.artifact import Artifact
 from tvmcomp.errors import ArtifactError
-from tvmcomp.runtime.threads import check_threads, use_threads
+from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.runtime.amx_permission import allow_amx
+from tvmcomp.runtime.local_program import LocalProgram
+from tvmcomp.runtime.program import Program
+from tvmcomp.runtime.threads import Pin, Threads, choose_threads, use_threads
+from tvmcomp.runtime.tvm_runtime import runtime_library
+from tvmcomp.targets import runs_here
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
     from tvm_ffi import Device as TvmDevice
@@ -26,27 +28,21 @@ class Machine(Protocol):
 
     Attributes:
         name: what to call it in a message.
-        copies_arguments: a tensor bound to a function is copied there and then, so that a later
-            change of it is not seen.
     """
 
     name: str
-    copies_arguments: bool
 
-    def check_target(self, target: TargetDescription) -> None:
-        """Raise ArtifactError if code for ``target`` can't run here."""
+    def load(self, artifact: Artifact, threads: int | None, pin: Pin) -> Program:
+        """Load an artifact: see :func:`tvmcomp.runtime.session.load`."""
 
     def load_library(self, library: bytes) -> Any:
         """Load a shared library; no file of it is left behind."""
 
     def tvm_device(self, target: TargetDescription) -> TvmDevice:
-        """The device that holds the tensors."""
+        """The device that holds the tensors of code for ``target``."""
 
-    def tensor(self, array: np.ndarray, device: TvmDevice) -> Any:
-        """``array`` as a tensor on ``device``, without a copy where that can be."""
-
-    def set_threads(self, threads: int | None) -> int:
-        """Run kernels on ``threads`` threads (None: one a core); returns how many there are."""
+    def set_threads(self, threads: int | None, pin: Pin = False) -> Threads:
+        """Run kernels on ``threads`` threads (None: one a core); returns what that is."""
 
     def function(self, name: str) -> Callable[..., Any] | None:
         """A function of TVM's or of ours that is registered there, or None."""
@@ -62,47 +58,47 @@ class ThisMachine:
     """The machine, and the process, that this code runs in."""
 
     name = "this machine"
-    copies_arguments = False
 
-    def check_target(self, target: TargetDescription) -> None:
-        """Raise ArtifactError, with the architecture or the CPU features that are missing."""
-        from tvmcomp.targets import runs_here
+    def load(self, artifact: Artifact, threads: int | None = None, pin: Pin = False) -> Program:
+        """Check that it was built for this machine, then load it.
 
-        reason = runs_here(target)
-        if reason is not None:
-            raise ArtifactError(
-                f"was built for {target.name} ({target.triple}) and can't run on this machine "
-                f"({platform.machine()}): {reason}",
-                hint="Build it with --target native, or run it where it belongs with --device.",
-            )
+        Raises:
+            ArtifactError: it was not; says which CPU features are missing.
+            DeviceError: the kernel keeps back what the code needs.
+            ConfigError: there are no such threads.
+        """
+        target = artifact.metadata.target
+        self.check_target(target)
+        chosen = choose_threads(threads, pin)
+        if target.family != "cuda":
+            return LocalProgram(artifact, self.load_library(artifact.library), chosen)
+        from tvmcomp.runtime.copying_program import CopyingProgram  # brings the GPU's runtime
+
+        library = self.load_library(artifact.library)
+        device = self.tvm_device(target)
+        return CopyingProgram(artifact, library, device, chosen, use_threads, self.call)
 
     def load_library(self, library: bytes) -> Any:
-        """Load from a private folder that is removed at once."""
+        """Load a shared library from a private folder that is removed at once."""
+        runtime_library()
         with tempfile.TemporaryDirectory(prefix="tvmcomp-") as folder:
             path = Path(folder) / "lib.so"
             path.write_bytes(library)
-            return tvm.runtime.load_module(str(path))
+            return tvm_ffi.load_module(str(path))
 
     def tvm_device(self, target: TargetDescription) -> TvmDevice:
         """The CPU or the first GPU."""
-        return tvm.cuda(0) if target.family == "cuda" else tvm.cpu(0)
+        return tvm_ffi.device("cuda" if target.family == "cuda" else "cpu", 0)
 
-    def tensor(self, array: np.ndarray, device: TvmDevice) -> Any:
-        """Share the array's memory where TVM's alignment allows."""
-        shared = _as_tensor_in_place(array)
-        if shared is None:
-            return tvm.runtime.tensor(array, device)
-        return shared if device == tvm.cpu(0) else shared.copyto(device)
-
-    def set_threads(self, threads: int | None) -> int:
+    def set_threads(self, threads: int | None, pin: Pin = False) -> Threads:
         """Set the pool of the calling thread."""
-        count = check_threads(threads)
-        use_threads(count)
-        return count
+        chosen = choose_threads(threads, pin)
+        use_threads(chosen)
+        return chosen
 
     def function(self, name: str) -> Callable[..., Any] | None:
         """A registered function."""
-        found: Callable[..., Any] | None = tvm.get_global_func(name, allow_missing=True)
+        found: Callable[..., Any] | None = tvm_ffi.get_global_func(name, allow_missing=True)
         return found
 
     def call(self, doing: str, function: Callable[..., Any], *args: Any) -> Any:
@@ -113,17 +109,20 @@ class ThisMachine:
         """Of this process, in bytes."""
         return peak_memory()
 
+    def check_target(self, target: TargetDescription) -> None:
+        """Raise ArtifactError, with the architecture or the CPU features that are missing."""
+        reason = runs_here(target)
+        if reason is not None:
+            raise ArtifactError(
+                f"was built for {target.name} ({target.triple}) and can't run on this machine "
+                f"({platform.machine()}): {reason}",
+                hint="Build it with --target native, or run it where it belongs with --device.",
+            )
+        allow_amx(target)
+
 
 def peak_memory() -> int:
-    """Largest resident memory of this process so far, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024  # Linux counts in KiB
-
-
-def _as_tensor_in_place(array: np.ndarray) -> Any | None:
-    """A tensor over the array's own memory, or None where that can't be."""
-    if array.ctypes.data % 64 or not array.flags.c_contiguous or not array.flags.writeable:
-        return None
-    if not array.size or array.dtype.isbuiltin != 1:
-        return None  # DLPack through numpy knows numpy's own types only
-    return tvm.runtime.from_dlpack(array)
+    """Largest resident memory of this process so far, in bytes, mapped files included."""
+    # Not getrusage's, which begins with what the parent had when it started this process.
+    status = Path("/proc/self/status").read_text()
+    return int(status.partition("VmHWM:")[2].split()[0]) * 1024

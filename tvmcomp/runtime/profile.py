@@ -10,11 +10,10 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import msgspec
-import tvm_ffi
 
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime.bench import any_inputs
-from tvmcomp.tvm_import import tvm
+from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.runtime.example_inputs import example_inputs
 
 if TYPE_CHECKING:
     from tvmcomp.runtime.session import Session
@@ -57,10 +56,10 @@ def profile(session: Session, runs: int = 10) -> list[KernelTime]:
             where=session.machine.name,
             hint="Start the server on the device with `tvmcomp devices serve`.",
         )
-    golden = session.artifact.golden
-    session.set_inputs(golden.inputs if golden else any_inputs(session.signature))
+    session.set_inputs(example_inputs(session.artifact))
     session.time(2)
-    session.instrumented_run(_START, runs)
+    is_gpu = session.artifact.metadata.target.family == "cuda"
+    session.run_instrumented(_START, int(is_gpu), runs=runs)
     text = str(session.machine.call("profiling", result))
     seconds = msgspec.json.decode(text, type=dict[str, list[float]])
     total = sum(map(sum, seconds.values())) or 1.0
@@ -76,13 +75,14 @@ def profile(session: Session, runs: int = 10) -> list[KernelTime]:
 def _start(is_gpu: int) -> Any:
     """Forget what was measured; returns the instrument."""
     _seconds.clear()
-    device = tvm.cuda(0) if is_gpu else None
+    gpu = tvm_ffi.device("cuda", 0)
+    wait = tvm_ffi.get_global_func("runtime.Device_StreamSync") if is_gpu else None
     began = 0.0
 
     def instrument(_function: Any, name: str, before: bool, *_: Any) -> int:
         nonlocal began
-        if device is not None:
-            device.sync()
+        if wait is not None:
+            wait(gpu, 0)
         if before:
             began = time.perf_counter()
         else:

@@ -23,8 +23,10 @@ from typing import Any
 
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.address import Address
+from tvmcomp.runtime.amx_permission import request_amx
 from tvmcomp.runtime.device_errors import KILLED_BY
 from tvmcomp.runtime.threads import logical_cpus
+from tvmcomp.targets.features import host_features
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
 
 log = logging.getLogger("tvmcomp.serve")
@@ -69,6 +71,10 @@ def serve(listener: socket.socket, tracker: Address | None = None, key: str = ""
 
     from tvmcomp.runtime import board  # noqa: F401  registers what a session can call
 
+    if "amx-tile" in host_features():
+        # For the sessions too, which are forks. One that needs it and has it not says so itself.
+        with suppress(DeviceError):
+            request_amx()
     os.environ.setdefault("TVM_NUM_THREADS", str(logical_cpus()))
     server._serving = _serve_session
     server.logger.setLevel(logging.WARNING)

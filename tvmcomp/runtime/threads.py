@@ -1,25 +1,50 @@
-"""How many threads TVM's thread pool runs, on this machine."""
+"""How many threads kernels run on, and on which cores. TVM keeps one pool for each calling thread.
+
+So a session runs in the thread that calls it, and a thread that goes from one session to another
+sets its pool anew. Pools of two calling threads know nothing of each other.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import psutil
 
 from tvmcomp.errors import ConfigError
-from tvmcomp.tvm_import import tvm
+from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.runtime.tvm_runtime import runtime_library
 
-#: TVM calls it kBig: prefer the fast cores of a processor that has two kinds.
+#: TVM's names of what to bind a pool's workers to.
 AFFINITY_BIG_CORES = 1
-_configured = threading.local()
+AFFINITY_ONE_CORE_EACH = -2
+AFFINITY_SHARED_CORES = -3
+
+#: ``False``: the system chooses the cores; ``True``: we do; or the cores, one for each thread.
+Pin = bool | Sequence[int]
+
+_pool = threading.local()
+
+
+@dataclass(frozen=True)
+class Threads:
+    """What a session runs on.
+
+    Attributes:
+        count: of threads, the calling one included.
+        cores: one for each thread, the first for the calling one; None where the system chooses.
+    """
+
+    count: int
+    cores: tuple[int, ...] | None = None
 
 
 def logical_cpus() -> int:
     """CPUs that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0))
 
 
 def default_threads() -> int:
@@ -27,30 +52,72 @@ def default_threads() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or 1, logical_cpus()))
 
 
-def check_threads(threads: int | None) -> int:
-    """The number of threads to use, the default for None.
+def choose_threads(count: int | None, pin: Pin = False) -> Threads:
+    """What this machine gives where ``count`` threads are asked for.
+
+    Args:
+        count: None is one for each core of ``pin``, or one a physical core.
+        pin: True takes the first cores that this process may use.
 
     Raises:
-        ConfigError: it is less than 1 or more than this process may use.
+        ConfigError: there are not so many CPUs, or a core of ``pin`` is not one of them.
     """
-    if threads is None:
-        return default_threads()
-    if not 1 <= threads <= logical_cpus():
+    allowed = sorted(os.sched_getaffinity(0))
+    cores = None if isinstance(pin, bool) else tuple(pin)
+    if count is None:
+        count = default_threads() if cores is None else len(cores)
+    if not 1 <= count <= len(allowed):
+        raise ConfigError(f"{count} threads are asked for; this machine offers 1 to {len(allowed)}")
+    if pin is True:
+        cores = tuple(allowed[:count])
+    if cores is not None and (len(set(cores)) != count or not set(cores) <= set(allowed)):
         raise ConfigError(
-            f"{threads} threads are asked for; this machine offers 1 to {logical_cpus()}"
+            f"{count} threads can't be pinned to the cores {list(cores)}",
+            hint=f"Name a core for each thread, of {allowed}.",
         )
-    return threads
+    return Threads(count, cores)
 
 
-def use_threads(threads: int) -> None:
-    """Let kernels called from this Python thread run on ``threads`` threads.
+def use_threads(threads: Threads) -> None:
+    """Let kernels called from this Python thread run on ``threads``.
 
-    TVM keeps one pool a calling thread, and fixes its largest size when the pool is first used:
-    half of the CPUs on x86, whether they are hyper-threads or not, unless the environment says
-    otherwise.
+    The calling thread's own cores are left as they are: see :func:`running_on`.
     """
-    if getattr(_configured, "threads", None) == threads:
+    if getattr(_pool, "threads", None) is threads:
         return
-    os.environ.setdefault("TVM_NUM_THREADS", str(logical_cpus()))
-    tvm.get_global_func("runtime.config_threadpool")(AFFINITY_BIG_CORES, threads)
-    _configured.threads = threads
+    if threads.count == 1:
+        # Then TVM runs a parallel loop in the calling thread, and starts no other.
+        runtime_library()._ZN3tvm7runtime9threading17SetMaxConcurrencyEi(1)
+    else:
+        _configure_pool(threads)
+    _pool.threads = threads
+
+
+def _configure_pool(threads: Threads) -> None:
+    runtime_library()
+    allowed = os.sched_getaffinity(0)
+    # TVM's pool is created with a worker for each CPU named here, and can't grow later. Who is
+    # named last is idle.
+    cores = threads.cores or ()
+    cpus = [str(cpu) for cpu in (*cores, *sorted(allowed - set(cores)))]
+    mode = AFFINITY_SHARED_CORES if threads.cores is None else AFFINITY_ONE_CORE_EACH
+    configure = tvm_ffi.get_global_func("runtime.config_threadpool")
+    try:
+        configure(mode, threads.count, cpus)
+    finally:
+        os.sched_setaffinity(0, allowed)  # TVM bound the calling thread too, which is not ours
+
+
+@contextmanager
+def running_on(threads: Threads) -> Iterator[None]:
+    """:func:`use_threads`, and bind the calling thread to the first of the cores meanwhile."""
+    use_threads(threads)
+    if threads.cores is None:
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, threads.cores[:1])
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,42 +1,58 @@
-"""Import TVM's runtime without its compiler: a third of the start-up time, half the memory."""
+"""TVM's runtime without its compiler: all that an artifact needs, at a fraction of the memory.
+
+An artifact runs with :func:`runtime_library` alone; TVM's Python package is not even imported, and
+the process may still import the compiler later. RPC lives in that package, so its commands import
+it with :func:`prefer_runtime_library`.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import importlib.util
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+
+from tvmcomp.errors import ToolError
+from tvmcomp.ffi_import import tvm_ffi, without_torch
+
+
+@functools.cache
+def runtime_library() -> ctypes.CDLL:
+    """Load TVM's runtime libraries into this process, once.
+
+    Raises:
+        ToolError: TVM is not installed.
+    """
+    package = importlib.util.find_spec("tvm")  # finds it, does not import it
+    if package is None or package.origin is None:
+        raise ToolError("TVM is not installed", hint="pip install apache-tvm")
+    folders = [Path(package.origin).parent / "lib"]
+    find = functools.partial(tvm_ffi.libinfo.load_lib_ctypes, "tvm", extra_lib_paths=folders)
+    library: ctypes.CDLL = find("tvm_runtime", "RTLD_GLOBAL")
+    find("tvm_runtime_extra", "RTLD_LOCAL")  # sort and top-k, which kernels call by name
+    return library
 
 
 def prefer_runtime_library() -> None:
     """Make the first import of TVM in this process load the runtime library alone.
 
-    For commands that never compile. Nothing happens where TVM is imported already.
+    For commands that never compile: the compiler can't be loaded any more. Nothing happens where
+    TVM is imported already.
     """
     if "tvm" in sys.modules:
         return
     os.environ["TVM_USE_RUNTIME_LIB"] = "1"
     try:
-        with _without_torch(), _without_compiler_types():
+        with without_torch(), _without_compiler_types():
             import tvmcomp.tvm_import  # noqa: F401
     finally:
         # Child processes decide for themselves.
         del os.environ["TVM_USE_RUNTIME_LIB"]
-
-
-@contextmanager
-def _without_torch() -> Iterator[None]:
-    """As in tvm_import.py, which can't be imported yet: tvm_ffi alone imports torch too."""
-    hide = "torch" not in sys.modules
-    if hide:
-        sys.modules["torch"] = None  # type: ignore[assignment]
-    try:
-        import tvm_ffi  # noqa: F401
-
-        yield
-    finally:
-        if hide:
-            sys.modules.pop("torch", None)
+    runtime_library()
 
 
 @contextmanager
@@ -47,8 +63,7 @@ def _without_compiler_types() -> Iterator[None]:
     tvm_ffi reads the debug information of every loaded library, for a trace that no one sees:
     0.4 of the 0.45 s that the import takes.
     """
-    from tvm_ffi import core
-
+    core = tvm_ffi.core
     original = core._object_type_key_to_index
 
     def runtime_types_only(type_key: str) -> int | None:

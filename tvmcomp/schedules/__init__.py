@@ -10,15 +10,27 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tvmcomp.schedules import host_passes
+from tvmcomp.schedules.arm.pixel_pairs import schedule_pixel_pairs
+from tvmcomp.schedules.attention_schedule import schedule_attention
+from tvmcomp.schedules.batched_matmul import schedule_batched_matmul
+from tvmcomp.schedules.bfloat16 import BITS, inline_widening
 from tvmcomp.schedules.blocking import Decide, analytic, sampled
 from tvmcomp.schedules.compute import ANCHOR
 from tvmcomp.schedules.default import schedule_default
 from tvmcomp.schedules.depthwise_conv import schedule_depthwise_conv
+from tvmcomp.schedules.depthwise_dot import DEPTHWISE_DOT, schedule_depthwise_dot
 from tvmcomp.schedules.direct_conv import schedule_direct_conv
-from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.winograd import WINOGRAD
+from tvmcomp.schedules.winograd_conv import schedule_winograd_conv
+from tvmcomp.schedules.x86.amx_plan import AMX_CONV
+from tvmcomp.schedules.x86.amx_schedule import schedule_amx_conv
 from tvmcomp.targets import TargetDescription
 
 __all__ = ["Decide", "analytic", "apply_schedule", "design_space", "find_anchor"]
+
+host_passes.register()
 
 
 def find_anchor(sch: Any) -> Any | None:
@@ -41,10 +53,8 @@ def apply_schedule(sch: Any, target: TargetDescription, decide: Decide = analyti
     if anchor is None:
         schedule_default(sch, target)
         return
-    if sch.get(anchor).annotations[ANCHOR] == "depthwise_conv":
-        schedule_depthwise_conv(sch, anchor, target, decide)
-    else:
-        schedule_direct_conv(sch, anchor, target, _kernel(sch, anchor, target), decide)
+    inline_widening(sch)
+    _SCHEDULES[str(sch.get(anchor).annotations[ANCHOR])](sch, anchor, target, decide)
 
 
 def design_space(target: TargetDescription) -> Callable[[Any], bool]:
@@ -68,5 +78,29 @@ def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
     data, weight = (str(read.source.dtype) for read in sch.get(anchor).reads[-2:])
     if weight == "int8" and data != "float32":
-        return int8_kernel(target)
-    return float_kernel(target, weight)
+        pairs = sch.get(anchor).annotations[ANCHOR] == "pixel_pairs"
+        return int8_kernel(target, None if pairs else 1)
+    half = bfloat16_kernel(target) if data == BITS else None
+    return half or float_kernel(target, weight)
+
+
+def _of_packed_weight(schedule: Callable[..., None]) -> Callable[..., None]:
+    """``schedule``, given the dot product that the anchor's weights were packed for."""
+
+    def with_kernel(sch: Any, anchor: Any, target: TargetDescription, decide: Decide) -> None:
+        schedule(sch, anchor, target, _kernel(sch, anchor, target), decide)
+
+    return with_kernel
+
+
+#: The schedule of each kind of anchor, by the value of its :data:`ANCHOR` attribute.
+_SCHEDULES: dict[str, Callable[..., None]] = {
+    "attention": schedule_attention,
+    "batched_matmul": schedule_batched_matmul,
+    AMX_CONV: schedule_amx_conv,
+    WINOGRAD: schedule_winograd_conv,
+    "depthwise_conv": schedule_depthwise_conv,
+    DEPTHWISE_DOT: schedule_depthwise_dot,
+    "pixel_pairs": _of_packed_weight(schedule_pixel_pairs),
+    "direct_conv": _of_packed_weight(schedule_direct_conv),
+}

@@ -3,15 +3,18 @@
 One definition serves any number of spatial dimensions: a matrix product ``[..., M, K] x [K, N]`` is
 a convolution whose leading dimensions are spatial and whose window is one element.
 
-Blocks are named for the schedules: ``pad`` (where a padded copy is needed), ``conv`` or
-``depthwise`` (the accumulation, marked with the anchor attribute), ``crop`` where the packed
-channels exceed the real ones, then ``merge`` where groups become channels.
+Blocks are named for the schedules: ``conv`` or ``depthwise`` (the accumulation, marked with the
+anchor attribute), ``crop`` where the packed channels exceed the real ones, then ``merge`` where
+groups become channels. What lies around the data is a kernel of its own, ``pad``, which
+:mod:`tvmcomp.passes.halo` takes away again where the data's producer can write the border itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -27,6 +30,13 @@ tirx = tvm.tirx
 
 #: Block attribute that tells :mod:`tvmcomp.schedules` which schedule an anchor takes.
 ANCHOR = "tvmcomp.anchor"
+#: Block attribute of a convolution: multiply-accumulates that the network asks for, no padding
+#: counted.
+MACS = "tvmcomp.macs"
+#: PrimFunc attribute of a padding kernel: elements before and after each dimension, in turns.
+PADDING = "tvmcomp.padding"
+#: PrimFunc attribute of a padding kernel: what the border holds.
+PAD_VALUE = "tvmcomp.pad_value"
 
 
 @dataclass(frozen=True)
@@ -77,42 +87,74 @@ def pack_conv_weight(weight: np.ndarray, groups: int, kernel: DotKernel) -> np.n
     return np.ascontiguousarray(split.transpose(0, 1, *spatial_axes, last, 2, last + 1))
 
 
-def _pad(data: Any, window: Window, channels: int, extra_width: int = 0) -> Any:
-    """``data`` with its spatial padding, and its channels padded to ``channels``.
+#: Elements (before, after) each dimension.
+Widths = tuple[tuple[int, int], ...]
 
-    ``extra_width`` more elements follow in the last spatial dimension.
+
+def conv_padding(
+    shape: Sequence[int],
+    window: Window,
+    out_channels: int,
+    kernel: DotKernel,
+    target: TargetDescription,
+) -> Widths:
+    """What :func:`direct_conv` needs around data of ``shape``: the window's own padding, and what
+    its whole blocks of pixels and of input channels read beyond that.
     """
-    lead, spatial, depth = _split_shape(data, window)
-    padding = [*window.padding[:-1], (window.padding[-1][0], window.padding[-1][1] + extra_width)]
-    if not any(before or after for before, after in padding) and channels == depth:
-        return data
-    padded = [size + before + after for size, (before, after) in zip(spatial, padding, strict=True)]
+    *lead_spatial, channels = shape
+    lead = len(lead_spatial) - len(window.kernel)
+    width, whole_width = _row(window, shape, out_channels, kernel, target)
+    before, after = window.padding[-1]
+    spatial = (*window.padding[:-1], (before, after + (whole_width - width) * window.strides[-1]))
+    # What a group reads beyond its own channels is the next group's, times weights of zero; behind
+    # the last group there must be something to read.
+    group_in = channels // window.groups
+    packed_in = -(-group_in // kernel.depth) * kernel.depth
+    return (*((0, 0),) * lead, *spatial, (0, packed_in - group_in))
 
-    def value(*index: Any) -> Any:
-        outer, at, channel = index[: len(lead)], index[len(lead) : -1], index[-1]
-        source, inside = [], []
-        for x, size, (before, after) in zip(at, spatial, padding, strict=True):
-            source.append(x - before)
+
+def depthwise_padding(shape: Sequence[int], window: Window) -> Widths:
+    """What :func:`depthwise_conv` needs around data of ``shape``."""
+    lead = len(shape) - 1 - len(window.kernel)
+    return (*((0, 0),) * lead, *window.padding, (0, 0))
+
+
+def pad(data: Any, widths: Widths, value: int) -> Any:
+    """``data`` with a border of ``value``."""
+    shape = [int(dim) for dim in data.shape]
+
+    def at(*index: Any) -> Any:
+        inside = []
+        for x, size, (before, after) in zip(index, shape, widths, strict=True):
             if before:
                 inside.append(x >= before)
             if after:
                 inside.append(x < size + before)
-        if channels != depth:
-            inside.append(channel < depth)
+        source = [x - before for x, (before, _) in zip(index, widths, strict=True)]
         return tirx.if_then_else(
-            tirx.all(*inside),
-            element(data, *outer, *source, channel),
-            tirx.const(window.pad_value, data.dtype),
+            tirx.all(*inside), element(data, *source), tirx.const(value, data.dtype)
         )
 
-    return te.compute((*lead, *padded, channels), value, name="pad")
+    padded = [size + before + after for size, (before, after) in zip(shape, widths, strict=True)]
+    return te.compute(padded, at, name="pad")
 
 
-def _split_shape(data: Any, window: Window) -> tuple[list[int], list[int], int]:
-    """The leading, spatial and channel dimensions of ``data [*lead, *spatial, channels]``."""
-    shape = [int(dim) for dim in data.shape]
-    rank = len(window.kernel)
-    return shape[: -rank - 1], shape[-rank - 1 : -1], shape[-1]
+def _row(
+    window: Window,
+    shape: Sequence[int],
+    out_channels: int,
+    kernel: DotKernel,
+    target: TargetDescription,
+) -> tuple[int, int]:
+    """Pixels in a row of the output, for data of ``shape``, and in its whole blocks."""
+    size, channels = shape[-2:]
+    before, after = window.padding[-1]
+    reach = window.dilation[-1] * (window.kernel[-1] - 1) + 1
+    width = (size + before + after - reach) // window.strides[-1] + 1
+    vectors = -(-(out_channels // window.groups) // kernel.lanes)
+    steps = math.prod(window.kernel) * -(-channels // window.groups // kernel.depth)
+    pixels, _ = register_blocks(width, vectors, target, kernel, steps)[0]
+    return width, -(-width // pixels) * pixels
 
 
 def element(tensor: Any, *index: Any) -> Any:
@@ -136,6 +178,7 @@ def _at(window: Window, out_index: Sequence[Any], taps: Sequence[Any]) -> list[A
 def direct_conv(
     data: Any,
     weight: Any,
+    shape: Sequence[int],
     window: Window,
     out_channels: int,
     kernel: DotKernel,
@@ -146,33 +189,34 @@ def direct_conv(
     A row of the output is computed up to a whole number of accumulator blocks, and what exceeds it
     is cropped: the kernel's loops have no conditions in them.
 
+    Args:
+        data: with the border of :func:`conv_padding` around it.
+        weight: from :func:`pack_conv_weight`.
+        shape: of the data without its border.
+        window: the geometry.
+        out_channels: of the result.
+        kernel: the dot product.
+        target: the device.
+
     Returns:
         A TE tensor ``[*lead, *S', out_channels]`` of dtype ``kernel.acc``.
     """
-    lead, spatial, channels = _split_shape(data, window)
+    rank = len(window.kernel)
+    lead, spatial, channels = shape[: -rank - 1], shape[-rank - 1 : -1], shape[-1]
     groups = window.groups
-    rank = len(spatial)
     inner = int(weight.shape[2 + rank])
     group_in = channels // groups
-    packed_in = inner * kernel.depth
     packed_out = int(weight.shape[1]) * kernel.lanes
     group_out = out_channels // groups
     out_spatial = window.output(spatial)
-    width = out_spatial[-1]
-    pixels, _ = register_blocks(width, packed_out // kernel.lanes, target)[0]
-    whole_width = -(-width // pixels) * pixels
-    # Input that the last block reads beyond the row.
-    extra = (whole_width - width) * window.strides[-1]
-    # What a group reads beyond its own channels is the next group's, times weights of zero; behind
-    # the last group there must be something to read.
-    padded = _pad(data, window, (groups - 1) * group_in + packed_in, extra)
+    _, whole_width = _row(window, shape, out_channels, kernel, target)
     taps = _taps(window)
     reduce_outer = te.reduce_axis((0, inner), name="ico")
     reduce_inner = te.reduce_axis((0, kernel.depth), name="ici")
 
     def product(outer: Sequence[Any], group: Any, at: Sequence[Any], o: Any) -> Any:
         channel = group * group_in + reduce_outer * kernel.depth + reduce_inner
-        left = element(padded, *outer, *_at(window, at, taps), channel)
+        left = element(data, *outer, *_at(window, at, taps), channel)
         right = element(
             weight, group, o // kernel.lanes, *taps, reduce_outer, o % kernel.lanes, reduce_inner
         )
@@ -181,30 +225,33 @@ def direct_conv(
             axis=[*taps, reduce_outer, reduce_inner],
         )
 
-    attrs = {ANCHOR: "direct_conv"}
     whole = (*out_spatial[:-1], whole_width)
+    macs = prod((*lead, *out_spatial, out_channels, *window.kernel, group_in))
     n = len(lead)
     if groups == 1:
-        conv = te.compute(
+        conv = _accumulators(
             (*lead, *whole, packed_out),
             lambda *i: product(i[:n], 0, i[n:-1], i[-1]),
-            name="conv",
-            attrs=attrs,
+            kernel,
+            macs,
         )
-        if packed_out == out_channels and whole == out_spatial:
+        if packed_out == out_channels and whole == out_spatial and kernel.pixels == 1:
             return conv
-        return te.compute((*lead, *out_spatial, out_channels), lambda *i: conv[i], name="crop")
-    grouped = te.compute(
+        cropped = (*lead, *out_spatial, out_channels)
+        return te.compute(cropped, lambda *i: element(conv, *_in_tile(i, kernel)), name="crop")
+    grouped = _accumulators(
         (*lead, groups, *whole, packed_out),
         lambda *i: product(i[:n], i[n], i[n + 1 : -1], i[-1]),
-        name="conv",
-        attrs=attrs,
+        kernel,
+        macs,
     )
-    if packed_out != group_out:
+    if packed_out != group_out or kernel.pixels > 1:
         # A block of accumulators ends beyond its group: fused with the merge of the groups below,
         # it would write into the next one, which another thread computes.
         cropped = (*lead, groups, *out_spatial, group_out)
-        whole_groups = te.compute(cropped, lambda *i: grouped[i], name="crop")
+        whole_groups = te.compute(
+            cropped, lambda *i: element(grouped, *_in_tile(i, kernel)), name="crop"
+        )
     else:
         whole_groups = grouped
     return te.compute(
@@ -214,24 +261,64 @@ def direct_conv(
     )
 
 
+def _accumulators(
+    shape: Sequence[int], value: Callable[..., Any], kernel: DotKernel, macs: int
+) -> Any:
+    """The block ``conv`` over ``shape [*, width, channels]``.
+
+    Where a register of accumulators holds several pixels, its elements are the innermost two
+    dimensions of the result: ``[*, width / pixels, channels / lanes, pixels, lanes]``.
+    """
+    if kernel.pixels == 1:
+        return te.compute(shape, value, name="conv", attrs={ANCHOR: "direct_conv", MACS: macs})
+    *outer, width, channels = shape
+    pixels, lanes = kernel.pixels, kernel.lanes
+
+    def in_register(*i: Any) -> Any:
+        *at, w, c, pixel, lane = i
+        return value(*at, w * pixels + pixel, c * lanes + lane)
+
+    tiles = (*outer, width // pixels, channels // lanes, pixels, lanes)
+    attrs = {ANCHOR: "pixel_pairs", MACS: macs}
+    return te.compute(tiles, in_register, name="conv", attrs=attrs)
+
+
+def _in_tile(index: Sequence[Any], kernel: DotKernel) -> Sequence[Any]:
+    """Where the element ``index [*, width, channel]`` is in the result of :func:`_accumulators`."""
+    if kernel.pixels == 1:
+        return index
+    *at, w, c = index
+    pixels, lanes = kernel.pixels, kernel.lanes
+    return (*at, w // pixels, c // lanes, w % pixels, c % lanes)
+
+
 def pack_depthwise_weight(weight: np.ndarray) -> np.ndarray:
     """Pack ``[C, *K, 1]`` into ``[*K, C]``."""
     return np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1))
 
 
-def depthwise_conv(data: Any, weight: Any, window: Window, kernel: DotKernel) -> Any:
+def depthwise_conv(
+    data: Any, weight: Any, shape: Sequence[int], window: Window, kernel: DotKernel
+) -> Any:
     """Depthwise convolution of ``data [*lead, *S, C]`` with a weight ``[*K, C]``.
+
+    Args:
+        data: with the border of :func:`depthwise_padding` around it.
+        weight: from :func:`pack_depthwise_weight`.
+        shape: of the data without its border.
+        window: the geometry.
+        kernel: the numeric types.
 
     Returns:
         A TE tensor ``[*lead, *S', C]`` of dtype ``kernel.acc``.
     """
-    lead, spatial, channels = _split_shape(data, window)
-    padded = _pad(data, window, channels)
+    rank = len(window.kernel)
+    lead, spatial, channels = shape[: -rank - 1], shape[-rank - 1 : -1], shape[-1]
     taps = _taps(window)
     n = len(lead)
 
     def tap(*i: Any) -> Any:
-        left = element(padded, *i[:n], *_at(window, i[n:-1], taps), i[-1])
+        left = element(data, *i[:n], *_at(window, i[n:-1], taps), i[-1])
         right = element(weight, *taps, i[-1])
         product = widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc)
         return te.sum(product, axis=taps)

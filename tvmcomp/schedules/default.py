@@ -1,19 +1,30 @@
 """The default schedule of everything that is no anchor: inlined, parallel, vectorized; never naive.
 
-Element-wise chains become one loop nest. A reduction is vectorized along the innermost spatial
-axis where it has one, and otherwise along the reduced axis through ``rfactor``.
+Element-wise stages are inlined into what reads them. What is left becomes one loop nest over the
+rows that all stages share (softmax, layer normalization), where there are rows enough to keep the
+cores busy, and else a loop nest a stage. :mod:`tvmcomp.schedules.row_kernel` writes the loops.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
-from tvmcomp.schedules.epilogue import schedule_spatial
+from tvmcomp.schedules.block_schedule import schedule_block
+from tvmcomp.schedules.few_rows import split_few_rows
+from tvmcomp.schedules.loop_nest import sequence
+from tvmcomp.schedules.parallel import instructions, work_of, worth_parallel
+from tvmcomp.schedules.row_kernel import row_kernel
+from tvmcomp.schedules.stages import Stage, loads, read_stages
+from tvmcomp.schedules.transpose_kernel import find_transpose, transpose_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 _SPATIAL = 0  # tirx.IterVar.DataPar
-_REDUCE = 2  # tirx.IterVar.CommReduce
+
+#: An element-wise stage of at most so many instructions is rather repeated than stored.
+_CHEAP = 8
 
 ScheduleError = tvm.s_tir.schedule.ScheduleError
 
@@ -21,54 +32,97 @@ ScheduleError = tvm.s_tir.schedule.ScheduleError
 def schedule_default(sch: Any, target: TargetDescription) -> None:
     """Schedule every block of the PrimFunc in ``sch``."""
     _inline_element_wise(sch)
-    for block in sch.get_child_blocks(sch.get_sblock("root")):
-        kinds = {iv.iter_type for iv in sch.get(block).iter_vars}
-        if kinds <= {_SPATIAL}:
-            schedule_spatial(sch, block, target)
-        elif kinds <= {_SPATIAL, _REDUCE}:
-            _schedule_reduction(sch, block, target)
+    split_few_rows(sch, target)
+    stages = read_stages(sch)
+    if not stages:
+        for block in sch.get_child_blocks(sch.get_sblock("root")):
+            schedule_block(sch, block, target)
+        return
+    root = sch.get_sblock("root")
+    node = sch.get(root)
+    nests, shared = _loop_nests(stages, set(node.alloc_buffers), target)
+    body = tvm.s_tir.SBlock(
+        [],
+        [],
+        [],
+        node.name_hint,
+        sequence(nests),
+        alloc_buffers=shared,
+        annotations=node.annotations,
+    )
+    sch.state.replace(sch.get_sref(root), body, {node: body})
 
 
 def _inline_element_wise(sch: Any) -> None:
-    """Inline each block without reduction into its only consumer."""
+    """Inline each block without reduction into its only consumer, where it is not repeated there
+    at a price."""
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         spatial = all(iv.iter_type == _SPATIAL for iv in sch.get(block).iter_vars)
-        if spatial and len(sch.get_consumers(block)) == 1:
+        consumers = sch.get_consumers(block)
+        if spatial and len(consumers) == 1 and not _repeats_work(sch, block, consumers[0]):
             try:
                 sch.compute_inline(block)
             except ScheduleError:
                 continue  # Opaque access or two writes: it stays a loop nest of its own.
 
 
-def _schedule_reduction(sch: Any, block: Any, target: TargetDescription) -> None:
-    loops = sch.get_loops(block)
-    kinds = [iv.iter_type for iv in sch.get(block).iter_vars]
-    if len(kinds) != len(loops):
-        return
-    spatial = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _SPATIAL]
-    reduced = [loop for loop, kind in zip(loops, kinds, strict=True) if kind == _REDUCE]
-    lanes = target.vector_bits // 32
-    extent = int(sch.get(spatial[-1]).extent) if spatial else 1
-    while lanes > 1 and extent % lanes:
-        lanes //= 2
-    if lanes > 1 and not _reduces_innermost(sch, block):
-        outer, vector = sch.split(spatial[-1], [None, lanes])
-        sch.reorder(*spatial[:-1], outer, *reduced, vector)
-        sch.vectorize(vector)
-        sch.parallel(sch.fuse(*spatial[:-1], outer))
-        sch.decompose_reduction(block, reduced[0])
-        return
-    sch.reorder(*spatial, *reduced)
-    if spatial:
-        sch.parallel(sch.fuse(*spatial))
-    sch.decompose_reduction(block, reduced[0])
+def _repeats_work(sch: Any, block: Any, consumer: Any) -> bool:
+    body = sch.get(block).body
+    if not isinstance(body, tvm.tirx.BufferStore) or instructions(body.value) <= _CHEAP:
+        return False
+    return _points(sch, consumer) > _points(sch, block)
 
 
-def _reduces_innermost(sch: Any, block: Any) -> bool:
-    """Whether the reduced axis is the contiguous one of what the block reads."""
-    node = sch.get(block)
-    reduced = [iv.var for iv in node.iter_vars if iv.iter_type == _REDUCE]
-    return any(
-        read.region and any(var.same_as(read.region[-1].min) for var in reduced)
-        for read in node.reads
+def _points(sch: Any, block: Any) -> int:
+    return math.prod(int(iv.dom.extent) for iv in sch.get(block).iter_vars)
+
+
+def _loop_nests(
+    stages: Sequence[Stage], temporary: set[Any], target: TargetDescription
+) -> tuple[list[Any], list[Any]]:
+    """The loop nests of ``stages``, and the temporary buffers that more than one of them uses."""
+    work = [work_of(stage, target) for stage in stages]
+    rank = _common_rows(stages)
+    rows = math.prod(axis.extent for axis in stages[0].dims[:rank])
+    if len(stages) > 1 and (rows >= target.cores or not worth_parallel(sum(work))):
+        return [row_kernel(stages, rank, temporary, target, worth_parallel(sum(work)))], []
+    nests = [
+        _lone(stage, target, worth_parallel(cost)) for stage, cost in zip(stages, work, strict=True)
+    ]
+    return nests, list(temporary)
+
+
+def _lone(stage: Stage, target: TargetDescription, parallel: bool) -> Any:
+    """The loop nest of one stage."""
+    transpose = find_transpose(stage, target)
+    if transpose is not None:
+        return transpose_kernel(stage, transpose, target, parallel)
+    return row_kernel([stage], stage.own_rows, set(), target, parallel)
+
+
+def _common_rows(stages: Sequence[Stage]) -> int:
+    """How many leading axes all ``stages`` share: each reads the others' results at its own row."""
+    produced = {stage.buffer for stage in stages}
+    rank, most = 0, _most_rows(stages)
+    while rank < most and all(_has_row(stage, rank, stages[0], produced) for stage in stages):
+        rank += 1
+    return rank
+
+
+def _most_rows(stages: Sequence[Stage]) -> int:
+    """The leading axes that leave each stage an axis to be vectorized along."""
+    folded = [stage for stage in stages if stage.contiguous]
+    others = [stage for stage in stages if not stage.contiguous and (stage.reduced or not folded)]
+    return min([len(stage.dims) for stage in folded] + [stage.last_long for stage in others])
+
+
+def _has_row(stage: Stage, axis: int, first: Stage, produced: set[Any]) -> bool:
+    if axis >= len(stage.dims) or stage.dims[axis].extent != first.dims[axis].extent:
+        return False
+    if stage.dims[axis].extent == 1:
+        return True
+    return all(
+        axis < len(load.indices) and load.indices[axis].same_as(stage.dims[axis].var)
+        for load in loads(stage.value)
+        if load.source in produced
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.blocking import Decide
-from tvmcomp.schedules.direct_conv import schedule_padding
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.targets import TargetDescription
 
@@ -29,7 +28,6 @@ def schedule_depthwise_conv(
     channel_outer, vector = sch.split(channel, [None, lanes])
     width_outer, width_block = sch.split(width, [None, p])
     sch.reorder(*rows, width_outer, channel_outer, *taps, width_block, vector)
-    schedule_padding(sch, block, target)
     sch.reverse_compute_at(epilogue, channel_outer)
     sch.parallel(sch.fuse(*rows))
     for tap in taps[1:]:

@@ -9,8 +9,10 @@ High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), in pl
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from tvmcomp.schedules.arm.staging import stage_data, stages_data, steps_of_vector
 from tvmcomp.schedules.blocking import Decide, register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
@@ -45,8 +47,9 @@ def schedule_direct_conv(
     rows = lead_rows[len(lead) :]
     pixels = int(sch.get(width).extent)
     vectors = int(sch.get(channel).extent) // kernel.lanes
-    fitting = [b for b in register_blocks(pixels, vectors, target) if pixels % b[0] == 0]
-    blocks = fitting[:_BLOCK_CHOICES]
+    steps = math.prod(int(sch.get(loop).extent) for loop in (*taps, reduce_outer))
+    possible = register_blocks(pixels, vectors, target, kernel, steps)
+    blocks = [block for block in possible if pixels % block[0] == 0][:_BLOCK_CHOICES]
     p, v = blocks[decide(sch, "accumulator_block", range(len(blocks)), 0)]
 
     channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
@@ -55,16 +58,22 @@ def schedule_direct_conv(
         *lead, channel_outer, *rows, width_outer, *taps, reduce_outer,
         width_block, channel_block, lanes, reduce_inner,
     )  # fmt: skip
-    schedule_padding(sch, block, target)
     sch.reverse_compute_at(epilogue, width_outer)
     sch.parallel(sch.fuse(*lead, channel_outer, *rows))
     sch.unroll(width_block)
     sch.unroll(channel_block)
     depth = int(sch.get(reduce_outer).extent)
-    unroll = decide(sch, "unroll", [1, 2, 4], 2 if depth % 2 == 0 else 1)
-    if depth % unroll == 0 and unroll > 1:
-        _, unrolled = sch.split(reduce_outer, [None, unroll])
+    staged = stages_data(target)
+    if staged:
+        unroll = steps_of_vector(kernel, depth)
+        sch.reorder(channel_block, width_block)  # A vector of weights is used up before the next.
+    else:
+        unroll = decide(sch, "unroll", [1, 2, 4], 2 if depth % 2 == 0 else 1)
+    if depth % unroll == 0 and (unroll > 1 or staged):
+        reduce_outer, unrolled = sch.split(reduce_outer, [None, unroll])
         sch.unroll(unrolled)
+    if staged:
+        stage_data(sch, block, kernel, unroll, reduce_outer)
     if kernel.depth == 1 or kernel.intrin is None:
         sch.reorder(reduce_inner, width_block, channel_block, lanes)
     if kernel.intrin is None:
@@ -77,12 +86,3 @@ def schedule_direct_conv(
     if kernel.intrin is not None:
         sch.tensorize(lanes, kernel.intrin)
     vectorize_channels(sch, epilogue, target)
-
-
-def schedule_padding(sch: Any, block: Any, target: TargetDescription) -> None:
-    """Schedule the padded copy that ``block`` reads, where there is one."""
-    for producer in sch.get_producers(block):
-        loops = sch.get_loops(producer)
-        fused = sch.fuse(*loops[:-1]) if len(loops) > 2 else loops[0]
-        sch.parallel(fused)
-        vectorize_channels(sch, producer, target)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tvmcomp.schedules.arm import intrinsics as arm
+from tvmcomp.schedules.arm.smmla import smmla
+from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.schedules.x86 import intrinsics as x86
 from tvmcomp.targets import TargetDescription
 
@@ -19,13 +21,15 @@ class DotKernel:
     """The inner step: ``acc[lanes] += sum_depth data[depth] * weight[lanes, depth]``.
 
     Attributes:
-        data: dtype of the activation.
-        weight: dtype of the packed weight; ``uint16`` holds the bits of bfloat16.
+        data: dtype of the activation; ``uint16`` holds the bits of bfloat16.
+        weight: dtype of the packed weight, likewise.
         acc: dtype of the accumulator.
         lanes: output channels in one vector register of accumulators.
         depth: input channels reduced by one instruction.
         intrin: name of the registered tensor intrinsic; None where plain vector code is best.
         instruction: the mnemonic that the assembly must show, or None.
+        pixels: output pixels in one register of accumulators, ``lanes`` channels of each.
+        temporaries: registers that its steps need beside operands and accumulators.
     """
 
     data: str
@@ -35,6 +39,8 @@ class DotKernel:
     depth: int
     intrin: str | None = None
     instruction: str | None = None
+    pixels: int = 1
+    temporaries: int = 0
 
 
 def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKernel:
@@ -42,8 +48,26 @@ def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKerne
     return DotKernel("float32", weight, "float32", target.vector_bits // 32, 1)
 
 
-def int8_kernel(target: TargetDescription) -> DotKernel:
-    """The 8-bit kernel that ``target.dot_product`` asks for."""
+def bfloat16_kernel(target: TargetDescription, depthwise: bool = False) -> DotKernel | None:
+    """The kernel that multiplies bfloat16 and adds up in float32; None where there is none.
+
+    A depthwise convolution has no pairs of input channels to reduce: it widens its data as it loads
+    them, and its few weights stay float32.
+    """
+    if not has_bfloat16(target):
+        return None
+    if depthwise:
+        return DotKernel("uint16", "float32", "float32", target.vector_bits // 32, 1)
+    if target.family == "x86":
+        return DotKernel("uint16", "uint16", "float32", 16, 2, x86.vdpbf16ps(), "vdpbf16ps")
+    return DotKernel("uint16", "uint16", "float32", 4, 2, arm.bfdot(), "bfdot")
+
+
+def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
+    """The 8-bit kernel that ``target.dot_product`` asks for.
+
+    ``row``: pixels in a row of the output, where that is known. One alone makes no pair.
+    """
     dot = target.dot_product
     if dot in ("avx512_vnni", "amx_int8"):
         return DotKernel("uint8", "int8", "int32", 16, 4, x86.vpdpbusd(16), "vpdpbusd")
@@ -52,11 +76,12 @@ def int8_kernel(target: TargetDescription) -> DotKernel:
     if dot == "pmaddwd":
         lanes = 16 if target.vector_bits >= 512 else 8
         return DotKernel("uint8", "int8", "int32", lanes, 2, x86.vpmaddwd(lanes), "vpmaddwd")
+    if dot == "i8mm" and row != 1:
+        return DotKernel("int8", "int8", "int32", 2, 8, smmla(), "smmla", pixels=2)
     if dot in ("sdot", "i8mm"):
         return DotKernel("int8", "int8", "int32", 4, 4, arm.sdot(), "sdot")
+    if dot == "smlal" and target.triple.startswith("aarch64"):
+        return DotKernel("int8", "int8", "int32", 4, 2, arm.sadalp(), "sadalp", temporaries=6)
     if dot == "smlal":
-        is64 = target.triple.startswith("aarch64")
-        return DotKernel(
-            "int8", "int8", "int32", 8, 1, arm.smlal(is64), "smlal" if is64 else "vmlal"
-        )
+        return DotKernel("int8", "int8", "int32", 8, 1, arm.vmlal(), "vmlal")
     return DotKernel(target.activation_dtype, "int8", "int32", max(4, target.vector_bits // 32), 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.targets import TargetDescription
@@ -17,21 +18,42 @@ def accumulate_in_registers(sch: Any, anchor: Any, target: TargetDescription) ->
         The block that reads the accumulators, still at the root: the last of the epilogue, into
         which the others are inlined, or a plain copy where there is no epilogue.
     """
-    after = _after(sch, anchor)
-    for block in _independent(sch, anchor, after):
-        sch.compute_inline(block)
-    if not after:
+    epilogue = inline_epilogue(sch, anchor, (anchor, *sch.get_producers(anchor)), target)
+    if epilogue is None:
         return sch.cache_write(anchor, 0, "local")
+    sch.set_scope(anchor, 0, "local")
+    return epilogue
+
+
+def inline_epilogue(
+    sch: Any, result: Any, own: Sequence[Any], target: TargetDescription
+) -> Any | None:
+    """Make what follows ``result`` in its own shape one block.
+
+    Args:
+        sch: the schedule.
+        result: the block that gives an anchor's result.
+        own: the anchor's blocks, ``result`` among them; whatever else prepares the epilogue's
+            operands is inlined.
+        target: the device.
+
+    Returns:
+        That block, still at the root, or None where nothing follows.
+    """
+    after = _after(sch, result)
+    used = {_name(sch, block) for block in (*own, *after)}
+    for block in sch.get_child_blocks(sch.get_sblock("root")):
+        if _name(sch, block) not in used:
+            sch.compute_inline(block)
+    if not after:
+        return None
     shape = _output_shape(sch, after[0])
     split = next((i for i, b in enumerate(after) if _output_shape(sch, b) != shape), len(after))
     epilogue, tail = after[:split], after[split:]
-    for block in epilogue[:-1]:
-        sch.compute_inline(block)
-    for block in tail[:-1]:
+    for block in (*epilogue[:-1], *tail[:-1]):
         sch.compute_inline(block)
     if tail:
         schedule_spatial(sch, tail[-1], target)
-    sch.set_scope(anchor, 0, "local")
     return epilogue[-1]
 
 
@@ -45,13 +67,6 @@ def _after(sch: Any, anchor: Any) -> list[Any]:
             reached.add(_name(sch, block))
             after.append(block)
     return after
-
-
-def _independent(sch: Any, anchor: Any, after: list[Any]) -> list[Any]:
-    """Blocks that prepare the epilogue's other operands."""
-    used = {_name(sch, block) for block in (anchor, *after, *sch.get_producers(anchor))}
-    blocks = sch.get_child_blocks(sch.get_sblock("root"))
-    return [block for block in blocks if _name(sch, block) not in used]
 
 
 def _name(sch: Any, block: Any) -> str:

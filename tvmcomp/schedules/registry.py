@@ -28,6 +28,7 @@ def register_dot(
     depth: int,
     dtypes: tuple[str, str, str],
     emit: Callable[[Any, Any, Any], Any],
+    data_scope: str = "global",
 ) -> str:
     """Register ``acc[lanes] += sum_depth data[depth] * weight[lanes, depth]`` as ``name``.
 
@@ -38,6 +39,7 @@ def register_dot(
         dtypes: of data, weight and accumulator.
         emit: given the data vector (``depth`` wide), the weight vector (``lanes * depth`` wide) and
             the accumulator vector (``lanes`` wide) as TIR expressions, gives the new accumulator.
+        data_scope: ``local`` where the schedule stages the data in registers.
 
     Returns:
         ``name``.
@@ -51,7 +53,7 @@ def register_dot(
 
         @T.prim_func(s_tir=True)
         def desc(
-            A: T.Buffer((depth,), data, offset_factor=1),
+            A: T.Buffer((depth,), data, offset_factor=1, scope=data_scope),
             B: T.Buffer((lanes, depth), weight, offset_factor=1),
             C: T.Buffer((lanes,), acc, offset_factor=1, scope="local"),
         ) -> None:
@@ -67,7 +69,7 @@ def register_dot(
         # TVM drops the block axis of a loop that runs once.
         @T.prim_func(s_tir=True)
         def desc_of_depth_one(
-            A: T.Buffer((1,), data, offset_factor=1),
+            A: T.Buffer((1,), data, offset_factor=1, scope=data_scope),
             B: T.Buffer((lanes, 1), weight, offset_factor=1),
             C: T.Buffer((lanes,), acc, offset_factor=1, scope="local"),
         ) -> None:
@@ -81,7 +83,7 @@ def register_dot(
 
         @T.prim_func(s_tir=True)
         def impl(
-            A: T.Buffer((depth,), data, offset_factor=1),
+            A: T.Buffer((depth,), data, offset_factor=1, scope=data_scope),
             B: T.Buffer((lanes, depth), weight, offset_factor=1),
             C: T.Buffer((lanes,), acc, offset_factor=1, scope="local"),
         ) -> None:

@@ -6,7 +6,7 @@ import msgspec
 
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tuning.task import Argument
+from tvmcomp.tuning.log.record import Argument, Workload
 
 
 class Build(msgspec.Struct, frozen=True, tag=True):
@@ -47,6 +47,46 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
     min_repeat_ms: int = 20
 
 
+class Compare(msgspec.Struct, frozen=True, tag=True):
+    """Run two built libraries on the same random data.
+
+    Attributes:
+        path, reference: the shared libraries.
+        arguments, target, device, timeout: as in :class:`Measure`.
+    """
+
+    path: str
+    reference: str
+    arguments: tuple[Argument, ...]
+    target: TargetDescription
+    device: str | None = None
+    timeout: float = 60.0
+
+
+class Replay(msgspec.Struct, frozen=True, tag=True):
+    """Make a record's kernel again; what comes from a log is taken apart in a worker only.
+
+    Attributes:
+        module: the workload, see :func:`tvmcomp.tuning.task.write_module`.
+        record: its line in the log: JSON, which holds what msgpack does not.
+    """
+
+    module: str
+    record: bytes
+
+
+class Adopt(msgspec.Struct, frozen=True, tag=True):
+    """Take over a workload of a MetaSchedule database, and schedules of it.
+
+    Attributes:
+        module: the IRModule, as ``tvm.ir.save_json`` writes it.
+        traces: a JSON list of them, as MetaSchedule writes them.
+    """
+
+    module: str
+    traces: bytes
+
+
 class Identify(msgspec.Struct, frozen=True, tag=True):
     """Ask a device for its fingerprint."""
 
@@ -64,6 +104,28 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     """Every time taken of one call, in seconds."""
 
     run_secs: tuple[float, ...]
+
+
+class Compared(msgspec.Struct, frozen=True, tag=True):
+    """How the two differ, in words; "" where they do the same."""
+
+    difference: str
+
+
+class Replayed(msgspec.Struct, frozen=True, tag=True):
+    """The scheduled and the unscheduled IRModule, as ``tvm.ir.save_json`` writes them."""
+
+    scheduled: str
+    unscheduled: str
+
+
+class Adopted(msgspec.Struct, frozen=True, tag=True):
+    """A workload in our form; of each trace the hash of the kernel it makes, or "" and why not."""
+
+    workload: Workload
+    module: str
+    kernels: tuple[str, ...]
+    reasons: tuple[str, ...]
 
 
 class Identified(msgspec.Struct, frozen=True, tag=True):
@@ -85,5 +147,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Job = Build | Measure | Identify
-Reply = Built | Measured | Identified | Failed
+Job = Build | Measure | Compare | Replay | Adopt | Identify
+Reply = Built | Measured | Compared | Replayed | Adopted | Identified | Failed

@@ -11,20 +11,26 @@ from types import TracebackType
 from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.runtime.threads import logical_cpus
+from tvmcomp.targets.compatible import runs_here
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.jobs import (
     Build,
     Built,
+    Compare,
+    Compared,
     Failed,
     Identified,
     Identify,
     Measure,
     Measured,
+    Replay,
+    Replayed,
     Reply,
 )
+from tvmcomp.tuning.log.line import encode
+from tvmcomp.tuning.log.record import Argument, Trial
 from tvmcomp.tuning.pool import WorkerPool
 from tvmcomp.tuning.search import Candidate
-from tvmcomp.tuning.task import Argument
 from tvmcomp.tvm_import import tvm
 
 #: Before anything is known: a linker that builds its support library, a slow kernel on a board.
@@ -80,6 +86,11 @@ class Bench:
     ) -> None:
         self._resources.close()
 
+    @property
+    def runs(self) -> bool:
+        """Whether what it builds can be run: on a device, or on this machine."""
+        return self._device is not None or runs_here(self._target) is None
+
     def _identify(self) -> Fingerprint:
         if self._device is None:
             return local_fingerprint()
@@ -108,12 +119,7 @@ class Bench:
             with ``build`` or ``run``.
         """
         jobs = [
-            Build(
-                str(tvm.ir.save_json(candidate.schedule.mod)),
-                self._target,
-                self._cc,
-                str(Path(self._folder, f"{index}.so")),
-            )
+            self._build_job(str(tvm.ir.save_json(candidate.schedule.mod)), str(index))
             for index, candidate in enumerate(candidates)
         ]
         built: list[int] = []
@@ -128,6 +134,47 @@ class Bench:
         for index in sorted(built):
             yield index, self._measure(jobs[index].path, arguments, expected)
             Path(jobs[index].path).unlink()
+
+    def replay(self, module: str, record: Trial) -> Replayed | Failed:
+        """Make a record's kernel again, in a worker; see :class:`Replay`."""
+        ((_, reply),) = self._builders.run([Replay(module, encode(record))], _FIRST_RUN_SECONDS)
+        return reply if isinstance(reply, Replayed) else _failure("rebuild", reply)
+
+    def time(
+        self, module: str, arguments: tuple[Argument, ...], expected: float | None
+    ) -> Measured | Failed:
+        """Build one scheduled kernel, given as ``tvm.ir.save_json`` writes it, and measure it."""
+        job = self._build_job(module, "again")
+        ((_, reply),) = self._builders.run([job], self._build_timeout)
+        if not isinstance(reply, Built):
+            return _failure("build", reply)
+        return self._measure(job.path, arguments, expected)
+
+    def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str:
+        """Build a scheduled kernel and a reference, and run both on the same random data.
+
+        Where the target's code runs neither here nor on a device, building it is all.
+
+        Args:
+            modules: the two, as ``tvm.ir.save_json`` writes them.
+            arguments: the tensors that they take.
+
+        Returns:
+            How they differ, or what failed, in words; "" where they do the same.
+        """
+        jobs = [self._build_job(module, f"one-{i}") for i, module in enumerate(modules)]
+        for _, reply in self._builders.run(jobs, self._build_timeout):
+            if not isinstance(reply, Built):
+                return _words(_failure("build", reply))
+        if not self.runs:
+            return ""
+        timeout = _FIRST_RUN_SECONDS
+        job = Compare(jobs[0].path, jobs[1].path, arguments, self._target, self._device, timeout)
+        ((_, reply),) = self._runner.run([job], timeout + 10)
+        return reply.difference if isinstance(reply, Compared) else _words(_failure("run", reply))
+
+    def _build_job(self, module: str, name: str) -> Build:
+        return Build(module, self._target, self._cc, str(Path(self._folder, f"{name}.so")))
 
     def _measure(
         self, path: str, arguments: tuple[Argument, ...], expected: float | None
@@ -148,3 +195,7 @@ class Bench:
 def _failure(doing: str, reply: Reply) -> Failed:
     assert isinstance(reply, Failed)
     return Failed(f"{doing} {reply.kind}", reply.message)
+
+
+def _words(failed: Failed) -> str:
+    return f"{failed.kind}: {failed.message}"

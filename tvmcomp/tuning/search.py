@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tuning.record import Trial
+from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.task import module_of
 from tvmcomp.tuning.trace import apply_record, trace_to_json
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm

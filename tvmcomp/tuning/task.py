@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from tvmcomp.tuning.log.record import Argument
 from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
@@ -16,12 +18,7 @@ if TYPE_CHECKING:
 #: in the module, its pattern kind, its target) must not keep a record from being found.
 _KEPT_ATTRIBUTES = ("s_tir", "tirx.noalias")
 
-
-class Argument(msgspec.Struct, frozen=True):
-    """A tensor argument of a kernel: numpy dtype name and static shape."""
-
-    dtype: str
-    shape: tuple[int, ...]
+_MAX_MODULE_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -75,3 +72,36 @@ def arguments_of(func: PrimFunc) -> tuple[Argument, ...]:
         Argument(str(info.dtype), tuple(int(dim) for dim in info.shape))
         for info in ArgInfo.from_prim_func(func)
     )
+
+
+def write_module(func: PrimFunc) -> str:
+    """The normalised ``func`` as text: an IRModule as TVM writes it, compressed, in base64."""
+    text = str(tvm.ir.save_json(tvm.IRModule({"main": normalize(func)})))
+    return base64.b64encode(zlib.compress(text.encode(), 9)).decode()
+
+
+def read_module(text: str) -> PrimFunc:
+    """The PrimFunc that :func:`write_module` wrote.
+
+    TVM checks little of what it reads: read texts from outside in a worker process.
+
+    Raises:
+        ValueError: it is not such a text.
+        Exception: whatever TVM raises where it is no module.
+    """
+    func = tvm.ir.load_json(unpack(text).decode())["main"]
+    if not isinstance(func, tvm.tirx.PrimFunc):
+        raise ValueError("the module's main is no PrimFunc")
+    return func
+
+
+def unpack(text: str) -> bytes:
+    """The JSON of the IRModule in such a text, not looked into. Raises ValueError."""
+    try:
+        unpacker = zlib.decompressobj()
+        module = unpacker.decompress(base64.b64decode(text, validate=True), _MAX_MODULE_BYTES)
+    except (binascii.Error, zlib.error) as error:
+        raise ValueError(f"the module can't be read: {error}") from None
+    if not unpacker.eof:
+        raise ValueError("the module is cut short or too large")
+    return module

@@ -18,8 +18,17 @@ from tvmcomp.tuning.events import (
     TuningStarted,
 )
 from tvmcomp.tuning.jobs import Failed, Measured
+from tvmcomp.tuning.log.record import (
+    Definition,
+    Finished,
+    Target,
+    Trial,
+    Versions,
+    Workload,
+    now,
+)
+from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
-from tvmcomp.tuning.record import Finished, Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.search import (
     Candidate,
     RuleSearch,
@@ -29,8 +38,8 @@ from tvmcomp.tuning.search import (
     scheduled,
     serves,
 )
-from tvmcomp.tuning.store import Store
-from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
+from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash, write_module
+from tvmcomp.tuning.trace import kernel_hash
 from tvmcomp.tvm_import import tvm
 
 #: Candidates that are built together. The cost model learns between batches.
@@ -41,7 +50,7 @@ def tune(
     tasks: Sequence[Task],
     target: TargetDescription,
     trials: int,
-    store: Store,
+    log: TuningLog,
     *,
     device: str | None = None,
     space: Space | None = None,
@@ -51,9 +60,9 @@ def tune(
     progress: Progress | None = None,
     seed: int = 0,
 ) -> TuneSummary:
-    """Search for faster schedules of ``tasks`` and append every trial to ``store``.
+    """Search for faster schedules of ``tasks`` and append every trial to ``log``.
 
-    A task that the store knows as finished, for this instruction set and at least ``trials``
+    A task that the log knows as finished, for this instruction set and at least ``trials``
     trials, is not tuned again; one that was cut off goes on where it was. Ctrl-C ends the run in
     an orderly way: it returns, with ``interrupted`` set and everything measured so far kept.
 
@@ -61,13 +70,13 @@ def tune(
         tasks: what to tune.
         target: what to compile for.
         trials: candidates of each task, the untuned one included.
-        store: the log.
+        log: where records are found and written.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
         space: our schedules' design space; MetaSchedule's rules serve where it returns False.
         untuned: the schedule of a build without records, measured first; the plain loops where
             it is None or returns False.
         cc: linker command, None for the target's own.
-        more: search again where the store says that a search has finished.
+        more: search again where the log says that a search has finished.
         progress: is told what happens.
         seed: of the searches' random choices.
 
@@ -78,17 +87,21 @@ def tune(
     """
     start = time.monotonic()
     tell = progress or (lambda event: None)
-    left = [task for task in tasks if more or not store.finished(task.func, target, trials)]
-    tell(TuningStarted(tuple(task.name for task in left), trials, str(store.folder)))
+
+    def finished(task: Task) -> bool:
+        return log.finished(workload_hash(task.func), target, trials)
+
+    left = [task for task in tasks if more or not finished(task)]
+    tell(TuningStarted(tuple(task.name for task in left), trials, log.where))
     done: dict[int, TaskSummary] = {}
     interrupted = False
     if left:
         try:
             with Bench(target, device, cc) as bench:
-                run = _Run(target, trials, store, bench, space, untuned, more, tell, seed)
+                run = _Run(target, trials, log, bench, space, untuned, more, tell, seed)
                 for task in left:
                     # The same kernel may have been tuned a moment ago under another name.
-                    if more or not store.finished(task.func, target, trials):
+                    if more or not finished(task):
                         done[id(task)] = run.tune_task(task)
                         tell(done[id(task)])
                         if done[id(task)].status == "interrupted":
@@ -96,22 +109,23 @@ def tune(
         except KeyboardInterrupt:
             interrupted = True
     summary = TuneSummary(
-        tuple(done.get(id(task)) or _as_stored(task, store, target, trials) for task in tasks),
+        tuple(done.get(id(task)) or _as_stored(task, log, target, trials) for task in tasks),
         time.monotonic() - start,
         interrupted,
-        str(store.folder),
-        tuple(store.problems),
+        log.where,
+        tuple(log.problems),
     )
     tell(summary)
     return summary
 
 
-def _as_stored(task: Task, store: Store, target: TargetDescription, trials: int) -> TaskSummary:
+def _as_stored(task: Task, log: TuningLog, target: TargetDescription, trials: int) -> TaskSummary:
     """The state of a task that this run has not touched."""
-    records = store.ranked(task.func, target)
-    untuned = min((record.seconds for record in records if record.untuned), default=None)
-    best = records[0].seconds if records else None
-    status = "found" if store.finished(task.func, target, trials) else "pending"
+    workload = workload_hash(task.func)
+    found = list(log.ranked(workload, target))
+    untuned = min((each.seconds for each in found if each.record.untuned), default=None)
+    best = found[0].seconds if found else None
+    status = "found" if log.finished(workload, target, trials) else "pending"
     return TaskSummary(task.name, task.weight, status, untuned, best, 0, {})
 
 
@@ -133,7 +147,7 @@ class _Run:
 
     target: TargetDescription
     trials: int
-    store: Store
+    log: TuningLog
     bench: Bench
     space: Space | None
     untuned: Space | None
@@ -144,7 +158,7 @@ class _Run:
     def tune_task(self, task: Task) -> TaskSummary:
         func = task.func
         state = _State(task, Workload(workload_hash(func), task.name, arguments_of(func)))
-        known = self.store.trials(func, self.target)
+        known = self.log.trials(state.workload.hash, self.target)
         here = [trial for trial in known if self.bench.fingerprint.same_model(trial.device)]
         for trial in here:
             if trial.run_secs:
@@ -154,14 +168,15 @@ class _Run:
         already = 0 if self.more else len(here)
         self.tell(TaskStarted(task.name, already))
         try:
+            self._define(state.workload, func)
             if state.untuned is None:
                 self._try_batch(state, [self._baseline(task)], untuned=True)
             exhausted = self._search(state, here, self.trials - already)
         except KeyboardInterrupt:
             return self._done(state, "interrupted")
-        self.store.append(
+        self.log.append(
             Finished(
-                **self._line(state.workload),
+                **self._where(state.workload),
                 trials=already + state.trials,
                 exhausted=exhausted,
             )
@@ -200,7 +215,7 @@ class _Run:
         arguments = state.workload.arguments
         for index, result in self.bench.try_out(batch, arguments, state.best):
             trial = self._trial(state.workload, batch[index], result, untuned)
-            self.store.append(trial)
+            self.log.append(trial)
             state.trials += 1
             if isinstance(result, Failed):
                 state.failures[result.kind] += 1
@@ -217,18 +232,26 @@ class _Run:
     def _trial(
         self, workload: Workload, candidate: Candidate, result: Measured | Failed, untuned: bool
     ) -> Trial:
-        line = {**self._line(workload), "trace": candidate.trace, "untuned": untuned}
+        line = {
+            **self._where(workload),
+            "trace": candidate.trace,
+            "kernel": kernel_hash(candidate.schedule),
+            "untuned": untuned,
+        }
         if isinstance(result, Failed):
             return Trial(**line, error=f"{result.kind}: {result.message}")
         return Trial(**line, run_secs=result.run_secs)
 
-    def _line(self, workload: Workload) -> dict[str, Any]:
+    def _define(self, workload: Workload, func: Any) -> None:
+        """See that the log holds the kernel itself: it is verified and exported with it."""
+        if self.log.definition(workload.hash) is None:
+            self.log.append(Definition(**_line(workload), module=write_module(func)))
+
+    def _where(self, workload: Workload) -> dict[str, Any]:
         return {
-            "workload": workload,
+            **_line(workload),
             "target": Target.of(self.target),
             "device": self.bench.fingerprint,
-            "versions": Versions.here(),
-            "date": now(),
         }
 
     def _done(self, state: _State, status: str) -> TaskSummary:
@@ -241,3 +264,7 @@ class _Run:
             state.trials,
             dict(state.failures),
         )
+
+
+def _line(workload: Workload) -> dict[str, Any]:
+    return {"workload": workload, "versions": Versions.here(), "date": now()}

@@ -20,20 +20,27 @@ import msgspec
 
 from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.runtime.device import connect
 from tvmcomp.runtime.machine import ThisMachine
 from tvmcomp.toolchain import linker
+from tvmcomp.tuning.compare import difference, random_array
 from tvmcomp.tuning.jobs import (
+    Adopt,
     Build,
     Built,
+    Compare,
+    Compared,
     Failed,
     Identified,
     Identify,
     Job,
     Measure,
     Measured,
+    Replay,
     Reply,
 )
+from tvmcomp.tuning.replay import adopt, replay
 from tvmcomp.tvm_import import tvm
 
 READY = b"ready"
@@ -54,7 +61,7 @@ def build(job: Build) -> Built:
 
 def measure(job: Measure) -> Measured:
     """Time the library here, or on a device in a session of its own, on all cores."""
-    with _machine(job.device, job.timeout) as machine:
+    with _machine(job) as machine:
         machine.set_threads(None)
         library = machine.load_library(Path(job.path).read_bytes())
         device = machine.tvm_device(job.target)
@@ -76,6 +83,21 @@ def measure(job: Measure) -> Measured:
         return Measured(tuple(float(seconds) for seconds in times))
 
 
+def compare(job: Compare) -> Compared:
+    """Run both libraries on the same data; what they leave in their tensors must be the same."""
+    with _machine(job) as machine:
+        machine.set_threads(None)
+        device = machine.tvm_device(job.target)
+        arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
+        results = []
+        for path in (job.path, job.reference):
+            library = machine.load_library(Path(path).read_bytes())
+            tensors = [tvm.runtime.tensor(array, device) for array in arrays]
+            machine.call("running", library["main"], *tensors)
+            results.append([tensor.numpy() for tensor in tensors])
+        return Compared(difference(*results))
+
+
 def identify(job: Identify) -> Identified:
     """Ask the device for its fingerprint; TVM's own server can't tell."""
     with connect(job.device, job.timeout) as machine:
@@ -86,8 +108,11 @@ def identify(job: Identify) -> Identified:
         return Identified(msgspec.json.decode(text, type=Fingerprint))
 
 
-def _machine(device: str | None, timeout: float) -> AbstractContextManager[Any]:
-    return nullcontext(ThisMachine()) if device is None else connect(device, timeout)
+def _machine(job: Measure | Compare) -> AbstractContextManager[Any]:
+    if job.device is not None:
+        return connect(job.device, job.timeout)
+    allow_amx(job.target)
+    return nullcontext(ThisMachine())
 
 
 def _do(job: Job) -> Reply:
@@ -97,6 +122,12 @@ def _do(job: Job) -> Reply:
                 return build(job)
             case Measure():
                 return measure(job)
+            case Compare():
+                return compare(job)
+            case Replay():
+                return replay(job)
+            case Adopt():
+                return adopt(job)
             case Identify():
                 return identify(job)
     except DeviceError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvmcomp.schedules.bfloat16 import dot_product
 from tvmcomp.schedules.registry import register_dot
 from tvmcomp.tvm_import import tvm
 
@@ -42,3 +43,12 @@ def vpmaddwd(lanes: int) -> str:
         )
 
     return register_dot(f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit)
+
+
+def vdpbf16ps() -> str:
+    """AVX-512 BF16: bfloat16 x bfloat16, two at a time, into float32."""
+
+    def emit(data: Any, weight: Any, acc: Any) -> Any:
+        return dot_product(acc, data, weight, 16)
+
+    return register_dot("tvmcomp.x86.vdpbf16ps", 16, 2, ("uint16", "uint16", "float32"), emit)

@@ -1,13 +1,16 @@
-"""The tuning log's lines: what they hold, and how they become text and back.
+"""What the lines of a tuning log hold. The published schema is made of these types.
 
-A log is a text file of JSON objects, one a line, each standing alone: lines may be joined, sorted,
-merged by git or deleted. ``type`` tells the two kinds apart:
+A log is a set of JSON objects, one a line, each standing alone. ``type`` tells the kinds apart:
 
 - ``trial``: one candidate that was built and measured (:class:`Trial`).
 - ``finished``: a search that ended (:class:`Finished`), so that it is not run again.
+- ``workload``: the kernel itself (:class:`Definition`), so that a log can be checked and exported
+  without the network that it came from.
 
-``schema`` is 1. A reader skips lines of other schemas and says so; it ignores fields it does not
-know, so a later version may add some without a new number.
+``schema`` is 1. A reader skips lines of other schemas, says so, and leaves them where they are. It
+ignores fields that it does not know: a later version may add some without a new number. A change
+that would make an old reader misunderstand a line takes a new number, and the reader of that
+version takes both.
 """
 
 from __future__ import annotations
@@ -23,23 +26,27 @@ from msgspec import Meta
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
-from tvmcomp.tuning.task import Argument
-from tvmcomp.tvm_import import tvm
 
 SCHEMA = 1
 
-#: A longer line is not read: no trace of a real kernel comes near.
-MAX_LINE_BYTES = 1 << 20
+Text = Annotated[str, Meta(max_length=2000)]
+Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+Seconds = Annotated[float, Meta(gt=0, lt=1e6)]
+Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
-_Text = Annotated[str, Meta(max_length=2000)]
-_Seconds = Annotated[float, Meta(gt=0, lt=1e6)]
+
+class Argument(msgspec.Struct, frozen=True):
+    """A tensor argument of a kernel: numpy dtype name and static shape."""
+
+    dtype: Text
+    shape: tuple[Annotated[int, Meta(ge=0, lt=2**62)], ...]
 
 
 class Workload(msgspec.Struct, frozen=True):
     """What was tuned: see :func:`tvmcomp.tuning.task.workload_hash`; ``name`` is for people."""
 
-    hash: Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
-    name: _Text
+    hash: Hash
+    name: Text
     arguments: tuple[Argument, ...]
 
 
@@ -49,12 +56,12 @@ class InstructionSet(msgspec.Struct, frozen=True):
     Records are exchanged between targets only where all of them are equal.
     """
 
-    family: _Text
-    arch: _Text
-    features: tuple[_Text, ...]
-    dot_product: _Text
-    vector_bits: int
-    cuda_arch: _Text = ""
+    family: Text
+    arch: Text
+    features: tuple[Text, ...]
+    dot_product: Text
+    vector_bits: Count
+    cuda_arch: Text = ""
 
     @staticmethod
     def of(target: TargetDescription) -> InstructionSet:
@@ -70,28 +77,50 @@ class InstructionSet(msgspec.Struct, frozen=True):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """The target that was compiled for: its name, its instruction set, its cores."""
+    """The target that was compiled for, as far as it shapes a schedule.
 
-    name: _Text
+    Attributes:
+        name: of the target.
+        instruction_set: which code can run on it.
+        cores: that the code was made for.
+        cpu: LLVM's name of the CPU, or "".
+        l1_kib, l2_kib, l3_kib: data caches; 0 where that is not known.
+    """
+
+    name: Text
     instruction_set: InstructionSet
-    cores: int
+    cores: Count
+    cpu: Text = ""
+    l1_kib: Count = 0
+    l2_kib: Count = 0
+    l3_kib: Count = 0
 
     @staticmethod
     def of(target: TargetDescription) -> Target:
         """The logged form of ``target``."""
-        return Target(target.name, InstructionSet.of(target), target.cores)
+        return Target(
+            target.name,
+            InstructionSet.of(target),
+            target.cores,
+            target.cpu,
+            target.l1_kib,
+            target.l2_kib,
+            target.l3_kib,
+        )
 
 
 class Versions(msgspec.Struct, frozen=True):
-    """The versions of what made the code."""
+    """The versions of what made the code; "" where that is not known."""
 
-    tvmcomp: _Text
-    tvm: _Text
-    llvm: _Text
+    tvmcomp: Text
+    tvm: Text
+    llvm: Text
 
     @staticmethod
     def here() -> Versions:
         """The versions installed here."""
+        from tvmcomp.tvm_import import tvm  # not above: reading a log does not need TVM
+
         llvm = tvm.get_global_func("target.llvm_version_major")()
         return Versions(version("tvmcomp"), tvm.__version__, str(llvm))
 
@@ -101,36 +130,37 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         schema: version of the format.
-        workload, target, device, versions: what was tuned, for what, where, and with what.
+        workload: what was tuned.
+        versions: what it was tuned with.
         date: UTC, ISO 8601, to the second.
     """
 
     schema: int = SCHEMA
     workload: Workload
-    target: Target
-    device: Fingerprint
     versions: Versions
-    date: _Text
-
-    @property
-    def key(self) -> tuple[str, InstructionSet]:
-        """What look-ups go by."""
-        return (self.workload.hash, self.target.instruction_set)
+    date: Text
 
 
 class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     """One candidate.
 
     Attributes:
+        target, device: what it was built for, and where it was measured.
         trace: the schedule, as MetaSchedule writes a trace: ``[instructions, decisions]``.
+        kernel: :func:`tvmcomp.tuning.trace.kernel_hash` of what the trace made of the workload; ""
+            where that is not known. A record of other versions is used only where it makes the
+            same again.
         run_secs: every measured time of one call, in seconds; empty where the trial failed.
         error: why it failed (``build error: …``, ``run crash: …``), or None.
         untuned: it is the schedule that a build without records uses.
     """
 
+    target: Target
+    device: Fingerprint
     trace: list[Any]
-    run_secs: tuple[_Seconds, ...] = ()
-    error: _Text | None = None
+    kernel: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")] = ""
+    run_secs: tuple[Seconds, ...] = ()
+    error: Text | None = None
     untuned: bool = False
 
     @property
@@ -143,44 +173,31 @@ class Finished(Line, frozen=True, kw_only=True, tag_field="type", tag="finished"
     """A search that ended.
 
     Attributes:
+        target, device: what it built for, and where it measured.
         trials: the number of trials that was asked for.
         exhausted: the design space holds no further candidate, whatever number is asked for.
     """
 
-    trials: int
+    target: Target
+    device: Fingerprint
+    trials: Count
     exhausted: bool = False
 
 
+class Definition(Line, frozen=True, kw_only=True, tag_field="type", tag="workload"):
+    """A workload itself.
+
+    Attributes:
+        module: the unscheduled kernel, see :func:`tvmcomp.tuning.task.write_module`.
+    """
+
+    module: Annotated[str, Meta(max_length=900_000)]
+
+
+AnyLine = Trial | Finished | Definition
+
 #: What a build reads from a log: a trial with measured times.
 Record = Trial
-
-_decoder = msgspec.json.Decoder(Trial | Finished)
-
-
-class _Schema(msgspec.Struct):
-    schema: int
-
-
-def encode(line: Trial | Finished) -> bytes:
-    """``line`` as JSON, with its newline."""
-    return msgspec.json.encode(line) + b"\n"
-
-
-def decode(text: bytes) -> Trial | Finished:
-    """Parse one line of a log.
-
-    Raises:
-        ValueError: it is too long, torn, of another schema, or does not hold what it should.
-    """
-    if len(text) > MAX_LINE_BYTES:
-        raise ValueError(f"the line has {len(text)} bytes, more than {MAX_LINE_BYTES}")
-    try:
-        schema = msgspec.json.decode(text, type=_Schema).schema
-        if schema != SCHEMA:
-            raise ValueError(f"schema {schema} is not supported (this version reads {SCHEMA})")
-        return _decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ValueError(str(error)) from None
 
 
 def now() -> str:

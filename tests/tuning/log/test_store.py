@@ -1,0 +1,180 @@
+"""What every kind of store does: a folder, SQLite, PostgreSQL."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from made_up import records, trial, workload
+
+from tvmcomp.errors import LogError
+from tvmcomp.tuning.log.line import Entry, encode
+from tvmcomp.tuning.log.places import open_store
+from tvmcomp.tuning.log.store import bucket_of
+
+
+def digests(entries):
+    return {entry.digest for entry in entries}
+
+
+def everything(store):
+    return [entry for bucket in store.buckets() for entry in store.read(bucket)]
+
+
+def test_an_empty_store_holds_nothing_and_looking_makes_nothing(store, location, tmp_path):
+    assert store.find(workload(0)) == [] and list(store.buckets()) == [] and store.read("000") == []
+    assert store.discard(records(1)) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_written_is_found(store, location):
+    entries = records(40, workloads=5)
+    assert store.add(entries) == 40
+    found = store.find(workload(3))
+    assert digests(found) == digests(entries[3::5]) and not store.find(workload(7))
+    assert digests(everything(store)) == digests(entries)
+    assert list(store.buckets()) == sorted({bucket_of(entry.workload) for entry in entries})
+    again = open_store(location)  # another process
+    assert digests(everything(again)) == digests(entries)
+    assert {entry.text for entry in again.find(workload(3))} == {e.text for e in entries[3::5]}
+    again.close()
+
+
+def test_nothing_is_there_twice(store, location):
+    entries = records(10)
+    assert store.add(entries) == 10
+    assert store.add(entries) == 0
+    assert store.add([*records(12), *records(12)]) == 2
+    other = open_store(location)
+    assert other.add(entries) == 0
+    assert len(everything(other)) == 12
+    other.close()
+
+
+def test_what_another_process_writes_is_seen(store, location):
+    other = open_store(location)
+    assert store.find(workload(0)) == []
+    for index in range(3):
+        other.add([Entry(encode(trial(0, 1e-3 * (index + 1))))])
+        assert len(store.find(workload(0))) == index + 1
+    other.discard(other.find(workload(0))[:2])
+    assert len(store.find(workload(0))) == 1
+    other.close()
+
+
+def test_discarded_is_gone_and_can_come_back(store):
+    entries = records(20, workloads=1)
+    store.add(entries)
+    assert store.discard(entries[:5]) == 5
+    assert digests(store.find(workload(0))) == digests(entries[5:])
+    assert store.discard(entries[:5]) == 0
+    assert store.add(entries) == 5
+
+
+def test_unknown_fields_survive(store):
+    text = encode(trial(0))[:-1] + b',"colour":"blue"}'
+    store.add([Entry(text)])
+    (entry,) = store.find(workload(0))
+    assert entry.text == text
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["mysql://user:secret@host/db", "ftp://x", "sqlite://", "://"],
+)
+def test_no_place_for_a_log(location):
+    with pytest.raises(LogError) as error:
+        open_store(location)
+    assert "secret" not in str(error.value)
+
+
+def test_a_database_that_does_not_answer_is_a_clear_error(tmp_path):
+    store = open_store("postgresql://user:secret@127.0.0.1:1/db")
+    with pytest.raises(LogError) as error:
+        store.add(records(1))
+    assert "127.0.0.1:1/db" in str(error.value) and "secret" not in str(error.value)
+
+
+def test_a_file_that_is_no_database_is_a_clear_error(tmp_path):
+    (tmp_path / "x.db").write_text("not a database " * 100)
+    with pytest.raises(LogError, match="not a database"):
+        open_store(tmp_path / "x.db").find(workload(0))
+
+
+_WRITER = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from made_up import records
+from tvmcomp.tuning.log.places import open_store
+store = open_store(sys.argv[2])
+number = int(sys.argv[3])
+for entry in records(1000, start=1000 * number):
+    assert store.add([entry]) == 1
+# What every process writes at once is there once.
+store.add(records(50, start=10**6))
+"""
+
+
+def test_eight_writers_of_a_thousand_records_each(store, location):
+    here = str(Path(__file__).parent)
+    writers = [
+        subprocess.Popen([sys.executable, "-c", _WRITER, here, location, str(number)])
+        for number in range(8)
+    ]
+    expected = {entry.digest for entry in [*records(8000), *records(50, start=10**6)]}
+    seen: set[str] = set()
+    looks = 0
+    while any(writer.poll() is None for writer in writers):
+        for index in range(8):
+            found = digests(store.find(workload(index)))
+            assert found <= expected, "a look-up gave what nobody wrote"
+            assert {d for d in seen if d in found} == seen & found
+            seen |= found
+            looks += 1
+    assert [writer.returncode for writer in writers] == [0] * 8
+    final = everything(store)
+    assert looks > 8 and digests(final) == expected and seen <= expected
+    assert len(final) == 8050 and not store.problems
+
+
+_UNTIL_FULL = """
+import resource, signal, sys
+sys.path.insert(0, sys.argv[1])
+from made_up import records
+from tvmcomp.errors import LogError
+from tvmcomp.tuning.log.places import open_store
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+store = open_store(sys.argv[2])
+store.add(records(1))
+if sys.argv[3] == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+written = 1
+try:
+    for entry in records(5000, start=1):
+        written += store.add([entry])
+except LogError as error:
+    print(written, error)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.parametrize("kind", ["log", "log.db"])
+def test_full_disk_leaves_what_was_written(tmp_path, kind):
+    """On a small tmpfs where one can be mounted; else a limit of the files' size stands for it."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    try:
+        how = "disk" if mounted else "limit"
+        command = [sys.executable, "-c", _UNTIL_FULL, str(Path(__file__).parent)]
+        command += [str(disk / kind), how]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 3, done.stdout + done.stderr
+        written = int(done.stdout.split()[0])
+        store = open_store(disk / kind)
+        assert digests(everything(store)) == digests(records(written)) and not store.problems
+        store.close()
+    finally:
+        if mounted:
+            subprocess.run(["umount", "-l", str(disk)], check=True)

@@ -1,0 +1,140 @@
+"""Depthwise int8 convolution with a dot-product instruction: four rows of the window at a time.
+
+A dot product reduces four neighbouring bytes, and a depthwise convolution has no input channels to
+reduce. So the bytes of up to four input rows are interleaved channel by channel in registers: one
+load a row, one byte permutation, and the dot product takes four taps of every channel at once. The
+interleaved column serves every output pixel whose window holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.schedules.blocking import Decide
+from tvmcomp.schedules.compute import ANCHOR, Widths, Window, element
+from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.schedules.x86.columns import vpdpbusd_columns
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+te = tvm.te
+
+#: Value of :data:`ANCHOR` on the accumulation.
+DEPTHWISE_DOT = "depthwise_dot"
+#: Bytes that the instruction reduces.
+_DEPTH = 4
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """How the rows of a window are shared out among dot products.
+
+    Attributes:
+        lanes: channels of one instruction.
+        groups: dot products that cover the window's rows.
+        rows: window rows in each; the last group may read one row too many, times zero.
+    """
+
+    lanes: int
+    groups: int
+    rows: int
+
+
+def row_groups(
+    shape: Sequence[int], window: Window, dtype: str, target: TargetDescription
+) -> RowGroups | None:
+    """How to use the dot product; None where the target or the window has no use for it."""
+    if target.dot_product not in ("avx512_vnni", "avx_vnni", "amx_int8") or dtype != "uint8":
+        return None
+    if len(window.kernel) != 2 or window.kernel[0] < 3:
+        return None
+    lanes = 8 if target.dot_product == "avx_vnni" else 16
+    while lanes >= _DEPTH and shape[-1] % lanes:
+        lanes //= 2
+    if lanes < _DEPTH:
+        return None
+    groups = -(-window.kernel[0] // _DEPTH)
+    return RowGroups(lanes, groups, -(-window.kernel[0] // groups))
+
+
+def depthwise_dot_padding(shape: Sequence[int], window: Window, groups: RowGroups) -> Widths:
+    """What :func:`depthwise_dot_conv` needs around data of ``shape [*lead, H, W, C]``."""
+    (before, after), width = window.padding
+    beyond = (groups.groups * groups.rows - window.kernel[0]) * window.dilation[0]
+    return (*((0, 0),) * (len(shape) - 3), (before, after + beyond), width, (0, 0))
+
+
+def pack_depthwise_dot_weight(weight: np.ndarray, groups: RowGroups) -> np.ndarray:
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, 4]``, zeros where no row is."""
+    channels, height, width, _ = weight.shape
+    rows = np.zeros((channels, groups.groups * groups.rows, width), weight.dtype)
+    rows[:, :height] = weight[..., 0]
+    fours = np.zeros((channels, groups.groups, _DEPTH, width), weight.dtype)
+    fours[:, :, : groups.rows] = rows.reshape(channels, groups.groups, groups.rows, width)
+    split = fours.reshape(-1, groups.lanes, groups.groups, _DEPTH, width)
+    return np.ascontiguousarray(split.transpose(4, 2, 0, 1, 3))
+
+
+def depthwise_dot_conv(
+    data: Any, weight: Any, shape: Sequence[int], window: Window, groups: RowGroups
+) -> Any:
+    """Depthwise convolution of uint8 ``data [*lead, H, W, C]``.
+
+    Args:
+        data: with the border of :func:`depthwise_dot_padding` around it.
+        weight: from :func:`pack_depthwise_dot_weight`.
+        shape: of the data without its border.
+        window: the geometry.
+        groups: of :func:`row_groups`.
+
+    Returns:
+        A TE tensor ``[*lead, H', W', C]`` of int32.
+    """
+    lead, spatial, channels = shape[:-3], shape[-3:-1], shape[-1]
+    n = len(lead)
+    column = te.reduce_axis((0, window.kernel[1]), name="column")
+    group = te.reduce_axis((0, groups.groups), name="group")
+    row = te.reduce_axis((0, groups.rows), name="row")
+    (stride_y, stride_x), (dilation_y, dilation_x) = window.strides, window.dilation
+
+    def taps(*i: Any) -> Any:
+        y, x, c = i[n:]
+        at_y = y * stride_y + (group * groups.rows + row) * dilation_y
+        left = element(data, *i[:n], at_y, x * stride_x + column * dilation_x, c)
+        right = weight[column, group, c // groups.lanes, c % groups.lanes, row]
+        return te.sum(left.astype("int32") * right.astype("int32"), axis=[group, column, row])
+
+    return te.compute(
+        (*lead, *window.output(spatial), channels),
+        taps,
+        name="depthwise",
+        attrs={ANCHOR: DEPTHWISE_DOT},
+    )
+
+
+def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, decide: Decide) -> None:
+    """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
+    lanes = int(sch.get(block).reads[-1].source.shape[-2])
+    epilogue = accumulate_in_registers(sch, block, target)
+    *rows, width, channel, group, column, row = sch.get_loops(block)
+    pixels = int(sch.get(width).extent)
+    candidates = [p for p in range(1, 15) if pixels % p == 0]
+    p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= 8))
+
+    channel_outer, vector = sch.split(channel, [None, lanes])
+    width_outer, width_block = sch.split(width, [None, p])
+    sch.reorder(*rows, width_outer, channel_outer, group, column, width_block, vector, row)
+    sch.reverse_compute_at(epilogue, channel_outer)
+    sch.parallel(sch.fuse(*rows))
+    sch.unroll(column)
+    sch.unroll(width_block)
+    init = sch.decompose_reduction(block, group)
+    *_, init_pixels, init_lanes = sch.get_loops(init)
+    sch.unroll(init_pixels)
+    sch.vectorize(init_lanes)
+    sch.tensorize(vector, vpdpbusd_columns(lanes, int(sch.get(row).extent)))
+    vectorize_channels(sch, epilogue, target)

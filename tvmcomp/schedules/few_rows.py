@@ -1,0 +1,52 @@
+"""Reductions to fewer rows than there are cores: in two steps, the first of them parallel."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from tvmcomp.schedules.parallel import work_of, worth_parallel
+from tvmcomp.schedules.stages import read_stages
+from tvmcomp.targets import TargetDescription
+
+_REDUCE = 2  # tirx.IterVar.CommReduce
+#: Most partial results a row; their sum is computed on one thread.
+_MOST_PARTS = 64
+
+
+def split_few_rows(sch: Any, target: TargetDescription) -> None:
+    """Reduce parts of each row to partial results, then those, where that is worth it.
+
+    A part is a piece of the outermost reduced axis: with the rows of an image, what follows finds
+    its part of the image in the cache of its own core.
+    """
+    stages = read_stages(sch) or []
+    blocks = sch.get_child_blocks(sch.get_sblock("root"))
+    for block, stage in zip(blocks, stages, strict=False):
+        rows = math.prod(axis.extent for axis in stage.dims[: stage.own_rows])
+        if (
+            target.cores > 1
+            and stage.reduced
+            and rows < target.cores
+            and worth_parallel(work_of(stage, target))
+        ):
+            _split(sch, block, target.cores)
+
+
+def _split(sch: Any, block: Any, cores: int) -> None:
+    iter_vars = sch.get(block).iter_vars
+    loops = sch.get_loops(block)
+    if len(loops) != len(iter_vars):
+        return
+    reduced = [loop for loop, iv in zip(loops, iter_vars, strict=True) if iv.iter_type == _REDUCE]
+    long = [loop for loop in reduced if int(sch.get(loop).extent) >= 2 * cores]
+    if not long:
+        return
+    extent = int(sch.get(long[0]).extent)
+    parts = max(n for n in range(1, min(extent, max(_MOST_PARTS, cores)) + 1) if extent % n == 0)
+    if parts < cores or (parts == extent and len(reduced) == 1):
+        return
+    outer = long[0]
+    if parts < extent:
+        outer, _ = sch.split(outer, [parts, None])
+    sch.rfactor(outer, 0)

@@ -1,0 +1,210 @@
+"""A record's line: text and back, its identity, and the quick view that look-ups are made of.
+
+A line's identity is the SHA-256 of its text. So the same measurement can't be in a log twice, two
+measurements of the same candidate are two records, and what a merge of logs gives does not depend
+on its order. Texts are carried as they are and never written anew: fields that this version does
+not know survive.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cached_property, lru_cache
+from hashlib import sha256
+from typing import Annotated, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.tuning.log.record import (
+    SCHEMA,
+    AnyLine,
+    Count,
+    Definition,
+    Finished,
+    Hash,
+    Seconds,
+    Target,
+    Text,
+    Trial,
+)
+
+#: A longer line is not read: no trace of a real kernel comes near.
+MAX_LINE_BYTES = 1 << 20
+
+T = TypeVar("T")
+
+_decoder = msgspec.json.Decoder(AnyLine)
+_NOTHING = msgspec.Raw(b"null")
+#: How every line begins. What stands before it on a line of its own was torn, and then joined.
+_BEGINNING = re.compile(rb'(?=\{"type":")')
+
+
+#: How this version writes a line, up to its workload's hash.
+_OURS = re.compile(
+    rb'\{"type":"(?:trial|finished|workload)","schema":%d,"workload":\{"hash":"([0-9a-f]{16})"'
+    % SCHEMA
+)
+
+
+class _Schema(msgspec.Struct):
+    schema: int
+
+
+class _Key(msgspec.Struct):
+    hash: Hash
+
+
+class Summary(msgspec.Struct, gc=False):
+    """The fields of a line that look-ups go by; four times as fast to read as all of it.
+
+    ``target``, ``device`` and ``trace`` are JSON texts that have been scanned and not looked into.
+    """
+
+    type: Literal["trial", "finished", "workload"]
+    schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
+    workload: _Key
+    date: Text
+    target: msgspec.Raw = _NOTHING
+    device: msgspec.Raw = _NOTHING
+    trace: msgspec.Raw = _NOTHING
+    kernel: Text = ""
+    run_secs: tuple[Seconds, ...] = ()
+    trials: Count = 0
+    exhausted: bool = False
+    untuned: bool = False
+
+
+_summary_decoder = msgspec.json.Decoder(Summary)
+
+
+class Entry:
+    """One line of a store, valid as far as its summary goes.
+
+    Attributes:
+        text: the line, without its newline.
+        digest: its identity, 64 hexadecimal digits.
+        summary: what look-ups go by.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        """Raise ValueError where ``text`` is no line of a log that this version reads."""
+        self.text = text
+        if len(text) > MAX_LINE_BYTES:
+            raise ValueError(f"the line has more than {MAX_LINE_BYTES} bytes")
+        try:
+            text.decode()  # fields that are skipped must be UTF-8, too
+            self.summary = _summary_decoder.decode(text)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise ValueError(_reason(text, error)) from None
+        self.digest = digest_of(text)
+
+    @property
+    def workload(self) -> str:
+        """The hash of its workload."""
+        return self.summary.workload.hash
+
+    @cached_property
+    def line(self) -> AnyLine:
+        """All of it. Raises ValueError where a field does not hold what it should."""
+        return _whole(self.text)
+
+    def check(self) -> None:
+        """Raise ValueError where a field does not hold what it should; keep nothing in memory."""
+        _whole(self.text)
+
+    @property
+    def target(self) -> Target:
+        """Its target. Raises ValueError where that is malformed."""
+        return _target(bytes(self.summary.target))
+
+    @property
+    def device(self) -> Fingerprint:
+        """Its device. Raises ValueError where that is malformed."""
+        return _device(bytes(self.summary.device))
+
+
+# Thousands of lines share a target and a device.
+@lru_cache(maxsize=1024)
+def _target(text: bytes) -> Target:
+    return _parsed(text, Target)
+
+
+@lru_cache(maxsize=1024)
+def _device(text: bytes) -> Fingerprint:
+    return _parsed(text, Fingerprint)
+
+
+def _parsed(text: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _whole(text: bytes) -> AnyLine:
+    try:
+        return _decoder.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from None
+
+
+def _reason(text: bytes, error: Exception) -> str:
+    try:
+        schema = msgspec.json.decode(text, type=_Schema).schema
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return str(error)
+    if schema != SCHEMA:
+        return f"schema {str(schema)[:20]} is not supported (this version reads {SCHEMA})"
+    return str(error)
+
+
+def encode(line: Trial | Finished | Definition) -> bytes:
+    """``line`` as JSON, without a newline."""
+    return msgspec.json.encode(line)
+
+
+def decode(text: bytes) -> AnyLine:
+    """Parse one line of a log.
+
+    Raises:
+        ValueError: it is too long, torn, of another schema, or does not hold what it should.
+    """
+    return Entry(text).line
+
+
+def digest_of(text: bytes) -> str:
+    """The identity of a line: its SHA-256 in hexadecimal."""
+    return sha256(text).hexdigest()
+
+
+def workload_at_beginning(text: bytes | memoryview) -> str | None:
+    """The workload's hash in a line that begins as this version writes them; it may be torn."""
+    found = _OURS.match(text)
+    return found.group(1).decode() if found else None
+
+
+def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
+    """The records on one line of a file: one, as a rule.
+
+    Where a file whose last line was torn, or lacks its newline, was joined with another, a line
+    holds more, and the whole ones are found.
+    """
+    text = text.strip()
+    if not text:
+        return
+    try:
+        yield Entry(text)
+        return
+    except ValueError as error:
+        pieces = [piece for piece in _BEGINNING.split(text) if piece.strip()]
+        if len(pieces) < 2:
+            yield error
+            return
+    for piece in pieces:
+        try:
+            yield Entry(piece.strip())
+        except ValueError as error:
+            yield error

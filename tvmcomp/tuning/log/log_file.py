@@ -1,0 +1,259 @@
+"""One file of a folder of records: locked appends, incremental reading, torn lines set aside."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tvmcomp.errors import LogError
+from tvmcomp.tuning.log.line import (
+    MAX_LINE_BYTES,
+    Entry,
+    digest_of,
+    entries_of,
+    workload_at_beginning,
+)
+
+
+class LogFile:
+    """A file of lines that many processes append to, and what this process has read of it.
+
+    A writer holds an exclusive lock while it writes whole lines, a reader a shared one while it
+    reads. The kernel lets go of a dead process's lock.
+
+    A line that begins as this version writes it is parsed when its workload is asked for, so a
+    look-up costs what the lines of its workload cost, and little for the others in the file.
+
+    Args:
+        path: the file; it need not exist.
+        report: is told of each line that is skipped.
+    """
+
+    def __init__(self, path: Path, report: Callable[[str], None]) -> None:
+        self.path = path
+        self._report = report
+        self._forget()
+
+    def _forget(self) -> None:
+        self._unparsed: dict[str, list[tuple[int, memoryview]]] = {}
+        self._entries: dict[str, Entry] = {}
+        self._by_workload: dict[str, list[Entry]] = {}
+        self._end = 0  # what lies before it has been taken in
+        self._state: tuple[int, ...] = ()
+
+    def find(self, workload: str) -> list[Entry]:
+        """The entries of a workload, what other processes have appended included."""
+        self.refresh()
+        self._parse(workload)
+        return self._by_workload.get(workload, [])
+
+    def entries(self) -> list[Entry]:
+        """All entries."""
+        self.refresh()
+        for workload in list(self._unparsed):
+            self._parse(workload)
+        return list(self._entries.values())
+
+    def holds(self, digest: str) -> bool:
+        """Whether an entry is in it."""
+        self.entries()
+        return digest in self._entries
+
+    def refresh(self) -> None:
+        """Take in what is new."""
+        try:
+            status = self.path.stat()
+            if _state_of(status) == self._state:
+                return
+            with self._locked(fcntl.LOCK_SH, os.O_RDONLY) as descriptor:
+                self._take_in_new(descriptor)
+        except FileNotFoundError:
+            self._forget()
+        except OSError as error:
+            raise LogError(f"can't be read: {error.strerror}", where=str(self.path)) from error
+
+    def append(self, entries: Sequence[Entry]) -> int:
+        """Write the entries that the file lacks, whole or not at all; return how many."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
+            with self._locked(fcntl.LOCK_EX, flags) as descriptor:
+                self._take_in_new(descriptor)
+                present = self._digests({entry.workload for entry in entries})
+                new = {each.digest: each for each in entries if each.digest not in present}
+                if new:
+                    self._set_torn_end_aside(descriptor)
+                    self._write(descriptor, [each.text for each in new.values()])
+                    for entry in new.values():
+                        self._take_in(entry)
+                    status = os.fstat(descriptor)
+                    self._end, self._state = status.st_size, _state_of(status)
+                return len(new)
+        except OSError as error:
+            raise LogError(
+                f"can't write: {error.strerror or error}",
+                where=str(self.path),
+                hint="Give a log that you can write to with --log.",
+            ) from error
+
+    def discard(self, digests: Collection[str]) -> int:
+        """Write the file anew without these entries; lines that can't be read stay in it."""
+        if not self.path.exists():
+            return 0
+        try:
+            with self._locked(fcntl.LOCK_EX, os.O_RDONLY) as descriptor:
+                kept: list[bytes] = []
+                removed = 0
+                for start, end, text in _lines(descriptor, 0):
+                    pieces = [each for each in entries_of(bytes(text)) if isinstance(each, Entry)]
+                    stay = [each.text for each in pieces if each.digest not in digests]
+                    removed += len(pieces) - len(stay)
+                    unchanged = len(stay) == len(pieces)
+                    kept += [os.pread(descriptor, end - start, start)] if unchanged else stay
+                if removed:
+                    self._replace(kept)
+        except OSError as error:
+            raise LogError(f"can't write: {error.strerror}", where=str(self.path)) from error
+        self._forget()
+        return removed
+
+    @contextmanager
+    def _locked(self, kind: int, flags: int) -> Iterator[int]:
+        """The file's descriptor, while it is locked."""
+        while True:
+            descriptor = os.open(self.path, flags, 0o666)
+            try:
+                fcntl.flock(descriptor, kind)
+                # Whoever pruned it while this process waited put another file in its place.
+                if self.path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    yield descriptor
+                    return
+            finally:
+                os.close(descriptor)  # releases the lock
+
+    def _take_in_new(self, descriptor: int) -> None:
+        status = os.fstat(descriptor)
+        if self._state and (self._state[0] != status.st_ino or status.st_size < self._end):
+            self._forget()
+        for start, end, text in _lines(descriptor, self._end):
+            whole = text[-1] == ord("\n")
+            workload = workload_at_beginning(text) if whole else None
+            if workload is None:
+                self._parse_line(start, bytes(text), "line skipped" if whole else "torn last line")
+            else:
+                self._unparsed.setdefault(workload, []).append((start, text))
+            if whole:
+                self._end = end
+        self._state = _state_of(status)
+
+    def _digests(self, workloads: Collection[str]) -> Collection[str]:
+        """The digests of what is here of these workloads, without parsing it."""
+        unparsed = [text for each in workloads for _, text in self._unparsed.get(each, ())]
+        return {*self._entries, *(digest_of(bytes(text).strip()) for text in unparsed)}
+
+    def _parse(self, workload: str) -> None:
+        for start, text in self._unparsed.pop(workload, ()):
+            self._parse_line(start, bytes(text), "line skipped")
+
+    def _parse_line(self, start: int, text: bytes, what: str) -> None:
+        for entry in entries_of(text):
+            if isinstance(entry, Entry):
+                self._take_in(entry)
+            else:
+                self._report(f"{self.path} at byte {start}: {what}: {entry}")
+
+    def _take_in(self, entry: Entry) -> None:
+        if entry.digest not in self._entries:
+            self._entries[entry.digest] = entry
+            self._by_workload.setdefault(entry.workload, []).append(entry)
+
+    def _set_torn_end_aside(self, descriptor: int) -> None:
+        """See that the file ends with a newline; what a killed writer left goes to ``….torn``."""
+        size = os.fstat(descriptor).st_size
+        torn = os.pread(descriptor, size - self._end, self._end)
+        if not torn:
+            return
+        pieces = list(entries_of(torn))
+        whole = [each.text for each in pieces if isinstance(each, Entry)]
+        if len(whole) == len(pieces):
+            self._write(descriptor, [b""])  # it lacked its newline only
+            return
+        with self.path.with_suffix(".torn").open("ab") as aside:
+            aside.write(torn + b"\n")
+            aside.flush()
+            os.fsync(aside.fileno())
+        os.ftruncate(descriptor, self._end)
+        if whole:
+            self._write(descriptor, whole)
+        self._report(
+            f"{self.path} at byte {self._end}: torn last line set aside in {aside.name} "
+            f"({len(torn)} bytes)"
+        )
+
+    def _write(self, descriptor: int, texts: list[bytes]) -> None:
+        size = os.fstat(descriptor).st_size
+        data = b"".join(text + b"\n" for text in texts)
+        try:
+            if os.write(descriptor, data) != len(data):
+                raise OSError("no space left")
+            os.fsync(descriptor)
+            if not size:
+                _sync_folder(self.path.parent)
+        except OSError:
+            os.ftruncate(descriptor, size)
+            raise
+
+    def _replace(self, texts: list[bytes]) -> None:
+        folder = self.path.parent
+        with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
+            try:
+                file.writelines(text if text.endswith(b"\n") else text + b"\n" for text in texts)
+                file.flush()
+                os.fsync(file.fileno())
+                Path(file.name).chmod(self.path.stat().st_mode & 0o777)
+                Path(file.name).replace(self.path)
+            except OSError:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+        _sync_folder(folder)
+
+
+def _state_of(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_ino, status.st_size, status.st_mtime_ns)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the name of a new file as lasting as its content."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lines(descriptor: int, start: int) -> Iterator[tuple[int, int, memoryview]]:
+    """(offset, end, text) of each line from ``start`` on; a text ends with its newline.
+
+    Of a line that is too long to be a record the text begins late, and is none.
+    """
+    content = _read(descriptor, start)
+    view = memoryview(content)
+    begin = 0
+    while begin < len(content):
+        end = content.find(b"\n", begin) + 1 or len(content)
+        text = view[max(begin, end - MAX_LINE_BYTES - 2) : end]
+        yield start + begin, start + end, text
+        begin = end
+
+
+def _read(descriptor: int, start: int) -> bytes:
+    """All from ``start`` on; one read gives at most 2 GiB."""
+    parts = []
+    while part := os.pread(descriptor, 1 << 30, start):
+        parts.append(part)
+        start += len(part)
+    return b"".join(parts)

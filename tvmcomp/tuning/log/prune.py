@@ -1,0 +1,58 @@
+"""Take out of a store what no build will use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from statistics import median
+
+from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.tuning.log.line import Entry
+from tvmcomp.tuning.log.record import Target
+from tvmcomp.tuning.log.store import Store
+
+
+def prune(store: Store, keep: int, dry_run: bool = False) -> int:
+    """Keep the fastest trials, and take out the slower and the failed ones.
+
+    Untuned schedules, finished searches and workloads stay. What is malformed stays, too: it is
+    reported, and for a person to look at.
+
+    Args:
+        store: what to prune.
+        keep: candidates that stay of each workload, target and device.
+        dry_run: only count.
+
+    Returns:
+        How many were taken out.
+    """
+    removed = 0
+    for bucket in list(store.buckets()):
+        gone = list(_superfluous(store.read(bucket), keep))
+        removed += len(gone) if dry_run else store.discard(gone)
+    return removed
+
+
+def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
+    # What was measured more than once stays or goes with all its times.
+    groups: dict[tuple[str, Target, Fingerprint], dict[tuple[bytes, str], list[Entry]]] = {}
+    for entry in entries:
+        summary = entry.summary
+        if summary.type != "trial" or summary.untuned:
+            continue
+        try:
+            key = (entry.workload, entry.target, entry.device)
+        except ValueError:
+            continue
+        if summary.run_secs:
+            candidate = (bytes(summary.trace), summary.kernel)
+            groups.setdefault(key, {}).setdefault(candidate, []).append(entry)
+        else:
+            yield entry
+    for candidates in groups.values():
+        for same in sorted(candidates.values(), key=_rank)[keep:]:
+            yield from same
+
+
+def _rank(same: list[Entry]) -> tuple[float, str]:
+    seconds = median([time for entry in same for time in entry.summary.run_secs])
+    return (seconds, min(entry.digest for entry in same))

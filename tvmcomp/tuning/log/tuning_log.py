@@ -1,0 +1,181 @@
+"""The log as the tuner and a build see it: several stores in order, looked up by workload."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+
+from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.targets.description import TargetDescription
+from tvmcomp.tuning.log.line import Entry, encode
+from tvmcomp.tuning.log.nearest import Nearness, nearness
+from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial
+from tvmcomp.tuning.log.store import Store
+
+
+@dataclass(frozen=True)
+class Found:
+    """A record that a look-up found.
+
+    Attributes:
+        record: it.
+        id: its digest.
+        seconds: median over every time of its schedule on devices like the record's.
+        reason: why it was chosen: how near its device is.
+    """
+
+    record: Trial
+    id: str
+    seconds: float
+    reason: str
+
+
+class TuningLog:
+    """Several stores; the first is written, all are read.
+
+    Args:
+        stores: at least one.
+    """
+
+    def __init__(self, stores: Sequence[Store]) -> None:
+        self.stores = tuple(stores)
+        self._malformed: dict[str, str] = {}
+
+    @property
+    def where(self) -> str:
+        """The store that is written."""
+        return self.stores[0].where
+
+    @property
+    def problems(self) -> list[str]:
+        """What was wrong with the lines that were skipped so far, one sentence each."""
+        unread = [problem for store in self.stores for problem in store.problems]
+        return unread + list(self._malformed.values())
+
+    def append(self, *lines: AnyLine) -> None:
+        """Write ``lines`` before returning: ending the process later can't lose them.
+
+        Raises:
+            LogError: the first store can't be written; it is left as it was.
+        """
+        self.stores[0].add([Entry(encode(line)) for line in lines])
+
+    def best(
+        self, workload: str, target: TargetDescription, device: Fingerprint | None = None
+    ) -> Found | None:
+        """The first of :meth:`ranked`, or None."""
+        return next(self.ranked(workload, target, device), None)
+
+    def ranked(
+        self, workload: str, target: TargetDescription, device: Fingerprint | None = None
+    ) -> Iterator[Found]:
+        """Every measured schedule of a workload for the instruction set of ``target``, best first.
+
+        Those of the same model as ``device`` go first, then the nearest description; among equals
+        the fastest. Times of unlike devices are never compared. What was measured more than once
+        on devices of a model counts with all its times, and comes once.
+
+        Args:
+            workload: :func:`tvmcomp.tuning.task.workload_hash` of the kernel.
+            target: what it is compiled for.
+            device: where it will run, if that is known.
+        """
+        groups: dict[tuple[Nearness, Fingerprint, bytes, str], list[Entry]] = {}
+        known: dict[tuple[bytes, bytes], tuple[Nearness | None, Fingerprint]] = {}
+        for entry in self._entries(workload):
+            summary = entry.summary
+            if summary.type != "trial" or not summary.run_secs:
+                continue
+            with self.reporting(entry):
+                where = (bytes(summary.target), bytes(summary.device))
+                if where not in known:
+                    near = nearness(entry.target, entry.device, target, device)
+                    known[where] = (near, _model(entry.device))
+                near, model = known[where]
+                if near is not None:
+                    what = (near, model, bytes(summary.trace), summary.kernel)
+                    groups.setdefault(what, []).append(entry)
+        timed = [
+            (near, model.cpu, median([t for e in same for t in e.summary.run_secs]), _newest(same))
+            for (near, model, *_), same in groups.items()
+        ]
+        timed.sort(key=lambda each: (*each[0][:2], each[1], each[2], each[3].digest))
+        for near, _, seconds, entry in timed:
+            with self.reporting(entry):
+                line = entry.line
+                if isinstance(line, Trial):
+                    yield Found(line, entry.digest, seconds, near.reason)
+
+    def trials(self, workload: str, target: TargetDescription) -> list[Trial]:
+        """All trials of a workload for the instruction set of ``target``, failed ones too."""
+        found = []
+        for entry in self._of_instruction_set("trial", workload, target):
+            with self.reporting(entry):
+                line = entry.line
+                if isinstance(line, Trial):
+                    found.append(line)
+        return sorted(found, key=lambda trial: trial.date)
+
+    def finished(self, workload: str, target: TargetDescription, trials: int) -> bool:
+        """Whether a search of at least ``trials`` trials ended, or one that left nothing to try."""
+        return any(
+            entry.summary.exhausted or entry.summary.trials >= trials
+            for entry in self._of_instruction_set("finished", workload, target)
+        )
+
+    def definition(self, workload: str) -> Definition | None:
+        """The workload itself, or None where no store holds it."""
+        for entry in self._entries(workload):
+            if entry.summary.type == "workload":
+                with self.reporting(entry):
+                    if isinstance(entry.line, Definition):
+                        return entry.line
+        return None
+
+    def entries(self) -> Iterator[Entry]:
+        """Everything, each once; in the same order whatever was written first."""
+        for bucket in sorted({bucket for store in self.stores for bucket in store.buckets()}):
+            found = {entry.digest: entry for store in self.stores for entry in store.read(bucket)}
+            yield from sorted(found.values(), key=lambda entry: (entry.workload, entry.digest))
+
+    def workloads(self) -> list[str]:
+        """The hashes of all workloads that the stores hold something of, in order."""
+        return sorted({entry.workload for entry in self.entries()})
+
+    def close(self) -> None:
+        """Let go of the stores' files and connections."""
+        for store in self.stores:
+            store.close()
+
+    def _entries(self, workload: str) -> list[Entry]:
+        found = (entry for store in self.stores for entry in store.find(workload))
+        return list({entry.digest: entry for entry in found}.values())
+
+    def _of_instruction_set(
+        self, kind: str, workload: str, target: TargetDescription
+    ) -> Iterator[Entry]:
+        wanted = InstructionSet.of(target)
+        for entry in self._entries(workload):
+            if entry.summary.type == kind:
+                with self.reporting(entry):
+                    if entry.target.instruction_set == wanted:
+                        yield entry
+
+    @contextmanager
+    def reporting(self, entry: Entry) -> Iterator[None]:
+        """Turn the ValueError of a malformed record into a problem."""
+        try:
+            yield
+        except ValueError as error:
+            self._malformed[entry.digest] = f"record {entry.digest[:12]} skipped: {error}"
+
+
+def _model(device: Fingerprint) -> Fingerprint:
+    """What :meth:`Fingerprint.same_model` compares."""
+    return Fingerprint(device.cpu, device.features, device.cores)
+
+
+def _newest(entries: list[Entry]) -> Entry:
+    return max(entries, key=lambda entry: (entry.summary.date, entry.digest))

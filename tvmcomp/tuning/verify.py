@@ -1,0 +1,116 @@
+"""Rebuild and measure records again, and say which of them no longer hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from statistics import median
+from typing import Literal, Protocol
+
+import msgspec
+
+from tvmcomp.targets.description import TargetDescription
+from tvmcomp.tuning.jobs import Failed
+from tvmcomp.tuning.log.record import Trial
+from tvmcomp.tuning.log.tuning_log import Found, TuningLog
+from tvmcomp.tuning.measure import Bench
+
+#: ``holds`` and ``faster`` are good; ``not_timed`` was measured on another model of device, and
+#: ``unknown`` has no workload in the log: neither can be told. The rest no longer holds.
+Status = Literal[
+    "holds", "faster", "not_timed", "unknown", "slower", "rebuild_failed", "wrong", "failed"
+]
+GOOD = ("holds", "faster", "not_timed", "unknown")
+
+
+class Verified(msgspec.Struct, frozen=True):
+    """What came of one record.
+
+    Attributes:
+        record: its digest.
+        workload, name: what it is a schedule of.
+        status: see :data:`Status`.
+        seconds: median that the log holds.
+        seconds_now: median of the measurement now, or None.
+        reason: what is wrong, or None.
+    """
+
+    record: str
+    workload: str
+    name: str
+    status: Status
+    seconds: float
+    seconds_now: float | None = None
+    reason: str | None = None
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing speaks against the record."""
+        return self.status in GOOD
+
+
+def verify(
+    log: TuningLog, target: TargetDescription, bench: Bench, records: int, tolerance: float
+) -> Iterator[Verified]:
+    """Check the records that builds for ``target`` would use.
+
+    Each is scheduled again in a worker process, must make the kernel that its hash names, must
+    compute what the unscheduled kernel computes, and must be as fast as it was.
+
+    Args:
+        log: what to check.
+        target: selects the records: those of its instruction set.
+        bench: builds and measures.
+        records: of each workload, best first.
+        tolerance: how many times slower or faster a measurement may be and still hold.
+
+    Raises:
+        DeviceError: the device is gone.
+        LogError: the log can't be read.
+        ToolError: worker processes can't be started, or the linker is missing.
+    """
+    for workload in log.workloads():
+        for found in islice(log.ranked(workload, target, bench.fingerprint), records):
+            yield _verify_one(log, bench, found, tolerance)
+
+
+def _verify_one(log: TuningLog, bench: Bench, found: Found, tolerance: float) -> Verified:
+    record = found.record
+
+    def result(status: Status, reason: str | None = None, now: float | None = None) -> Verified:
+        workload = record.workload
+        return Verified(found.id, workload.hash, workload.name, status, found.seconds, now, reason)
+
+    definition = log.definition(record.workload.hash)
+    if definition is None:
+        return result("unknown", "the log does not hold the workload itself")
+    replayed = bench.replay(definition.module, record)
+    if isinstance(replayed, Failed):
+        return result("rebuild_failed", replayed.message)
+    arguments = record.workload.arguments
+    wrong = bench.difference((replayed.scheduled, replayed.unscheduled), arguments)
+    if wrong:
+        return result("wrong", wrong)
+    return _time(bench, record, found.seconds, replayed.scheduled, tolerance, result)
+
+
+class _Result(Protocol):
+    def __call__(
+        self, status: Status, reason: str | None = None, now: float | None = None
+    ) -> Verified: ...
+
+
+def _time(
+    bench: Bench, record: Trial, seconds: float, module: str, tolerance: float, result: _Result
+) -> Verified:
+    if not bench.runs:
+        return result("not_timed", "the target's code does not run on this machine")
+    measured = bench.time(module, record.workload.arguments, seconds)
+    if isinstance(measured, Failed):
+        return result("failed", f"{measured.kind}: {measured.message}")
+    now = median(measured.run_secs)
+    if not bench.fingerprint.same_model(record.device):
+        return result("not_timed", f"measured on {record.device.cpu or 'an unknown CPU'}", now)
+    if now > seconds * tolerance:
+        return result("slower", f"{now / seconds:.2f} times as long as it took", now)
+    return result("faster" if now * tolerance < seconds else "holds", None, now)
