@@ -148,6 +148,19 @@ def test_close_to_float32(build):
         assert difference.mean() < 0.005
 
 
+def test_what_is_only_moved_stays_as_it_is():
+    """No rounding and no widening for a transposition between two convolutions."""
+
+    def build(emit, x):
+        a = relu(emit, conv(emit, x, W0, "c0"), "a")
+        return conv(emit, emit(relax.op.permute_dims(a, [0, 2, 1, 3]), "t"), W1, "c1")
+
+    tasks = lower(module(build, x=SHAPE), BF16, half="bfloat16").tasks
+    (func,) = (func for name, func in tasks.items() if "transpose" in name)
+    assert {str(param.dtype) for param in func.params} == {"uint16"}
+    assert "float32" not in func.script()
+
+
 def test_what_is_reduced_stays_float32():
     """A mean, and what is subtracted from it, would lose its last bits."""
     means = {

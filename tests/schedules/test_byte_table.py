@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 from passes.relax_modules import tensor
@@ -46,6 +48,4 @@ def test_the_instruction(name, instruction):
     target = targets.load(name)
     mod = looks_up((4, 256), target.activation_dtype)
     assembly = generate(lower(mod, target), target).mod.imports[0].inspect_source("asm")
-    import re
-
     assert re.search(instruction, assembly)

@@ -23,7 +23,7 @@ class _ConstantDivision(BindingRewriter):
         divisor = const_value(value.args[1]) if op_name(value) == "divide" else None
         if divisor is None or divisor.dtype != np.float32:
             return super().rewrite(var, value)
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", over="ignore"):
             reciprocal = np.asarray(1 / divisor.astype(np.float64)).astype(np.float32)
         tiny = np.finfo(np.float32).tiny
         if not (np.isfinite(reciprocal) & (np.abs(reciprocal) >= tiny)).all():

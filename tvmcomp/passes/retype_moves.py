@@ -26,7 +26,8 @@ def moved_in_bfloat16(func: Any) -> Any | None:
     if not isinstance(func.body, tvm.s_tir.SBlockRealize) or list(func.body.block.alloc_buffers):
         return None
     new = {
-        param: tirx.decl_buffer(param.shape, BITS, param.name, scope=param.scope())
+        # As kernels made of tensor expressions are: fused, both must have the same buffer type.
+        param: tirx.decl_buffer(param.shape, BITS, param.name, scope=param.scope(), layout=None)
         for param in func.params
         if str(param.dtype) == "float32"
     }
