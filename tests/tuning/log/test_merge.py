@@ -128,7 +128,8 @@ def test_a_row_that_was_tampered_with_is_reported(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["", ".db"])
-def test_a_merge_that_was_cut_off_goes_on(tmp_path, suffix):
+def test_a_merge_that_was_cut_off_goes_on(tmp_path, suffix, monkeypatch):
+    monkeypatch.setattr("tvmcomp.tuning.log.merge._WRITTEN_AT_ONCE", 10)
     source = open_store(tmp_path / "source")
     source.add(records(100, workloads=20))
     into = open_store(tmp_path / f"into{suffix}")

@@ -24,11 +24,13 @@ from tvmcomp.tuning.log.record import (
     Count,
     Definition,
     Finished,
-    Hash,
+    HashOrNone,
     Seconds,
     Target,
     Text,
     Trial,
+    Versions,
+    Workload,
 )
 
 #: A longer line is not read: no trace of a real kernel comes near.
@@ -53,25 +55,25 @@ class _Schema(msgspec.Struct):
     schema: int
 
 
-class _Key(msgspec.Struct):
-    hash: Hash
-
-
 class Summary(msgspec.Struct, gc=False):
-    """The fields of a line that look-ups go by; four times as fast to read as all of it.
+    """The fields of a line that look-ups go by; much faster to read than all of it.
 
-    ``target``, ``device`` and ``trace`` are JSON texts that have been scanned and not looked into.
+    ``target``, ``device``, ``trace`` and ``module`` are JSON texts that have been scanned and not
+    looked into.
     """
 
     type: Literal["trial", "finished", "workload"]
     schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
-    workload: _Key
+    workload: Workload
+    versions: Versions
     date: Text
     target: msgspec.Raw = _NOTHING
     device: msgspec.Raw = _NOTHING
     trace: msgspec.Raw = _NOTHING
-    kernel: Text = ""
+    module: msgspec.Raw = _NOTHING
+    kernel: HashOrNone = ""
     run_secs: tuple[Seconds, ...] = ()
+    error: Text | None = None
     trials: Count = 0
     exhausted: bool = False
     untuned: bool = False
@@ -112,8 +114,14 @@ class Entry:
         return _whole(self.text)
 
     def check(self) -> None:
-        """Raise ValueError where a field does not hold what it should; keep nothing in memory."""
-        _whole(self.text)
+        """Raise ValueError where a field does not hold what it should; a trace is some list."""
+        if self.summary.type == "workload":
+            _whole(self.text)
+            return
+        _target(bytes(self.summary.target))
+        _device(bytes(self.summary.device))
+        if self.summary.type == "trial" and bytes(self.summary.trace)[:1] != b"[":
+            raise ValueError("Expected `array` - at `$.trace`")
 
     @property
     def target(self) -> Target:

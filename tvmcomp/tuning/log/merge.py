@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.store import Store
 
+#: Entries; a database writes so many to the disk in one go.
+_WRITTEN_AT_ONCE = 4000
+
 
 @dataclass(frozen=True)
 class Merged:
@@ -33,13 +36,19 @@ def merge(source: Store, into: Store, tell: Callable[[int], None] = lambda entri
         LogError: one of them can't be read or written.
     """
     read = added = malformed = 0
+    waiting: list[Entry] = []
     for bucket in source.buckets():
         entries = source.read(bucket)
-        whole = [entry for entry in entries if _is_whole(entry, source)]
-        added += into.add(whole)
         read += len(entries)
+        whole = [entry for entry in entries if _is_whole(entry, source)]
         malformed += len(entries) - len(whole)
-        tell(read)
+        waiting += whole
+        if len(waiting) >= _WRITTEN_AT_ONCE:
+            added += into.add(waiting)
+            waiting = []
+            tell(read)
+    added += into.add(waiting)
+    tell(read)
     return Merged(read, added, malformed)
 
 

@@ -31,6 +31,7 @@ SCHEMA = 1
 
 Text = Annotated[str, Meta(max_length=2000)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
+HashOrNone = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")]
 Seconds = Annotated[float, Meta(gt=0, lt=1e6)]
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
 
@@ -158,7 +159,7 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     target: Target
     device: Fingerprint
     trace: list[Any]
-    kernel: Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")] = ""
+    kernel: HashOrNone = ""
     run_secs: tuple[Seconds, ...] = ()
     error: Text | None = None
     untuned: bool = False
