@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
 from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.runtime.amx_permission import allow_amx
