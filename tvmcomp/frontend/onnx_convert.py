@@ -12,8 +12,8 @@ from tvmcomp.frontend.onnx_ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
 # isort: split
-from tvm.relax.frontend.onnx import onnx_frontend
-from tvm.relax.frontend.onnx.onnx_frontend import onnx_input
+from tvm.relax.frontend.onnx import onnx_frontend  # noqa: TID253
+from tvm.relax.frontend.onnx.onnx_frontend import onnx_input  # noqa: TID253
 
 relax = tvm.relax
 

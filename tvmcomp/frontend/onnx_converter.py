@@ -5,7 +5,7 @@ from __future__ import annotations
 from tvmcomp.tvm_import import tvm  # noqa: F401  keeps torch out of the import below
 
 # isort: split
-from tvm.relax.frontend.onnx.onnx_frontend import OnnxOpConverter
+from tvm.relax.frontend.onnx.onnx_frontend import OnnxOpConverter  # noqa: TID253
 
 
 class Converter(OnnxOpConverter):  # type: ignore[misc]

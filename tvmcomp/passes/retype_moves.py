@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits
 from tvmcomp.tvm_import import tvm
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.tvm_import import tvm
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -92,6 +94,8 @@ class LocalProgram:
             self._arguments, self._constants, self._slots = [], [], []
             del self._main, self._vm, self._library
         tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
+        with suppress(AttributeError):  # of the GNU C library, which keeps what was freed
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _bind(self, inputs: Mapping[str, np.ndarray]) -> None:
         if len(inputs) != len(self._slots):

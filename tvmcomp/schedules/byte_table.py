@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.stages import Load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

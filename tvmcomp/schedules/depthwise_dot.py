@@ -69,13 +69,11 @@ def depthwise_dot_padding(shape: Sequence[int], window: Window, groups: RowGroup
 
 
 def pack_depthwise_dot_weight(weight: np.ndarray, groups: RowGroups) -> np.ndarray:
-    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, 4]``, zeros where no row is."""
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, rows]``, zeros where no row is."""
     channels, height, width, _ = weight.shape
     rows = np.zeros((channels, groups.groups * groups.rows, width), weight.dtype)
     rows[:, :height] = weight[..., 0]
-    fours = np.zeros((channels, groups.groups, _DEPTH, width), weight.dtype)
-    fours[:, :, : groups.rows] = rows.reshape(channels, groups.groups, groups.rows, width)
-    split = fours.reshape(-1, groups.lanes, groups.groups, _DEPTH, width)
+    split = rows.reshape(-1, groups.lanes, groups.groups, groups.rows, width)
     return np.ascontiguousarray(split.transpose(4, 2, 0, 1, 3))
 
 

@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.stages import Stage
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

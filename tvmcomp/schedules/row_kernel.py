@@ -12,8 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.byte_table import has_byte_tables, is_byte_table
 from tvmcomp.schedules.loop_nest import (
     PARALLEL,

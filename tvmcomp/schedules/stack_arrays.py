@@ -10,8 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.loop_nest import (
     PARALLEL,
     SERIAL,

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import tvm_ffi
-
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.llvm_text import Function, define
 from tvmcomp.tvm_import import tvm
 

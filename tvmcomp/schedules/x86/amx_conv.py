@@ -12,15 +12,13 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tvm.script.ir_builder import IRBuilder
-from tvm.tirx.script import builder as T
-
 from tvmcomp.schedules.compute import ANCHOR
 from tvmcomp.schedules.x86 import amx_tiles as tiles
 from tvmcomp.schedules.x86.amx_plan import AMX_CONV, BAND, TILE, AmxPlan
 from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx
+T = tirx.script.builder
 
 #: Bytes: keeps the sums off the stack, where TVM would align them to 16.
 _ALIGNMENT = 128
@@ -40,7 +38,7 @@ def amx_conv(plan: AmxPlan) -> Any:
     sums_shape = _sizes(band.pixels, band.channel_tiles * TILE)
     out_shape = _sizes(*plan.lead, *plan.output, plan.out_channels)
     data_shape = _sizes(*plan.lead, *plan.padded, plan.channels)
-    with IRBuilder() as ib, T.prim_func(is_private=True, s_tir=True):
+    with tvm.script.ir_builder.IRBuilder() as ib, T.prim_func(is_private=True, s_tir=True):
         T.func_attr({"tirx.noalias": True, "op_pattern": _OUT_ELEMENT_WISE_FUSABLE})
         data = T.arg("data", T.buffer(data_shape, kernel.data))
         weight = T.arg("weight", T.buffer(_sizes(*plan.weight_shape), kernel.weight))

@@ -16,7 +16,7 @@ def vpdpbusd_columns(lanes: int, rows: int) -> str:
     """Register ``acc[lanes] += sum_rows data[rows, 1, lanes] * weight[lanes, rows]``.
 
     One to four rows of ``lanes`` channels (u8) are interleaved channel by channel; the weight (s8)
-    holds four rows a channel, zeros where there are fewer.
+    is stored so. A byte permutation gives it a zero for each row that is not there.
 
     Returns:
         The tensor intrinsic's name.
@@ -27,8 +27,16 @@ def vpdpbusd_columns(lanes: int, rows: int) -> str:
     from tvm.script import tirx as T
 
     order = [row * lanes + lane for lane in range(lanes) for row in range(4)]
+    fours = [
+        lane * rows + row if row < rows else lanes * rows + lane
+        for lane in range(lanes)
+        for row in range(4)
+    ]
 
     def emit(row: list[Any], weight: Any, acc: Any) -> Any:
+        if rows < 4:
+            zeros = tirx.Broadcast(tirx.IntImm("int8", 0), lanes * (4 - rows))
+            weight = tirx.Shuffle([weight, zeros], fours)
         return tirx.call_llvm_pure_intrin(
             f"int32x{lanes}",
             f"llvm.x86.avx512.vpdpbusd.{lanes * 32}",
@@ -80,7 +88,7 @@ def vpdpbusd_columns(lanes: int, rows: int) -> str:
                 T.writes(C[0:lanes])
                 C[T.ramp(T.int32(0), 1, lanes)] = emit(
                     [A.vload([row, 0, 0], f"uint8x{lanes}") for row in range(rows)],
-                    B.vload([0, 0], f"int8x{lanes * 4}"),
+                    B.vload([0, 0], f"int8x{lanes * rows}"),
                     C.vload([0], f"int32x{lanes}"),
                 )
 
