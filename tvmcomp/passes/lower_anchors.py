@@ -8,11 +8,14 @@ Whatever has no constant weight is left to TVM's legalization and the default sc
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
+from tvmcomp.passes.anchor_forms import Anchor, choose_form
+from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const,
@@ -23,43 +26,15 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.passes.store_bfloat16 import rounded
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
-from tvmcomp.schedules.compute import (
-    PAD_VALUE,
-    PADDING,
-    Widths,
-    Window,
-    conv_padding,
-    depthwise_conv,
-    depthwise_padding,
-    direct_conv,
-    pack_conv_weight,
-    pack_depthwise_weight,
-    pad,
-)
-from tvmcomp.schedules.depthwise_dot import (
-    RowGroups,
-    depthwise_dot_conv,
-    depthwise_dot_padding,
-    pack_depthwise_dot_weight,
-    row_groups,
-)
+from tvmcomp.schedules.compute import PAD_VALUE, PADDING, Widths, Window, pad
 from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
-from tvmcomp.schedules.winograd import (
-    Tile,
-    pack_winograd_weight,
-    winograd_conv,
-    winograd_padding,
-    winograd_tile,
-)
-from tvmcomp.schedules.x86.amx_choose import plan_amx
-from tvmcomp.schedules.x86.amx_conv import amx_conv
-from tvmcomp.schedules.x86.amx_pack import pack_amx_weight
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
+#: The window of a matrix product.
+_SINGLE = Window((1,), (1,), (1,), ((0, 0),))
 _INJECTIVE = 2  # TVM's OpPatternKind::kInjective
-_OUT_FUSABLE = 4  # TVM's OpPatternKind::kOutEWiseFusable: element-wise operators fuse behind it
 
 
 def lower_anchors(
@@ -87,18 +62,24 @@ def anchor_kernel(
     return kernel if kernel.data == data_dtype else None
 
 
-def pack_anchor(call: Any, weight: np.ndarray, kernel: DotKernel) -> np.ndarray:
-    """``weight``, as the anchor ``call`` has it, in the order its schedule reads."""
+def as_anchor(call: Any, weight: np.ndarray) -> Anchor:
+    """The anchor ``call`` as it stands, its weight being ``weight``."""
+    shape = shape_of(call.args[0])
     if op_name(call) == "matmul":
-        return pack_conv_weight(weight.T[:, None, :], 1, kernel)
-    if _is_depthwise(call, weight):
-        return pack_depthwise_weight(weight)
-    return pack_conv_weight(weight, int(call.attrs.groups), kernel)
+        return Anchor(shape, _SINGLE, weight.T[:, None, :])
+    return Anchor(shape, _window(call.attrs, weight), weight)
 
 
-def _is_depthwise(call: Any, weight: np.ndarray) -> bool:
-    channels = shape_of(call.args[0])[-1]
-    return bool(int(call.attrs.groups) == channels == weight.shape[0] > 1)
+def _window(attrs: Any, weight: np.ndarray) -> Window:
+    flat = [int(p) for p in attrs.padding]
+    rank = len(flat) // 2
+    return Window(
+        kernel=weight.shape[1:-1],
+        strides=tuple(int(s) for s in attrs.strides),
+        dilation=tuple(int(d) for d in attrs.dilation),
+        padding=tuple((flat[d], flat[d + rank]) for d in range(rank)),
+        groups=int(attrs.groups),
+    )
 
 
 class _LowerAnchors(BindingRewriter):
@@ -114,133 +95,53 @@ class _LowerAnchors(BindingRewriter):
         self.known_rounded: dict[Any, Any] = {}
 
     def rewrite(self, var: Any, value: Any) -> Any:
-        name = op_name(value)
         lowered = None
-        if name in ("nn.conv1d", "nn.conv2d", "nn.conv3d"):
-            lowered = self.convolution(self.substitute(value), var.name)
-        elif name == "matmul":
-            lowered = self.matmul(self.substitute(value), var.name)
+        if op_name(value) in ANCHORS:
+            lowered = self.anchor(self.substitute(value), var.name)
         return lowered if lowered is not None else super().rewrite(var, value)
 
-    def weight(self, call: Any) -> np.ndarray | None:
-        """The anchor's constant weight, in half precision where that is asked for."""
-        weight = const_value(call.args[1])
-        if weight is None or weight.dtype != np.float32 or self.half is None:
+    def anchor(self, call: Any, name: str) -> Any | None:
+        data, weight = call.args[0], const_value(call.args[1])
+        if weight is None or not _is_supported(call, weight):
+            return None
+        anchor = as_anchor(call, weight)
+        if op_name(call) != "matmul":
+            data, window = self.absorb_padding(data, anchor.window)
+            anchor = replace(anchor, shape=shape_of(data), window=window)
+        output = anchor.window.output(anchor.shape[-1 - len(anchor.window.kernel) : -1])
+        if 0 in (*anchor.shape, *output):
+            return None  # There is nothing to compute, and no loop to schedule.
+        anchor = replace(anchor, weight=self.stored(anchor))
+        kernel = self.kernel(dtype_of(data), anchor)
+        if kernel is None:
+            return None
+        if kernel.pixels > output[-1]:
+            kernel = int8_kernel(self.target, output[-1])
+        form = choose_form(anchor, kernel, self.target, winograd=self.winograd_allowed)
+        pad_value = anchor.window.pad_value
+        if kernel.data == BITS:
+            data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
+        padded = self.padded(data, form.widths, pad_value, name)
+        return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
+
+    def stored(self, anchor: Anchor) -> np.ndarray:
+        """The anchor's weight, in half precision where that is asked for."""
+        weight = anchor.weight
+        if weight.dtype != np.float32 or self.half is None:
             return weight
         if self.half == "bfloat16":
-            if op_name(call) != "matmul" and _is_depthwise(call, weight) and self.has_bfloat16:
+            if anchor.depthwise and self.has_bfloat16:
                 return weight  # It is multiplied in float32.
             return weight.astype(ml_dtypes.bfloat16).view(np.uint16)
         # Beyond float16's range a weight would become infinite.
         largest = np.finfo(np.float16).max
         return np.clip(weight, -largest, largest).astype(np.float16)
 
-    def kernel(self, call: Any, data: Any, weight: np.ndarray) -> DotKernel | None:
-        """The dot product for ``call``: of bfloat16 where that is asked for and the target can."""
-        if self.half == "bfloat16" and self.has_bfloat16 and dtype_of(data) == "float32":
-            return bfloat16_kernel(self.target, depthwise=weight.dtype != BITS)
-        return anchor_kernel(dtype_of(data), weight, self.target)
-
-    def convolution(self, call: Any, name: str) -> Any | None:
-        data, weight = call.args[0], self.weight(call)
-        if weight is None or not str(call.attrs.data_layout).endswith("C"):
-            return None
-        data, padding, pad_value = self.absorb_padding(data, call.attrs)
-        window = Window(
-            kernel=weight.shape[1:-1],
-            strides=tuple(int(s) for s in call.attrs.strides),
-            dilation=tuple(int(d) for d in call.attrs.dilation),
-            padding=padding,
-            groups=int(call.attrs.groups),
-            pad_value=pad_value,
-        )
-        kernel = self.kernel(call, data, weight)
-        if kernel is None:
-            return None
-        return self.emit_anchor(call, data, window, kernel, name)
-
-    def matmul(self, call: Any, name: str) -> Any | None:
-        data, weight = call.args[0], self.weight(call)
-        if weight is None or weight.ndim != 2 or len(shape_of(data)) < 2:
-            return None
-        kernel = self.kernel(call, data, weight)
-        if kernel is None:
-            return None
-        window = Window((1,), (1,), (1,), ((0, 0),))
-        return self.emit_anchor(call, data, window, kernel, name)
-
-    def emit_anchor(
-        self, call: Any, data: Any, window: Window, kernel: DotKernel, name: str
-    ) -> Any | None:
-        rank = len(window.kernel)
-        output = window.output(shape_of(data)[-rank - 1 : -1])
-        if 0 in (*shape_of(data), *output):
-            return None  # There is nothing to compute, and no loop to schedule.
-        if kernel.pixels > output[-1]:
-            kernel = int8_kernel(self.target, output[-1])
-        weight = self.weight(call)
-        assert weight is not None
-        depthwise = op_name(call) != "matmul" and _is_depthwise(call, weight)
-        out_channels = weight.shape[1] if op_name(call) == "matmul" else weight.shape[0]
-        shape = shape_of(data)
-        if self.winograd_allowed and op_name(call) == "nn.conv2d":
-            tile = winograd_tile(shape, window, out_channels, kernel, self.target)
-            if tile is not None:
-                return self.winograd(tile, data, weight, window, name)
-        rows = row_groups(shape, window, kernel.data, self.target) if depthwise else None
-        if rows is not None:
-            return self.depthwise_dot(rows, data, weight, window, name)
-        tiles = None if depthwise else plan_amx(shape, out_channels, window, kernel, self.target)
-        if tiles is not None:
-            widths = tiles.widths
-        elif depthwise:
-            widths = depthwise_padding(shape, window)
-        else:
-            widths = conv_padding(shape, window, out_channels, kernel, self.target)
-
-        def compute(x: Any, w: Any) -> Any:
-            if depthwise:
-                return depthwise_conv(x, w, shape, window, kernel)
-            return direct_conv(x, w, shape, window, out_channels, kernel, self.target)
-
-        pad_value = window.pad_value
-        if kernel.data == BITS:
-            data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
-        padded = self.padded(data, widths, pad_value, name)
-        if tiles is not None:
-            by_channel = weight.T[:, None, :] if op_name(call) == "matmul" else weight
-            packed = const(pack_amx_weight(by_channel, tiles))
-            function = self.builder.add_func(amx_conv(tiles), name)
-            result = relax.TensorType((*tiles.lead, *tiles.output, out_channels), kernel.acc)
-            return self.emit(relax.call_tir(function, [padded, packed], result), name)
-        packed = const(pack_anchor(call, weight, kernel))
-        lowered = self.builder.call_te(compute, padded, packed, primfunc_name_hint=name)
-        return self.emit(lowered, name)
-
-    def winograd(self, tile: Tile, data: Any, weight: np.ndarray, window: Window, name: str) -> Any:
-        shape, out_channels = shape_of(data), weight.shape[0]
-        widths = winograd_padding(tile, shape, window, out_channels, self.target)
-        call = self.builder.call_te(
-            lambda x, w: winograd_conv(tile, x, w, shape, window, out_channels, self.target),
-            self.padded(data, widths, window.pad_value, name),
-            const(pack_winograd_weight(tile, weight, self.target)),
-            primfunc_name_hint=name,
-            primfunc_attrs={"op_pattern": _OUT_FUSABLE},
-        )
-        return self.emit(call, name)
-
-    def depthwise_dot(
-        self, rows: RowGroups, data: Any, weight: np.ndarray, window: Window, name: str
-    ) -> Any:
-        shape = shape_of(data)
-        widths = depthwise_dot_padding(shape, window, rows)
-        call = self.builder.call_te(
-            lambda x, w: depthwise_dot_conv(x, w, shape, window, rows),
-            self.padded(data, widths, window.pad_value, name),
-            const(pack_depthwise_dot_weight(weight, rows)),
-            primfunc_name_hint=name,
-        )
-        return self.emit(call, name)
+    def kernel(self, dtype: str, anchor: Anchor) -> DotKernel | None:
+        """The dot product for data of ``dtype``: of bfloat16 where asked for and possible."""
+        if self.half == "bfloat16" and self.has_bfloat16 and dtype == "float32":
+            return bfloat16_kernel(self.target, depthwise=anchor.weight.dtype != BITS)
+        return anchor_kernel(dtype, anchor.weight, self.target)
 
     def rounded(self, data: Any, name: str) -> Any:
         """``data`` in bfloat16, for all who need it so."""
@@ -271,23 +172,27 @@ class _LowerAnchors(BindingRewriter):
             self.known_padded[key] = self.emit(call, f"{name}_padded")
         return self.known_padded[key]
 
-    def absorb_padding(self, data: Any, attrs: Any) -> tuple[Any, tuple[tuple[int, int], ...], int]:
-        """The convolution's own padding, joined with an ``nn.pad`` right before it.
+    def absorb_padding(self, data: Any, window: Window) -> tuple[Any, Window]:
+        """Join the convolution's own padding with an ``nn.pad`` right before it.
 
         Returns:
-            The unpadded data, the padding (before, after) a spatial dimension, and its value.
+            The data without the padding, and the window with it.
         """
-        flat = [int(p) for p in attrs.padding]
-        rank = len(flat) // 2
-        own = tuple((flat[d], flat[d + rank]) for d in range(rank))
         source = self.builder.lookup_binding(data) if isinstance(data, relax.Var) else None
-        if source is None or op_name(source) != "nn.pad" or any(b or a for b, a in own):
-            return data, own, 0
+        if source is None or op_name(source) != "nn.pad" or any(map(any, window.padding)):
+            return data, window
         width = [int(p) for p in source.attrs.pad_width]
         pairs = list(zip(width[::2], width[1::2], strict=True))
         value = source.attrs.pad_value if hasattr(source.attrs, "pad_value") else source.args[1]
         value = float(getattr(value, "value", value))
-        outer_padded = any(b or a for b, a in (*pairs[: -rank - 1], pairs[-1]))
+        first = -1 - len(window.kernel)
+        outer_padded = any(map(any, (*pairs[:first], pairs[-1])))
         if str(source.attrs.pad_mode) != "constant" or outer_padded or not value.is_integer():
-            return data, own, 0
-        return source.args[0], tuple(pairs[-rank - 1 : -1]), int(value)
+            return data, window
+        return source.args[0], replace(window, padding=tuple(pairs[first:-1]), pad_value=int(value))
+
+
+def _is_supported(call: Any, weight: np.ndarray) -> bool:
+    if op_name(call) == "matmul":
+        return weight.ndim == 2 and len(shape_of(call.args[0])) >= 2
+    return str(call.attrs.data_layout).endswith("C")

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.anchor_forms import pack_untransformed
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
-from tvmcomp.passes.lower_anchors import anchor_kernel, pack_anchor
+from tvmcomp.passes.lower_anchors import anchor_kernel, as_anchor
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
@@ -193,10 +194,11 @@ def _quantized_weights(
         assert weight is not None
         kernel = anchor_kernel("float32", weight, target)
         assert kernel is not None
-        packed = pack_anchor(call, weight, kernel)
+        packed = pack_untransformed(as_anchor(call, weight), kernel)
         index = where[packed.shape, packed.tobytes()]
         rounded = _rounded(weight, weight_axis(operator.kind))
-        found[operator.name] = {index: tvm.runtime.tensor(pack_anchor(call, rounded, kernel))}
+        packed = pack_untransformed(as_anchor(call, rounded), kernel)
+        found[operator.name] = {index: tvm.runtime.tensor(packed)}
     return found
 
 

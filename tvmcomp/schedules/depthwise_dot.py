@@ -69,7 +69,7 @@ def depthwise_dot_padding(shape: Sequence[int], window: Window, groups: RowGroup
 
 
 def pack_depthwise_dot_weight(weight: np.ndarray, groups: RowGroups) -> np.ndarray:
-    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, rows]``, zeros where no row is."""
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, rows]``, zeros for no row."""
     channels, height, width, _ = weight.shape
     rows = np.zeros((channels, groups.groups * groups.rows, width), weight.dtype)
     rows[:, :height] = weight[..., 0]

@@ -2,7 +2,6 @@
 
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
@@ -12,6 +11,8 @@ from made_up import SKYLAKE, records, trial, workload
 from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import MAX_LINE_BYTES, Entry, encode
+from tvmcomp.tuning.log.merge import merge
+from tvmcomp.tuning.log.places import shipped_logs
 from tvmcomp.tuning.log.store import bucket_of
 
 
@@ -33,9 +34,27 @@ def test_files_are_named_by_target_and_workload(tmp_path):
     assert one_file(tmp_path / "log").read_bytes().count(b"\n") == 3
 
 
-def test_a_new_log_tells_git_how_to_merge_it(tmp_path):
-    FolderStore(tmp_path / "log").add(records(1))
-    assert "*.jsonl text eol=lf merge=union" in (tmp_path / "log" / ".gitattributes").read_text()
+def test_a_log_tells_git_how_to_merge_it(tmp_path):
+    shipped = shipped_logs() / ".gitattributes"
+    for name in ("new", "there"):
+        (tmp_path / "there").mkdir(exist_ok=True)  # a clone of an empty repository
+        FolderStore(tmp_path / name).add(records(1))
+        assert (tmp_path / name / ".gitattributes").read_text() == shipped.read_text()
+    (tmp_path / "there" / ".gitattributes").write_text("mine")
+    FolderStore(tmp_path / "there").add(records(2))
+    assert (tmp_path / "there" / ".gitattributes").read_text() == "mine"
+
+
+def test_a_record_in_the_wrong_file_is_reported_and_merged(tmp_path):
+    """Look-ups go by the file's name, and so miss it."""
+    FolderStore(tmp_path / "log").add(records(3, workloads=1))
+    file = one_file(tmp_path / "log")
+    file.rename(file.with_name("000.jsonl"))
+    store, into = FolderStore(tmp_path / "log"), FolderStore(tmp_path / "into")
+    assert not store.find(workload(0))
+    assert merge(store, into).added == 3
+    assert len(store.problems) == 3 and "belongs to another file" in store.problems[0]
+    assert len(into.find(workload(0))) == 3
 
 
 def test_torn_last_line_is_reported_and_set_aside(tmp_path):
@@ -167,32 +186,3 @@ def test_unwritable_log_is_a_clear_error(tmp_path):
     with pytest.raises(LogError, match="can't write"):
         FolderStore(tmp_path / "log").add(records(1))
     assert (tmp_path / "log").read_text() == "a file, not a folder"
-
-
-_KILLED = """
-import os, sys
-sys.path.insert(0, sys.argv[1])
-from pathlib import Path
-from made_up import records
-from tvmcomp.tuning.log.folder import FolderStore
-store = FolderStore(Path(sys.argv[2]))
-for entry in records(2000, workloads=1):
-    store.add([entry])
-    os.write(1, b".")
-"""
-
-
-def test_killed_writers_lose_nothing_that_was_written(tmp_path):
-    """kill -9 at 20 moments: each record whose writing had returned is there."""
-    promised = 0
-    for moment in range(20):
-        command = [sys.executable, "-c", _KILLED, str(Path(__file__).parent), str(tmp_path)]
-        writer = subprocess.Popen(command, stdout=subprocess.PIPE)
-        writer.stdout.read(30 + 7 * moment)
-        writer.kill()
-        promised = max(promised, 30 + 7 * moment + len(writer.stdout.read()))
-        writer.stdout.close()
-        writer.wait()
-        found = FolderStore(tmp_path).find(workload(0))
-        wanted = {entry.digest for entry in records(promised, workloads=1)}
-        assert wanted <= {entry.digest for entry in found} and len(found) <= promised + 1

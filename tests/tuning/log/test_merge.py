@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from made_up import DESKTOP, LAPTOP, SKYLAKE, records, trial, workload
 
-from tvmcomp.tuning.log.line import Entry, encode
+from tvmcomp.tuning.log.line import Entry, digest_of, encode
 from tvmcomp.tuning.log.merge import merge
 from tvmcomp.tuning.log.places import open_store
 from tvmcomp.tuning.log.prune import prune
@@ -125,6 +125,25 @@ def test_a_row_that_was_tampered_with_is_reported(tmp_path):
     store = open_store(tmp_path / "x.db")
     assert store.find(workload(0)) == [] and len(store.problems) == 3
     assert statistics(store).records == 0
+
+
+def test_rows_that_a_file_could_not_hold_are_refused(tmp_path):
+    """Each has the digest of its line; the first is no text at all."""
+    import sqlite3
+
+    good = records(4, workloads=1)
+    store = open_store(tmp_path / "x.db")
+    store.add(good)
+    lines = [b"\xff", good[1].text.replace(b',"date"', b',\n"date"'), good[2].text + b" "]
+    with sqlite3.connect(tmp_path / "x.db") as connection:
+        for entry, line in zip(good, lines, strict=False):
+            change = (
+                "UPDATE tvmcomp_records SET line = CAST(? AS TEXT), digest = ? WHERE digest = ?"
+            )
+            connection.execute(change, (line, digest_of(line), entry.digest))
+    into = open_store(tmp_path / "into")
+    assert merge(store, into).added == 1 and len(store.problems) == 3
+    assert [entry.text for entry in into.find(workload(0))] == [good[3].text]
 
 
 @pytest.mark.parametrize("suffix", ["", ".db"])

@@ -5,12 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from made_up import records, trial, workload
+from made_up import DESKTOP, SKYLAKE, records, trial, workload
 
 from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.places import open_store
 from tvmcomp.tuning.log.store import bucket_of
+from tvmcomp.tuning.log.tuning_log import TuningLog
 
 
 def digests(entries):
@@ -116,25 +117,59 @@ store.add(records(50, start=10**6))
 
 
 def test_eight_writers_of_a_thousand_records_each(store, location):
+    """Nothing is lost, torn or there twice; look-ups meanwhile give what has been written."""
     here = str(Path(__file__).parent)
     writers = [
         subprocess.Popen([sys.executable, "-c", _WRITER, here, location, str(number)])
         for number in range(8)
     ]
-    expected = {entry.digest for entry in [*records(8000), *records(50, start=10**6)]}
-    seen: set[str] = set()
+    expected = {entry.digest: entry for entry in [*records(8000), *records(50, start=10**6)]}
+    log = TuningLog([store])
+    seen: list[set[str]] = [set() for _ in range(8)]
     looks = 0
     while any(writer.poll() is None for writer in writers):
         for index in range(8):
             found = digests(store.find(workload(index)))
-            assert found <= expected, "a look-up gave what nobody wrote"
-            assert {d for d in seen if d in found} == seen & found
-            seen |= found
-            looks += 1
+            assert found <= expected.keys(), "a look-up gave what nobody wrote"
+            assert seen[index] <= found, "a record that was there is gone"
+            assert all(expected[digest].workload == workload(index) for digest in found)
+            fastest = min((expected[d].line.seconds for d in found), default=None)
+            best = log.best(workload(index), SKYLAKE, DESKTOP)
+            assert fastest is None or (best is not None and best.seconds <= fastest)
+            seen[index] = found
+            looks += len(found) > 0
     assert [writer.returncode for writer in writers] == [0] * 8
     final = everything(store)
-    assert looks > 8 and digests(final) == expected and seen <= expected
-    assert len(final) == 8050 and not store.problems
+    assert looks > 8 and digests(final) == expected.keys()
+    assert len(final) == 8050 and not log.problems
+
+
+_KILLED = """
+import os, sys
+sys.path.insert(0, sys.argv[1])
+from made_up import records
+from tvmcomp.tuning.log.places import open_store
+store = open_store(sys.argv[2])
+for entry in records(2000, workloads=1):
+    store.add([entry])
+    os.write(1, b".")
+"""
+
+
+def test_killed_writers_lose_nothing_that_was_written(store, location):
+    """kill -9 at 15 moments: each record whose writing had returned is there."""
+    promised = 0
+    for moment in range(15):
+        command = [sys.executable, "-c", _KILLED, str(Path(__file__).parent), location]
+        writer = subprocess.Popen(command, stdout=subprocess.PIPE)
+        writer.stdout.read(30 + 7 * moment)
+        writer.kill()
+        promised = max(promised, 30 + 7 * moment + len(writer.stdout.read()))
+        writer.stdout.close()
+        writer.wait()
+        found = store.find(workload(0))
+        assert digests(records(promised, workloads=1)) <= digests(found)
+        assert len(found) <= promised + 1
 
 
 _UNTIL_FULL = """

@@ -7,6 +7,7 @@ import re
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -70,7 +71,15 @@ class FolderStore(Store):
 
     def read(self, bucket: str) -> list[Entry]:
         """See :class:`Store`."""
-        found = [entry for file in self._files_of(bucket) for entry in file.entries()]
+        found = []
+        for file in self._files_of(bucket):
+            for entry in file.entries():
+                found.append(entry)
+                if bucket_of(entry.workload) != bucket:
+                    self.report(
+                        f"{file.path}: record {entry.digest[:12]} belongs to another file, so that "
+                        "look-ups miss it: merge this log into a new one"
+                    )
         for file in self._loose_files():
             found += [entry for entry in file.entries() if bucket_of(entry.workload) == bucket]
         return sorted(_distinct(found), key=lambda entry: entry.digest)
@@ -93,11 +102,13 @@ class FolderStore(Store):
         return {e.digest for file in others for e in entries if file.holds(e.digest)}
 
     def _prepare(self) -> None:
-        if self.folder.is_dir():
+        attributes = self.folder / ".gitattributes"
+        if attributes.exists():
             return
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            (self.folder / ".gitattributes").write_text(_GIT_ATTRIBUTES)
+            with suppress(FileExistsError), attributes.open("x") as file:
+                file.write(_GIT_ATTRIBUTES)
         except OSError as error:
             raise LogError(
                 f"can't write: {error.strerror}",

@@ -42,8 +42,6 @@ _decoder = msgspec.json.Decoder(AnyLine)
 _NOTHING = msgspec.Raw(b"null")
 #: How every line begins. What stands before it on a line of its own was torn, and then joined.
 _BEGINNING = re.compile(rb'(?=\{"type":")')
-
-
 #: How this version writes a line, up to its workload's hash.
 _OURS = re.compile(
     rb'\{"type":"(?:trial|finished|workload)","schema":%d,"workload":\{"hash":"([0-9a-f]{16})"'
@@ -96,6 +94,8 @@ class Entry:
         self.text = text
         if len(text) > MAX_LINE_BYTES:
             raise ValueError(f"the line has more than {MAX_LINE_BYTES} bytes")
+        if b"\n" in text or text != text.strip():  # from a database: a file could not hold it
+            raise ValueError("the record is not one line")
         try:
             text.decode()  # fields that are skipped must be UTF-8, too
             self.summary = _summary_decoder.decode(text)

@@ -105,7 +105,8 @@ class LogFile:
         if not self.path.exists():
             return 0
         try:
-            with self._locked(fcntl.LOCK_EX, os.O_RDONLY) as descriptor:
+            # To write, though it only reads: a network's file system asks for it with such a lock.
+            with self._locked(fcntl.LOCK_EX, os.O_RDWR) as descriptor:
                 kept: list[bytes] = []
                 removed = 0
                 for start, end, text in _lines(descriptor, 0):
@@ -203,6 +204,7 @@ class LogFile:
             os.fsync(descriptor)
             if not size:
                 _sync_folder(self.path.parent)
+                _sync_folder(self.path.parent.parent)
         except OSError:
             os.ftruncate(descriptor, size)
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +204,8 @@ class SqlStore(Store):
 
         @self._sql.event.listens_for(engine, "connect")
         def _set_up(connection: Any, _: Any) -> None:
+            # One row that is no text must not keep the others from being read.
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
             connection.execute("PRAGMA synchronous=FULL")  # a commit is on the disk
             connection.execute("PRAGMA cache_size=-65536")  # KiB
 

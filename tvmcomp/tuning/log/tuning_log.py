@@ -98,7 +98,12 @@ class TuningLog:
                     what = (near, model, bytes(summary.trace), summary.kernel)
                     groups.setdefault(what, []).append(entry)
         timed = [
-            (near, model.cpu, median([t for e in same for t in e.summary.run_secs]), _newest(same))
+            (
+                near,
+                model.cpu,
+                median([t for e in same for t in e.summary.run_secs]),
+                max(same, key=_age),
+            )
             for (near, model, *_), same in groups.items()
         ]
         timed.sort(key=lambda each: (*each[0][:2], each[1], each[2], each[3].digest))
@@ -126,12 +131,12 @@ class TuningLog:
         )
 
     def definition(self, workload: str) -> Definition | None:
-        """The workload itself, or None where no store holds it."""
-        for entry in self._entries(workload):
-            if entry.summary.type == "workload":
-                with self.reporting(entry):
-                    if isinstance(entry.line, Definition):
-                        return entry.line
+        """The workload itself as it was written last, or None where no store holds it."""
+        found = [e for e in self._entries(workload) if e.summary.type == "workload"]
+        for entry in sorted(found, key=_age, reverse=True):
+            with self.reporting(entry):
+                if isinstance(entry.line, Definition):
+                    return entry.line
         return None
 
     def entries(self) -> Iterator[Entry]:
@@ -177,5 +182,5 @@ def _model(device: Fingerprint) -> Fingerprint:
     return Fingerprint(device.cpu, device.features, device.cores)
 
 
-def _newest(entries: list[Entry]) -> Entry:
-    return max(entries, key=lambda entry: (entry.summary.date, entry.digest))
+def _age(entry: Entry) -> tuple[str, str]:
+    return entry.summary.date, entry.digest
