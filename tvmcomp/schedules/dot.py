@@ -75,7 +75,9 @@ def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
         return DotKernel("uint8", "int8", "int32", 8, 4, x86.vpdpbusd(8), "vpdpbusd")
     if dot == "pmaddwd":
         lanes = 16 if target.vector_bits >= 512 else 8
-        return DotKernel("uint8", "int8", "int32", lanes, 2, x86.vpmaddwd(lanes), "vpmaddwd")
+        return DotKernel(
+            "uint8", "int8", "int32", lanes, 4, x86.vpmaddwd(lanes), "vpmaddwd", temporaries=2
+        )
     if dot == "i8mm" and row != 1:
         return DotKernel("int8", "int8", "int32", 2, 8, smmla(), "smmla", pixels=2)
     if dot in ("sdot", "i8mm"):

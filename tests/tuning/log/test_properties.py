@@ -171,7 +171,8 @@ PLACES = ["schema", "type", "workload", "target", "device", "versions", "date", 
 def test_hostile_values_never_hide_a_good_record(changes):
     bad = msgspec.json.encode({**msgspec.to_builtins(trial(seconds=1e-12)), **changes})
     with empty_folder() as folder:
-        (folder / "team.jsonl").write_bytes(bad + b"\n" + encode(trial(seconds=1e-3)) + b"\n")
+        good = encode(trial(seconds=1e-3, trace=[[], []]))
+        (folder / "team.jsonl").write_bytes(bad + b"\n" + good + b"\n")
         log = TuningLog([FolderStore(folder)])
         found = [each.seconds for each in log.ranked(workload(0), SKYLAKE, DESKTOP)]
         assert 1e-3 in found

@@ -28,21 +28,33 @@ def vpdpbusd(lanes: int) -> str:
 
 
 def vpmaddwd(lanes: int) -> str:
-    """Without VNNI: widen to 16 bits, multiply and add pairs into int32 (``vpmaddwd``).
+    """Without VNNI: multiply in 16 bits and add pairs into int32 (``vpmaddwd``), four bytes a step.
 
-    ``vpmaddubsw`` would take the bytes as they are, but saturates its 16-bit sums: 255 * 127 * 2
-    does not fit. Widening is exact.
+    Even and odd bytes are widened in their places, by shifts and a mask: what is loaded is in order
+    for two instructions, and neither operand is permuted. ``vpmaddubsw`` would take the bytes as
+    they are, but saturates its 16-bit sums: 255 * 127 * 2 does not fit. Widening is exact.
     """
     intrinsic = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[lanes]
+    words = lanes * 2
 
     def emit(data: Any, weight: Any, acc: Any) -> Any:
-        pair = tirx.reinterpret("int32", data.astype("int16x2"))
-        broadcast = tirx.reinterpret(f"int16x{lanes * 2}", tirx.Broadcast(pair, lanes))
-        return acc + tirx.call_llvm_pure_intrin(
-            f"int32x{lanes}", intrinsic, broadcast, weight.astype(f"int16x{lanes * 2}")
-        )
+        def constant(value: int, dtype: str) -> Any:
+            return tirx.Broadcast(tirx.const(value, dtype), words)
 
-    return register_dot(f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 2, ("uint8", "int8", "int32"), emit)
+        four = tirx.Broadcast(tirx.reinterpret("int32", data), lanes)
+        unsigned = tirx.reinterpret(f"uint16x{words}", four)
+        signed = tirx.reinterpret(f"int16x{words}", weight)
+        eight = constant(8, "int16")
+        pairs = [
+            (unsigned & constant(0xFF, "uint16"), (signed << eight) >> eight),
+            (unsigned >> constant(8, "uint16"), signed >> eight),
+        ]
+        for left, right in pairs:
+            left = tirx.reinterpret(f"int16x{words}", left)
+            acc = acc + tirx.call_llvm_pure_intrin(f"int32x{lanes}", intrinsic, left, right)
+        return acc
+
+    return register_dot(f"tvmcomp.x86.vpmaddwd_{lanes}", lanes, 4, ("uint8", "int8", "int32"), emit)
 
 
 def vdpbf16ps() -> str:

@@ -188,7 +188,7 @@ def digest_of(text: bytes) -> str:
     return sha256(text).hexdigest()
 
 
-def workload_at_beginning(text: bytes | memoryview) -> str | None:
+def workload_at_beginning(text: bytes) -> str | None:
     """The workload's hash in a line that begins as this version writes them; it may be torn."""
     found = _OURS.match(text)
     return found.group(1).decode() if found else None

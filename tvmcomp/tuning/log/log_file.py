@@ -10,13 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tvmcomp.errors import LogError
-from tvmcomp.tuning.log.line import (
-    MAX_LINE_BYTES,
-    Entry,
-    digest_of,
-    entries_of,
-    workload_at_beginning,
-)
+from tvmcomp.tuning.log.line import Entry, digest_of, entries_of, workload_at_beginning
+
+_CHUNK_BYTES = 4 << 20
 
 
 class LogFile:
@@ -39,7 +35,7 @@ class LogFile:
         self._forget()
 
     def _forget(self) -> None:
-        self._unparsed: dict[str, list[tuple[int, memoryview]]] = {}
+        self._unparsed: dict[str, list[tuple[int, bytes]]] = {}
         self._entries: dict[str, Entry] = {}
         self._by_workload: dict[str, list[Entry]] = {}
         self._end = 0  # what lies before it has been taken in
@@ -109,14 +105,13 @@ class LogFile:
             with self._locked(fcntl.LOCK_EX, os.O_RDWR) as descriptor:
                 kept: list[bytes] = []
                 removed = 0
-                for start, end, text in _lines(descriptor, 0):
-                    pieces = [each for each in entries_of(bytes(text)) if isinstance(each, Entry)]
+                for text, _ in _lines(descriptor, 0):
+                    pieces = [each for each in entries_of(text) if isinstance(each, Entry)]
                     stay = [each.text for each in pieces if each.digest not in digests]
                     removed += len(pieces) - len(stay)
-                    unchanged = len(stay) == len(pieces)
-                    kept += [os.pread(descriptor, end - start, start)] if unchanged else stay
+                    kept += [text] if len(stay) == len(pieces) else stay
                 if removed:
-                    self._replace(kept)
+                    self._replace(b"\n".join(kept))
         except OSError as error:
             raise LogError(f"can't write: {error.strerror}", where=str(self.path)) from error
         self._forget()
@@ -140,25 +135,24 @@ class LogFile:
         status = os.fstat(descriptor)
         if self._state and (self._state[0] != status.st_ino or status.st_size < self._end):
             self._forget()
-        for start, end, text in _lines(descriptor, self._end):
-            whole = text[-1] == ord("\n")
+        for text, whole in _lines(descriptor, self._end):
             workload = workload_at_beginning(text) if whole else None
             if workload is None:
-                self._parse_line(start, bytes(text), "line skipped" if whole else "torn last line")
+                self._parse_line(self._end, text, "line skipped" if whole else "torn last line")
             else:
-                self._unparsed.setdefault(workload, []).append((start, text))
+                self._unparsed.setdefault(workload, []).append((self._end, text))
             if whole:
-                self._end = end
+                self._end += len(text) + 1
         self._state = _state_of(status)
 
     def _digests(self, workloads: Collection[str]) -> Collection[str]:
         """The digests of what is here of these workloads, without parsing it."""
         unparsed = [text for each in workloads for _, text in self._unparsed.get(each, ())]
-        return {*self._entries, *(digest_of(bytes(text).strip()) for text in unparsed)}
+        return {*self._entries, *(digest_of(text.strip()) for text in unparsed)}
 
     def _parse(self, workload: str) -> None:
         for start, text in self._unparsed.pop(workload, ()):
-            self._parse_line(start, bytes(text), "line skipped")
+            self._parse_line(start, text, "line skipped")
 
     def _parse_line(self, start: int, text: bytes, what: str) -> None:
         for entry in entries_of(text):
@@ -209,11 +203,11 @@ class LogFile:
             os.ftruncate(descriptor, size)
             raise
 
-    def _replace(self, texts: list[bytes]) -> None:
+    def _replace(self, content: bytes) -> None:
         folder = self.path.parent
         with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as file:
             try:
-                file.writelines(text if text.endswith(b"\n") else text + b"\n" for text in texts)
+                file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
                 Path(file.name).chmod(self.path.stat().st_mode & 0o777)
@@ -237,25 +231,12 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _lines(descriptor: int, start: int) -> Iterator[tuple[int, int, memoryview]]:
-    """(offset, end, text) of each line from ``start`` on; a text ends with its newline.
-
-    Of a line that is too long to be a record the text begins late, and is none.
-    """
-    content = _read(descriptor, start)
-    view = memoryview(content)
-    begin = 0
-    while begin < len(content):
-        end = content.find(b"\n", begin) + 1 or len(content)
-        text = view[max(begin, end - MAX_LINE_BYTES - 2) : end]
-        yield start + begin, start + end, text
-        begin = end
-
-
-def _read(descriptor: int, start: int) -> bytes:
-    """All from ``start`` on; one read gives at most 2 GiB."""
-    parts = []
-    while part := os.pread(descriptor, 1 << 30, start):
-        parts.append(part)
-        start += len(part)
-    return b"".join(parts)
+def _lines(descriptor: int, start: int) -> Iterator[tuple[bytes, bool]]:
+    """The lines from ``start`` on, and at the end, marked False, what follows the last newline."""
+    rest = b""
+    while chunk := os.pread(descriptor, _CHUNK_BYTES, start):
+        start += len(chunk)
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            yield line, True
+    yield rest, False
