@@ -26,6 +26,13 @@ from tvmcomp.schedules.compute import (
     pack_conv_weight,
     pack_depthwise_weight,
 )
+from tvmcomp.schedules.depthwise_dot import (
+    RowGroups,
+    depthwise_dot_conv,
+    depthwise_dot_padding,
+    pack_depthwise_dot_weight,
+    row_groups,
+)
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -114,6 +121,26 @@ def convolutions(draw: st.DrawFn, unsigned: bool, depthwise: bool = False) -> Ca
     return Case(lead, spatial, channels, out_channels, window, draw(epilogues()), depthwise)
 
 
+def depthwise(channels: int, kernel: int, width: int = 9, **changes: Any) -> Case:
+    """A depthwise convolution of one image, six rows high; ``changes`` are the window's."""
+    half = kernel // 2
+    geometry = {"strides": (1, 1), "dilation": (1, 1), "padding": ((half, half), (half, half))}
+    window = Window((kernel, kernel), groups=channels, **{**geometry, **changes})
+    return Case((1,), (6, width), channels, channels, window, ("bias", "relu"), depthwise=True)
+
+
+#: Windows of up to seven rows, which dot products take in groups of three and four.
+DEPTHWISE = (
+    depthwise(16, 3),
+    depthwise(24, 3, 14, strides=(2, 2)),
+    depthwise(36, 3, 7, dilation=(2, 1)),
+    depthwise(48, 5, 11),
+    depthwise(4, 6, 8),
+    depthwise(40, 7, 13, strides=(1, 2)),
+    depthwise(13, 3),
+)
+
+
 @st.composite
 def matmuls(draw: st.DrawFn) -> Case:
     """A matrix product ``[*lead, M, K] x [K, N]``."""
@@ -143,12 +170,14 @@ def anchor_tensors(
     widths = data_padding(case, kernel, target)
     padded = [size + sum(pair) for size, pair in zip(case.input, widths, strict=True)]
     data = te.placeholder(padded, kernel.data, "data")
-    if case.depthwise:
-        weight = te.placeholder((*case.window.kernel, case.channels), kernel.weight, "weight")
+    packed = _pack(case, np.zeros(_weight_shape(case), _weight_dtype(kernel)), kernel, target)
+    weight = te.placeholder(packed.shape, kernel.weight, "weight")
+    rows = _row_groups(case, kernel, target)
+    if rows is not None:
+        value = depthwise_dot_conv(data, weight, case.input, case.window, rows)
+    elif case.depthwise:
         value = depthwise_conv(data, weight, case.input, case.window, kernel)
     else:
-        packed = _pack(case, np.zeros(_weight_shape(case), _weight_dtype(kernel)), kernel)
-        weight = te.placeholder(packed.shape, kernel.weight, "weight")
         value = direct_conv(
             data, weight, case.input, case.window, case.out_channels, kernel, target
         )
@@ -175,6 +204,9 @@ def _followed_by(value: Any, operation: Callable[..., Any], operand: Any | None,
 
 def data_padding(case: Case, kernel: DotKernel, target: TargetDescription) -> Widths:
     """What the anchor of ``case`` needs around its data."""
+    rows = _row_groups(case, kernel, target)
+    if rows is not None:
+        return depthwise_dot_padding(case.input, case.window, rows)
     if case.depthwise:
         return depthwise_padding(case.input, case.window)
     return conv_padding(case.input, case.window, case.out_channels, kernel, target)
@@ -192,7 +224,7 @@ def random_arguments(
     expected = convolve(data, weight, case.window)
     padding = data_padding(case, kernel, target)
     padded = np.pad(data, padding, constant_values=case.window.pad_value)
-    packed = _pack(case, _as(weight, kernel.weight), kernel)
+    packed = _pack(case, _as(weight, kernel.weight), kernel, target)
     arguments = [_as(padded, kernel.data), packed]
     for name in case.epilogue:
         kind, _, operation = EPILOGUES[name]
@@ -249,7 +281,19 @@ def _weight_shape(case: Case) -> tuple[int, ...]:
     return (case.out_channels, *case.window.kernel, inputs)
 
 
-def _pack(case: Case, weight: np.ndarray, kernel: DotKernel) -> np.ndarray:
+def _row_groups(case: Case, kernel: DotKernel, target: TargetDescription) -> RowGroups | None:
+    """How a depthwise convolution takes several rows of its window at once, where it does."""
+    if not case.depthwise:
+        return None
+    return row_groups(case.input, case.window, kernel.data, target)
+
+
+def _pack(
+    case: Case, weight: np.ndarray, kernel: DotKernel, target: TargetDescription
+) -> np.ndarray:
+    rows = _row_groups(case, kernel, target)
+    if rows is not None:
+        return pack_depthwise_dot_weight(weight, rows)
     if case.depthwise:
         return pack_depthwise_weight(weight)
     return pack_conv_weight(weight, case.window.groups, kernel)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from schedules.anchor_cases import (
+    DEPTHWISE,
     Case,
     anchor_function,
     anchor_tensors,
@@ -109,6 +110,8 @@ def test_depthwise_convolution(kernel_on):
         check(case, target, kernel)
 
     run()
+    for case in DEPTHWISE:
+        check(case, target, kernel)
 
 
 def test_matrix_product(kernel_on):

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from schedules.anchor_cases import (
+    DEPTHWISE,
     Case,
     anchor_function,
     compiled,
@@ -101,7 +102,7 @@ def check(
 
 @pytest.mark.parametrize("name", KERNELS)
 def test_chosen_geometries(name, board, tmp_path):
-    check(list(CASES), name, board, tmp_path)
+    check([*CASES, *DEPTHWISE], name, board, tmp_path)
 
 
 @pytest.mark.parametrize("name", INTEGER_OR_FLOAT32)

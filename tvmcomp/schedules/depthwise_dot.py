@@ -1,21 +1,24 @@
 """Depthwise int8 convolution with a dot-product instruction: four rows of the window at a time.
 
 A dot product reduces four neighbouring bytes, and a depthwise convolution has no input channels to
-reduce. So the bytes of up to four input rows are interleaved channel by channel in registers: one
-load a row, one byte permutation, and the dot product takes four taps of every channel at once. The
-interleaved column serves every output pixel whose window holds it.
+reduce. So the bytes of up to four input rows are interleaved channel by channel in registers, and
+the dot product takes four taps of every channel at once. The interleaved column serves every output
+pixel whose window holds it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 
+from tvmcomp.schedules.arm.columns import sdot_columns
 from tvmcomp.schedules.blocking import Decide
-from tvmcomp.schedules.compute import ANCHOR, Widths, Window, element
+from tvmcomp.schedules.columns import DEPTH
+from tvmcomp.schedules.compute import ANCHOR, MACS, Widths, Window, element
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.x86.columns import vpdpbusd_columns
 from tvmcomp.targets import TargetDescription
@@ -25,8 +28,18 @@ te = tvm.te
 
 #: Value of :data:`ANCHOR` on the accumulation.
 DEPTHWISE_DOT = "depthwise_dot"
-#: Bytes that the instruction reduces.
-_DEPTH = 4
+#: Block attribute: rows of the data from one of the window's to the next.
+_DILATION = "tvmcomp.dilation"
+#: Channels computed together, and the dtype of the data, by the target's dot product.
+_LANES = {
+    "avx512_vnni": (16, "uint8"),
+    "amx_int8": (16, "uint8"),
+    "avx_vnni": (8, "uint8"),
+    "sdot": (8, "int8"),
+    "i8mm": (8, "int8"),
+}
+#: Registers for a column of data, its weight, and the epilogue.
+_OPERANDS = 12
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,7 @@ class RowGroups:
     """How the rows of a window are shared out among dot products.
 
     Attributes:
-        lanes: channels of one instruction.
+        lanes: channels computed together.
         groups: dot products that cover the window's rows.
         rows: window rows in each; the last group may read one row too many, times zero.
     """
@@ -48,16 +61,14 @@ def row_groups(
     shape: Sequence[int], window: Window, dtype: str, target: TargetDescription
 ) -> RowGroups | None:
     """How to use the dot product; None where the target or the window has no use for it."""
-    if target.dot_product not in ("avx512_vnni", "avx_vnni", "amx_int8") or dtype != "uint8":
+    lanes, accepted = _LANES.get(target.dot_product, (0, ""))
+    if dtype != accepted or len(window.kernel) != 2 or window.kernel[0] < 3:
         return None
-    if len(window.kernel) != 2 or window.kernel[0] < 3:
-        return None
-    lanes = 8 if target.dot_product == "avx_vnni" else 16
-    while lanes >= _DEPTH and shape[-1] % lanes:
+    while lanes >= DEPTH and shape[-1] % lanes:
         lanes //= 2
-    if lanes < _DEPTH:
+    if lanes < DEPTH:
         return None
-    groups = -(-window.kernel[0] // _DEPTH)
+    groups = -(-window.kernel[0] // DEPTH)
     return RowGroups(lanes, groups, -(-window.kernel[0] // groups))
 
 
@@ -80,7 +91,7 @@ def pack_depthwise_dot_weight(weight: np.ndarray, groups: RowGroups) -> np.ndarr
 def depthwise_dot_conv(
     data: Any, weight: Any, shape: Sequence[int], window: Window, groups: RowGroups
 ) -> Any:
-    """Depthwise convolution of uint8 ``data [*lead, H, W, C]``.
+    """Depthwise convolution of 8-bit ``data [*lead, H, W, C]``.
 
     Args:
         data: with the border of :func:`depthwise_dot_padding` around it.
@@ -106,22 +117,22 @@ def depthwise_dot_conv(
         right = weight[column, group, c // groups.lanes, c % groups.lanes, row]
         return te.sum(left.astype("int32") * right.astype("int32"), axis=[group, column, row])
 
-    return te.compute(
-        (*lead, *window.output(spatial), channels),
-        taps,
-        name="depthwise",
-        attrs={ANCHOR: DEPTHWISE_DOT},
-    )
+    output = (*lead, *window.output(spatial), channels)
+    attrs = {ANCHOR: DEPTHWISE_DOT, _DILATION: dilation_y, MACS: prod(output) * prod(window.kernel)}
+    return te.compute(output, taps, name="depthwise", attrs=attrs)
 
 
 def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, decide: Decide) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
     lanes = int(sch.get(block).reads[-1].source.shape[-2])
+    dilation = int(sch.get(block).annotations[_DILATION])
     epilogue = accumulate_in_registers(sch, block, target)
     *rows, width, channel, group, column, row = sch.get_loops(block)
     pixels = int(sch.get(width).extent)
     candidates = [p for p in range(1, 15) if pixels % p == 0]
-    p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= 8))
+    registers = -(-32 * lanes // target.vector_bits)
+    most = max(1, min(8, (target.vector_registers - _OPERANDS) // registers))
+    p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= most))
 
     channel_outer, vector = sch.split(channel, [None, lanes])
     width_outer, width_block = sch.split(width, [None, p])
@@ -134,5 +145,6 @@ def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, deci
     *_, init_pixels, init_lanes = sch.get_loops(init)
     sch.unroll(init_pixels)
     sch.vectorize(init_lanes)
-    sch.tensorize(vector, vpdpbusd_columns(lanes, int(sch.get(row).extent)))
+    columns = sdot_columns if target.family == "arm" else vpdpbusd_columns
+    sch.tensorize(vector, columns(lanes, int(sch.get(row).extent), dilation))
     vectorize_channels(sch, epilogue, target)
