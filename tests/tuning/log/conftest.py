@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import pytest
+from needed import missing
 
 sys.path.insert(0, str(Path(__file__).parent))
 from postgresql_server import binaries, postgresql
@@ -17,10 +17,7 @@ from tvmcomp.tuning.log.places import open_store
 @pytest.fixture(scope="session")
 def postgresql_address():
     if binaries() is None:
-        reason = "PostgreSQL is not installed (Debian: apt-get install postgresql)"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
+        missing("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     with postgresql() as address:
         yield address
 

@@ -46,7 +46,8 @@ def postgresql() -> Iterator[str]:
         if user is not None:
             os.chown(place, user, -1)
         with (place / "log").open("w") as log:
-            run("initdb", "-D", place / "data", "-U", "tvmcomp", "--auth=trust", "-E", "UTF8")
+            kind = ("--auth=trust", "--no-locale", "-E", "UTF8")
+            run("initdb", "-D", place / "data", "-U", "tvmcomp", *kind)
             options = f"-k {place} -c listen_addresses="
             run("pg_ctl", "-D", place / "data", "-o", options, "-w", "start")
             try:
