@@ -54,12 +54,8 @@ def geometry(func: Any) -> Geometry | None:
     reduced = [int(iv.dom.extent) for iv in block.iter_vars if iv.iter_type == _REDUCE]
     computed = math.prod(extents)
     data, output = (_shape(access.source) for access in (block.reads[-2], block.writes[0]))
-    macs = int(block.annotations.get(MACS, computed))
-    if kind == "depthwise_dot":  # its rows are in groups, the last of which may be short
-        groups, width, rows = reduced
-        taps = [groups * rows * macs // computed, width]
-    else:
-        taps = reduced if kind == "depthwise_conv" else reduced[:-2]
+    depthwise = {"depthwise_conv": reduced, "depthwise_dot": reduced[::-1]}
+    taps = depthwise.get(kind, reduced[:-2])
     name = "matmul" if taps == [1] else "x".join(map(str, taps))
     for other in sch.get_child_blocks(sch.get_sblock("root")):
         node = sch.get(other)
@@ -70,7 +66,7 @@ def geometry(func: Any) -> Geometry | None:
         kind=_KINDS[kind].format(name),
         shape=f"{data[-1]} to {output[-1]} at {size}",
         integer=str(block.writes[0].source.dtype) == "int32",
-        macs=macs,
+        macs=int(block.annotations.get(MACS, computed)),
         computed=computed,
     )
 

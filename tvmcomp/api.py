@@ -12,13 +12,14 @@ import numpy as np
 
 from tvmcomp import frontend, targets
 from tvmcomp.artifact import Artifact
-from tvmcomp.compile import compile_module, run_here
+from tvmcomp.compile import compile_module, in_integers, run_here
 from tvmcomp.dump import Dump
-from tvmcomp.errors import TargetError
+from tvmcomp.errors import ConfigError, TargetError
 from tvmcomp.golden import Golden
 from tvmcomp.model import Model
 from tvmcomp.numeric import Numeric, choose_numbers
-from tvmcomp.passes.pipeline import call_counts, lower
+from tvmcomp.passes.pipeline import lower
+from tvmcomp.passes.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
@@ -90,7 +91,9 @@ def build(
     here = targets.detect()
     numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
-        summary = _tune(numeric, description, trials, records, device, cc, False, tuning_progress)
+        summary = _tune(
+            numeric, description, trials, records, tuning_progress, device=device, cc=cc
+        )
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
@@ -124,24 +127,34 @@ def build(
 def tune(
     model: str | os.PathLike[str],
     target: str | TargetDescription = "native",
-    trials: int = 64,
+    trials: int | None = 64,
     log: Location | Sequence[Location] | None = None,
     *,
+    budget: float | None = None,
+    operators: Sequence[str] = (),
     quant: Quant | None = None,
     calibration: SampleSource | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     config: QuantConfig | str | os.PathLike[str] | None = None,
     device: str | None = None,
     cc: str | None = None,
+    builders: str | None = None,
     more: bool = False,
     progress: Callable[[Event], None] | None = None,
 ) -> TuneSummary:
     """Search for faster schedules of a network's kernels and log what is measured.
 
-    The arguments are those of :func:`build`; ``more`` searches again where the log holds a
-    finished search.
+    The arguments are those of :func:`build`, and:
+
+    Args:
+        trials: None tries as many as gain something.
+        budget: seconds that the search may take, about.
+        operators: tune only kernels with one of these texts in their names; all where empty.
+        builders: a Ray cluster to build candidates on: ``ray``, or its address.
+        more: search again where the log holds a finished search.
 
     Raises:
+        ConfigError: no kernel has such a name.
         TvmcompError: as :func:`build` says.
     """
     description = target if isinstance(target, TargetDescription) else targets.load(target)
@@ -151,18 +164,29 @@ def tune(
     numeric = choose_numbers(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
-    return _tune(numeric, description, trials, open_log(log), device, cc, more, progress)
+    return _tune(
+        numeric,
+        description,
+        trials,
+        open_log(log),
+        progress,
+        operators,
+        budget=budget,
+        device=device,
+        cc=cc,
+        builders=builders,
+        more=more,
+    )
 
 
 def _tune(
     numeric: Numeric,
     target: TargetDescription,
-    trials: int,
+    trials: int | None,
     log: TuningLog,
-    device: str | None,
-    cc: str | None,
-    more: bool,
     progress: Callable[[Event], None] | None,
+    operators: Sequence[str] = (),
+    **options: Any,
 ) -> TuneSummary:
     from tvmcomp import schedules
     from tvmcomp.tuning.tuner import tune as tune_tasks
@@ -172,25 +196,31 @@ def _tune(
             "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
         )
     lowered = lower(numeric.mod, target, half=numeric.half)
-    calls = call_counts(lowered.mod)
-    tasks = [Task(name, func, calls.get(name, 1)) for name, func in lowered.tasks.items()]
-
-    def untuned(sch: Any) -> bool:
-        schedules.apply_schedule(sch, target)
-        return True
-
+    tasks = [
+        Task(name, lowered.tasks[name], calls)
+        for name, calls in lowered.calls.items()
+        if schedulable(lowered.tasks[name]) and _chosen(name, operators)
+    ]
+    if operators and not tasks:
+        raise ConfigError(
+            f"no kernel of the network has a name with {' or '.join(map(repr, operators))} in it",
+            hint=f"They are named like {', '.join(sorted(lowered.calls)[:3])}.",
+        )
     return tune_tasks(
         tasks,
         target,
         trials,
         log,
-        device=device,
         space=schedules.design_space(target),
-        untuned=untuned,
-        cc=cc,
-        more=more,
+        untuned=partial(schedules.apply_schedule, target=target),
+        in_integers=in_integers(lowered),
         progress=progress,
+        **options,
     )
+
+
+def _chosen(name: str, operators: Sequence[str]) -> bool:
+    return not operators or any(text in name for text in operators)
 
 
 def _config(config: QuantConfig | str | os.PathLike[str] | None) -> QuantConfig:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.code_target import code_target
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
 from tvmcomp.passes.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
@@ -40,16 +41,12 @@ def generate(lowered: Lowered, target: TargetDescription) -> Any:
     """Machine code for a lowered module: a Relax VM executable."""
     from tvmcomp.cuda_kernels import compiled_at_build
 
-    options = target.tvm_target_dict()
-    if target.family != "cuda" and _in_integers(lowered):
-        # LLVM would keep the constants of an epilogue (a GELU has twenty) in registers throughout,
-        # and the accumulators in memory. Float kernels have fewer and gain a little from it.
-        options["cl-opt"] = ["-disable-machine-licm:bool=1"]
     with compiled_at_build() if target.family == "cuda" else nullcontext():
-        return tvm.compile(lowered.mod, tvm.target.Target(options))
+        return tvm.compile(lowered.mod, code_target(target, in_integers(lowered)))
 
 
-def _in_integers(lowered: Lowered) -> bool:
+def in_integers(lowered: Lowered) -> bool:
+    """Whether a lowered module multiplies 8-bit integers."""
     return any(constant.dtype == np.int8 for constant in lowered.constants)
 
 

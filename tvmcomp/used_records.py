@@ -39,8 +39,10 @@ class UsedRecords:
         target: what is compiled for.
         cc: linker command, None for the target's own.
 
+    Where nothing is known to be faster than the untuned schedule, the kernel keeps it.
+
     Attributes:
-        used: kernel -> the record that scheduled it.
+        used: kernel -> the record that decided its schedule.
     """
 
     def __init__(self, log: TuningLog, target: TargetDescription, cc: str | None = None) -> None:
@@ -66,15 +68,25 @@ class UsedRecords:
         self._bench = None
 
     def __call__(self, name: str, func: Any) -> Any | None:
-        """The scheduled function for the kernel ``name``, or None where no record fits."""
+        """The scheduled function for the kernel ``name``, or None: it stays untuned."""
+        untuned = None
         for found in self.log.ranked(workload_hash(func), self.target, self.device):
-            schedule = apply_record(found.record, func)
+            record = found.record
+            same_versions = record.versions == self._versions
+            if record.untuned and same_versions:
+                untuned = untuned or found
+            # What comes after the untuned schedule is slower, unless it won in turns with it.
+            if not record.usable or (untuned and not record.confirmed):
+                continue
+            schedule = apply_record(record, func)
             if schedule is None:
                 continue
-            if found.record.versions != self._versions and not self._passes(found, schedule, func):
+            if not same_versions and not self._passes(found, schedule, func):
                 continue
             self.used[name] = found
             return schedule.mod["main"]
+        if untuned:  # made anew: not every untuned schedule has a trace
+            self.used[name] = untuned
         return None
 
     def _passes(self, found: Found, schedule: Schedule, func: Any) -> bool:
@@ -111,7 +123,9 @@ class UsedRecords:
         if not used:
             return None
         found = max(used, key=lambda found: found.seconds)
-        return UsedRecord(found.id, found.seconds, found.record.date, found.reason)
+        untuned = "; the untuned schedule: nothing is known to be faster"
+        reason = found.reason + (untuned if found.record.untuned else "")
+        return UsedRecord(found.id, found.seconds, found.record.date, reason)
 
     def notes(self) -> list[str]:
         """What a person should know of the records that were used, and of those that can't be."""
@@ -120,11 +134,12 @@ class UsedRecords:
         if len(problems) > len(notes):
             notes.append(f"log: {len(problems) - len(notes)} more lines were skipped")
         if self.used:
+            untuned = sum(found.record.untuned for found in self.used.values())
             reasons = sorted({found.reason for found in self.used.values()})
             more = " …" if len(reasons) > 3 else ""
             notes.append(
-                f"{len(self.used)} kernels are scheduled by tuning records "
-                f"({'; '.join(reasons[:3])}{more})"
+                f"{len(self.used) - untuned} kernels are scheduled by tuning records, {untuned} "
+                f"keep the untuned schedule by them ({'; '.join(reasons[:3])}{more})"
             )
         return notes
 

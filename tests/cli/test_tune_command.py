@@ -8,6 +8,7 @@ from click.testing import CliRunner
 import tvmcomp
 from tvmcomp import targets
 from tvmcomp.cli.tune import command
+from tvmcomp.schedules import Decide
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.tuner import tune
@@ -21,11 +22,11 @@ def _relu():
     return te.create_prim_func([x, te.compute((8, 64), lambda i, j: te.max(x[i, j], 0.0), "y")])
 
 
-def _space(schedule: tvm.s_tir.Schedule) -> bool:
+def _space(schedule: tvm.s_tir.Schedule, decide: Decide) -> str:
     columns = schedule.get_loops(schedule.get_sblock("y"))[1]
-    length = schedule.sample_categorical([4, 8], [0.5, 0.5])
+    length = decide(schedule, "length", [4, 8], 8)
     schedule.vectorize(schedule.split(columns, [None, length])[1])
-    return True
+    return "relu"
 
 
 @pytest.fixture
@@ -33,13 +34,14 @@ def one_kernel(monkeypatch):
     """Stand in for the compiler: whatever the model, it is one task."""
     asked = []
 
-    def tune_network(model, *, target, trials, log, device, more, cc, progress, **options):
+    def tune_network(model, *, target, trials, log, device, budget, more, cc, progress, **options):
         asked.append({"model": model, **options})
         return tune(
             [Task("relu", _relu(), 2)],
             targets.load(target),
             trials,
             open_log(log),
+            budget=budget,
             device=device,
             space=_space,
             cc=cc,
@@ -74,6 +76,22 @@ def test_a_damaged_log_is_said(tmp_path, one_kernel):
     arguments = [str(tmp_path / "net.onnx"), "--trials", "1", "--log", str(tmp_path / "log")]
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0 and "line skipped" in done.output
+
+
+@pytest.mark.parametrize("text", ["", "20", "m", "-3s", "nans", "infh", "1.5 years"])
+def test_a_budget_that_is_no_time(tmp_path, one_kernel, text):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    done = CliRunner().invoke(command, [str(tmp_path / "net.onnx"), "--budget", text])
+    assert done.exit_code == 2 and "90s, 20m or 1.5h" in done.output
+
+
+def test_a_budget_takes_the_place_of_a_number_of_trials(tmp_path, one_kernel):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    arguments = [str(tmp_path / "net.onnx"), "--log", str(tmp_path / "log"), "--json"]
+    done = CliRunner().invoke(command, [*arguments, "--budget", "0.0001h", "--ops", "relu"])
+    started = json.loads(done.stdout.splitlines()[0])
+    assert started["budget"] == pytest.approx(0.36) and started["trials"] is None
+    assert one_kernel[0]["operators"] == ("relu",)
 
 
 def test_help_has_an_example():

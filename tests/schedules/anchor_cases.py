@@ -27,11 +27,9 @@ from tvmcomp.schedules.compute import (
     pack_depthwise_weight,
 )
 from tvmcomp.schedules.depthwise_dot import (
-    RowGroups,
     depthwise_dot_conv,
-    depthwise_dot_padding,
+    dot_lanes,
     pack_depthwise_dot_weight,
-    row_groups,
 )
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
@@ -129,7 +127,7 @@ def depthwise(channels: int, kernel: int, width: int = 9, **changes: Any) -> Cas
     return Case((1,), (6, width), channels, channels, window, ("bias", "relu"), depthwise=True)
 
 
-#: Windows of up to seven rows, which dot products take in groups of three and four.
+#: Windows of up to seven rows, which dot products take up to four at a time.
 DEPTHWISE = (
     depthwise(16, 3),
     depthwise(24, 3, 14, strides=(2, 2)),
@@ -172,9 +170,9 @@ def anchor_tensors(
     data = te.placeholder(padded, kernel.data, "data")
     packed = _pack(case, np.zeros(_weight_shape(case), _weight_dtype(kernel)), kernel, target)
     weight = te.placeholder(packed.shape, kernel.weight, "weight")
-    rows = _row_groups(case, kernel, target)
-    if rows is not None:
-        value = depthwise_dot_conv(data, weight, case.input, case.window, rows)
+    lanes = _dot_lanes(case, kernel, target)
+    if lanes is not None:
+        value = depthwise_dot_conv(data, weight, case.input, case.window, lanes)
     elif case.depthwise:
         value = depthwise_conv(data, weight, case.input, case.window, kernel)
     else:
@@ -204,9 +202,6 @@ def _followed_by(value: Any, operation: Callable[..., Any], operand: Any | None,
 
 def data_padding(case: Case, kernel: DotKernel, target: TargetDescription) -> Widths:
     """What the anchor of ``case`` needs around its data."""
-    rows = _row_groups(case, kernel, target)
-    if rows is not None:
-        return depthwise_dot_padding(case.input, case.window, rows)
     if case.depthwise:
         return depthwise_padding(case.input, case.window)
     return conv_padding(case.input, case.window, case.out_channels, kernel, target)
@@ -281,19 +276,19 @@ def _weight_shape(case: Case) -> tuple[int, ...]:
     return (case.out_channels, *case.window.kernel, inputs)
 
 
-def _row_groups(case: Case, kernel: DotKernel, target: TargetDescription) -> RowGroups | None:
-    """How a depthwise convolution takes several rows of its window at once, where it does."""
+def _dot_lanes(case: Case, kernel: DotKernel, target: TargetDescription) -> int | None:
+    """Channels that a depthwise convolution takes together, where it is by dot products."""
     if not case.depthwise:
         return None
-    return row_groups(case.input, case.window, kernel.data, target)
+    return dot_lanes(case.input, case.window, kernel.data, target)
 
 
 def _pack(
     case: Case, weight: np.ndarray, kernel: DotKernel, target: TargetDescription
 ) -> np.ndarray:
-    rows = _row_groups(case, kernel, target)
-    if rows is not None:
-        return pack_depthwise_dot_weight(weight, rows)
+    lanes = _dot_lanes(case, kernel, target)
+    if lanes is not None:
+        return pack_depthwise_dot_weight(weight, lanes)
     if case.depthwise:
         return pack_depthwise_weight(weight)
     return pack_conv_weight(weight, case.window.groups, kernel)

@@ -13,6 +13,7 @@ import tvm_ffi
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from schedules.anchor_cases import call, compiled, scheduled
+from schedules.design_points import every_kernel
 
 from tvmcomp import targets
 from tvmcomp.schedules import design_space
@@ -25,7 +26,6 @@ from tvmcomp.schedules.batched_matmul import (
 )
 from tvmcomp.schedules.view import View
 from tvmcomp.targets import TargetDescription
-from tvmcomp.tuning import search
 from tvmcomp.tuning.task import normalize
 from tvmcomp.tuning.trace import apply_trace
 from tvmcomp.tvm_import import tvm
@@ -307,14 +307,9 @@ def test_every_draw_of_the_design_space_gives_the_same_numbers(case):
         func = attention_function(case, V3)
         arguments, expected = attention_arguments(case)
     func = normalize(func)
-    traces: list[Any] = []
-    for seed in range(12):
-        drawn = search.scheduled(design_space(V3), func, seed)
-        assert drawn is not None
-        if drawn.trace not in traces:
-            traces.append(drawn.trace)
-    assert len(traces) > 1
-    for trace in traces[:4]:
-        replayed = apply_trace(json.loads(json.dumps(trace)), func)
+    candidates = every_kernel(design_space(V3), func)
+    assert len(candidates) > 1
+    for candidate in candidates[:4]:
+        replayed = apply_trace(json.loads(json.dumps(candidate.trace)), func)
         actual = call(compiled(replayed.mod, V3), arguments, expected.shape, "float32")
         np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)

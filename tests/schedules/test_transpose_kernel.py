@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -63,3 +65,46 @@ def test_squares_are_turned_in_registers(name, shuffle):
     mod = module(lambda emit, v: emit(relax.op.permute_dims(v), "y"), x=(64, 64))
     assembly = generate(lower(mod, target), target).mod.imports[0].inspect_source("asm")
     assert len(re.findall(shuffle, assembly)) >= 4
+
+
+@pytest.mark.parametrize("channels", [3, 4, 8])
+@pytest.mark.parametrize("width", [9, 16, 33])
+def test_nothing_is_read_outside_of_a_padded_tensor(channels, width):
+    """The tensor ends where its memory does, before and behind: another read ends the process."""
+    shape = (1, channels, 16, width)
+    widths = [0, 0, 3, 3, 2, 5, 0, 0]
+    code = f"""
+import ctypes, mmap
+import numpy as np
+from tvmcomp import targets
+from tvmcomp.compile import generate
+from tvmcomp.passes.pipeline import lower
+from tvmcomp.tvm_import import tvm
+from tvmcomp.ffi_import import tvm_ffi
+
+relax = tvm.relax
+x = relax.Var("x", relax.TensorType({list(shape)}, "float32"))
+builder = relax.BlockBuilder()
+with builder.function("main", [x]):
+    with builder.dataflow():
+        turned = builder.emit(relax.op.permute_dims(x, [0, 2, 3, 1]))
+        y = builder.emit_output(relax.op.nn.pad(turned, {widths}))
+    builder.emit_func_output(y)
+here = targets.detect()
+vm = relax.VirtualMachine(generate(lower(builder.get(), here), here), tvm.cpu())
+size = {4 * int(np.prod(shape))}
+page = mmap.PAGESIZE
+pages = -(-size // page)
+memory = mmap.mmap(-1, (pages + 2) * page)
+begin = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+libc = ctypes.CDLL(None)
+for guard in (begin, begin + (pages + 1) * page):
+    assert libc.mprotect(ctypes.c_void_p(guard), page, 0) == 0
+for offset in (page, (pages + 1) * page - size):  # at the beginning, then at the end
+    array = np.frombuffer(memory, "float32", size // 4, offset).reshape({shape})
+    array[...] = np.arange(size // 4, dtype="float32").reshape({shape})
+    actual = vm["main"](tvm_ffi.from_dlpack(array)).numpy()
+    expected = np.pad(array.transpose(0, 2, 3, 1), [(0, 0), (3, 3), (2, 5), (0, 0)])
+    np.testing.assert_array_equal(actual, expected)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

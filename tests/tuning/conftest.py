@@ -6,6 +6,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.schedules import Decide
 from tvmcomp.tuning.log.record import Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.task import arguments_of, workload_hash
 from tvmcomp.tvm_import import tvm
@@ -37,17 +38,17 @@ def matmul():
     return te.create_prim_func([a, b, c])
 
 
-def relu_space(schedule: tvm.s_tir.Schedule) -> bool:
+def relu_space(schedule: tvm.s_tir.Schedule, decide: Decide) -> str:
     """Three points: the vector length."""
     try:
         block = schedule.get_sblock("y")
     except tvm.s_tir.ScheduleError:
-        return False
+        return ""
     rows, columns = schedule.get_loops(block)
-    length = schedule.sample_categorical([4, 8, 16], [1 / 3, 1 / 3, 1 / 3])
+    length = decide(schedule, "length", [4, 8, 16], 8)
     schedule.parallel(rows)
     schedule.vectorize(schedule.split(columns, [None, length])[1])
-    return True
+    return "relu"
 
 
 @pytest.fixture(name="relu_space")

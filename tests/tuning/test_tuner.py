@@ -1,16 +1,14 @@
 """Real tuning of small kernels on this machine and over RPC."""
 
-import json
 import subprocess
 import sys
-from collections import Counter
 
 import numpy as np
 import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
-from tvmcomp.tuning.events import TaskStarted, TrialDone
+from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
@@ -18,6 +16,7 @@ from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.trace import apply_record
 from tvmcomp.tuning.tuner import tune
 from tvmcomp.tvm_import import tvm
+from tvmcomp.used_records import UsedRecords
 
 
 def log_in(folder):
@@ -44,19 +43,18 @@ def test_tune_a_space_of_our_own(tmp_path, relu, relu_space, native):
     # The plain loops, then each of the three points once: nothing is left to try.
     assert (result.status, result.trials, result.failures) == ("exhausted", 4, {})
     assert result.weight == 3 and 0 < result.best_seconds <= result.untuned_seconds
-    assert Counter(type(event).__name__ for event in events) == {
-        "TuningStarted": 1,
-        "TaskStarted": 1,
-        "TrialDone": 4,
-        "TaskSummary": 1,
-        "TuneSummary": 1,
-    }
-    # A record makes the kernel that was measured, and it computes the right thing.
-    store = log_in(tmp_path)
-    record = store.best(workload_hash(relu), native).record
-    assert record.seconds == result.best_seconds and len(record.run_secs) == 5
+    assert result.roofline_seconds > 0
+    names = [type(event).__name__ for event in events if not isinstance(event, Improved)]
+    assert names == [
+        *("TuningStarted", "TrialDone", "TaskStarted"),
+        *["TrialDone"] * 3,
+        *("TaskSummary", "TuneSummary"),
+    ]
+    # Each trial makes the kernel that was measured, and it computes the right thing.
     x = np.random.default_rng(0).standard_normal((64, 256)).astype("float32")
-    for trial in store.trials(workload_hash(relu), native):
+    trials = trials_in(tmp_path, relu)
+    assert {trial.choices.get("length") for trial in trials} == {None, 4, 8, 16}
+    for trial in trials:
         y = outputs(apply_record(trial, relu), native, x, np.zeros_like(x))
         np.testing.assert_allclose(y, np.maximum(x * 2 + 1, 0), rtol=1e-6)
     # The second time, under another name, there is nothing to do.
@@ -70,60 +68,121 @@ def test_tune_a_space_of_our_own(tmp_path, relu, relu_space, native):
         progress=again.append,
     )
     assert summary.trials == 0 and summary.tasks[0].status == "found"
-    assert summary.tasks[0].best_seconds == result.best_seconds
     assert not any(isinstance(event, TaskStarted | TrialDone) for event in again)
 
 
-def test_the_untuned_schedule_is_measured_first_and_kept(tmp_path, relu, relu_space, native):
-    def fast(schedule):
-        return relu_space(schedule)
-
-    def slow(schedule):
-        """The plain loops, with the columns outside."""
+def slow_space(schedule, decide):
+    """Three points, all bad: the columns outside, and little vectors."""
+    try:
         rows, columns = schedule.get_loops(schedule.get_sblock("y"))
-        schedule.sample_categorical([1, 2], [0.5, 0.5])
-        schedule.reorder(columns, rows)
-        return True
+    except tvm.s_tir.ScheduleError:
+        return ""
+    outer = schedule.split(rows, [None, decide(schedule, "rows", [1, 2, 4], 1)])[0]
+    schedule.reorder(columns, outer)
+    return "slow"
 
-    tune([Task("relu", relu)], native, 3, log_in(tmp_path), space=slow, untuned=fast)
-    trials = trials_in(tmp_path, relu)
-    assert [trial.untuned for trial in trials] == [True, False, False]
-    best = log_in(tmp_path).best(workload_hash(relu), native)
-    assert best.record == min(trials, key=lambda trial: trial.seconds)
+
+def vectors(schedule):
+    """A good schedule."""
+    columns = schedule.get_loops(schedule.get_sblock("y"))[1]
+    schedule.vectorize(schedule.split(columns, [None, 16])[1])
+
+
+def test_what_is_no_faster_than_untuned_is_never_used(tmp_path, relu, native):
+    """Each candidate is measured beside the untuned schedule, and a build uses none of them."""
+    task = Task("relu", relu)
+    summary = tune([task], native, 9, log_in(tmp_path), space=slow_space, untuned=vectors)
+    (result,) = summary.tasks
+    assert result.status == "exhausted" and result.best_seconds == result.untuned_seconds
+    first, *rest = trials_in(tmp_path, relu)
+    assert first.untuned and not first.baseline_secs
+    assert len(rest) == 3 and not any(trial.untuned or trial.confirmed for trial in rest)
+    assert all(len(trial.run_secs) == len(trial.baseline_secs) for trial in rest)
+    with UsedRecords(log_in(tmp_path), native) as used:
+        assert used("relu", relu) is None
+
+
+def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, native):
+    def slow(schedule):
+        slow_space(schedule, lambda sch, name, candidates, best_guess: best_guess)
+
+    def fast_space(schedule, decide):
+        columns = schedule.get_loops(schedule.get_sblock("y"))[1]
+        lanes = decide(schedule, "lanes", [8, 16], 8)
+        schedule.vectorize(schedule.split(columns, [None, lanes])[1])
+        return "fast"
+
+    events = []
+    task = Task("relu", relu)
+    log = log_in(tmp_path)
+    (result,) = tune(
+        [task], native, 9, log, space=fast_space, untuned=slow, progress=events.append
+    ).tasks
+    assert result.best_seconds < result.untuned_seconds / 1.5
+    assert any(isinstance(event, Improved) for event in events)
+    confirmed = [trial for trial in trials_in(tmp_path, relu) if trial.confirmed]
+    assert confirmed and all(len(trial.run_secs) >= 15 for trial in confirmed)
+    with UsedRecords(log, native) as used:
+        assert used("relu", relu) is not None
+    assert used.used["relu"].record.confirmed
+
+
+def test_what_computes_something_else_is_never_used(tmp_path, relu, native):
+    """A schedule that skips half of its work is fast, and wrong."""
+
+    def untuned(schedule):
+        slow_space(schedule, lambda sch, name, candidates, best_guess: best_guess)
+
+    def wrong_space(schedule, decide):
+        vectors(schedule)
+        decide(schedule, "half", [0, 1], 1)
+        rows = schedule.get(schedule.get_loops(schedule.get_sblock("y"))[0])
+        half = tvm.tirx.For(rows.loop_var, 0, 32, rows.kind, rows.body)
+        body = schedule.get(schedule.get_sblock("root"))
+        new = tvm.s_tir.SBlock([], [], [], "root", half, annotations=body.annotations)
+        schedule.state.replace(schedule.get_sref(schedule.get_sblock("root")), new, {body: new})
+        return "wrong"
+
+    log = log_in(tmp_path)
+    (result,) = tune([Task("relu", relu)], native, 9, log, space=wrong_space, untuned=untuned).tasks
+    assert result.failures == {"wrong result": 1}
+    assert result.best_seconds == result.untuned_seconds
+    assert any("differs" in (trial.error or "") for trial in trials_in(tmp_path, relu))
+    with UsedRecords(log, native) as used:
+        assert used("relu", relu) is None
 
 
 def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, relu, matmul, relu_space, native):
-    trials_seen = []
+    seen = []
 
     def interrupt(event):
         if isinstance(event, TrialDone):
-            trials_seen.append(event)
-            if len(trials_seen) == 2:
+            seen.append(event)
+            if len(seen) == 4:
                 raise KeyboardInterrupt
 
     tasks = [Task("relu", relu), Task("matmul", matmul)]
-    summary = tune(tasks, native, 3, log_in(tmp_path), space=relu_space, progress=interrupt)
+    summary = tune(tasks, native, 6, log_in(tmp_path), space=relu_space, progress=interrupt)
     assert summary.interrupted
-    assert [task.status for task in summary.tasks] == ["interrupted", "pending"]
-    kept = len(trials_in(tmp_path, relu))
-    assert kept == 2
-    started = []
-    summary = tune(
-        tasks[:1], native, 4, log_in(tmp_path), space=relu_space, progress=started.append
-    )
-    assert started[1].trials_done == kept
-    traces = [json.dumps(trial.trace) for trial in trials_in(tmp_path, relu)]
-    assert len(traces) == 4 == len(set(traces))
-    assert summary.tasks[0].trials == 4 - kept and not summary.interrupted
+    assert {task.status for task in summary.tasks} == {"interrupted"}
+    kept = trials_in(tmp_path, relu) + trials_in(tmp_path, matmul)
+    assert len(kept) == 4
+    events = []
+    again = tune(tasks, native, 6, log_in(tmp_path), space=relu_space, progress=events.append)
+    assert not again.interrupted and not any(trial.error for trial in kept)
+    known = {event.task: event.trials_done for event in events if isinstance(event, TaskStarted)}
+    assert sum(known.values()) == 4
+    for func, number in ((relu, 4), (matmul, 6)):
+        assert len({trial.kernel for trial in trials_in(tmp_path, func)}) == number
 
 
 def test_candidates_that_do_not_build_are_counted(tmp_path, relu, native):
-    def bad(schedule):
+    def bad(schedule, decide):
         block = schedule.get_sblock("y")
-        length = schedule.sample_categorical([4, 8], [0.5, 0.5])
+        length = decide(schedule, "length", [4, 8], 4)
         inner = schedule.split(schedule.get_loops(block)[1], [None, length])[1]
         schedule.bind(inner, "threadIdx.x")  # a GPU's thread on a CPU
-        return True
+        return "bad"
 
     summary = tune([Task("relu", relu)], native, 8, log_in(tmp_path), space=bad)
     (result,) = summary.tasks
@@ -135,21 +194,39 @@ def test_candidates_that_do_not_build_are_counted(tmp_path, relu, native):
 
 def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_space, native):
     task = Task("matmul", matmul)
-    summary = tune([task], native, 6, log_in(tmp_path), space=relu_space)
+    summary = tune([task], native, 17, log_in(tmp_path), space=relu_space)
     (result,) = summary.tasks
-    assert result.status == "tuned" and result.trials == 6
-    store = log_in(tmp_path)
-    record = store.best(workload_hash(matmul), native).record
-    assert not record.untuned and record.seconds < result.untuned_seconds
+    assert result.status == "tuned" and result.trials == 17
+    assert result.best_seconds < result.untuned_seconds
+    with UsedRecords(log_in(tmp_path), native) as used:
+        func = used("matmul", matmul)
     generator = np.random.default_rng(0)
     a, b = (generator.standard_normal((64, 64)).astype("float32") for _ in range(2))
-    c = outputs(apply_record(record, matmul), native, a, b, np.zeros_like(a))
-    np.testing.assert_allclose(c, a @ b, rtol=1e-4, atol=1e-4)
+    library = tvm.compile(
+        tvm.IRModule({"main": func}), target=tvm.target.Target(native.tvm_target_dict())
+    )
+    tensors = [tvm.runtime.tensor(array) for array in (a, b, np.zeros_like(a))]
+    library["main"](*tensors)
+    np.testing.assert_allclose(tensors[-1].numpy(), a @ b, rtol=1e-4, atol=1e-4)
     # More trials go on from what is known.
-    summary = tune([task], native, 8, log_in(tmp_path), space=relu_space)
-    assert summary.tasks[0].trials == 2
-    traces = [json.dumps(trial.trace) for trial in trials_in(tmp_path, matmul)]
-    assert len(traces) == 8 == len(set(traces))
+    assert tune([task], native, 20, log_in(tmp_path), space=relu_space).trials == 3
+
+
+def test_a_budget_ends_the_run_and_the_tasks_stay_open(tmp_path, matmul, relu_space, native):
+    task = Task("matmul", matmul)
+    summary = tune([task], native, None, log_in(tmp_path), space=relu_space, budget=0.01)
+    # The untuned schedule is measured whatever the budget: it is what all else is compared with.
+    assert summary.tasks[0].status == "open" and summary.trials == 1
+    assert not log_in(tmp_path).finished(workload_hash(matmul), native, 1)
+
+
+def test_one_kernel_under_two_names_is_tuned_once(tmp_path, relu, relu_space, native):
+    tasks = [Task("one", relu, 2), Task("other", relu, 1)]
+    summary = tune(tasks, native, 2, log_in(tmp_path), space=relu_space)
+    one, other = summary.tasks
+    assert (one.task, one.weight, other.task, other.weight) == ("one", 2, "other", 1)
+    assert one.best_seconds == other.best_seconds
+    assert len({trial.kernel for trial in trials_in(tmp_path, relu)}) == 2
 
 
 _OUR_SERVER = (
@@ -174,8 +251,8 @@ def test_tune_on_a_device(tmp_path, relu, relu_space, native, server):
     summary = tune([Task("relu", relu)], native, 3, store, space=relu_space, device=server)
     (result,) = summary.tasks
     assert (result.status, result.trials, result.failures) == ("tuned", 3, {})
-    record = store.best(workload_hash(relu), native).record
-    assert record.seconds == result.best_seconds and record.device.cpu
+    trials = store.trials(workload_hash(relu), native)
+    assert all(trial.device.cpu and trial.run_secs for trial in trials) and not summary.faults
 
 
 def test_a_device_that_does_not_answer_is_a_clear_error(tmp_path, relu, native):

@@ -10,7 +10,7 @@ from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.record import Argument, Definition, Versions, Workload, now
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
-from tvmcomp.tuning.search import scheduled
+from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import arguments_of, read_module, workload_hash, write_module
 from tvmcomp.tuning.trace import apply_record, kernel_hash
 from tvmcomp.tuning.verify import verify
@@ -31,7 +31,7 @@ def bench(native):
 @pytest.fixture
 def good(relu, relu_space, make_trial):
     """A record that holds what it says, but for its times."""
-    candidate = scheduled(relu_space, relu, seed=3)
+    candidate = point(relu_space, relu)
 
     def make(seconds=(1e-5,), **fields):
         fields.setdefault("kernel", kernel_hash(candidate.schedule))
@@ -169,3 +169,19 @@ def test_rounding_is_no_difference():
     assert difference([floats * (1 + 1e-6)], [floats]) == ""
     nothing = floats * float("nan")
     assert difference([nothing], [nothing]) == "" and difference([nothing], [floats])
+
+
+def test_the_bits_of_a_number_are_no_foreign_code():
+    from tvm import te
+
+    from tvmcomp.tuning.replay import foreign_code
+    from tvmcomp.tvm_import import tvm
+
+    def kernel(dtype):
+        def element(i):
+            return tvm.tirx.call_intrin(dtype, "tirx.reinterpret", x[i])
+
+        x = te.placeholder((8,), name="x", dtype="float32")
+        return te.create_prim_func([x, te.compute((8,), element, name="y")])
+
+    assert foreign_code(kernel("int32")) == ""

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 from tvmcomp.progress import Step
-from tvmcomp.tuning.events import Event, TaskStarted, TrialDone, TuningStarted
+from tvmcomp.tuning.events import Event, TrialDone, TuningStarted
 
 
 class BuildProgress:
@@ -57,8 +57,7 @@ class BuildProgress:
     def trial(self, event: Event) -> None:
         """Show the tuner's events as a stage of their own."""
         if isinstance(event, TuningStarted):
-            self._step = self.stage("tuning", max(1, len(event.tasks) * event.trials))
-        elif isinstance(event, TaskStarted) and self._current is not None:
+            self._step = self.stage("tuning", max(1, len(event.tasks) * (event.trials or 0)))
+        elif isinstance(event, TrialDone) and self._current is not None:
             self._bars.update(self._current, description=f"tuning {event.task}")
-        elif isinstance(event, TrialDone):
             self._step()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, cast
@@ -17,15 +18,23 @@ if TYPE_CHECKING:
     from tvmcomp.tuning.events import Event, TuneSummary
 
 
+#: For each kernel, where neither a number nor a time is given.
+_TRIALS = 64
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
 @click.command("tune")
 @click.argument("model", type=click.Path(exists=True, dir_okay=False))
 @click.option("--target", default="native", show_default=True, help="Target name or TOML file.")
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    default=64,
-    show_default=True,
-    help="Candidates to measure for each kernel, the untuned one included.",
+    help="Candidates to measure for each kernel, the untuned one included.  [default: 64, or as "
+    "many as gain something in the --budget]",
+)
+@click.option("--budget", help="Time for the whole search: 90s, 20m, 1.5h.")
+@click.option(
+    "--ops", multiple=True, help="Tune only kernels with this text in their names; repeatable."
 )
 @log_option
 @click.option("--device", help="Measure on HOST:PORT, or on a board of TRACKER:PORT/KEY.")
@@ -33,47 +42,59 @@ if TYPE_CHECKING:
 @click.option("--quant", type=click.Choice(["none", "int8", "fp16", "bf16"]), default="none")
 @click.option("--calib", type=click.Path(exists=True), help="Calibration data, for int8.")
 @click.option("--cc", help="Link with this C compiler's command line.")
+@click.option("--builders", help="Build on a Ray cluster: ray, or its address.")
 @click.option("--more", is_flag=True, help="Search again where the log has a finished search.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 def command(
     model: str,
     target: str,
-    trials: int,
+    trials: int | None,
+    budget: str | None,
+    ops: tuple[str, ...],
     log: tuple[str, ...],
     device: str | None,
     shapes: tuple[str, ...],
     quant: str,
     calib: str | None,
     cc: str | None,
+    builders: str | None,
     more: bool,
     as_json: bool,
 ) -> None:
     """Measure schedules of MODEL's kernels and keep what is found for later builds.
 
-    Every trial is written to the log at once. Stopped by Ctrl-C, or worse, the same command goes
-    on where it was; a kernel whose search has finished is not tuned again. A build with the same
-    --log uses the fastest records of its instruction set.
+    Time goes where an inference can still gain most. A schedule is kept only if it beats the
+    untuned one again and again, in turns with it. Every trial is written to the log at once.
+    Stopped by Ctrl-C, or worse, the same command goes on where it was; a kernel whose search has
+    finished is not tuned again. A build with the same --log uses what was kept.
 
     \b
     Example:
-      tvmcomp tune model.onnx --target rpi4 --device 192.168.1.20:9090 --quant int8 \\
+      tvmcomp tune model.onnx --budget 20m
+      tvmcomp tune model.onnx --target rpi4 --device 192.168.1.20:9190/rpi4 --quant int8 \\
           --calib calib.npz --trials 64
     """
     import tvmcomp
     from tvmcomp.tuning.progress import LiveProgress
 
     bound = parse_shapes(shapes)
+    seconds = None if budget is None else _seconds(budget)
+    if trials is None and budget is None:
+        trials = _TRIALS
     with nullcontext(_print_event) if as_json else LiveProgress(err) as progress:
         summary = tvmcomp.tune(
             model,
             target=target,
             trials=trials,
+            budget=seconds,
+            operators=ops,
             log=log or None,
             device=device,
             shapes=bound,
             quant=cast("Quant | None", None if quant == "none" else quant),
             calibration=calib,
             cc=cc,
+            builders=builders,
             more=more,
             progress=progress,
         )
@@ -90,22 +111,39 @@ def command(
         sys.exit(1)
 
 
+def _seconds(budget: str) -> float:
+    """``90s``, ``20m`` or ``1.5h`` in seconds."""
+    try:
+        number = float(budget[:-1])
+        seconds = number * _UNITS[budget[-1:]]
+    except (ValueError, KeyError):
+        seconds = 0.0
+    if not 0 < seconds < math.inf:
+        raise click.BadParameter(f"--budget {budget!r} is no time; write 90s, 20m or 1.5h")
+    return seconds
+
+
 def _print_event(event: Event) -> None:
     sys.stdout.write(msgspec.json.encode(event).decode() + "\n")
     sys.stdout.flush()
 
 
 def _print_summary(summary: TuneSummary) -> None:
-    table = Table("task", "calls", "untuned ms", "best ms", "ratio", "trials", "failed", "status")
+    from tvmcomp.tuning.progress import times
+
+    columns = "task, calls, untuned ms, best ms, ratio, roofline ms, trials, failed, status"
+    columns = "task, calls, untuned ms, best ms, ratio, roofline ms, trials, failed, status"
+    table = Table(*columns.split(", "))
     for task in summary.tasks:
         untuned, best = task.untuned_seconds, task.best_seconds
         failures = ", ".join(f"{kind} {count}" for kind, count in sorted(task.failures.items()))
         table.add_row(
             task.task,
             str(task.weight),
-            "–" if untuned is None else f"{untuned * 1e3:.3f}",
-            "–" if best is None else f"{best * 1e3:.3f}",
+            _milliseconds(untuned),
+            _milliseconds(best),
             "–" if untuned is None or best is None else f"{untuned / best:.2f}",
+            _milliseconds(task.roofline_seconds),
             str(task.trials),
             failures or "0",
             task.status,
@@ -120,3 +158,16 @@ def _print_summary(summary: TuneSummary) -> None:
             f"{summary.trials} trials in {summary.seconds:.0f} s ({rate:.0f} a minute); "
             f"records in {summary.log}"
         )
+    timed = [task for task in summary.tasks if task.untuned_seconds and task.best_seconds]
+    if timed:
+        untuned, best = (
+            sum(task.weight * (getattr(task, which) or 0.0) for task in timed)
+            for which in ("untuned_seconds", "best_seconds")
+        )
+        out.print(f"all kernels of an inference: {times(untuned, best)}")
+    for fault, count in summary.faults.items():
+        err.print(f"[yellow]board:[/yellow] {fault} ({count} times)", soft_wrap=True)
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1e3:.3f}"

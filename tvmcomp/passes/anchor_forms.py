@@ -20,9 +20,8 @@ from tvmcomp.schedules.compute import (
 )
 from tvmcomp.schedules.depthwise_dot import (
     depthwise_dot_conv,
-    depthwise_dot_padding,
+    dot_lanes,
     pack_depthwise_dot_weight,
-    row_groups,
 )
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.winograd import (
@@ -141,13 +140,13 @@ def _depthwise(anchor: Anchor, kernel: DotKernel) -> Form:
 
 
 def _depthwise_dot(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> Form | None:
-    rows = row_groups(anchor.shape, anchor.window, kernel.data, target)
-    if rows is None:
+    lanes = dot_lanes(anchor.shape, anchor.window, kernel.data, target)
+    if lanes is None:
         return None
     return Form(
-        depthwise_dot_padding(anchor.shape, anchor.window, rows),
-        pack_depthwise_dot_weight(anchor.weight, rows),
-        _te(lambda x, w: depthwise_dot_conv(x, w, anchor.shape, anchor.window, rows)),
+        depthwise_padding(anchor.shape, anchor.window),
+        pack_depthwise_dot_weight(anchor.weight, lanes),
+        _te(lambda x, w: depthwise_dot_conv(x, w, anchor.shape, anchor.window, lanes)),
     )
 
 

@@ -32,6 +32,7 @@ from tvmcomp.passes.schedule import Tuned, schedule_module
 from tvmcomp.passes.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
+from tvmcomp.schedules.compute import PADDING
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -69,6 +70,7 @@ class Lowered:
         mod: Relax ``main`` over scheduled PrimFuncs; ``main`` takes the inputs, then the constants.
         constants: what to pass for the constants, in order.
         tasks: the fused PrimFuncs before scheduling, by name: what the tuner works on.
+        calls: how often an inference runs each of those; padding that a producer writes is not run.
         sources: what each of them computes, see :func:`kernel_sources`.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
     """
@@ -76,6 +78,7 @@ class Lowered:
     mod: Any
     constants: list[np.ndarray]
     tasks: dict[str, Any]
+    calls: dict[str, int]
     sources: dict[str, frozenset[str]]
     unaligned_inputs: bool
 
@@ -136,12 +139,20 @@ def lower(
         for var, func in mod.functions.items()
         if isinstance(func, tvm.tirx.PrimFunc)
     }
+    calls = call_counts(mod)
     mod = write_halos(schedule_module(mod, target, tuned))
+    kept = call_counts(mod)
+    calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
     anywhere = False
     if target.family != "cuda":
         mod, anywhere = unaligned_inputs(mod, len(mod["main"].params) - len(constants))
     watch("scheduled", mod)
-    return Lowered(mod, constants, tasks, sources, anywhere)
+    return Lowered(mod, constants, tasks, calls, sources, anywhere)
+
+
+def is_padding(func: Any) -> bool:
+    """Whether a PrimFunc only puts a border around its input."""
+    return bool(func.attrs) and PADDING in func.attrs.keys()  # noqa: SIM118  not a dict
 
 
 def _mark_patterns(mod: Any) -> Any:
@@ -158,6 +169,6 @@ def call_counts(mod: Any) -> dict[str, int]:
     counts: dict[str, int] = {}
     for binding in main_bindings(mod) or []:
         if op_name(binding.value) == "call_tir":
-            name = binding.value.args[0].name_hint
+            name = str(binding.value.args[0].name_hint)  # not TVM's own kind of string
             counts[name] = counts.get(name, 0) + 1
     return counts

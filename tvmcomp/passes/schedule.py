@@ -19,7 +19,7 @@ def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = N
         return _schedule_cuda(mod, target)
     functions = {}
     for var, func in mod.functions.items():
-        if isinstance(func, tvm.tirx.PrimFunc) and _schedulable(func):
+        if isinstance(func, tvm.tirx.PrimFunc) and schedulable(func):
             scheduled = tuned(var.name_hint, func) if tuned else None
             if scheduled is None:
                 sch = tvm.s_tir.Schedule(func)
@@ -32,7 +32,7 @@ def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = N
     return tvm.IRModule(functions)
 
 
-def _schedulable(func: Any) -> bool:
+def schedulable(func: Any) -> bool:
     """Whether ``func`` is made of blocks; sort, NMS and the like come as opaque loops."""
     return isinstance(func.body, tvm.s_tir.SBlockRealize) and _has_elements(func)
 

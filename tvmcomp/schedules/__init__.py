@@ -15,7 +15,7 @@ from tvmcomp.schedules.arm.pixel_pairs import schedule_pixel_pairs
 from tvmcomp.schedules.attention_schedule import schedule_attention
 from tvmcomp.schedules.batched_matmul import schedule_batched_matmul
 from tvmcomp.schedules.bfloat16 import BITS, inline_widening
-from tvmcomp.schedules.blocking import Decide, analytic, sampled
+from tvmcomp.schedules.blocking import Decide, analytic
 from tvmcomp.schedules.compute import ANCHOR
 from tvmcomp.schedules.default import schedule_default
 from tvmcomp.schedules.depthwise_conv import schedule_depthwise_conv
@@ -57,19 +57,21 @@ def apply_schedule(sch: Any, target: TargetDescription, decide: Decide = analyti
     _SCHEDULES[str(sch.get(anchor).annotations[ANCHOR])](sch, anchor, target, decide)
 
 
-def design_space(target: TargetDescription) -> Callable[[Any], bool]:
-    """The tuner's space for ``target``: the anchors' schedules, with their choices sampled.
+def design_space(target: TargetDescription) -> Callable[[Any, Decide], str]:
+    """The tuner's space for ``target``: the anchors' schedules, with their choices open.
 
     Returns:
-        A function that schedules what it is given and returns True, or returns False where there
-        is no schedule of ours.
+        A function that schedules what it is given, its choices answered by a :class:`Decide`, and
+        returns the space's name, or "" where there is no schedule of ours.
     """
 
-    def space(sch: Any) -> bool:
-        if find_anchor(sch) is None:
-            return False
-        apply_schedule(sch, target, sampled)
-        return True
+    def space(sch: Any, decide: Decide) -> str:
+        anchor = find_anchor(sch)
+        if anchor is None:
+            return ""
+        name = str(sch.get(anchor).annotations[ANCHOR])
+        apply_schedule(sch, target, decide)
+        return name
 
     return space
 

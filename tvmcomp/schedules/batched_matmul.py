@@ -17,6 +17,7 @@ from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.compute import ANCHOR, element
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.output_axes import ROLES, roles_of, split_by_role
+from tvmcomp.schedules.parallel import anchor_work, worth_parallel
 from tvmcomp.schedules.register_tile import (
     accumulate_tile,
     register_tiles,
@@ -134,6 +135,7 @@ def schedule_batched_matmul(
         target: the device.
         decide: answers the choices.
     """
+    work = anchor_work(sch, block, target)
     panels = sch.get_producers(block)
     epilogue = accumulate_in_registers(sch, block, target)
     batch, row, column = split_by_role(sch, block)
@@ -152,7 +154,8 @@ def schedule_batched_matmul(
     sch.reorder(*batch, part, column_outer, row_outer, depth, row, vector, lane)
     rest_apart(sch, row_outer, whole=rows % (in_part * p) == 0)
     task = sch.fuse(*batch, part, column_outer)
-    sch.parallel(task)
+    if worth_parallel(work):
+        sch.parallel(task)
     for panel in panels:
         sch.compute_at(panel, task)
         vectorize_channels(sch, panel, target)

@@ -11,7 +11,10 @@ from tvmcomp.targets import TargetDescription
 
 
 class Decide(Protocol):
-    """Answers each choice of a schedule: analytically for a build, by sampling for the tuner."""
+    """Answers each choice of a schedule: analytically for a build, point by point for the tuner.
+
+    What a schedule asks must not depend on the answers: the tuner lists the points beforehand.
+    """
 
     def __call__(self, sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
         """Choose one of ``candidates`` for ``name``; ``best_guess`` is the analytic answer."""
@@ -21,12 +24,6 @@ class Decide(Protocol):
 def analytic(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
     """The :class:`Decide` of a build without tuning."""
     return best_guess
-
-
-def sampled(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
-    """The :class:`Decide` of the tuner: a draw that the schedule's trace records."""
-    probabilities = [1 / len(candidates)] * len(candidates)
-    return int(sch.get(sch.sample_categorical(list(candidates), probabilities)))
 
 
 #: LLVM unrolls a reduction of so few steps.

@@ -22,9 +22,9 @@ Emit = Callable[[Sequence[Any], Any, Any], Any]
 def register_columns(name: str, lanes: int, rows: int, dilation: int, data: str, emit: Emit) -> str:
     """Register ``acc[l] += sum_r data[r * dilation, 0, l] * weight[l, r]`` as ``name``.
 
-    One to four rows of ``lanes`` channels are multiplied by a weight (s8) whose rows are side by
-    side, channel by channel. It is given a zero for each row that is not there; what is multiplied
-    by that is the first row once more.
+    The rows are taken up to four at a time; ``weight`` (s8) has those of a channel side by side.
+    Where a dot product has fewer than four, zeros are put into its weight, and what is multiplied
+    by them is its first row once more.
 
     Args:
         name: what the intrinsic's name in TVM's registry begins with; a second registration is
@@ -44,18 +44,25 @@ def register_columns(name: str, lanes: int, rows: int, dilation: int, data: str,
     from tvm.script import tirx as T
 
     extent = (rows - 1) * dilation + 1
-    fours = [
-        lane * rows + row if row < rows else lanes * rows + lane
-        for lane in range(lanes)
-        for row in range(DEPTH)
-    ]
+    each = -(-rows // -(-rows // DEPTH))
+    groups = [range(first, min(first + each, rows)) for first in range(0, rows, each)]
+
+    def weight_of(group: range, weight: Any) -> Any:
+        if rows == DEPTH:
+            return weight
+        zero = lanes * rows
+        order = [
+            lane * rows + group[row] if row < len(group) else zero
+            for lane in range(lanes)
+            for row in range(DEPTH)
+        ]
+        return tirx.Shuffle([weight, tirx.Broadcast(tirx.const(0, "int8"), lanes)], order)
 
     def emit_rows(present: Sequence[Any], weight: Any, acc: Any) -> Any:
-        missing = DEPTH - rows
-        if missing:
-            zeros = tirx.Broadcast(tirx.const(0, "int8"), lanes * missing)
-            weight = tirx.Shuffle([weight, zeros], fours)
-        return emit([*present, *present[:1] * missing], weight, acc)
+        for group in groups:
+            four = [present[group[row] if row < len(group) else group[0]] for row in range(DEPTH)]
+            acc = emit(four, weight_of(group, weight), acc)
+        return acc
 
     with cheap_stack_inspection():
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 
 _REDUCE = 2  # tirx.IterVar.CommReduce
@@ -15,6 +16,7 @@ def schedule_depthwise_conv(
     sch: Any, block: Any, target: TargetDescription, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
+    work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
     loops = sch.get_loops(block)
     rank = sum(iv.iter_type == _REDUCE for iv in sch.get(block).iter_vars)
@@ -25,17 +27,25 @@ def schedule_depthwise_conv(
     candidates = [p for p in range(1, 15) if pixels % p == 0]
     p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= 8))
 
-    channel_outer, vector = sch.split(channel, [None, lanes])
+    vectors = int(sch.get(channel).extent) // lanes
+    v = decide(sch, "vectors", [v for v in (1, 2, 4) if vectors % v == 0], 1)
+    order = decide(sch, "channels_outside", [0, 1, 2], 0)
+
+    channel_outer, channel_block, vector = sch.split(channel, [None, v, lanes])
     width_outer, width_block = sch.split(width, [None, p])
-    sch.reorder(*rows, width_outer, channel_outer, *taps, width_block, vector)
-    sch.reverse_compute_at(epilogue, channel_outer)
-    sch.parallel(sch.fuse(*rows))
+    tiles = [*rows, width_outer]
+    tiles.insert((len(rows) + 1, len(rows), len(rows) - 1)[order], channel_outer)
+    sch.reorder(*tiles, *taps, width_block, channel_block, vector)
+    sch.reverse_compute_at(epilogue, tiles[-1])
+    parallelize(sch, tiles[: tiles.index(width_outer)] if order else rows, work)
     for tap in taps[1:]:
         sch.unroll(tap)
     sch.unroll(width_block)
+    sch.unroll(channel_block)
     sch.vectorize(vector)
     init = sch.decompose_reduction(block, taps[0])
     init_loops = sch.get_loops(init)
+    sch.unroll(init_loops[-3])
     sch.unroll(init_loops[-2])
     sch.vectorize(init_loops[-1])
     vectorize_channels(sch, epilogue, target)

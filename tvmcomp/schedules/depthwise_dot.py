@@ -9,8 +9,6 @@ pixel whose window holds it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
 from typing import Any
 
 import numpy as np
@@ -18,8 +16,9 @@ import numpy as np
 from tvmcomp.schedules.arm.columns import sdot_columns
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.columns import DEPTH
-from tvmcomp.schedules.compute import ANCHOR, MACS, Widths, Window, element
+from tvmcomp.schedules.compute import ANCHOR, Window, element
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.schedules.x86.columns import vpdpbusd_columns
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -42,63 +41,43 @@ _LANES = {
 _OPERANDS = 12
 
 
-@dataclass(frozen=True)
-class RowGroups:
-    """How the rows of a window are shared out among dot products.
-
-    Attributes:
-        lanes: channels computed together.
-        groups: dot products that cover the window's rows.
-        rows: window rows in each; the last group may read one row too many, times zero.
-    """
-
-    lanes: int
-    groups: int
-    rows: int
-
-
-def row_groups(
+def dot_lanes(
     shape: Sequence[int], window: Window, dtype: str, target: TargetDescription
-) -> RowGroups | None:
-    """How to use the dot product; None where the target or the window has no use for it."""
+) -> int | None:
+    """Channels to compute together; None where the target or the window has no use for it.
+
+    Args:
+        shape: of the data, ``[*lead, H, W, C]``.
+        window: the geometry.
+        dtype: of the data.
+        target: the device.
+    """
     lanes, accepted = _LANES.get(target.dot_product, (0, ""))
     if dtype != accepted or len(window.kernel) != 2 or window.kernel[0] < 3:
         return None
     while lanes >= DEPTH and shape[-1] % lanes:
         lanes //= 2
-    if lanes < DEPTH:
-        return None
-    groups = -(-window.kernel[0] // DEPTH)
-    return RowGroups(lanes, groups, -(-window.kernel[0] // groups))
+    return lanes if lanes >= DEPTH else None
 
 
-def depthwise_dot_padding(shape: Sequence[int], window: Window, groups: RowGroups) -> Widths:
-    """What :func:`depthwise_dot_conv` needs around data of ``shape [*lead, H, W, C]``."""
-    (before, after), width = window.padding
-    beyond = (groups.groups * groups.rows - window.kernel[0]) * window.dilation[0]
-    return (*((0, 0),) * (len(shape) - 3), (before, after + beyond), width, (0, 0))
-
-
-def pack_depthwise_dot_weight(weight: np.ndarray, groups: RowGroups) -> np.ndarray:
-    """Pack ``[C, KH, KW, 1]`` into ``[KW, groups, C/lanes, lanes, rows]``, zeros for no row."""
-    channels, height, width, _ = weight.shape
-    rows = np.zeros((channels, groups.groups * groups.rows, width), weight.dtype)
-    rows[:, :height] = weight[..., 0]
-    split = rows.reshape(-1, groups.lanes, groups.groups, groups.rows, width)
-    return np.ascontiguousarray(split.transpose(4, 2, 0, 1, 3))
+def pack_depthwise_dot_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, C/lanes, lanes, KH]``."""
+    _, height, width, _ = weight.shape
+    split = weight.reshape(-1, lanes, height, width)
+    return np.ascontiguousarray(split.transpose(3, 0, 1, 2))
 
 
 def depthwise_dot_conv(
-    data: Any, weight: Any, shape: Sequence[int], window: Window, groups: RowGroups
+    data: Any, weight: Any, shape: Sequence[int], window: Window, lanes: int
 ) -> Any:
     """Depthwise convolution of 8-bit ``data [*lead, H, W, C]``.
 
     Args:
-        data: with the border of :func:`depthwise_dot_padding` around it.
+        data: with the border of :func:`~tvmcomp.schedules.compute.depthwise_padding` around it.
         weight: from :func:`pack_depthwise_dot_weight`.
         shape: of the data without its border.
         window: the geometry.
-        groups: of :func:`row_groups`.
+        lanes: of :func:`dot_lanes`.
 
     Returns:
         A TE tensor ``[*lead, H', W', C]`` of int32.
@@ -106,28 +85,31 @@ def depthwise_dot_conv(
     lead, spatial, channels = shape[:-3], shape[-3:-1], shape[-1]
     n = len(lead)
     column = te.reduce_axis((0, window.kernel[1]), name="column")
-    group = te.reduce_axis((0, groups.groups), name="group")
-    row = te.reduce_axis((0, groups.rows), name="row")
+    row = te.reduce_axis((0, window.kernel[0]), name="row")
     (stride_y, stride_x), (dilation_y, dilation_x) = window.strides, window.dilation
 
     def taps(*i: Any) -> Any:
         y, x, c = i[n:]
-        at_y = y * stride_y + (group * groups.rows + row) * dilation_y
-        left = element(data, *i[:n], at_y, x * stride_x + column * dilation_x, c)
-        right = weight[column, group, c // groups.lanes, c % groups.lanes, row]
-        return te.sum(left.astype("int32") * right.astype("int32"), axis=[group, column, row])
+        at_y, at_x = y * stride_y + row * dilation_y, x * stride_x + column * dilation_x
+        left = element(data, *i[:n], at_y, at_x, c)
+        right = weight[column, c // lanes, c % lanes, row]
+        return te.sum(left.astype("int32") * right.astype("int32"), axis=[column, row])
 
-    output = (*lead, *window.output(spatial), channels)
-    attrs = {ANCHOR: DEPTHWISE_DOT, _DILATION: dilation_y, MACS: prod(output) * prod(window.kernel)}
-    return te.compute(output, taps, name="depthwise", attrs=attrs)
+    return te.compute(
+        (*lead, *window.output(spatial), channels),
+        taps,
+        name="depthwise",
+        attrs={ANCHOR: DEPTHWISE_DOT, _DILATION: dilation_y},
+    )
 
 
 def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, decide: Decide) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
     lanes = int(sch.get(block).reads[-1].source.shape[-2])
     dilation = int(sch.get(block).annotations[_DILATION])
+    work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
-    *rows, width, channel, group, column, row = sch.get_loops(block)
+    *rows, width, channel, column, row = sch.get_loops(block)
     pixels = int(sch.get(width).extent)
     candidates = [p for p in range(1, 15) if pixels % p == 0]
     registers = -(-32 * lanes // target.vector_bits)
@@ -136,12 +118,12 @@ def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, deci
 
     channel_outer, vector = sch.split(channel, [None, lanes])
     width_outer, width_block = sch.split(width, [None, p])
-    sch.reorder(*rows, width_outer, channel_outer, group, column, width_block, vector, row)
+    sch.reorder(*rows, width_outer, channel_outer, column, width_block, vector, row)
     sch.reverse_compute_at(epilogue, channel_outer)
-    sch.parallel(sch.fuse(*rows))
+    parallelize(sch, rows, work)
     sch.unroll(column)
     sch.unroll(width_block)
-    init = sch.decompose_reduction(block, group)
+    init = sch.decompose_reduction(block, column)
     *_, init_pixels, init_lanes = sch.get_loops(init)
     sch.unroll(init_pixels)
     sch.vectorize(init_lanes)

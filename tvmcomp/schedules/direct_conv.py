@@ -16,11 +16,12 @@ from tvmcomp.schedules.arm.staging import stage_data, stages_data, steps_of_vect
 from tvmcomp.schedules.blocking import Decide, register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 
 _REDUCE = 2  # tirx.IterVar.CommReduce
 #: Choices offered to the tuner for the accumulator block.
-_BLOCK_CHOICES = 8
+_BLOCK_CHOICES = 16
 
 
 def schedule_direct_conv(
@@ -35,6 +36,7 @@ def schedule_direct_conv(
         kernel: the dot product that the weights are packed for.
         decide: answers the choices.
     """
+    work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
     loops = sch.get_loops(block)
     reductions = [iv for iv in sch.get(block).iter_vars if iv.iter_type == _REDUCE]
@@ -54,12 +56,13 @@ def schedule_direct_conv(
 
     channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
     width_outer, width_block = sch.split(width, [None, p])
-    sch.reorder(
-        *lead, channel_outer, *rows, width_outer, *taps, reduce_outer,
-        width_block, channel_block, lanes, reduce_inner,
-    )  # fmt: skip
-    sch.reverse_compute_at(epilogue, width_outer)
-    sch.parallel(sch.fuse(*lead, channel_outer, *rows))
+    # What stays in a cache meanwhile: a channel block's weights, or a row's (or a block's) data.
+    order = decide(sch, "channels_inside", [0, 1, 2], 0)
+    tiles = [*rows, width_outer]
+    tiles.insert((0, len(rows), len(rows) + 1)[order], channel_outer)
+    sch.reorder(*lead, *tiles, *taps, reduce_outer, width_block, channel_block, lanes, reduce_inner)
+    sch.reverse_compute_at(epilogue, tiles[-1])
+    parallelize(sch, [*lead, *tiles[:-1]], work)
     sch.unroll(width_block)
     sch.unroll(channel_block)
     depth = int(sch.get(reduce_outer).extent)
@@ -68,7 +71,7 @@ def schedule_direct_conv(
         unroll = steps_of_vector(kernel, depth)
         sch.reorder(channel_block, width_block)  # A vector of weights is used up before the next.
     else:
-        unroll = decide(sch, "unroll", [1, 2, 4], 2 if depth % 2 == 0 else 1)
+        unroll = decide(sch, "unroll", [1, 2, 4, 8], 2 if depth % 2 == 0 else 1)
     if depth % unroll == 0 and (unroll > 1 or staged):
         reduce_outer, unrolled = sch.split(reduce_outer, [None, unroll])
         sch.unroll(unrolled)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
+from tvmcomp.schedules.parallel import instructions, parallelize
 from tvmcomp.targets import TargetDescription
 
 
@@ -78,12 +80,15 @@ def _output_shape(sch: Any, block: Any) -> tuple[int, ...]:
 
 
 def schedule_spatial(sch: Any, block: Any, target: TargetDescription) -> None:
-    """Schedule a block without reduction: parallel over all but the last axis, vectorized there."""
+    """Schedule a block without reduction: vectorized along the last axis, parallel over the others
+    where that is worth it.
+    """
     loops = sch.get_loops(block)
     if not loops:
         return  # A single number.
-    if len(loops) > 1:
-        sch.parallel(sch.fuse(*loops[:-1]))
+    node = sch.get(block)
+    vectors = math.prod(int(iv.dom.extent) for iv in node.iter_vars) * 32 / target.vector_bits
+    parallelize(sch, loops[:-1], vectors * instructions(node.body))
     vectorize_channels(sch, block, target)
 
 

@@ -6,6 +6,7 @@ measured in vector instructions, of which a core does about one a cycle.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,11 @@ from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx
 
-#: Below so many vector instructions (some 10 µs) one thread is faster.
-GRAIN = 32_768
+#: Below so many vector instructions (some 5 µs) one thread is faster.
+GRAIN = 16_384
+
+#: Bytes a cycle of weights that no cache close to the core holds.
+_WEIGHT_BYTES = 8
 
 #: Vector instructions of the operators that take more than one.
 _DEAR = {"exp": 20, "log": 24, "erf": 20, "tanh": 20, "sigmoid": 24, "sqrt": 8, "rsqrt": 12,
@@ -41,6 +45,20 @@ def parallelize(sch: Any, loops: Sequence[Any], work: float) -> None:
     """
     if loops and worth_parallel(work):
         sch.parallel(sch.fuse(*loops))
+
+
+def anchor_work(sch: Any, block: Any, target: TargetDescription) -> float:
+    """About how many vector instructions the anchor ``block`` takes on ``target``.
+
+    Its operands are the last two tensors that it reads. Each is counted as a weight: what is large
+    arrives more slowly than it can be multiplied.
+    """
+    node = sch.get(block)
+    operands = [access.source for access in node.reads[-2:]]
+    bits = min(tvm.DataType(operand.dtype).bits for operand in operands)
+    products = math.prod(int(iv.dom.extent) for iv in node.iter_vars)
+    size = sum(math.prod(int(dim) for dim in operand.shape) for operand in operands)
+    return products * bits / target.vector_bits + size * bits / 8 / _WEIGHT_BYTES
 
 
 def work_of(stage: Stage, target: TargetDescription) -> float:

@@ -45,11 +45,14 @@ class Transpose:
         load: the one load that runs along ``axis``.
         axis: of the result, not its last; contiguous in what is loaded.
         side: elements of a square's side.
+        guarded: the stage has conditions (a border around what is loaded): where they don't hold
+            the load may be outside of its tensor, and is not made.
     """
 
     load: Any
     axis: Axis
     side: int
+    guarded: bool
 
 
 def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
@@ -69,7 +72,18 @@ def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
     load, axis = found[0]
     largest = max(1, target.vector_bits // stage.element_bits)
     side = 1 << (min(largest, 16, axis.extent, last.extent).bit_length() - 1)
-    return Transpose(load, axis, side) if side >= _SMALLEST else None
+    return Transpose(load, axis, side, _has_condition(stage.value)) if side >= _SMALLEST else None
+
+
+def _has_condition(expr: Any) -> bool:
+    found: list[Any] = []
+
+    def see(call: Any) -> None:
+        if isinstance(call.op, tvm.ir.Op) and str(call.op.name) == "prim.if_then_else":
+            found.append(call)
+
+    tvm_ffi.structural_walk(expr, (tvm.ir.Call, see))
+    return bool(found)
 
 
 def _mention(indices: Sequence[Any], axis: Axis) -> bool:
@@ -144,6 +158,22 @@ class _Emitter:
         return sequence(statements)
 
     def square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
+        if not self.transpose.guarded:
+            return self.turned_square(at, begin, column)
+        # A square that reaches over the end of what is loaded is computed element by element.
+        load, side = self.transpose.load, self.side
+        known = {**at, self.first.var: begin, self.last.var: column}
+        start = substitute(load.indices[-1], known)
+        inside = tirx.all(start >= 0, start + side <= load.source.shape[-1])
+
+        def plain(ij: list[Any]) -> Any:
+            return self.store({**at, self.first.var: begin + ij[0]}, column + ij[1])
+
+        return tirx.IfThenElse(
+            inside, self.turned_square(at, begin, column), nest([side, side], plain)
+        )
+
+    def turned_square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
         side, dtype = self.side, str(self.transpose.load.ty.dtype)
         steps = [array([side * side], dtype, f"step{n}") for n in range(side.bit_length())]
         statements = []
@@ -151,7 +181,7 @@ class _Emitter:
 
             def load(lane: Any, row: int = row) -> Any:
                 values = {**at, self.first.var: begin + lane, self.last.var: column + row}
-                value = substitute(self.transpose.load, values)
+                value = self.loaded(values)
                 return tirx.BufferStore(steps[0], value, [lane + row * side])
 
             statements.append(vector(side, load))
@@ -166,6 +196,18 @@ class _Emitter:
 
             statements.append(vector(side, use))
         return with_arrays(steps, sequence(statements))
+
+    def loaded(self, values: dict[Any, Any]) -> Any:
+        """The load, from the nearest row of its tensor where it may lie outside."""
+        load = substitute(self.transpose.load, values)
+        if not self.transpose.guarded:
+            return load
+        *rows, last = load.indices
+        clamped = [
+            tirx.max(tirx.min(row, size - 1), 0)
+            for row, size in zip(rows, load.source.shape[:-1], strict=True)
+        ]
+        return tirx.BufferLoad(load.source, [*clamped, last])
 
     def store(self, at: dict[Any, Any], column: Any, element: Any = None) -> Any:
         """The result at ``column`` of the last axis; ``element`` replaces the load."""

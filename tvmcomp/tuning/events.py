@@ -8,22 +8,41 @@ import msgspec
 
 
 class TuningStarted(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_started"):
-    """The tasks that will be tuned, each with at most ``trials`` trials."""
+    """The tasks that will be tuned: each with at most ``trials`` trials, all in ``budget`` seconds.
+
+    None is no limit.
+    """
 
     tasks: tuple[str, ...]
-    trials: int
+    trials: int | None
+    budget: float | None
     log: str
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag_field="event", tag="task_started"):
-    """A task begins; ``trials_done`` of it were in the log already."""
+    """A task's untuned schedule has its time; the search may begin.
+
+    Attributes:
+        task: its name.
+        weight: calls of it in one inference.
+        trials_done: trials that were in the log already.
+        untuned_seconds, best_seconds: of a call.
+        roofline_seconds: no schedule takes less, as far as is known.
+    """
 
     task: str
+    weight: int
     trials_done: int
+    untuned_seconds: float
+    best_seconds: float
+    roofline_seconds: float
 
 
 class TrialDone(msgspec.Struct, frozen=True, tag_field="event", tag="trial_done"):
-    """One candidate was tried. Times are medians, in seconds; None where nothing was measured."""
+    """One candidate was tried. Times are medians, in seconds; None where nothing was measured.
+
+    ``best_seconds`` is of the fastest schedule that is confirmed, or of the untuned one.
+    """
 
     task: str
     seconds: float | None
@@ -32,19 +51,29 @@ class TrialDone(msgspec.Struct, frozen=True, tag_field="event", tag="trial_done"
     untuned_seconds: float | None
 
 
+class Improved(msgspec.Struct, frozen=True, tag_field="event", tag="improved"):
+    """A candidate beat the untuned schedule again in many turns: builds will use it."""
+
+    task: str
+    best_seconds: float
+    untuned_seconds: float
+
+
 class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done"):
-    """What became of a task; the event that it ended.
+    """What became of a task; the event that its search ended.
 
     Attributes:
         task: its name.
         weight: calls of it in one inference.
-        status: ``tuned``, ``exhausted`` (its design space was tried whole), ``found`` (the log
-            already held it), ``failed`` (no candidate ran), ``interrupted`` or ``pending`` (the
-            run was interrupted before it).
-        untuned_seconds: median time of what a build without records uses, or None.
-        best_seconds: median time of the best record, or None.
+        status: ``tuned`` (as many trials as were asked for), ``settled`` (it stopped gaining),
+            ``exhausted`` (its design space was tried whole), ``found`` (the log already held it),
+            ``failed`` (its untuned schedule did not run), ``open`` (the time was over first),
+            ``interrupted`` or ``pending`` (the run was interrupted in it, or before it).
+        untuned_seconds: time of what a build without records uses, or None.
+        best_seconds: time of what a build now uses, or None.
         trials: trials of this run.
         failures: failed trials of this run, by kind.
+        roofline_seconds: no schedule takes less, as far as is known; None where nothing is.
     """
 
     task: str
@@ -54,6 +83,7 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
     best_seconds: float | None
     trials: int
     failures: dict[str, int]
+    roofline_seconds: float | None = None
 
 
 class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_done"):
@@ -65,6 +95,7 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
         interrupted: it was stopped with Ctrl-C; the same call again goes on.
         log: the folder that holds the records.
         problems: lines of the log that were skipped.
+        faults: what the boards did wrong, and how often.
     """
 
     tasks: tuple[TaskSummary, ...]
@@ -72,6 +103,7 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
     interrupted: bool
     log: str
     problems: tuple[str, ...] = ()
+    faults: dict[str, int] = {}
 
     @property
     def trials(self) -> int:
@@ -79,7 +111,7 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
         return sum(task.trials for task in self.tasks)
 
 
-Event = TuningStarted | TaskStarted | TrialDone | TaskSummary | TuneSummary
+Event = TuningStarted | TaskStarted | TrialDone | Improved | TaskSummary | TuneSummary
 
 #: Is told each event as it happens.
 Progress = Callable[[Event], None]

@@ -16,6 +16,7 @@ class Build(msgspec.Struct, frozen=True, tag=True):
         module: the IRModule, as ``tvm.ir.save_json`` writes it.
         target: what it is compiled for.
         cc: linker command of ``--cc``, or None for the target's own.
+        in_integers: see :func:`tvmcomp.code_target.code_target`.
         path: where the shared library goes.
     """
 
@@ -23,28 +24,29 @@ class Build(msgspec.Struct, frozen=True, tag=True):
     target: TargetDescription
     cc: str | None
     path: str
+    in_integers: bool = False
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
-    """Time one built library on random data.
+    """Time built libraries on the same random data, in turns: each once in every round.
 
     Attributes:
-        path: the shared library.
-        arguments: the tensors that it takes.
+        paths: the shared libraries.
+        arguments: the tensors that they take.
         target: what it was compiled for.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY``, or None for this machine.
         timeout: seconds after which the session on a device ends, whatever happened here.
-        repeat: how many times are taken.
-        min_repeat_ms: each time is the mean of as many calls as take this long.
+        rounds: how many; as many again where they disagree.
+        round_ms: a time is the mean of as many calls as take this long.
     """
 
-    path: str
+    paths: tuple[str, ...]
     arguments: tuple[Argument, ...]
     target: TargetDescription
     device: str | None = None
     timeout: float = 60.0
-    repeat: int = 5
-    min_repeat_ms: int = 20
+    rounds: int = 5
+    round_ms: int = 10
 
 
 class Compare(msgspec.Struct, frozen=True, tag=True):
@@ -101,9 +103,15 @@ class Built(msgspec.Struct, frozen=True, tag=True):
 
 
 class Measured(msgspec.Struct, frozen=True, tag=True):
-    """Every time taken of one call, in seconds."""
+    """Times of one call, in seconds: of each library, one a round.
 
-    run_secs: tuple[float, ...]
+    Attributes:
+        run_secs: the times.
+        device: what they were taken on, or None for this machine.
+    """
+
+    run_secs: tuple[tuple[float, ...], ...]
+    device: Fingerprint | None = None
 
 
 class Compared(msgspec.Struct, frozen=True, tag=True):

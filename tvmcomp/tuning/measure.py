@@ -1,26 +1,25 @@
-"""Build candidates and measure them: a builder's workers, a runner's worker, one call a batch."""
+"""Build candidates and measure them, on this machine or on boards: what the tuner works with."""
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from tvmcomp.errors import DeviceError
-from tvmcomp.fingerprint import Fingerprint, local_fingerprint
-from tvmcomp.runtime.threads import logical_cpus
+from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.compatible import runs_here
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.tuning.boards import Boards
+from tvmcomp.tuning.builders import open_builders
 from tvmcomp.tuning.jobs import (
     Build,
     Built,
     Compare,
     Compared,
     Failed,
-    Identified,
-    Identify,
     Measure,
     Measured,
     Replay,
@@ -29,9 +28,6 @@ from tvmcomp.tuning.jobs import (
 )
 from tvmcomp.tuning.log.line import encode
 from tvmcomp.tuning.log.record import Argument, Trial
-from tvmcomp.tuning.pool import WorkerPool
-from tvmcomp.tuning.search import Candidate
-from tvmcomp.tvm_import import tvm
 
 #: Before anything is known: a linker that builds its support library, a slow kernel on a board.
 _FIRST_BUILD_SECONDS = 600.0
@@ -40,8 +36,10 @@ _FIRST_RUN_SECONDS = 300.0
 _PATIENCE = 20.0
 _LEAST_BUILD_SECONDS = 60.0
 _LEAST_RUN_SECONDS = 30.0
-#: Calls of a kernel in one measurement, about, where it is too slow to fill the time otherwise.
-_CALLS = 8
+#: A session's own limit comes before the one of the worker that waits for it: it knows the board.
+_GRACE_SECONDS = 20.0
+#: Rounds of an ordinary measurement.
+ROUNDS = 5
 
 
 class Bench:
@@ -54,25 +52,33 @@ class Bench:
         target: what to compile for.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
         cc: linker command, None for the target's own.
+        in_integers: see :func:`tvmcomp.code_target.code_target`.
+        builders: see :func:`tvmcomp.tuning.builders.open_builders`.
 
     Raises:
         DeviceError: the device does not answer.
     """
 
     def __init__(
-        self, target: TargetDescription, device: str | None = None, cc: str | None = None
+        self,
+        target: TargetDescription,
+        device: str | None = None,
+        cc: str | None = None,
+        in_integers: bool = False,
+        builders: str | None = None,
     ) -> None:
         self._target = target
         self._device = device
         self._cc = cc
+        self._in_integers = in_integers
         self._cold = True
         self._build_timeout = _FIRST_BUILD_SECONDS
+        self._names = itertools.count()
         with ExitStack() as stack:
             self._folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tvmcomp-tune-"))
-            # LLVM compiles a candidate on one thread.
-            self._builders = stack.enter_context(WorkerPool(logical_cpus()))
-            self._runner = stack.enter_context(WorkerPool(1))
-            self.fingerprint = self._identify()
+            self._builders = stack.enter_context(open_builders(builders))
+            self.boards = stack.enter_context(Boards(device))
+            self.fingerprint: Fingerprint = self.boards.fingerprint
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Bench:
@@ -91,49 +97,55 @@ class Bench:
         """Whether what it builds can be run: on a device, or on this machine."""
         return self._device is not None or runs_here(self._target) is None
 
-    def _identify(self) -> Fingerprint:
-        if self._device is None:
-            return local_fingerprint()
-        job = Identify(self._device)
-        ((_, reply),) = self._runner.run([job], job.timeout)
-        if not isinstance(reply, Identified):
-            message = reply.message if isinstance(reply, Failed) else "no answer"
-            raise DeviceError(f"can't be tuned on: {message}", where=self._device)
-        return reply.fingerprint
-
-    def try_out(
-        self,
-        candidates: Sequence[Candidate],
-        arguments: tuple[Argument, ...],
-        expected: float | None,
-    ) -> Iterator[tuple[int, Measured | Failed]]:
-        """Build all ``candidates``, then measure one after the other.
-
-        Args:
-            candidates: schedules of one kernel.
-            arguments: the tensors that the kernel takes.
-            expected: seconds that a call of it takes, None if that is not known.
+    def build(self, modules: Sequence[str]) -> Iterator[tuple[int, Path | Failed]]:
+        """Build scheduled kernels, given as ``tvm.ir.save_json`` writes them.
 
         Yields:
-            (index, what came of it) of each, as soon as it is known. The kind of a failure begins
-            with ``build`` or ``run``.
+            (index, the library) of each as soon as it is there, or why it is not. The caller
+            removes the file; what is left goes with the bench.
         """
-        jobs = [
-            self._build_job(str(tvm.ir.save_json(candidate.schedule.mod)), str(index))
-            for index, candidate in enumerate(candidates)
-        ]
-        built: list[int] = []
+        jobs = [self._build_job(module) for module in modules]
         for index, reply in self._builders.run(jobs, self._build_timeout):
             if isinstance(reply, Built):
-                built.append(index)
                 slow = max(_LEAST_BUILD_SECONDS, _PATIENCE * reply.seconds)
                 self._build_timeout = slow if self._cold else max(self._build_timeout, slow)
                 self._cold = False
+                yield index, Path(jobs[index].path)
             else:
                 yield index, _failure("build", reply)
-        for index in sorted(built):
-            yield index, self._measure(jobs[index].path, arguments, expected)
-            Path(jobs[index].path).unlink()
+
+    def race(
+        self,
+        groups: Sequence[Sequence[Path]],
+        arguments: tuple[Argument, ...],
+        expected: float | None,
+        rounds: int = ROUNDS,
+    ) -> Iterator[tuple[int, Measured | Failed]]:
+        """Measure groups of libraries, each group's in turns on one device.
+
+        Args:
+            groups: libraries of kernels that take the same tensors.
+            arguments: those tensors.
+            expected: seconds that a call of a kernel takes, None if that is not known.
+            rounds: how often each is measured.
+
+        Yields:
+            (index, what came of it) of each group, as soon as it is known.
+
+        Raises:
+            DeviceError: no device is left.
+        """
+        timeout = _FIRST_RUN_SECONDS
+        if expected is not None:
+            calls = (3 * rounds + 1) * max((len(group) for group in groups), default=1)
+            timeout = _LEAST_RUN_SECONDS + calls * _PATIENCE * expected
+        jobs = [
+            Measure(tuple(map(str, group)), arguments, self._target, self._device, timeout, rounds)
+            for group in groups
+        ]
+        # As long again may be spent on waiting for a board to be free.
+        for index, reply in self.boards.measure(jobs, 2 * timeout + _GRACE_SECONDS):
+            yield index, reply if isinstance(reply, Measured) else _failure("run", reply)
 
     def replay(self, module: str, record: Trial) -> Replayed | Failed:
         """Make a record's kernel again, in a worker; see :class:`Replay`."""
@@ -144,11 +156,12 @@ class Bench:
         self, module: str, arguments: tuple[Argument, ...], expected: float | None
     ) -> Measured | Failed:
         """Build one scheduled kernel, given as ``tvm.ir.save_json`` writes it, and measure it."""
-        job = self._build_job(module, "again")
-        ((_, reply),) = self._builders.run([job], self._build_timeout)
-        if not isinstance(reply, Built):
-            return _failure("build", reply)
-        return self._measure(job.path, arguments, expected)
+        ((_, built),) = self.build([module])
+        if isinstance(built, Failed):
+            return built
+        ((_, measured),) = self.race([[built]], arguments, expected)
+        built.unlink()
+        return measured
 
     def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str:
         """Build a scheduled kernel and a reference, and run both on the same random data.
@@ -162,34 +175,23 @@ class Bench:
         Returns:
             How they differ, or what failed, in words; "" where they do the same.
         """
-        jobs = [self._build_job(module, f"one-{i}") for i, module in enumerate(modules)]
-        for _, reply in self._builders.run(jobs, self._build_timeout):
-            if not isinstance(reply, Built):
-                return _words(_failure("build", reply))
-        if not self.runs:
-            return ""
+        paths = [Path(), Path()]
+        for index, built in self.build(modules):
+            if isinstance(built, Failed):
+                return _words(built)
+            paths[index] = built
+        return self.compare(paths[0], paths[1], arguments) if self.runs else ""
+
+    def compare(self, library: Path, reference: Path, arguments: tuple[Argument, ...]) -> str:
+        """Run two libraries on the same random data; how they differ, in words, or ""."""
         timeout = _FIRST_RUN_SECONDS
-        job = Compare(jobs[0].path, jobs[1].path, arguments, self._target, self._device, timeout)
-        ((_, reply),) = self._runner.run([job], timeout + 10)
+        job = Compare(str(library), str(reference), arguments, self._target, self._device, timeout)
+        ((_, reply),) = self.boards.run([job], timeout + _GRACE_SECONDS)
         return reply.difference if isinstance(reply, Compared) else _words(_failure("run", reply))
 
-    def _build_job(self, module: str, name: str) -> Build:
-        return Build(module, self._target, self._cc, str(Path(self._folder, f"{name}.so")))
-
-    def _measure(
-        self, path: str, arguments: tuple[Argument, ...], expected: float | None
-    ) -> Measured | Failed:
-        timeout = _FIRST_RUN_SECONDS
-        if expected is not None:
-            timeout = _LEAST_RUN_SECONDS + _CALLS * _PATIENCE * expected
-        job = Measure(path, arguments, self._target, self._device, timeout)
-        # A device's own limit comes first: it knows more of what went wrong.
-        ((_, reply),) = self._runner.run([job], timeout + 10)
-        if isinstance(reply, Measured):
-            return reply
-        if isinstance(reply, Failed) and reply.kind == "device":
-            self._identify()  # raises where the device is gone; else the candidate is at fault
-        return _failure("run", reply)
+    def _build_job(self, module: str) -> Build:
+        path = Path(self._folder, f"{next(self._names)}.so")
+        return Build(module, self._target, self._cc, str(path), self._in_integers)
 
 
 def _failure(doing: str, reply: Reply) -> Failed:

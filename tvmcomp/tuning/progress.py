@@ -1,4 +1,4 @@
-"""The tuner's live view in a terminal: share done, time left, best against untuned, failures."""
+"""The tuner's live view: share done, time left, best against untuned and the roofline, failures."""
 
 from __future__ import annotations
 
@@ -14,11 +14,27 @@ from rich.text import Text
 
 from tvmcomp.tuning.events import (
     Event,
+    Improved,
     TaskStarted,
     TaskSummary,
     TrialDone,
     TuningStarted,
 )
+
+#: Rows of the table: the kernels that an inference spends most time in.
+_ROWS = 10
+
+
+class _Row:
+    """One task as the table shows it."""
+
+    def __init__(self, started: TaskStarted) -> None:
+        self.weight = started.weight
+        self.untuned = started.untuned_seconds
+        self.best = started.best_seconds
+        self.roof = started.roofline_seconds
+        self.trials = started.trials_done
+        self.status = "…"
 
 
 class LiveProgress:
@@ -27,13 +43,11 @@ class LiveProgress:
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
         self._start = time.monotonic()
-        self._total = 0
-        self._per_task = 0
-        self._done = 0
+        self._limits = TuningStarted((), None, None, "")
         self._tried = 0
+        self._ended = 0
         self._failures: Counter[str] = Counter()
-        self._current: TrialDone | TaskStarted | None = None
-        self._finished: list[TaskSummary] = []
+        self._rows: dict[str, _Row] = {}
 
     def __enter__(self) -> LiveProgress:
         self._live.start()
@@ -51,42 +65,75 @@ class LiveProgress:
         """Take in one event and draw."""
         match event:
             case TuningStarted():
-                self._per_task = event.trials
-                self._total = event.trials * len(event.tasks)
+                self._limits = event
             case TaskStarted():
-                self._current = event
-                self._done = self._per_task * len(self._finished) + event.trials_done
+                self._rows[event.task] = _Row(event)
             case TrialDone():
-                self._current = event
-                self._done += 1
                 self._tried += 1
+                if event.task in self._rows:
+                    self._rows[event.task].trials += 1
                 if event.error:
                     self._failures[event.error.split(":")[0]] += 1
+            case Improved():
+                self._rows[event.task].best = event.best_seconds
             case TaskSummary():
-                self._finished.append(event)
-                # An exhausted task gives its unused trials back.
-                self._done = self._per_task * len(self._finished)
+                self._ended += 1
+                if event.task in self._rows:
+                    self._rows[event.task].status = event.status
         self._live.update(self._view())
 
     def _view(self) -> RenderableType:
-        share = self._done / self._total if self._total else 1.0
         elapsed = time.monotonic() - self._start
-        rate = self._tried / elapsed if elapsed else 0.0
-        left = (self._total - self._done) / rate if rate else None
-        head = Text(f"tuning {share:4.0%}, {self._tried} trials, {60 * rate:.0f} a minute, ")
-        head.append("time left unknown" if left is None else f"{_clock(left)} left")
+        share = self._share(elapsed)
+        rate = 60 * self._tried / elapsed if elapsed else 0.0
+        head = Text(f"tuning {share:4.0%}, {self._tried} trials, {rate:.0f} a minute, ")
+        head.append(
+            f"{_clock(elapsed / share - elapsed)} left" if share else "time left unknown",
+        )
         if self._failures:
             counts = ", ".join(f"{kind} {count}" for kind, count in self._failures.items())
             head.append(f"; failed: {counts}", style="yellow")
+        if self._rows:
+            head.append(f"\n{self._network()}")
+        return Group(head, ProgressBar(total=1.0, completed=share, width=60), self._table())
+
+    def _share(self, elapsed: float) -> float:
+        """The larger part of what will be done by the limit that is reached first."""
+        shares = [self._ended / len(self._limits.tasks) if self._limits.tasks else 1.0]
+        if self._limits.budget:
+            shares.append(elapsed / self._limits.budget)
+        if self._limits.trials and self._limits.tasks:
+            done = sum(
+                self._limits.trials if row.status != "…" else row.trials
+                for row in self._rows.values()
+            )
+            shares.append(done / (self._limits.trials * len(self._limits.tasks)))
+        return min(1.0, max(shares))
+
+    def _network(self) -> str:
+        """All kernels of an inference together."""
+        rows = self._rows.values()
+        untuned = sum(row.weight * row.untuned for row in rows)
+        best = sum(row.weight * row.best for row in rows)
+        roof = sum(row.weight * row.roof for row in rows)
+        return f"kernels of an inference: {times(untuned, best)}, roofline {roof * 1e3:.3f} ms"
+
+    def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
-        for task in self._finished[-8:]:
-            table.add_row(task.task, times(task.untuned_seconds, task.best_seconds), task.status)
-        match self._current:
-            case TrialDone() as trial:
-                table.add_row(trial.task, times(trial.untuned_seconds, trial.best_seconds), "…")
-            case TaskStarted() as started:
-                table.add_row(started.task, "", "…")
-        return Group(head, ProgressBar(total=1.0, completed=share, width=60), table)
+        ranked = sorted(
+            self._rows.items(), key=lambda each: each[1].weight * each[1].best, reverse=True
+        )
+        for name, row in ranked[:_ROWS]:
+            table.add_row(
+                name[:40],
+                times(row.untuned, row.best),
+                f"roofline {row.roof * 1e3:.3f}",
+                f"{row.trials} trials",
+                row.status,
+            )
+        if len(ranked) > _ROWS:
+            table.add_row(f"and {len(ranked) - _ROWS} more")
+        return table
 
 
 def times(untuned: float | None, best: float | None) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from tvmcomp.schedules.intrinsics import register_named
 from tvmcomp.tuning.log.record import Record, Versions
 from tvmcomp.tuning.task import module_of
 from tvmcomp.tvm_import import tvm
@@ -147,6 +148,9 @@ def apply_trace(trace: list[Any], func: PrimFunc) -> Schedule:
         Exception: whatever TVM raises where it does not fit ``func``.
     """
     check_trace(trace)
+    for name, _, attributes, _ in trace[0]:
+        if name == "Tensorize" and attributes:
+            register_named(str(attributes[0]))
     schedule = tvm.s_tir.Schedule(module_of(func))
     tvm.s_tir.Trace.apply_json_to_schedule(trace, schedule)
     return schedule

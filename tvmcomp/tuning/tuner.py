@@ -1,61 +1,49 @@
-"""Tune a list of tasks: measure the untuned schedule, search from there, keep every result."""
+"""Tune a network's kernels: time goes, batch by batch, where an inference can still gain most."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tuning.events import (
-    Progress,
-    TaskStarted,
-    TaskSummary,
-    TrialDone,
-    TuneSummary,
-    TuningStarted,
-)
-from tvmcomp.tuning.jobs import Failed, Measured
-from tvmcomp.tuning.log.record import (
-    Definition,
-    Finished,
-    Target,
-    Trial,
-    Versions,
-    Workload,
-    now,
-)
+from tvmcomp.tuning.cost_model import CostModel, learned_from
+from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
+from tvmcomp.tuning.experiments import Experiments
+from tvmcomp.tuning.judge import gain
+from tvmcomp.tuning.log.record import Trial, Workload
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
-from tvmcomp.tuning.search import (
-    Candidate,
-    RuleSearch,
-    Search,
-    Space,
-    SpaceSearch,
-    scheduled,
-    serves,
-)
-from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash, write_module
-from tvmcomp.tuning.trace import kernel_hash
+from tvmcomp.tuning.roofline import Roofline
+from tvmcomp.tuning.rule_search import RuleSearch
+from tvmcomp.tuning.search import Search
+from tvmcomp.tuning.space import Candidate, Space, point
+from tvmcomp.tuning.space_search import SpaceSearch
+from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
+from tvmcomp.tuning.task_search import TaskSearch
+from tvmcomp.tuning.trace import apply_record, kernel_hash
 from tvmcomp.tvm_import import tvm
 
-#: Candidates that are built together. The cost model learns between batches.
-_BATCH = 16
+#: A search that settled is not taken up again, whatever number of trials is asked for.
+_ANY_NUMBER = 2**31 - 1
+
+#: Schedules as a build without records does.
+Untuned = Callable[["tvm.s_tir.Schedule"], object]
 
 
 def tune(
     tasks: Sequence[Task],
     target: TargetDescription,
-    trials: int,
+    trials: int | None,
     log: TuningLog,
     *,
+    budget: float | None = None,
     device: str | None = None,
     space: Space | None = None,
-    untuned: Space | None = None,
+    untuned: Untuned | None = None,
+    in_integers: bool = False,
     cc: str | None = None,
+    builders: str | None = None,
     more: bool = False,
     progress: Progress | None = None,
     seed: int = 0,
@@ -69,13 +57,15 @@ def tune(
     Args:
         tasks: what to tune.
         target: what to compile for.
-        trials: candidates of each task, the untuned one included.
+        trials: candidates of each task, the untuned one included; None for as many as gain.
         log: where records are found and written.
+        budget: seconds that the run may take, about; None for no limit.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
-        space: our schedules' design space; MetaSchedule's rules serve where it returns False.
-        untuned: the schedule of a build without records, measured first; the plain loops where
-            it is None or returns False.
+        space: our schedules' design space; MetaSchedule's rules serve where it has none.
+        untuned: the schedule of a build without records, measured first; None for plain loops.
+        in_integers: see :func:`tvmcomp.code_target.code_target`.
         cc: linker command, None for the target's own.
+        builders: see :func:`tvmcomp.tuning.builders.open_builders`.
         more: search again where the log says that a search has finished.
         progress: is told what happens.
         seed: of the searches' random choices.
@@ -87,58 +77,101 @@ def tune(
     """
     start = time.monotonic()
     tell = progress or (lambda event: None)
-
-    def finished(task: Task) -> bool:
-        return log.finished(workload_hash(task.func), target, trials)
-
-    left = [task for task in tasks if more or not finished(task)]
-    tell(TuningStarted(tuple(task.name for task in left), trials, log.where))
-    done: dict[int, TaskSummary] = {}
+    hashes = [workload_hash(task.func) for task in tasks]
+    asked = trials if trials is not None else _ANY_NUMBER
+    left = {
+        workload: task
+        for workload, task in _merged(tasks, hashes).items()
+        if more or not log.finished(workload, target, asked)
+    }
+    tell(TuningStarted(tuple(task.name for task in left.values()), trials, budget, log.where))
+    searches: dict[str, TaskSearch] = {}
     interrupted = False
+    faults: dict[str, int] = {}
     if left:
         try:
-            with Bench(target, device, cc) as bench:
-                run = _Run(target, trials, log, bench, space, untuned, more, tell, seed)
-                for task in left:
-                    # The same kernel may have been tuned a moment ago under another name.
-                    if more or not finished(task):
-                        done[id(task)] = run.tune_task(task)
-                        tell(done[id(task)])
-                        if done[id(task)].status == "interrupted":
-                            raise KeyboardInterrupt
+            with Bench(target, device, cc, in_integers, builders) as bench:
+                roofline = Roofline(target)
+                model = learned_from(log, target, bench.fingerprint)
+                experiments = Experiments(target, log, bench, model, roofline, tell)
+                end = None if budget is None else start + budget
+                run = _Run(target, asked, end, experiments, model, space, more, tell, seed)
+                for workload, task in left.items():
+                    known = [
+                        trial
+                        for trial in log.trials(workload, target)
+                        if bench.fingerprint.same_model(trial.device)
+                    ]
+                    key = Workload(workload, task.name, arguments_of(task.func))
+                    searches[workload] = _new_search(task, key, known, untuned, roofline)
+                try:
+                    run.all(list(searches.values()))
+                finally:
+                    faults = dict(bench.boards.faults)
         except KeyboardInterrupt:
             interrupted = True
     summary = TuneSummary(
-        tuple(done.get(id(task)) or _as_stored(task, log, target, trials) for task in tasks),
+        tuple(
+            _summary(task, searches.get(workload), interrupted, log, target, asked)
+            for task, workload in zip(tasks, hashes, strict=True)
+        ),
         time.monotonic() - start,
         interrupted,
         log.where,
         tuple(log.problems),
+        faults,
     )
     tell(summary)
     return summary
 
 
-def _as_stored(task: Task, log: TuningLog, target: TargetDescription, trials: int) -> TaskSummary:
-    """The state of a task that this run has not touched."""
+def _merged(tasks: Sequence[Task], hashes: Sequence[str]) -> dict[str, Task]:
+    """One task for each workload: the same kernel may have several names in a network."""
+    merged: dict[str, Task] = {}
+    for task, workload in zip(tasks, hashes, strict=True):
+        same = merged.get(workload)
+        merged[workload] = replace(same, weight=same.weight + task.weight) if same else task
+    return merged
+
+
+def _new_search(
+    task: Task, key: Workload, known: list[Trial], untuned: Untuned | None, roofline: Roofline
+) -> TaskSearch:
+    schedule = tvm.s_tir.Schedule(module_of(task.func))
+    if untuned is not None:
+        untuned(schedule)
+    roof = roofline.seconds(task.func, key.arguments)
+    search = TaskSearch(task, key, Candidate(schedule, [[], []]), known, roof)
+    newest = {trial.kernel: trial for trial in known if trial.baseline_secs}
+    kept = [trial for trial in newest.values() if trial.confirmed]
+    for trial in sorted(kept, key=lambda trial: -gain(trial.run_secs, trial.baseline_secs)):
+        rebuilt = apply_record(trial, task.func)
+        if rebuilt is not None:
+            search.best = Candidate(rebuilt, trial.trace, trial.space, trial.choices)
+            search.best_gain = gain(trial.run_secs, trial.baseline_secs)
+            break
+    return search
+
+
+def _summary(
+    task: Task,
+    search: TaskSearch | None,
+    interrupted: bool,
+    log: TuningLog,
+    target: TargetDescription,
+    trials: int,
+) -> TaskSummary:
+    """What became of a task; of one that this run has not touched, what the log knows."""
+    if search is not None and (search.trials or search.status):
+        status = search.status or ("interrupted" if interrupted else "open")
+        own = replace(search, task=task)
+        return own.summary(status)
     workload = workload_hash(task.func)
     found = list(log.ranked(workload, target))
     untuned = min((each.seconds for each in found if each.record.untuned), default=None)
-    best = found[0].seconds if found else None
+    best = min((each.seconds for each in found if each.record.usable), default=untuned)
     status = "found" if log.finished(workload, target, trials) else "pending"
     return TaskSummary(task.name, task.weight, status, untuned, best, 0, {})
-
-
-@dataclass
-class _State:
-    """How far a task has come."""
-
-    task: Task
-    workload: Workload
-    trials: int = 0
-    untuned: float | None = None
-    best: float | None = None
-    failures: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(frozen=True)
@@ -147,124 +180,56 @@ class _Run:
 
     target: TargetDescription
     trials: int
-    log: TuningLog
-    bench: Bench
+    end: float | None
+    experiments: Experiments
+    model: CostModel
     space: Space | None
-    untuned: Space | None
     more: bool
     tell: Progress
     seed: int
 
-    def tune_task(self, task: Task) -> TaskSummary:
-        func = task.func
-        state = _State(task, Workload(workload_hash(func), task.name, arguments_of(func)))
-        known = self.log.trials(state.workload.hash, self.target)
-        here = [trial for trial in known if self.bench.fingerprint.same_model(trial.device)]
-        for trial in here:
-            if trial.run_secs:
-                state.best = min(state.best or trial.seconds, trial.seconds)
-        baselines = [trial.seconds for trial in here if trial.untuned and trial.run_secs]
-        state.untuned = min(baselines, default=None)
-        already = 0 if self.more else len(here)
-        self.tell(TaskStarted(task.name, already))
-        try:
-            self._define(state.workload, func)
-            if state.untuned is None:
-                self._try_batch(state, [self._baseline(task)], untuned=True)
-            exhausted = self._search(state, here, self.trials - already)
-        except KeyboardInterrupt:
-            return self._done(state, "interrupted")
-        self.log.append(
-            Finished(
-                **self._where(state.workload),
-                trials=already + state.trials,
-                exhausted=exhausted,
-            )
-        )
-        status = "exhausted" if exhausted else "tuned" if state.best is not None else "failed"
-        return self._done(state, status)
-
-    def _search(self, state: _State, known: Sequence[Trial], trials: int) -> bool:
-        """Search until ``trials`` of this run are used up; True if nothing is left to try."""
-        if state.trials >= trials:
-            return False
-        search = self._new_search(state.task, known, trials)
-        while state.trials < trials:
-            batch = search.propose(min(_BATCH, trials - state.trials))
-            if not batch:
-                return True
-            search.learn(batch, self._try_batch(state, batch))
-        return False
-
-    def _new_search(self, task: Task, known: Sequence[Trial], trials: int) -> Search:
-        # Not the seed of the run that was cut off: it would draw what is known already.
-        seed = self.seed + 1000 * len(known)
-        if self.space is not None and serves(self.space, task.func):
-            return SpaceSearch(self.space, task.func, known, seed)
-        return RuleSearch(task.func, self.target, trials, known, seed)
-
-    def _baseline(self, task: Task) -> Candidate:
-        found = scheduled(self.untuned, task.func) if self.untuned is not None else None
-        return found or Candidate(tvm.s_tir.Schedule(module_of(task.func)), [[], []])
-
-    def _try_batch(
-        self, state: _State, batch: Sequence[Candidate], untuned: bool = False
-    ) -> list[float | None]:
-        """Build, measure and log ``batch``; the median time of each, None where it failed."""
-        seconds: list[float | None] = [None] * len(batch)
-        arguments = state.workload.arguments
-        for index, result in self.bench.try_out(batch, arguments, state.best):
-            trial = self._trial(state.workload, batch[index], result, untuned)
-            self.log.append(trial)
-            state.trials += 1
-            if isinstance(result, Failed):
-                state.failures[result.kind] += 1
+    def all(self, searches: Sequence[TaskSearch]) -> None:
+        """Give each turn to the search that promises most, until none is left or time is over."""
+        self.experiments.start(searches)
+        for search in searches:
+            if search.untuned is None:
+                self._end(search, "failed")
             else:
-                seconds[index] = trial.seconds
-                state.best = min(state.best or trial.seconds, trial.seconds)
-                if untuned:
-                    state.untuned = trial.seconds
-            self.tell(
-                TrialDone(state.task.name, seconds[index], trial.error, state.best, state.untuned)
-            )
-        return seconds
+                self.experiments.announce(search)
+        while self.end is None or time.monotonic() < self.end:
+            going_on = [search for search in searches if not search.status]
+            if not going_on:
+                return
+            self._turn(max(going_on, key=lambda search: search.promise))
 
-    def _trial(
-        self, workload: Workload, candidate: Candidate, result: Measured | Failed, untuned: bool
-    ) -> Trial:
-        line = {
-            **self._where(workload),
-            "trace": candidate.trace,
-            "kernel": kernel_hash(candidate.schedule),
-            "untuned": untuned,
-        }
-        if isinstance(result, Failed):
-            return Trial(**line, error=f"{result.kind}: {result.message}")
-        return Trial(**line, run_secs=result.run_secs)
+    def _turn(self, search: TaskSearch) -> None:
+        """Try one batch of candidates."""
+        left = self.trials - search.trials - (0 if self.more else search.already)
+        if left <= 0:
+            self._end(search, "tuned")
+            return
+        if search.settled:
+            self._end(search, "settled")
+            return
+        search.search = search.search or self._open(search)
+        batch = search.search.propose(min(search.search.batch, left))
+        if not batch:
+            self._end(search, "exhausted")
+            return
+        search.search.learn(batch, self.experiments.try_batch(search, batch))
 
-    def _define(self, workload: Workload, func: Any) -> None:
-        """See that the log holds the kernel itself: it is verified and exported with it."""
-        if self.log.definition(workload.hash) is None:
-            self.log.append(Definition(**_line(workload), module=write_module(func)))
+    def _open(self, search: TaskSearch) -> Search:
+        # Not the seed of the run that was cut off: it would draw what is known already.
+        seed, func = self.seed + 1000 * search.already, search.task.func
+        if self.space is not None and point(self.space, func) is not None:
+            arguments = search.workload.arguments
+            seen = {kernel_hash(search.baseline.schedule)}
+            return SpaceSearch(self.space, func, arguments, self.model, search.known, seen, seed)
+        return RuleSearch(func, self.target, search.known, seed)
 
-    def _where(self, workload: Workload) -> dict[str, Any]:
-        return {
-            **_line(workload),
-            "target": Target.of(self.target),
-            "device": self.bench.fingerprint,
-        }
-
-    def _done(self, state: _State, status: str) -> TaskSummary:
-        return TaskSummary(
-            state.task.name,
-            state.task.weight,
-            status,
-            state.untuned,
-            state.best,
-            state.trials,
-            dict(state.failures),
-        )
-
-
-def _line(workload: Workload) -> dict[str, Any]:
-    return {"workload": workload, "versions": Versions.here(), "date": now()}
+    def _end(self, search: TaskSearch, status: str) -> None:
+        search.status = status
+        if status != "failed":
+            trials = _ANY_NUMBER if status == "settled" else self.trials
+            self.experiments.finish(search, trials, exhausted=status == "exhausted")
+        self.tell(search.summary(status))

@@ -70,7 +70,8 @@ def verify(
         ToolError: worker processes can't be started, or the linker is missing.
     """
     for workload in log.workloads():
-        for found in islice(log.ranked(workload, target, bench.fingerprint), records):
+        ranked = log.ranked(workload, target, bench.fingerprint)
+        for found in islice((found for found in ranked if found.record.usable), records):
             yield _verify_one(log, bench, found, tolerance)
 
 
@@ -108,7 +109,7 @@ def _time(
     measured = bench.time(module, record.workload.arguments, seconds)
     if isinstance(measured, Failed):
         return result("failed", f"{measured.kind}: {measured.message}")
-    now = median(measured.run_secs)
+    now = median(measured.run_secs[0])
     if not bench.fingerprint.same_model(record.device):
         return result("not_timed", f"measured on {record.device.cpu or 'an unknown CPU'}", now)
     if now > seconds * tolerance:

@@ -19,11 +19,14 @@ from typing import Any
 import msgspec
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
+from tvmcomp.code_target import code_target
 from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.runtime.address import parse_address
 from tvmcomp.runtime.amx_permission import allow_amx
-from tvmcomp.runtime.device import connect
+from tvmcomp.runtime.device import Device, connect
 from tvmcomp.runtime.machine import ThisMachine
+from tvmcomp.runtime.tracker import request_device
 from tvmcomp.toolchain import linker
 from tvmcomp.tuning.compare import difference, random_array
 from tvmcomp.tuning.jobs import (
@@ -42,46 +45,26 @@ from tvmcomp.tuning.jobs import (
     Reply,
 )
 from tvmcomp.tuning.replay import adopt, replay
+from tvmcomp.tuning.timing import time_in_turns
 from tvmcomp.tvm_import import tvm
 
 READY = b"ready"
-
-#: A kernel whose repeated measurement would take longer is timed once.
-_LONG_SECONDS = 5.0
 
 
 def build(job: Build) -> Built:
     """Compile and link on this machine, for whatever machine the job's target is."""
     start = time.monotonic()
     module = tvm.ir.load_json(job.module)
-    target = tvm.target.Target(job.target.tvm_target_dict())
-    library = tvm.compile(module, target=target)
+    library = tvm.compile(module, target=code_target(job.target, job.in_integers))
     library.export_library(job.path, fcompile=linker(job.target, job.cc))
     return Built(time.monotonic() - start)
 
 
 def measure(job: Measure) -> Measured:
-    """Time the library here, or on a device in a session of its own, on all cores."""
+    """Time the libraries here, or on a device in a session of its own."""
     with _machine(job) as machine:
-        machine.set_threads(None)
-        library = machine.load_library(Path(job.path).read_bytes())
-        device = machine.tvm_device(job.target)
-        fill = machine.function("tvm.contrib.random.random_fill_for_measure")
-        tensors = []
-        for argument in job.arguments:
-            tensor = tvm.runtime.empty(argument.shape, argument.dtype, device)
-            machine.call("filling the inputs", fill, tensor)
-            tensors.append(tensor)
-        # One call tells whether the kernel is so slow that more than one time would be a waste.
-        timer = library.time_evaluator("main", device, number=1, repeat=1)
-        (once,) = machine.call("timing", timer, *tensors).results
-        if once * job.repeat > _LONG_SECONDS:
-            return Measured((float(once),))
-        timer = library.time_evaluator(
-            "main", device, number=1, repeat=job.repeat, min_repeat_ms=job.min_repeat_ms
-        )
-        times = machine.call("timing", timer, *tensors).results
-        return Measured(tuple(float(seconds) for seconds in times))
+        times = time_in_turns(machine, job)
+        return Measured(times, None if job.device is None else _fingerprint(machine, job.device))
 
 
 def compare(job: Compare) -> Compared:
@@ -100,23 +83,35 @@ def compare(job: Compare) -> Compared:
 
 
 def identify(job: Identify) -> Identified:
-    """Ask the device for its fingerprint; TVM's own server can't tell."""
+    """Ask the device for its fingerprint."""
     with connect(job.device, job.timeout) as machine:
-        ask = machine.function("tvmcomp.board.fingerprint")
-        if ask is None:
-            return Identified(Fingerprint(cpu=f"unknown ({job.device})"))
-        text = str(machine.call("asking for its fingerprint", ask))
-        return Identified(msgspec.json.decode(text, type=Fingerprint))
+        return Identified(_fingerprint(machine, job.device))
+
+
+def _fingerprint(machine: Any, device: str) -> Fingerprint:
+    """The device's fingerprint; TVM's own server can't tell."""
+    ask = machine.function("tvmcomp.board.fingerprint")
+    if ask is None:
+        return Fingerprint(cpu=f"unknown ({device})")
+    text = str(machine.call("asking for its fingerprint", ask))
+    return msgspec.json.decode(text, type=Fingerprint)
 
 
 def _machine(job: Measure | Compare) -> AbstractContextManager[Any]:
-    if job.device is not None:
+    if job.device is None:
+        allow_amx(job.target)
+        return nullcontext(ThisMachine())
+    place = parse_address(job.device)
+    if place.key is None:
         return connect(job.device, job.timeout)
-    allow_amx(job.target)
-    return nullcontext(ThisMachine())
+    # Every board of the key has a session asking for it: one may wait for its turn. Errors name
+    # the board, and not the tracker that lent it.
+    board, match_key = request_device(place, wait=job.timeout)
+    return Device(board, match_key, f"{board} of {place}", job.timeout)
 
 
-def _do(job: Job) -> Reply:
+def perform(job: Job) -> Reply:
+    """Do a job, whatever it is; every exception is a reply, too."""
     try:
         match job:
             case Build():
@@ -156,7 +151,7 @@ def main() -> None:
             message = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(msgspec.msgpack.encode(_do(decoder.decode(message))))
+        connection.send_bytes(msgspec.msgpack.encode(perform(decoder.decode(message))))
 
 
 if __name__ == "__main__":

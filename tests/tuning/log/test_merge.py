@@ -103,6 +103,15 @@ def test_prune_keeps_what_builds_use(store):
     assert prune(store, keep=2) == 0
 
 
+def test_prune_keeps_what_won_against_the_untuned_schedule(store):
+    """A lucky candidate that did not is no reason to forget it: builds would not use that."""
+    lucky = trial(seconds=1e-6, baseline_secs=(1e-6,), trace=[[], [[0, 1]]])
+    won = trial(seconds=2e-6, baseline_secs=(3e-6,), trace=[[], [[0, 2]]], confirmed=True)
+    store.add([Entry(encode(line)) for line in (lucky, won)])
+    assert prune(store, keep=1) == 1
+    assert [entry.line for entry in store.find(workload(0))] == [won]
+
+
 def test_statistics(store):
     store.add([*records(16), Entry(encode(trial(run_secs=(), error="x", date="2027-01-01")))])
     numbers = statistics(store)

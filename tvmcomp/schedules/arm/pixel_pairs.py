@@ -14,6 +14,7 @@ from typing import Any
 from tvmcomp.schedules.blocking import Decide, register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
+from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -34,6 +35,7 @@ def schedule_pixel_pairs(
         kernel: the dot product that the weights are packed for.
         decide: answers the choices.
     """
+    work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
     loops = sch.get_loops(block)
     reductions = sum(iv.iter_type == _REDUCE for iv in sch.get(block).iter_vars)
@@ -57,7 +59,7 @@ def schedule_pixel_pairs(
         channel_block, width_block, pixel_in, channel_in, reduce_inner,
     )  # fmt: skip
     sch.reverse_compute_at(epilogue, width_outer)
-    sch.parallel(sch.fuse(*lead, channel_outer, *rows))
+    parallelize(sch, [*lead, channel_outer, *rows], work)
     sch.unroll(channel_block)
     sch.unroll(width_block)
     _stage_pairs(sch, block, spatial, reduce_outer)

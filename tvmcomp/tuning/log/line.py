@@ -24,6 +24,7 @@ from tvmcomp.tuning.log.record import (
     Count,
     Definition,
     Finished,
+    Hash,
     HashOrNone,
     Seconds,
     Target,
@@ -53,6 +54,15 @@ class _Schema(msgspec.Struct):
     schema: int
 
 
+class _Named(msgspec.Struct, gc=False):
+    hash: Hash
+
+
+class _Origin(msgspec.Struct):
+    workload: Workload
+    versions: Versions
+
+
 class Summary(msgspec.Struct, gc=False):
     """The fields of a line that look-ups go by; much faster to read than all of it.
 
@@ -62,8 +72,7 @@ class Summary(msgspec.Struct, gc=False):
 
     type: Literal["trial", "finished", "workload"]
     schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
-    workload: Workload
-    versions: Versions
+    workload: _Named
     date: Text
     target: msgspec.Raw = _NOTHING
     device: msgspec.Raw = _NOTHING
@@ -71,10 +80,12 @@ class Summary(msgspec.Struct, gc=False):
     module: msgspec.Raw = _NOTHING
     kernel: HashOrNone = ""
     run_secs: tuple[Seconds, ...] = ()
+    baseline_secs: tuple[Seconds, ...] = ()
     error: Text | None = None
     trials: Count = 0
     exhausted: bool = False
     untuned: bool = False
+    confirmed: bool = False
 
 
 _summary_decoder = msgspec.json.Decoder(Summary)
@@ -118,6 +129,7 @@ class Entry:
         if self.summary.type == "workload":
             _whole(self.text)
             return
+        _parsed(self.text, _Origin)
         _target(bytes(self.summary.target))
         _device(bytes(self.summary.device))
         if self.summary.type == "trial" and bytes(self.summary.trace)[:1] != b"[":

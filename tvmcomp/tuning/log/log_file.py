@@ -12,7 +12,8 @@ from pathlib import Path
 from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.line import Entry, digest_of, entries_of, workload_at_beginning
 
-_CHUNK_BYTES = 4 << 20
+#: What is read at once. More would take fresh pages for each file: slower than reading it.
+_CHUNK_BYTES = 1 << 16
 
 
 class LogFile:
@@ -234,7 +235,7 @@ def _sync_folder(folder: Path) -> None:
 def _lines(descriptor: int, start: int) -> Iterator[tuple[bytes, bool]]:
     """The lines from ``start`` on, and at the end, marked False, what follows the last newline."""
     rest = b""
-    while chunk := os.pread(descriptor, _CHUNK_BYTES, start):
+    while chunk := os.pread(descriptor, max(_CHUNK_BYTES, len(rest)), start):
         start += len(chunk)
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:

@@ -12,7 +12,7 @@ from tvmcomp.tuning.log.store import Store
 
 
 def prune(store: Store, keep: int, dry_run: bool = False) -> int:
-    """Keep the fastest trials, and take out the slower and the failed ones.
+    """Keep the fastest trials, confirmed ones first; take out the slower and the failed ones.
 
     Untuned schedules, finished searches and workloads stay. What is malformed stays, too: it is
     reported, and for a person to look at.
@@ -53,6 +53,7 @@ def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
             yield from same
 
 
-def _rank(same: list[Entry]) -> tuple[float, str]:
+def _rank(same: list[Entry]) -> tuple[bool, float, str]:
+    unconfirmed = not any(entry.summary.confirmed for entry in same)
     seconds = median([time for entry in same for time in entry.summary.run_secs])
-    return (seconds, min(entry.digest for entry in same))
+    return (unconfirmed, seconds, min(entry.digest for entry in same))

@@ -42,7 +42,9 @@ class SqlStore(Store):
             ) from None
         self._sql = sqlalchemy
         address = _address(url)
-        self.where = address.render_as_string(hide_password=True)
+        # As it was given: the driver is no concern of a person's.
+        given = address.set(drivername=address.get_backend_name())
+        self.where = given.render_as_string(hide_password=True)
         self._path = Path(address.database or "") if address.drivername == "sqlite" else None
         self._engine = self._new_engine(address)
         self._table = _table(sqlalchemy)
@@ -55,11 +57,8 @@ class SqlStore(Store):
         if not rows:
             return 0
         with self._begin(make=True) as connection:
-            insert = self._insert().returning(self._table.c.bucket)
-            return sum(
-                len(connection.execute(insert, rows[start : start + _ROWS_AT_ONCE]).all())
-                for start in range(0, len(rows), _ROWS_AT_ONCE)
-            )
+            insert = self._insert().execution_options(preserve_rowcount=True)
+            return int(connection.execute(insert, rows).rowcount)
 
     def find(self, workload: str) -> list[Entry]:
         """See :class:`Store`."""

@@ -82,29 +82,33 @@ class TuningLog:
             target: what it is compiled for.
             device: where it will run, if that is known.
         """
-        groups: dict[tuple[Nearness, Fingerprint, bytes, str], list[Entry]] = {}
-        known: dict[tuple[bytes, bytes], tuple[Nearness | None, Fingerprint]] = {}
+        # Thousands of entries share a place: it is looked into once, and then goes by its number.
+        places: dict[tuple[Nearness, Fingerprint], int] = {}
+        numbers: dict[tuple[bytes, bytes], int | None] = {}
+        groups: dict[tuple[int, bytes, str], list[Entry]] = {}
         for entry in self._entries(workload):
             summary = entry.summary
             if summary.type != "trial" or not summary.run_secs:
                 continue
-            with self.reporting(entry):
-                where = (bytes(summary.target), bytes(summary.device))
-                if where not in known:
+            where = (bytes(summary.target), bytes(summary.device))
+            if where not in numbers:
+                with self.reporting(entry):
                     near = nearness(entry.target, entry.device, target, device)
-                    known[where] = (near, _model(entry.device))
-                near, model = known[where]
-                if near is not None:
-                    what = (near, model, bytes(summary.trace), summary.kernel)
-                    groups.setdefault(what, []).append(entry)
+                    place = near and (near, _model(entry.device))
+                    numbers[where] = place and places.setdefault(place, len(places))
+            number = numbers.get(where)
+            if number is not None:
+                what = (number, bytes(summary.trace), summary.kernel)
+                groups.setdefault(what, []).append(entry)
+        in_order = list(places)
         timed = [
             (
-                near,
-                model.cpu,
+                in_order[number][0],
+                in_order[number][1].cpu,
                 median([t for e in same for t in e.summary.run_secs]),
                 max(same, key=_age),
             )
-            for (near, model, *_), same in groups.items()
+            for (number, *_), same in groups.items()
         ]
         timed.sort(key=lambda each: (*each[0][:2], each[1], each[2], each[3].digest))
         for near, _, seconds, entry in timed:
@@ -182,5 +186,6 @@ def _model(device: Fingerprint) -> Fingerprint:
     return Fingerprint(device.cpu, device.features, device.cores)
 
 
-def _age(entry: Entry) -> tuple[str, str]:
-    return entry.summary.date, entry.digest
+def _age(entry: Entry) -> tuple[str, int, str]:
+    # Within a second the one of more rounds is newer: a candidate is first measured briefly.
+    return entry.summary.date, len(entry.summary.run_secs), entry.digest

@@ -1,0 +1,41 @@
+"""Where the tuner's time goes."""
+
+import pytest
+
+from tvmcomp.tuning.log.record import Workload
+from tvmcomp.tuning.space import Candidate
+from tvmcomp.tuning.task import Task
+from tvmcomp.tuning.task_search import PATIENCE, TaskSearch
+
+
+@pytest.fixture
+def make():
+    def search(untuned, roof, weight=1, idle=0):
+        task = Task("kernel", None, weight)
+        search = TaskSearch(task, Workload("0" * 16, "kernel", ()), Candidate(None, []), [], roof)
+        search.untuned, search.idle = untuned, idle
+        return search
+
+    return search
+
+
+def test_time_goes_where_an_inference_can_gain_most(make):
+    far = make(untuned=4.0, roof=1.0)
+    often = make(untuned=2.0, roof=1.0, weight=10)
+    at_roof = make(untuned=20.0, roof=20.0)
+    unlucky = make(untuned=4.0, roof=1.0, idle=PATIENCE // 2)
+    ranked = sorted([at_roof, unlucky, far, often], key=lambda each: -each.promise)
+    assert ranked[:2] == [often, far] and set(map(id, ranked[2:])) == {id(unlucky), id(at_roof)}
+
+
+def test_a_search_that_stops_gaining_settles_and_sooner_at_the_roof(make):
+    assert not make(2.0, 1.0, idle=PATIENCE - 1).settled and make(2.0, 1.0, idle=PATIENCE).settled
+    assert not make(1.0, 1.0).settled and make(1.0, 1.0, idle=PATIENCE // 4).settled
+
+
+def test_the_best_is_told_in_the_untuned_schedules_terms(make):
+    search = make(untuned=3.0, roof=1.0, weight=2)
+    search.best_gain = 1.5
+    summary = search.summary("tuned")
+    assert (summary.untuned_seconds, summary.best_seconds) == (3.0, 2.0)
+    assert make(untuned=None, roof=1.0).promise == 0.0

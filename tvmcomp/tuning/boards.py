@@ -1,0 +1,115 @@
+"""Where kernels are measured: this machine, one board, or every board that a tracker lends."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TypeGuard
+
+from tvmcomp.errors import DeviceError
+from tvmcomp.fingerprint import Fingerprint, local_fingerprint
+from tvmcomp.runtime.address import Address, parse_address
+from tvmcomp.runtime.tracker import list_devices
+from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Measure, Reply
+from tvmcomp.tuning.pool import WorkerPool
+
+#: A measurement that a board may have spoiled is made so often in all.
+_TRIES = 3
+#: A board that is gone gets so long to return where there is no other.
+_RETURN_SECONDS = 60.0
+_PAUSE_SECONDS = 3.0
+
+
+class Boards:
+    """A worker for each device, and what went wrong with them.
+
+    A context manager; leaving it ends its processes.
+
+    Args:
+        device: ``HOST:PORT`` of one board, ``TRACKER:PORT/KEY`` for all of the key, None for this
+            machine.
+
+    Attributes:
+        fingerprint: of the device, or of one of the boards.
+        faults: how often a board failed, by what it said.
+
+    Raises:
+        DeviceError: none answers.
+    """
+
+    def __init__(self, device: str | None) -> None:
+        self._device = device
+        self.faults: Counter[str] = Counter()
+        self._pool = WorkerPool(_how_many(device))
+        try:
+            self.fingerprint = self._identify()
+        except BaseException:
+            self._pool.__exit__()
+            raise
+
+    def __enter__(self) -> Boards:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.__exit__()
+
+    def run(self, jobs: Sequence[Job], timeout: float) -> Iterator[tuple[int, Reply]]:
+        """As :meth:`WorkerPool.run`, on the devices."""
+        return self._pool.run(jobs, timeout)
+
+    def measure(self, jobs: Sequence[Measure], timeout: float) -> Iterator[tuple[int, Reply]]:
+        """As :meth:`run`; what a board fails at is given back, for another or the same again.
+
+        Raises:
+            DeviceError: all boards are gone, and none has returned after a minute.
+        """
+        waiting = list(range(len(jobs)))
+        for tries in range(1, _TRIES + 1):
+            given_back = []
+            for at, reply in self._pool.run([jobs[index] for index in waiting], timeout):
+                # Its candidate may be at fault, too: another board will tell.
+                if self._device is not None and _is_fault(reply):
+                    self.faults[reply.message] += 1
+                    if tries < _TRIES:
+                        given_back.append(waiting[at])
+                        continue
+                yield waiting[at], reply
+            if not given_back:
+                return
+            self._wait_for_one()
+            waiting = given_back
+
+    def _wait_for_one(self) -> None:
+        end = time.monotonic() + _RETURN_SECONDS
+        while True:
+            try:
+                self._identify()
+                return
+            except DeviceError:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+
+    def _identify(self) -> Fingerprint:
+        if self._device is None:
+            return local_fingerprint()
+        job = Identify(self._device)
+        ((_, reply),) = self._pool.run([job], job.timeout)
+        if not isinstance(reply, Identified):
+            message = reply.message if isinstance(reply, Failed) else "no answer"
+            raise DeviceError(f"can't be tuned on: {message}", where=self._device)
+        return reply.fingerprint
+
+
+def _is_fault(reply: Reply) -> TypeGuard[Failed]:
+    return isinstance(reply, Failed) and reply.kind in ("device", "timeout")
+
+
+def _how_many(device: str | None) -> int:
+    """Devices to measure on at once: as many as a tracker has under the key."""
+    place = parse_address(device) if device is not None else None
+    if place is None or place.key is None:
+        return 1
+    known = list_devices(Address(place.host, place.port))
+    return max((len(status.devices) for status in known if status.key == place.key), default=1)

@@ -1,0 +1,42 @@
+"""Is one kernel faster than another? From times that were taken in turns.
+
+Each round measures every kernel once, so a machine that slows down slows all of them: what counts
+is the ratio within a round, and its median over the rounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+
+import numpy as np
+
+#: A gain below this is not worth a record: it is about what a quiet machine's noise comes to.
+LEAST_GAIN = 1.01
+#: A measurement is unsteady where a quarter of its ratios are off the median by more than this.
+_UNSTEADY = 0.1
+
+
+def gain(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> float:
+    """How many times as fast as the baseline: the median over the rounds."""
+    return median(_ratios(run_secs, baseline_secs))
+
+
+def wins(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> bool:
+    """Whether a kernel is faster than the baseline beyond doubt.
+
+    Its median gain has to be worth it, and four rounds in five have to show one.
+    """
+    ratios = _ratios(run_secs, baseline_secs)
+    return median(ratios) >= LEAST_GAIN and float(np.quantile(ratios, 0.2)) > 1.0
+
+
+def unsteady(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> bool:
+    """Whether the rounds disagree so much that they should be taken again."""
+    ratios = _ratios(run_secs, baseline_secs)
+    middle = median(ratios)
+    return float(np.quantile([abs(ratio / middle - 1.0) for ratio in ratios], 0.75)) > _UNSTEADY
+
+
+def _ratios(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> list[float]:
+    return [base / run for run, base in zip(run_secs, baseline_secs, strict=True)]

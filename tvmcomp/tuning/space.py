@@ -1,0 +1,83 @@
+"""A design space of our schedules and its points: answers to the choices that a schedule asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from tvmcomp.schedules.blocking import Decide
+from tvmcomp.tuning.task import module_of
+from tvmcomp.tuning.trace import trace_to_json
+from tvmcomp.tvm_import import tvm
+
+if TYPE_CHECKING:
+    from tvm.s_tir import Schedule
+    from tvm.tirx import PrimFunc
+
+#: Applies a schedule whose choices the second argument answers; returns the space's name, or ""
+#: where it has no schedule. What it asks for does not depend on the answers.
+Space = Callable[["Schedule", Decide], str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A schedule to try.
+
+    Attributes:
+        schedule: applied already.
+        trace: its trace as JSON.
+        space: the design space that it is a point of, "" where it comes from generic rules.
+        choices: the point.
+        options: what could have been chosen.
+    """
+
+    schedule: Schedule
+    trace: list[Any]
+    space: str = ""
+    choices: Mapping[str, int] = field(default_factory=dict)
+    options: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+
+def point(
+    space: Space, func: PrimFunc, choices: Mapping[str, int] | None = None
+) -> Candidate | None:
+    """Apply ``space`` to ``func``, or None where it has no schedule for it.
+
+    Args:
+        space: the design space.
+        func: the PrimFunc.
+        choices: answers by name; the schedule's best guess serves where there is none.
+
+    Raises:
+        ScheduleError: the choices do not go together.
+    """
+    answers = _Answers(choices or {})
+    schedule = tvm.s_tir.Schedule(module_of(func))
+    name = space(schedule, answers)
+    if not name:
+        return None
+    trace = trace_to_json(schedule.trace)
+    return Candidate(schedule, trace, name, answers.chosen, answers.options)
+
+
+class _Answers:
+    """A :class:`Decide` that gives known answers, and notes what was asked."""
+
+    def __init__(self, wanted: Mapping[str, int]) -> None:
+        self._wanted = wanted
+        self.options: dict[str, tuple[int, ...]] = {}
+        self.chosen: dict[str, int] = {}
+
+    def __call__(self, sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+        options = tuple(candidates)
+        value = self._wanted.get(name, best_guess)
+        if value not in options:  # another choice rules it out
+            raise tvm.s_tir.ScheduleError(f"{name} can't be {value} here")
+        self.options[name] = options
+        self.chosen[name] = value
+        # Recorded as a sample, so that MetaSchedule's tools see a decision in the trace.
+        drawn = sch.sample_categorical(
+            list(options), [1 / len(options)] * len(options), decision=options.index(value)
+        )
+        return int(sch.get(drawn))

@@ -1,0 +1,115 @@
+"""Search in a design space of ours: every point at most once, the most promising ones first."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tvmcomp.tuning.cost_model import CostModel
+from tvmcomp.tuning.log.record import Argument, Trial
+from tvmcomp.tuning.space import Candidate, Space, point
+from tvmcomp.tuning.trace import kernel_hash
+from tvmcomp.tvm_import import tvm
+
+if TYPE_CHECKING:
+    from tvm.tirx import PrimFunc
+
+Choices = Mapping[str, int]
+
+#: More points than these are not listed; as many are drawn at random.
+_MOST_POINTS = 1 << 14
+#: One candidate in so many is drawn at random, whatever the model says of it.
+_EXPLORED = 4
+
+
+class SpaceSearch:
+    """Proposes points of a design space, ranked by a cost model that other tasks share.
+
+    Args:
+        space: the design space.
+        func: the PrimFunc.
+        arguments: its tensors, which the model knows it by.
+        model: predicts how much faster than the untuned schedule a point is.
+        tried: trials of earlier runs: they are not proposed again.
+        seen: hashes of further kernels that are known.
+        seed: of the draws.
+    """
+
+    batch = 8
+
+    def __init__(
+        self,
+        space: Space,
+        func: PrimFunc,
+        arguments: tuple[Argument, ...],
+        model: CostModel,
+        tried: Sequence[Trial],
+        seen: Collection[str],
+        seed: int,
+    ) -> None:
+        self._space = space
+        self._func = func
+        self._arguments = arguments
+        self._model = model
+        self._random = random.Random(seed)
+        self._seen = {*seen, *(trial.kernel for trial in tried)}
+        guess = point(space, func)
+        assert guess is not None
+        self._name = guess.space
+        self._left = self._all_points(guess.options)
+        known = {frozenset(trial.choices.items()) for trial in tried}
+        self._left = [each for each in self._left if frozenset(each.items()) not in known]
+        # What differs from the analytic guess in one choice teaches most while nothing is known.
+        self._left.sort(key=lambda each: _differences(each, guess.choices) != 1)
+
+    def _all_points(self, options: Mapping[str, tuple[int, ...]]) -> list[Choices]:
+        if math.prod(len(values) for values in options.values()) <= _MOST_POINTS:
+            drawn = [
+                dict(zip(options, values, strict=True))
+                for values in itertools.product(*options.values())
+            ]
+            self._random.shuffle(drawn)
+            return list(drawn)
+        many = (
+            {name: self._random.choice(values) for name, values in options.items()}
+            for _ in range(_MOST_POINTS)
+        )
+        return list({frozenset(each.items()): each for each in many}.values())
+
+    def propose(self, count: int) -> list[Candidate]:
+        """Up to ``count`` new candidates; none when there is nothing left to try."""
+        gains = self._model.predict(self._name, self._arguments, self._left)
+        if gains is not None:
+            # Stable: points that the model can't tell apart keep their random order.
+            order = sorted(range(len(self._left)), key=lambda i: -gains[i])
+            self._left = [self._left[i] for i in order]
+        candidates: list[Candidate] = []
+        while self._left and len(candidates) < count:
+            explore = gains is not None and len(candidates) % _EXPLORED == _EXPLORED - 1
+            at = self._random.randrange(len(self._left)) if explore else 0
+            candidate = self._apply(self._left.pop(at))
+            if candidate is not None:
+                candidates.append(candidate)
+        return candidates
+
+    def _apply(self, choices: Choices) -> Candidate | None:
+        try:
+            candidate = point(self._space, self._func, choices)
+        except tvm.s_tir.ScheduleError:  # choices that do not go together
+            return None
+        assert candidate is not None
+        kernel = kernel_hash(candidate.schedule)
+        if kernel in self._seen:  # other choices made the same kernel
+            return None
+        self._seen.add(kernel)
+        return candidate
+
+    def learn(self, candidates: Sequence[Candidate], seconds: Sequence[float | None]) -> None:
+        """Nothing of its own: the tuner tells the model that all searches share."""
+
+
+def _differences(one: Choices, other: Choices) -> int:
+    return sum(one[name] != other[name] for name in one)

@@ -1,0 +1,96 @@
+"""One task on its way: what is known of it, and what is still to be gained."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tvmcomp.tuning.events import TaskSummary
+from tvmcomp.tuning.log.record import Trial, Workload
+from tvmcomp.tuning.search import Search
+from tvmcomp.tuning.space import Candidate
+from tvmcomp.tuning.task import Task
+
+#: A search that gained nothing in so many trials has settled.
+PATIENCE = 32
+#: A kernel so near its roof is given up four times as soon.
+_NEAR_ROOF = 1.03
+#: The roof is an estimate: so much may be to gain even there.
+_LEAST_ABOVE = 0.05
+
+
+@dataclass
+class TaskSearch:
+    """How far a task has come.
+
+    Attributes:
+        task: what is tuned.
+        workload: the key of its records.
+        baseline: its untuned schedule.
+        known: trials of earlier runs on this model of device.
+        roof: seconds that no schedule is faster than.
+        library: the untuned schedule, built.
+        untuned: seconds of a call of it.
+        best: the confirmed candidate that is fastest, None while the untuned schedule is.
+        best_gain: how many times as fast as the untuned schedule it is.
+        best_library: it, built, once it is needed.
+        trials: trials of this run.
+        idle: trials since the last gain.
+        failures: failed trials of this run, by kind.
+        search: where candidates come from, once it is needed.
+        status: why it ended; "" while it goes on.
+    """
+
+    task: Task
+    workload: Workload
+    baseline: Candidate
+    known: list[Trial]
+    roof: float
+    library: Path | None = None
+    untuned: float | None = None
+    best: Candidate | None = None
+    best_gain: float = 1.0
+    best_library: Path | None = None
+    trials: int = 0
+    idle: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    search: Search | None = None
+    status: str = ""
+
+    @property
+    def already(self) -> int:
+        """Candidates that earlier runs tried."""
+        return len({trial.kernel for trial in self.known})
+
+    @property
+    def best_seconds(self) -> float | None:
+        """Of what a build would use now."""
+        return None if self.untuned is None else self.untuned / self.best_gain
+
+    @property
+    def promise(self) -> float:
+        """Seconds of an inference that more trials may win: less, the longer none has."""
+        if self.best_seconds is None:
+            return 0.0
+        above = max(_LEAST_ABOVE * self.best_seconds, self.best_seconds - self.roof)
+        return self.task.weight * above / (1.0 + self.idle / (PATIENCE / 4))
+
+    @property
+    def settled(self) -> bool:
+        """Whether more trials are not worth their time."""
+        at_roof = self.best_seconds is not None and self.best_seconds < _NEAR_ROOF * self.roof
+        return self.idle >= (PATIENCE / 4 if at_roof else PATIENCE)
+
+    def summary(self, status: str) -> TaskSummary:
+        """How far it has come, as an event."""
+        return TaskSummary(
+            self.task.name,
+            self.task.weight,
+            status,
+            self.untuned,
+            self.best_seconds,
+            self.trials,
+            dict(self.failures),
+            self.roof,
+        )
