@@ -157,9 +157,9 @@ for entry in records(2000, workloads=1):
 
 
 def test_killed_writers_lose_nothing_that_was_written(store, location):
-    """kill -9 at 15 moments: each record whose writing had returned is there."""
+    """kill -9 at 10 moments: each record whose writing had returned is there."""
     promised = 0
-    for moment in range(15):
+    for moment in range(10):
         command = [sys.executable, "-c", _KILLED, str(Path(__file__).parent), location]
         writer = subprocess.Popen(command, stdout=subprocess.PIPE)
         writer.stdout.read(30 + 7 * moment)
