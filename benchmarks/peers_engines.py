@@ -15,10 +15,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from peak_memory import peak_mib
 
 Arrays = dict[str, NDArray]
 #: Runs the network once on inputs that were placed before.
@@ -129,15 +129,6 @@ def block(run: Run, seconds: float) -> list[float]:
         run()
         times.append(1e3 * (time.perf_counter() - begin))
     return times
-
-
-def peak_mib() -> float:
-    """The largest resident memory that this process ever had.
-
-    Not getrusage's, which begins with what the parent had when it started this process.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:

@@ -55,9 +55,11 @@ def heat_rows(heat: Heat, isa: Isa) -> list[dict[str, Any]]:
         ours = measured.get((OURS, precision))
         if ours and ours.blocks:
             ratios = {c.engine: paired(c, ours) for c in entered if c.engine != OURS and c.blocks}
-            counted = [ratio for engine, ratio in ratios.items() if engine in isa.held]
+            counted = [c.engine for c in entered if c.engine in isa.held]
             row["ratios"] = ratios
-            row["ratio"] = min(counted, default=None)
+            # A peer that failed could have been the faster one.
+            if counted and all(engine in ratios for engine in counted):
+                row["ratio"] = min(ratios[engine] for engine in counted)
             own_float = measured.get((OURS, "fp32"))
             if precision != "fp32" and own_float and own_float.blocks:
                 row["own_fp32_ratio"] = paired(own_float, ours)

@@ -14,10 +14,10 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from peak_memory import peak_mib
 
 _RUNS = 5
 _ONNX_TYPES = {"tensor(float)": "float32", "tensor(int64)": "int64", "tensor(int32)": "int32"}
@@ -67,15 +67,6 @@ ENGINES: dict[str, Callable[[str, int | None], Callable[[], object]]] = {
     "onnxruntime": onnxruntime_call,
     "onnxruntime-bound": onnxruntime_bound_call,
 }
-
-
-def peak_mib() -> float:
-    """The largest resident memory that this process ever had, the files that it maps included.
-
-    Not getrusage's, which begins with what the parent had when it started this process.
-    """
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 def main() -> None:

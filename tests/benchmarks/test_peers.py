@@ -131,6 +131,14 @@ def test_summary_is_the_geometric_mean_of_what_was_measured() -> None:
     assert failures(rows) == ["c fp32, 1 threads: tvmcomp: no memory"]
 
 
+def test_no_ratio_where_a_peer_failed() -> None:
+    failed = Contestant("openvino", "fp32", Path("net"), failure="not installed")
+    entered = (contestant("tvmcomp", 1), contestant("onnxruntime", 2), failed)
+    (row,) = heat_rows(heat(*entered), NATIVE)
+    assert row["ratios"] == {"onnxruntime": 2.0}
+    assert row["ratio"] is None and summaries([row]) == []
+
+
 def test_error_is_noise_over_deviation_of_the_worst_output() -> None:
     reference = {"a": np.array([[0.0, 4.0]]), "b": np.array([[1.0, 1.0]])}
     outputs = {"x": np.array([[1.0, 5.0]]), "y": np.ones((1, 2))}  # off by one; deviation two

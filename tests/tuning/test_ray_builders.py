@@ -2,6 +2,7 @@
 
 import os
 import signal
+import contextlib
 import threading
 import time
 
@@ -31,11 +32,12 @@ def jobs_of(relu, relu_space, native, tmp_path, number):
 
 def actors():
     """Processes of the actors that build."""
-    return [
-        process.pid
-        for process in psutil.Process().children(recursive=True)
-        if "_Builder" in " ".join(process.cmdline())
-    ]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # it may end meanwhile
+            if "_Builder" in " ".join(process.cmdline()):
+                found.append(process.pid)
+    return found
 
 
 def test_a_worker_killed_is_survived(cluster, relu, relu_space, native, tmp_path):
