@@ -29,6 +29,8 @@ from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.log.places import Location, open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.task import Task
+from tvmcomp.tvm_import import tvm
+from tvmcomp.untuned_network import untuned_network
 from tvmcomp.used_records import UsedRecords
 
 Quant = Literal["int8", "fp16", "bf16"]
@@ -92,7 +94,7 @@ def build(
     numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
         summary = _tune(
-            numeric, description, trials, records, tuning_progress, device=device, cc=cc
+            network, numeric, description, trials, records, tuning_progress, device=device, cc=cc
         )
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
@@ -165,6 +167,7 @@ def tune(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
     return _tune(
+        network,
         numeric,
         description,
         trials,
@@ -180,6 +183,7 @@ def tune(
 
 
 def _tune(
+    model: Model,
     numeric: Numeric,
     target: TargetDescription,
     trials: int | None,
@@ -196,10 +200,11 @@ def _tune(
             "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
         )
     lowered = lower(numeric.mod, target, half=numeric.half)
+    runs = targets.runs_here(target) is None
     tasks = [
         Task(name, lowered.tasks[name], calls)
         for name, calls in lowered.calls.items()
-        if schedulable(lowered.tasks[name]) and _chosen(name, operators)
+        if _is_task(lowered.tasks[name]) and _chosen(name, operators)
     ]
     if operators and not tasks:
         raise ConfigError(
@@ -213,10 +218,16 @@ def _tune(
         log,
         space=schedules.design_space(target),
         untuned=partial(schedules.apply_schedule, target=target),
+        network=partial(untuned_network, lowered, model, target) if runs else None,
         in_integers=in_integers(lowered),
         progress=progress,
         **options,
     )
+
+
+def _is_task(func: Any) -> bool:
+    """Whether it is a kernel whose schedule matters: TVM makes mere reshapes views."""
+    return schedulable(func) and not tvm.relax.analysis.has_reshape_pattern(func)
 
 
 def _chosen(name: str, operators: Sequence[str]) -> bool:

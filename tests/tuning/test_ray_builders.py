@@ -1,8 +1,8 @@
 """Building on a Ray cluster of two workers on this machine."""
 
+import contextlib
 import os
 import signal
-import contextlib
 import threading
 import time
 

@@ -12,7 +12,9 @@ from tvmcomp.tuning.task_search import PATIENCE, TaskSearch
 def make():
     def search(untuned, roof, weight=1, idle=0):
         task = Task("kernel", None, weight)
-        search = TaskSearch(task, Workload("0" * 16, "kernel", ()), Candidate(None, []), [], roof)
+        search = TaskSearch(
+            task, ("kernel",), Workload("0" * 16, "kernel", ()), Candidate(None, []), [], roof
+        )
         search.untuned, search.idle = untuned, idle
         return search
 

@@ -6,7 +6,7 @@ float Relax --canonical--> NHWC float --(quantize)--> Q/DQ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from tvmcomp.passes.lower_rows import lower_rows
 from tvmcomp.passes.qdq import has_qdq
 from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import main_bindings, op_name
-from tvmcomp.passes.schedule import Tuned, schedule_module
+from tvmcomp.passes.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
 from tvmcomp.passes.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
@@ -73,6 +73,7 @@ class Lowered:
         calls: how often an inference runs each of those; padding that a producer writes is not run.
         sources: what each of them computes, see :func:`kernel_sources`.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
+        scheduled: ``mod`` before the passes that change scheduled kernels.
     """
 
     mod: Any
@@ -81,6 +82,37 @@ class Lowered:
     calls: dict[str, int]
     sources: dict[str, frozenset[str]]
     unaligned_inputs: bool
+    scheduled: Any
+
+    def tasks_of_kernels(self) -> dict[str, str]:
+        """Kernel of ``mod`` -> the task that it was scheduled as."""
+        return {
+            str(var.name_hint): str(func.attrs[SCHEDULED_AS])
+            for var, func in self.mod.functions.items()
+            if _is_scheduled(func)
+        }
+
+    def rescheduled(self, schedules: Mapping[str, Any]) -> Any:
+        """The kernels that ``mod`` would have, under the same names, with other schedules.
+
+        Args:
+            schedules: task -> the scheduled function.
+
+        Returns:
+            A module with the kernels of those tasks only.
+        """
+        mod = tvm.IRModule(self.scheduled.functions)
+        for name, func in schedules.items():
+            scheduled = scheduled_as(name, self.tasks[name], func)
+            mod.update_func(mod.get_global_var(name), scheduled)
+        mod, _ = _finish(mod, len(mod["main"].params) - len(self.constants))
+        return tvm.IRModule(
+            {
+                var: func.with_attr("global_symbol", var.name_hint)
+                for var, func in mod.functions.items()
+                if _is_scheduled(func) and func.attrs[SCHEDULED_AS] in schedules
+            }
+        )
 
 
 def lower(
@@ -140,14 +172,23 @@ def lower(
         if isinstance(func, tvm.tirx.PrimFunc)
     }
     calls = call_counts(mod)
-    mod = write_halos(schedule_module(mod, target, tuned))
+    scheduled = schedule_module(mod, target, tuned)
+    mod, anywhere = scheduled, False
+    if target.family != "cuda":
+        mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants))
     kept = call_counts(mod)
     calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
-    anywhere = False
-    if target.family != "cuda":
-        mod, anywhere = unaligned_inputs(mod, len(mod["main"].params) - len(constants))
     watch("scheduled", mod)
-    return Lowered(mod, constants, tasks, calls, sources, anywhere)
+    return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled)
+
+
+def _finish(mod: Any, inputs: int) -> tuple[Any, bool]:
+    """The passes over scheduled kernels, under a ``main`` that takes so many inputs."""
+    return unaligned_inputs(write_halos(mod), inputs)
+
+
+def _is_scheduled(func: Any) -> bool:
+    return isinstance(func, tvm.tirx.PrimFunc) and bool(func.attrs and func.attrs.get(SCHEDULED_AS))
 
 
 def is_padding(func: Any) -> bool:

@@ -9,6 +9,10 @@ from tvmcomp.schedules import apply_schedule
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
+#: The attribute of a scheduled PrimFunc, and of all that later passes make of it: the name that it
+#: had when it was scheduled.
+SCHEDULED_AS = "tvmcomp.scheduled_as"
+
 #: Given a PrimFunc's name and the function, the function scheduled by a tuning record, or None.
 Tuned = Callable[[str, Any], Any | None]
 
@@ -25,11 +29,18 @@ def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = N
                 sch = tvm.s_tir.Schedule(func)
                 apply_schedule(sch, target)
                 scheduled = sch.mod["main"]
-            func = scheduled.with_attr("global_symbol", var.name_hint).with_attr(
-                "tirx.is_scheduled", True
-            )
+            func = scheduled_as(var.name_hint, func, scheduled)
         functions[var] = func
     return tvm.IRModule(functions)
+
+
+def scheduled_as(name: str, func: Any, scheduled: Any) -> Any:
+    """``scheduled`` in the place of ``func``, whose name is ``name``: with its attributes."""
+    for key, value in func.attrs.items() if func.attrs else ():
+        scheduled = scheduled.with_attr(key, value)
+    for key, value in (("global_symbol", name), ("tirx.is_scheduled", True), (SCHEDULED_AS, name)):
+        scheduled = scheduled.with_attr(key, value)
+    return scheduled
 
 
 def schedulable(func: Any) -> bool:

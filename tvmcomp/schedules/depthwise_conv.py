@@ -37,7 +37,7 @@ def schedule_depthwise_conv(
     tiles.insert((len(rows) + 1, len(rows), len(rows) - 1)[order], channel_outer)
     sch.reorder(*tiles, *taps, width_block, channel_block, vector)
     sch.reverse_compute_at(epilogue, tiles[-1])
-    parallelize(sch, tiles[: tiles.index(width_outer)] if order else rows, work)
+    parallelize(sch, tiles[: tiles.index(width_outer)] if order else rows, work, decide)
     for tap in taps[1:]:
         sch.unroll(tap)
     sch.unroll(width_block)

@@ -115,12 +115,15 @@ def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, deci
     registers = -(-32 * lanes // target.vector_bits)
     most = max(1, min(8, (target.vector_registers - _OPERANDS) // registers))
     p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= most))
+    order = decide(sch, "channels_outside", [0, 1, 2], 0)
 
     channel_outer, vector = sch.split(channel, [None, lanes])
     width_outer, width_block = sch.split(width, [None, p])
-    sch.reorder(*rows, width_outer, channel_outer, column, width_block, vector, row)
-    sch.reverse_compute_at(epilogue, channel_outer)
-    parallelize(sch, rows, work)
+    tiles = [*rows, width_outer]
+    tiles.insert((len(rows) + 1, len(rows), len(rows) - 1)[order], channel_outer)
+    sch.reorder(*tiles, column, width_block, vector, row)
+    sch.reverse_compute_at(epilogue, tiles[-1])
+    parallelize(sch, tiles[: tiles.index(width_outer)] if order else rows, work, decide)
     sch.unroll(column)
     sch.unroll(width_block)
     init = sch.decompose_reduction(block, column)

@@ -62,7 +62,7 @@ def schedule_direct_conv(
     tiles.insert((0, len(rows), len(rows) + 1)[order], channel_outer)
     sch.reorder(*lead, *tiles, *taps, reduce_outer, width_block, channel_block, lanes, reduce_inner)
     sch.reverse_compute_at(epilogue, tiles[-1])
-    parallelize(sch, [*lead, *tiles[:-1]], work)
+    parallelize(sch, [*lead, *tiles[:-1]], work, decide)
     sch.unroll(width_block)
     sch.unroll(channel_block)
     depth = int(sch.get(reduce_outer).extent)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.stages import Stage
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -19,6 +20,9 @@ tirx = tvm.tirx
 
 #: Below so many vector instructions (some 5 µs) one thread is faster.
 GRAIN = 16_384
+
+#: So many times more or less work leaves no doubt.
+_DOUBT = 16
 
 #: Bytes a cycle of weights that no cache close to the core holds.
 _WEIGHT_BYTES = 8
@@ -35,15 +39,20 @@ def worth_parallel(work: float) -> bool:
     return work >= GRAIN
 
 
-def parallelize(sch: Any, loops: Sequence[Any], work: float) -> None:
+def parallelize(sch: Any, loops: Sequence[Any], work: float, decide: Decide | None = None) -> None:
     """Fuse ``loops`` of ``sch`` and run them on all threads, where ``work`` is worth it.
 
     Args:
         sch: the schedule.
         loops: neighbouring loops, outermost first.
         work: vector instructions of all their iterations together.
+        decide: answers whether it is, where that is in doubt.
     """
-    if loops and worth_parallel(work):
+    worth = worth_parallel(work)
+    if decide is not None:
+        in_doubt = GRAIN / _DOUBT <= work <= GRAIN * _DOUBT
+        worth = bool(decide(sch, "parallel", [0, 1] if in_doubt else [int(worth)], int(worth)))
+    if loops and worth:
         sch.parallel(sch.fuse(*loops))
 
 

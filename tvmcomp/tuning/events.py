@@ -96,6 +96,8 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
         log: the folder that holds the records.
         problems: lines of the log that were skipped.
         faults: what the boards did wrong, and how often.
+        untuned_seconds, tuned_seconds: an inference of the network without any records, and with
+            all that are kept now, in turns; None where kernels were measured alone.
     """
 
     tasks: tuple[TaskSummary, ...]
@@ -104,6 +106,8 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
     log: str
     problems: tuple[str, ...] = ()
     faults: dict[str, int] = {}
+    untuned_seconds: float | None = None
+    tuned_seconds: float | None = None
 
     @property
     def trials(self) -> int:

@@ -2,13 +2,14 @@
 
 Every measurement takes turns with the untuned schedule in the same session, so a machine that
 slows down, and boards that differ, show in both times. A candidate that looks faster has to win
-again in many more turns before a build may use it.
+again in many more turns before a build may use it, and at last together with those of the other
+kernels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmcomp.fingerprint import Fingerprint
@@ -19,18 +20,38 @@ from tvmcomp.tuning.jobs import Failed, Measured
 from tvmcomp.tuning.judge import LEAST_GAIN, gain, wins
 from tvmcomp.tuning.log.record import Definition, Finished, Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.log.tuning_log import TuningLog
-from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.measure import ROUNDS
+from tvmcomp.tuning.races import Entry, Kernel, Races
 from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.space import Candidate
 from tvmcomp.tuning.task import write_module
 from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tuning.trace import kernel_hash
-from tvmcomp.tvm_import import tvm
 
 #: Turns that a candidate has to win in.
-_CONFIRMING_ROUNDS = 15
+_CONFIRMING_ROUNDS = 25
 #: Candidates of a batch that are measured again.
 _CHALLENGERS = 2
+
+
+@dataclass(frozen=True)
+class _Challenger:
+    """A candidate that may become its task's best, or is that.
+
+    Attributes:
+        run_secs, baseline_secs: of all its confirming races so far.
+    """
+
+    search: TaskSearch
+    candidate: Candidate
+    kernel: Kernel
+    run_secs: tuple[float, ...] = ()
+    baseline_secs: tuple[float, ...] = ()
+
+    @property
+    def gain(self) -> float:
+        """How many times as fast as the untuned schedule."""
+        return gain(self.run_secs, self.baseline_secs)
 
 
 class Experiments:
@@ -39,7 +60,8 @@ class Experiments:
     Args:
         target: what is compiled for.
         log: gets a line for every trial before the next one is measured.
-        bench: builds and measures.
+        races: builds and measures.
+        device: what is measured on.
         model: is told of each trial.
         roofline: is raised where a kernel is faster.
         tell: is told what happens.
@@ -49,42 +71,42 @@ class Experiments:
         self,
         target: TargetDescription,
         log: TuningLog,
-        bench: Bench,
+        races: Races,
+        device: Fingerprint,
         model: CostModel,
         roofline: Roofline,
         tell: Progress,
     ) -> None:
         self._target = target
         self._log = log
-        self._bench = bench
+        self._races = races
+        self._device = device
+        #: Workload -> the best candidate's kernel.
+        self._kept: dict[str, Kernel] = {}
         self._model = model
         self._roofline = roofline
         self._tell = tell
 
     def start(self, searches: Sequence[TaskSearch]) -> None:
-        """Build the untuned schedules, and measure those whose time the log does not hold."""
+        """Build the untuned schedules, and measure them."""
         for search in searches:
             if self._log.definition(search.workload.hash) is None:
                 text = write_module(search.task.func)
                 self._log.append(Definition(**_line(search.workload), module=text))
-        modules = [_module(search.baseline) for search in searches]
-        for index, built in self._bench.build(modules):
-            if isinstance(built, Failed):
-                self._note(searches[index], searches[index].baseline, built)
-            else:
-                searches[index].library = built
+        failed = set()
+        for search, failure in self._races.prepare(searches):
+            self._note(search, search.baseline, failure)
+            failed.add(search.workload.hash)
         for search in searches:
-            if search.library is not None:
+            if search.workload.hash not in failed:
                 self._measure_baseline(search)
 
     def _measure_baseline(self, search: TaskSearch) -> None:
-        assert search.library is not None
         kernel = kernel_hash(search.baseline.schedule)
         known = [t.seconds for t in search.known if t.untuned and t.run_secs and t.kernel == kernel]
         search.untuned = known[-1] if known else None
         if search.untuned is None:
-            race = self._bench.race([[search.library]], search.workload.arguments, None)
-            ((_, result),) = race
+            result = self._races.baseline(search)
             self._note(search, search.baseline, result)
             if isinstance(result, Failed):
                 return
@@ -106,89 +128,133 @@ class Experiments:
             )
         )
 
-    def try_batch(self, search: TaskSearch, batch: Sequence[Candidate]) -> list[float | None]:
-        """Build and measure ``batch``; the seconds of each, None where it failed.
+    def try_all(self, entries: Sequence[Entry]) -> list[float | None]:
+        """Build and measure candidates; the seconds of each, None where it failed.
 
         They are scaled to the untuned schedule's time of the beginning.
         """
-        assert search.library is not None and search.untuned is not None
-        libraries: dict[int, Path] = {}
-        for index, built in self._bench.build([_module(candidate) for candidate in batch]):
+        kernels: dict[int, Kernel] = {}
+        for index, built in self._races.build(entries):
             if isinstance(built, Failed):
-                self._note(search, batch[index], built)
+                self._note(*entries[index], built)
             else:
-                libraries[index] = built
-        order = sorted(libraries)
-        groups = [(search.library, libraries[index]) for index in order]
+                kernels[index] = built
+        order = sorted(kernels)
         gains: dict[int, float] = {}
-        arguments = search.workload.arguments
-        for at, result in self._bench.race(groups, arguments, search.best_seconds):
-            trial = self._note(search, batch[order[at]], result)
+        runners = [(entries[index][0], kernels[index]) for index in order]
+        for at, result in self._races.race(runners, ROUNDS):
+            trial = self._note(*entries[order[at]], result)
             if trial.run_secs:
                 gains[order[at]] = gain(trial.run_secs, trial.baseline_secs)
-        least = max(LEAST_GAIN, search.best_gain)
-        promising = sorted((i for i in gains if gains[i] > least), key=lambda i: -gains[i])
-        challengers = promising[:_CHALLENGERS]
-        if challengers:
-            self._confirm(search, [(batch[i], libraries[i], gains[i]) for i in challengers])
-        for path in libraries.values():
-            if path != search.best_library:
-                path.unlink()
-        return [search.untuned / gains[i] if i in gains else None for i in range(len(batch))]
+        challengers: dict[str, list[int]] = {}
+        for index in sorted(gains, key=lambda index: -gains[index]):
+            search, _ = entries[index]
+            group = challengers.setdefault(search.workload.hash, [])
+            least = max(LEAST_GAIN, search.best_gain)
+            if gains[index] > least and len(group) < _CHALLENGERS:
+                group.append(index)
+        self._confirm(
+            [
+                _Challenger(*entries[index], kernels[index])
+                for group in challengers.values()
+                for index in group
+            ]
+        )
+        return [
+            (search.untuned or 0.0) / gains[index] if index in gains else None
+            for index, (search, _) in enumerate(entries)
+        ]
 
-    def _confirm(
-        self, search: TaskSearch, challengers: list[tuple[Candidate, Path, float]]
-    ) -> None:
-        """Let ``challengers`` take many turns with the untuned schedule and the best so far.
+    def _confirm(self, challengers: list[_Challenger]) -> None:
+        """Let ``challengers``, and the best so far of their tasks, race in many turns."""
+        searches = {each.search.workload.hash: each.search for each in challengers}
+        racing = challengers + self._holders(list(searches.values()))
+        runners = [(each.search, each.kernel) for each in racing]
+        best: dict[str, _Challenger] = {}
+        for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
+            if isinstance(result, Failed):
+                continue  # each of them has run before: another batch may try it again
+            each, workload = self._judge(racing[index], result), racing[index].search.workload.hash
+            if each and (workload not in best or each.gain > best[workload].gain):
+                best[workload] = each
+        for workload, search in searches.items():
+            if workload in best or search.best is not None:
+                self._keep(search, best.get(workload))
+        self._races.keep(self._kept.values())
 
-        Where its tensors lie in memory can make a kernel slow for a whole session: of the gain now
-        and the one before (the third of a challenger's parts), the smaller one counts.
+    def conclude(self, searches: Sequence[TaskSearch]) -> Measured | None:
+        """Race all that was found in the network together, and take back what does not gain there.
+
+        Returns:
+            Times of the whole network, untuned and tuned; None where it is not run.
         """
-        assert search.library is not None
-        if search.best is not None and search.best_library is None:  # it is of an earlier run
-            ((_, built),) = self._bench.build([_module(search.best)])
-            search.best_library = built if isinstance(built, Path) else None
-        if search.best is not None and search.best_library is not None:
-            challengers = [*challengers, (search.best, search.best_library, search.best_gain)]
-        group = [search.library, *(library for _, library, _ in challengers)]
-        arguments, expected = search.workload.arguments, search.best_seconds
-        ((_, result),) = self._bench.race([group], arguments, expected, _CONFIRMING_ROUNDS)
-        if isinstance(result, Failed):
-            return  # each of them has run alone before: the next batch tries again
-        baseline, *times = result.run_secs
-        best: tuple[float, Candidate, Path] | None = None
-        for (candidate, library, before), run_secs in zip(challengers, times, strict=True):
-            won = wins(run_secs, baseline)
-            wrong = self._wrong(search, candidate, library) if won else ""
-            if wrong:
-                search.failures["wrong result"] += 1
-                self._log.append(self._trial(search, candidate, result.device, error=wrong))
+        self._confirm_together(searches)
+        holders = self._holders(searches)
+        whole = self._races.whole([each.kernel for each in holders], _CONFIRMING_ROUNDS)
+        if whole is not None and holders and gain(whole.run_secs[1], whole.run_secs[0]) < 1.0:
+            for each in holders:
+                times = {"run_secs": each.run_secs, "baseline_secs": each.baseline_secs}
+                self._log.append(self._trial(each.search, each.candidate, None, **times))
+                self._keep(each.search, None)
+        return whole
+
+    def _confirm_together(self, searches: Sequence[TaskSearch]) -> None:
+        holders = self._holders(searches)
+        runners = [(each.search, each.kernel) for each in holders]
+        for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
+            if isinstance(result, Measured):
+                self._keep(holders[index].search, self._judge(holders[index], result))
+
+    def _holders(self, searches: Sequence[TaskSearch]) -> list[_Challenger]:
+        """The best so far of each task, built."""
+        found = []
+        for search in searches:
+            if search.best is None:
                 continue
-            trial = self._trial(
-                search, candidate, result.device,
-                run_secs=run_secs, baseline_secs=baseline, confirmed=won,
-            )  # fmt: skip
-            self._log.append(trial)
-            self._model.learn(trial)
-            least = min(before, gain(run_secs, baseline))
-            if won and (best is None or least > best[0]):
-                best = least, candidate, library
-        self._keep(search, best)
+            kernel = self._kept.get(search.workload.hash)
+            if kernel is None:  # it is of an earlier run
+                ((_, built),) = self._races.build([(search, search.best)])
+                if isinstance(built, Failed):
+                    continue
+                kernel = built
+            found.append(_Challenger(search, search.best, kernel, *search.best_times))
+        return found
 
-    def _wrong(self, search: TaskSearch, candidate: Candidate, library: Path) -> str:
-        """How a candidate's results differ from the untuned schedule's, or ""."""
-        if candidate is search.best:
-            return ""  # it was compared when it became that
-        assert search.library is not None
-        reason = self._bench.compare(library, search.library, search.workload.arguments)
-        return f"wrong result: {reason}" if reason else ""
+    def _judge(self, each: _Challenger, result: Measured) -> _Challenger | None:
+        """Log a confirming race; the candidate with all its times, or None where it has not won."""
+        baseline, run_secs = result.run_secs
+        now = replace(
+            each,
+            baseline_secs=each.baseline_secs + baseline,
+            run_secs=each.run_secs + run_secs,
+        )
+        won = wins(now.run_secs, now.baseline_secs)
+        search, candidate = each.search, each.candidate
+        if won and candidate is not search.best:  # that was compared when it became the best
+            reason = self._races.wrong((search, candidate))
+            if reason:
+                search.failures["wrong result"] += 1
+                error = f"wrong result: {reason}"
+                self._log.append(self._trial(search, candidate, result.device, error=error))
+                return None
+        trial = self._trial(
+            search, candidate, result.device,
+            run_secs=run_secs, baseline_secs=baseline, confirmed=won,
+        )  # fmt: skip
+        self._log.append(trial)
+        self._model.learn(trial)
+        return now if won else None
 
-    def _keep(self, search: TaskSearch, best: tuple[float, Candidate, Path] | None) -> None:
-        was, before = search.best, search.best_library
-        search.best_gain, search.best, search.best_library = best or (1.0, None, None)
-        if before is not None and before != search.best_library:
-            before.unlink()
-        if search.best is None or search.best is was:
+    def _keep(self, search: TaskSearch, best: _Challenger | None) -> None:
+        was = search.best
+        if best is None:
+            search.best, search.best_times, search.best_gain = None, ((), ()), 1.0
+            self._kept.pop(search.workload.hash, None)
+            return
+        search.best, search.best_gain = best.candidate, best.gain
+        search.best_times = best.run_secs, best.baseline_secs
+        self._kept[search.workload.hash] = best.kernel
+        if best.candidate is was:
             return
         search.idle = 0
         assert search.best_seconds is not None and search.untuned is not None
@@ -201,7 +267,7 @@ class Experiments:
             Finished(
                 **_line(search.workload),
                 target=Target.of(self._target),
-                device=self._bench.fingerprint,
+                device=self._device,
                 trials=trials,
                 exhausted=exhausted,
             )
@@ -243,7 +309,7 @@ class Experiments:
         return Trial(
             **_line(search.workload),
             target=Target.of(self._target),
-            device=device or self._bench.fingerprint,
+            device=device or self._device,
             trace=candidate.trace,
             kernel=kernel_hash(candidate.schedule),
             space=candidate.space,
@@ -254,7 +320,3 @@ class Experiments:
 
 def _line(workload: Workload) -> dict[str, Any]:
     return {"workload": workload, "versions": Versions.here(), "date": now()}
-
-
-def _module(candidate: Candidate) -> str:
-    return str(tvm.ir.save_json(candidate.schedule.mod))

@@ -49,6 +49,26 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
     round_ms: int = 10
 
 
+#: Among the times of a network's kernels, that of the whole.
+WHOLE = ""
+
+
+class MeasureNetwork(msgspec.Struct, frozen=True, tag=True):
+    """Time the kernels of a network and of variants of it on this machine, in turns.
+
+    Attributes:
+        network: path of the artifact.
+        variants: of each the kernels that are replaced, by (library, function).
+        rounds: how many.
+        round_ms: each round runs a variant for about so long, and twice at least.
+    """
+
+    network: str
+    variants: tuple[dict[str, tuple[str, str]], ...]
+    rounds: int
+    round_ms: int = 20
+
+
 class Compare(msgspec.Struct, frozen=True, tag=True):
     """Run two built libraries on the same random data.
 
@@ -114,6 +134,16 @@ class Measured(msgspec.Struct, frozen=True, tag=True):
     device: Fingerprint | None = None
 
 
+class MeasuredNetwork(msgspec.Struct, frozen=True, tag=True):
+    """Seconds that each kernel took in a pass over the network, one a round; :data:`WHOLE`: all.
+
+    Attributes:
+        run_secs: of the network as it is, then of each variant.
+    """
+
+    run_secs: tuple[dict[str, tuple[float, ...]], ...]
+
+
 class Compared(msgspec.Struct, frozen=True, tag=True):
     """How the two differ, in words; "" where they do the same."""
 
@@ -155,5 +185,5 @@ class Failed(msgspec.Struct, frozen=True, tag=True):
     message: str
 
 
-Job = Build | Measure | Compare | Replay | Adopt | Identify
-Reply = Built | Measured | Compared | Replayed | Adopted | Identified | Failed
+Job = Build | Measure | MeasureNetwork | Compare | Replay | Adopt | Identify
+Reply = Built | Measured | MeasuredNetwork | Compared | Replayed | Adopted | Identified | Failed

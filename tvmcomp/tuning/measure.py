@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,12 +23,15 @@ from tvmcomp.tuning.jobs import (
     Failed,
     Measure,
     Measured,
+    MeasuredNetwork,
+    MeasureNetwork,
     Replay,
     Replayed,
     Reply,
 )
 from tvmcomp.tuning.log.line import encode
 from tvmcomp.tuning.log.record import Argument, Trial
+from tvmcomp.tuning.network import Network
 
 #: Before anything is known: a linker that builds its support library, a slow kernel on a board.
 _FIRST_BUILD_SECONDS = 600.0
@@ -36,6 +40,7 @@ _FIRST_RUN_SECONDS = 300.0
 _PATIENCE = 20.0
 _LEAST_BUILD_SECONDS = 60.0
 _LEAST_RUN_SECONDS = 30.0
+_LEAST_TURN_SECONDS = 1.0
 #: A session's own limit comes before the one of the worker that waits for it: it knows the board.
 _GRACE_SECONDS = 20.0
 #: Rounds of an ordinary measurement.
@@ -74,6 +79,8 @@ class Bench:
         self._cold = True
         self._build_timeout = _FIRST_BUILD_SECONDS
         self._names = itertools.count()
+        self._network = ""
+        self._network_timeout = _FIRST_RUN_SECONDS
         with ExitStack() as stack:
             self._folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tvmcomp-tune-"))
             self._builders = stack.enter_context(open_builders(builders))
@@ -146,6 +153,28 @@ class Bench:
         # As long again may be spent on waiting for a board to be free.
         for index, reply in self.boards.measure(jobs, 2 * timeout + _GRACE_SECONDS):
             yield index, reply if isinstance(reply, Measured) else _failure("run", reply)
+
+    def use_network(self, network: Network) -> None:
+        """The network that :meth:`race_in_network` measures in."""
+        path = Path(self._folder, "network.tvmc")
+        network.artifact.save(path)
+        self._network = str(path)
+
+    def race_in_network(
+        self, variants: Sequence[dict[str, tuple[str, str]]], rounds: int
+    ) -> tuple[dict[str, tuple[float, ...]], ...] | Failed:
+        """See :class:`tvmcomp.tuning.jobs.MeasureNetwork`; this machine's kernels only."""
+        job = MeasureNetwork(self._network, tuple(variants), rounds)
+        start = time.monotonic()
+        ((_, reply),) = self.boards.run([job], self._network_timeout * (1 + len(variants)) * rounds)
+        if not isinstance(reply, MeasuredNetwork):
+            return _failure("run", reply)
+        turns = (1 + len(variants)) * rounds
+        # The first job loads the network, too.
+        self._network_timeout = max(
+            _PATIENCE * (time.monotonic() - start) / turns, _LEAST_TURN_SECONDS
+        )
+        return reply.run_secs
 
     def replay(self, module: str, record: Trial) -> Replayed | Failed:
         """Make a record's kernel again, in a worker; see :class:`Replay`."""

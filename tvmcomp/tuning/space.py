@@ -39,6 +39,11 @@ class Candidate:
     options: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
+def module_text(candidate: Candidate) -> str:
+    """The scheduled module, as ``tvm.ir.save_json`` writes it."""
+    return str(tvm.ir.save_json(candidate.schedule.mod))
+
+
 def point(
     space: Space, func: PrimFunc, choices: Mapping[str, int] | None = None
 ) -> Candidate | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tvmcomp.tuning.events import TaskSummary
 from tvmcomp.tuning.log.record import Trial, Workload
@@ -26,15 +25,15 @@ class TaskSearch:
 
     Attributes:
         task: what is tuned.
+        names: what the network calls it; the same kernel may have several.
         workload: the key of its records.
         baseline: its untuned schedule.
         known: trials of earlier runs on this model of device.
         roof: seconds that no schedule is faster than.
-        library: the untuned schedule, built.
         untuned: seconds of a call of it.
         best: the confirmed candidate that is fastest, None while the untuned schedule is.
         best_gain: how many times as fast as the untuned schedule it is.
-        best_library: it, built, once it is needed.
+        best_times: what that comes from: times of it, and of the untuned schedule in turns with it.
         trials: trials of this run.
         idle: trials since the last gain.
         failures: failed trials of this run, by kind.
@@ -43,15 +42,15 @@ class TaskSearch:
     """
 
     task: Task
+    names: tuple[str, ...]
     workload: Workload
     baseline: Candidate
     known: list[Trial]
     roof: float
-    library: Path | None = None
     untuned: float | None = None
     best: Candidate | None = None
     best_gain: float = 1.0
-    best_library: Path | None = None
+    best_times: tuple[tuple[float, ...], tuple[float, ...]] = ((), ())
     trials: int = 0
     idle: int = 0
     failures: Counter[str] = field(default_factory=Counter)

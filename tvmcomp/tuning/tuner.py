@@ -5,15 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import median
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
 from tvmcomp.tuning.experiments import Experiments
+from tvmcomp.tuning.jobs import Measured
 from tvmcomp.tuning.judge import gain
 from tvmcomp.tuning.log.record import Trial, Workload
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.network import Network
+from tvmcomp.tuning.network_races import NetworkRaces
+from tvmcomp.tuning.races import AloneRaces, Races
 from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.rule_search import RuleSearch
 from tvmcomp.tuning.search import Search
@@ -26,6 +32,10 @@ from tvmcomp.tvm_import import tvm
 
 #: A search that settled is not taken up again, whatever number of trials is asked for.
 _ANY_NUMBER = 2**31 - 1
+
+#: Tasks that are tried together, at most: those that promise most, and so much of that at least.
+_TASKS = 8
+_LEAST_PROMISE = 0.1
 
 #: Schedules as a build without records does.
 Untuned = Callable[["tvm.s_tir.Schedule"], object]
@@ -41,6 +51,7 @@ def tune(
     device: str | None = None,
     space: Space | None = None,
     untuned: Untuned | None = None,
+    network: Callable[[], Network] | None = None,
     in_integers: bool = False,
     cc: str | None = None,
     builders: str | None = None,
@@ -63,6 +74,8 @@ def tune(
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
         space: our schedules' design space; MetaSchedule's rules serve where it has none.
         untuned: the schedule of a build without records, measured first; None for plain loops.
+        network: makes the network that ``tasks`` are of, if it can be run on this machine; without
+            it, and on a device, each kernel is measured alone.
         in_integers: see :func:`tvmcomp.code_target.code_target`.
         cc: linker command, None for the target's own.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
@@ -88,12 +101,18 @@ def tune(
     searches: dict[str, TaskSearch] = {}
     interrupted = False
     faults: dict[str, int] = {}
+    whole: Measured | None = None
     if left:
         try:
             with Bench(target, device, cc, in_integers, builders) as bench:
                 roofline = Roofline(target)
                 model = learned_from(log, target, bench.fingerprint)
-                experiments = Experiments(target, log, bench, model, roofline, tell)
+                races: Races = AloneRaces(bench)
+                if network is not None and device is None:
+                    races = NetworkRaces(bench, network())
+                experiments = Experiments(
+                    target, log, races, bench.fingerprint, model, roofline, tell
+                )
                 end = None if budget is None else start + budget
                 run = _Run(target, asked, end, experiments, model, space, more, tell, seed)
                 for workload, task in left.items():
@@ -103,9 +122,12 @@ def tune(
                         if bench.fingerprint.same_model(trial.device)
                     ]
                     key = Workload(workload, task.name, arguments_of(task.func))
-                    searches[workload] = _new_search(task, key, known, untuned, roofline)
+                    named = zip(tasks, hashes, strict=True)
+                    names = tuple(each.name for each, own in named if own == workload)
+                    searches[workload] = _new_search(task, names, key, known, untuned, roofline)
                 try:
                     run.all(list(searches.values()))
+                    whole = experiments.conclude(list(searches.values()))
                 finally:
                     faults = dict(bench.boards.faults)
         except KeyboardInterrupt:
@@ -120,6 +142,7 @@ def tune(
         log.where,
         tuple(log.problems),
         faults,
+        *(median(times) for times in (whole.run_secs if whole else ())),
     )
     tell(summary)
     return summary
@@ -135,13 +158,18 @@ def _merged(tasks: Sequence[Task], hashes: Sequence[str]) -> dict[str, Task]:
 
 
 def _new_search(
-    task: Task, key: Workload, known: list[Trial], untuned: Untuned | None, roofline: Roofline
+    task: Task,
+    names: tuple[str, ...],
+    key: Workload,
+    known: list[Trial],
+    untuned: Untuned | None,
+    roofline: Roofline,
 ) -> TaskSearch:
     schedule = tvm.s_tir.Schedule(module_of(task.func))
     if untuned is not None:
         untuned(schedule)
     roof = roofline.seconds(task.func, key.arguments)
-    search = TaskSearch(task, key, Candidate(schedule, [[], []]), known, roof)
+    search = TaskSearch(task, names, key, Candidate(schedule, [[], []]), known, roof)
     newest = {trial.kernel: trial for trial in known if trial.baseline_secs}
     kept = [trial for trial in newest.values() if trial.confirmed]
     for trial in sorted(kept, key=lambda trial: -gain(trial.run_secs, trial.baseline_secs)):
@@ -149,6 +177,7 @@ def _new_search(
         if rebuilt is not None:
             search.best = Candidate(rebuilt, trial.trace, trial.space, trial.choices)
             search.best_gain = gain(trial.run_secs, trial.baseline_secs)
+            search.best_times = trial.run_secs, trial.baseline_secs
             break
     return search
 
@@ -200,23 +229,33 @@ class _Run:
             going_on = [search for search in searches if not search.status]
             if not going_on:
                 return
-            self._turn(max(going_on, key=lambda search: search.promise))
+            going_on.sort(key=lambda search: -search.promise)
+            least = _LEAST_PROMISE * going_on[0].promise
+            self._turn([each for each in going_on[:_TASKS] if each.promise >= least])
 
-    def _turn(self, search: TaskSearch) -> None:
-        """Try one batch of candidates."""
+    def _turn(self, searches: Sequence[TaskSearch]) -> None:
+        """Try a batch of candidates of each of ``searches``."""
+        batches = [(search, batch) for search in searches if (batch := self._propose(search))]
+        entries = [(search, each) for search, batch in batches for each in batch]
+        seconds = iter(self.experiments.try_all(entries))
+        for search, batch in batches:
+            assert search.search is not None
+            search.search.learn(batch, list(islice(seconds, len(batch))))
+
+    def _propose(self, search: TaskSearch) -> list[Candidate]:
+        """The next candidates of ``search``; where there are none, its search ends."""
         left = self.trials - search.trials - (0 if self.more else search.already)
         if left <= 0:
             self._end(search, "tuned")
-            return
+            return []
         if search.settled:
             self._end(search, "settled")
-            return
+            return []
         search.search = search.search or self._open(search)
         batch = search.search.propose(min(search.search.batch, left))
         if not batch:
             self._end(search, "exhausted")
-            return
-        search.search.learn(batch, self.experiments.try_batch(search, batch))
+        return batch
 
     def _open(self, search: TaskSearch) -> Search:
         # Not the seed of the run that was cut off: it would draw what is known already.

@@ -41,9 +41,12 @@ from tvmcomp.tuning.jobs import (
     Job,
     Measure,
     Measured,
+    MeasuredNetwork,
+    MeasureNetwork,
     Replay,
     Reply,
 )
+from tvmcomp.tuning.network_timing import time_in_network
 from tvmcomp.tuning.replay import adopt, replay
 from tvmcomp.tuning.timing import time_in_turns
 from tvmcomp.tvm_import import tvm
@@ -118,6 +121,8 @@ def perform(job: Job) -> Reply:
                 return build(job)
             case Measure():
                 return measure(job)
+            case MeasureNetwork():
+                return MeasuredNetwork(time_in_network(job))
             case Compare():
                 return compare(job)
             case Replay():

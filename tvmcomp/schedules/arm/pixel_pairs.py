@@ -59,7 +59,7 @@ def schedule_pixel_pairs(
         channel_block, width_block, pixel_in, channel_in, reduce_inner,
     )  # fmt: skip
     sch.reverse_compute_at(epilogue, width_outer)
-    parallelize(sch, [*lead, channel_outer, *rows], work)
+    parallelize(sch, [*lead, channel_outer, *rows], work, decide)
     sch.unroll(channel_block)
     sch.unroll(width_block)
     _stage_pairs(sch, block, spatial, reduce_outer)

@@ -1,0 +1,131 @@
+"""What the tuner asks of a place to measure in, and the one that measures each kernel alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tvmcomp.tuning.jobs import Failed, Measured
+from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.space import Candidate, module_text
+from tvmcomp.tuning.task_search import TaskSearch
+
+#: A candidate of a task.
+Entry = tuple[TaskSearch, Candidate]
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A candidate, built.
+
+    Attributes:
+        functions: the kernel's names where it is called -> (library, the function in it).
+    """
+
+    functions: Mapping[str, tuple[Path, str]]
+
+    @property
+    def libraries(self) -> set[Path]:
+        """The files that it needs."""
+        return {path for path, _ in self.functions.values()}
+
+
+class Races(Protocol):
+    """Builds candidates, and measures each in turns with the untuned schedule of its task."""
+
+    def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
+        """Build the untuned schedules; which of them failed."""
+
+    def baseline(self, search: TaskSearch) -> Measured | Failed:
+        """Measure an untuned schedule."""
+
+    def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
+        """Build candidates; yields (index, what came of it) of each, in any order."""
+
+    def race(
+        self, runners: Sequence[tuple[TaskSearch, Kernel]], rounds: int
+    ) -> Iterator[tuple[int, Measured | Failed]]:
+        """Measure kernels, each beside the untuned schedule of its task.
+
+        Yields:
+            (index, times: the untuned schedule's, then the kernel's) of each, in any order.
+
+        Raises:
+            DeviceError: no device is left.
+        """
+
+    def whole(self, kernels: Sequence[Kernel], rounds: int) -> Measured | None:
+        """Times of the network: as it is, then with ``kernels`` in it. None where it is not run."""
+
+    def wrong(self, entry: Entry) -> str:
+        """How a candidate's results differ from the untuned schedule's, in words, or ""."""
+
+    def keep(self, kernels: Collection[Kernel]) -> None:
+        """Remove the files of all candidates but these."""
+
+
+class AloneRaces:
+    """Measures each kernel alone, on random tensors: the :class:`Races` of a board."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._untuned: dict[str, Path] = {}
+        self._built: set[Path] = set()
+
+    def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
+        """See :class:`Races`."""
+        modules = [module_text(search.baseline) for search in searches]
+        for index, built in self._bench.build(modules):
+            if isinstance(built, Failed):
+                yield searches[index], built
+            else:
+                self._untuned[searches[index].workload.hash] = built
+
+    def baseline(self, search: TaskSearch) -> Measured | Failed:
+        """See :class:`Races`."""
+        group = [self._untuned[search.workload.hash]]
+        ((_, result),) = self._bench.race([group], search.workload.arguments, None)
+        return result
+
+    def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
+        """See :class:`Races`."""
+        modules = [module_text(candidate) for _, candidate in entries]
+        for index, built in self._bench.build(modules):
+            if isinstance(built, Failed):
+                yield index, built
+            else:
+                self._built.add(built)
+                yield index, Kernel({"main": (built, "main")})
+
+    def race(
+        self, runners: Sequence[tuple[TaskSearch, Kernel]], rounds: int
+    ) -> Iterator[tuple[int, Measured | Failed]]:
+        """See :class:`Races`."""
+        by_search: dict[str, list[int]] = {}
+        for index, (search, _) in enumerate(runners):
+            by_search.setdefault(search.workload.hash, []).append(index)
+        for indices in by_search.values():
+            search = runners[indices[0]][0]
+            untuned = self._untuned[search.workload.hash]
+            groups = [[untuned, *runners[index][1].libraries] for index in indices]
+            arguments, expected = search.workload.arguments, search.best_seconds
+            for at, result in self._bench.race(groups, arguments, expected, rounds):
+                yield indices[at], result
+
+    def whole(self, kernels: Sequence[Kernel], rounds: int) -> None:
+        """See :class:`Races`."""
+
+    def wrong(self, entry: Entry) -> str:
+        """See :class:`Races`."""
+        search, candidate = entry
+        modules = (module_text(candidate), module_text(search.baseline))
+        return self._bench.difference(modules, search.workload.arguments)
+
+    def keep(self, kernels: Collection[Kernel]) -> None:
+        """See :class:`Races`."""
+        kept = {path for kernel in kernels for path in kernel.libraries}
+        for path in self._built - kept:
+            path.unlink()
+        self._built &= kept
