@@ -172,7 +172,7 @@ def _make(case: Case, engine: str, number: str, isa: Isa, path: Path) -> Made:
 
 def _our_command(case: Case, number: str, isa: Isa, output: Path, calibration: Path) -> list[str]:
     tool = Path(sys.executable).with_name("tvmcomp")
-    command = [str(tool), "build", str(case.model)]
+    command = [str(tool), "build", str(case.model), "--log", "none"]
     command += ["--output", str(output), "--target", isa.target]
     if isa.target != "native":  # which knows its cores
         command += ["--threads", str(os.cpu_count() or 1)]

@@ -112,7 +112,7 @@ def call(operator: str, threads: int | None, rounds: int) -> Call:
         model = Path(folder, "tiny.onnx")
         onnx.save(tiny_network(operator), model)
         ours = model.with_suffix(".tvmc")
-        tvmcomp.build(model).save(ours)
+        tvmcomp.build(model, log="none").save(ours)
         files = {name: ours if name == "tvmcomp" else model for name in CALL_ENGINES}
         times: dict[str, list[float]] = {name: [] for name in CALL_ENGINES}
         for _ in range(_STARTS):

@@ -41,6 +41,9 @@ from tvmcomp.quantize.data import load_samples
 from tvmcomp.tuning.events import Event, Improved, TaskStarted, TuneSummary
 from tvmcomp.tuning.task import Task
 
+#: Times that each artifact is loaded.
+_STARTS = 4
+
 
 @dataclass
 class Curve:
@@ -159,7 +162,7 @@ class Gain:
 @click.argument("networks", nargs=-1, required=True)
 @click.option("--minutes", default=20.0, show_default=True, help="Of each search.")
 @click.option("--known/--no-known", default=True, help="Search again with the others' logs.")
-@click.option("--rounds", default=15, show_default=True, help="Turns of each artifact.")
+@click.option("--rounds", default=6, show_default=True, help="Turns of each artifact a start.")
 @click.option("--logs", type=click.Path(path_type=Path), help="Keep the logs in this folder.")
 @click.option("--json", "as_json", is_flag=True)
 def gain(
@@ -243,20 +246,26 @@ def _kernels(summary: TuneSummary) -> tuple[float, float]:
 
 
 def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]:
-    """(untuned over tuned, untuned ms, tuned ms): two processes that take turns."""
+    """(untuned over tuned, untuned ms, tuned ms): two processes that take turns.
+
+    Where its memory lies makes a process slow for its whole life: each is started several times.
+    """
     name, _, precision = network.partition(":")
     case = load(name)
     build = partial(tvmcomp.build, case.model, golden=False, **_options(case, precision))
     with tempfile.TemporaryDirectory() as scratch:
-        contestants = []
-        for which, location in (("untuned", Path(scratch, "empty")), ("tuned", log)):
-            path = Path(scratch, f"{which}.tvmc")
+        paths = [Path(scratch, f"{which}.tvmc") for which in ("untuned", "tuned")]
+        for path, location in zip(paths, ("none", log), strict=True):
             build(log=location).save(path)
-            contestants.append(Contestant("tvmcomp", precision, path))
-        take_turns(contestants, case.inputs, 2, rounds=rounds, block_seconds=0.3, environment={})
-    untuned, tuned = contestants
-    ratios = np.array(untuned.blocks) / np.array(tuned.blocks)
-    return float(np.median(ratios)), untuned.ms, tuned.ms
+        blocks: list[list[float]] = [[], []]
+        for _ in range(_STARTS):
+            entered = [Contestant("tvmcomp", precision, path) for path in paths]
+            take_turns(entered, case.inputs, 2, rounds=rounds, block_seconds=0.3, environment={})
+            for times, contestant in zip(blocks, entered, strict=True):
+                times += contestant.blocks
+    untuned, tuned = np.array(blocks)
+    ms = [float(np.median(times)) for times in blocks]
+    return float(np.median(untuned / tuned)), *ms
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ def log_option(command: F) -> F:
         multiple=True,
         metavar="LOG",
         help="Tuning records: a folder, a PATH.db, or postgresql://USER@HOST/DATABASE. Repeat it "
-        "to read more; the first is written.  [default: your own folder]",
+        "to read more; the first is written. `none` builds without any, those that ship included.  "
+        "[default: your own folder]",
     )(command)
 
 

@@ -29,7 +29,7 @@ from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tuning.trace import kernel_hash
 
 #: Turns that a candidate has to win in.
-_CONFIRMING_ROUNDS = 25
+_CONFIRMING_ROUNDS = 15
 #: Candidates of a batch that are measured again.
 _CHALLENGERS = 2
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.space import Candidate
@@ -20,6 +21,20 @@ if TYPE_CHECKING:
 _LARGEST_SEED = 2**31 - 2
 #: What MetaSchedule is told of how long it will be asked for; the tuner decides that.
 _MANY_TRIALS = 1 << 20
+
+
+def _ignore_annotation(sch: tvm.s_tir.Schedule, block: Any) -> list[tvm.s_tir.Schedule]:
+    """The custom rule of a block: none. It does what TVM does where it finds no rule, but TVM also
+    prints a warning.
+    """
+    sch.unannotate(block, "schedule_rule")
+    return [sch]
+
+
+for _name in ("pool_max", "pool_avg", "adaptive_pool_max", "adaptive_pool_avg"):
+    tvm_ffi.register_global_func(
+        f"s_tir.meta_schedule.cpu.meta_schedule.{_name}", _ignore_annotation, override=True
+    )
 
 
 class RuleSearch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import copy
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -60,8 +61,7 @@ def module_of(func: PrimFunc) -> tvm.IRModule:
     A Schedule must be made of a deep copy: it changes in place what it shares with ``func``
     (TVM 0.27 shows it after a ``with_attr``, which copies the function but not its body).
     """
-    module = tvm.IRModule({"main": normalize(func)})
-    return tvm.ir.load_json(tvm.ir.save_json(module))
+    return copy.deepcopy(tvm.IRModule({"main": normalize(func)}))
 
 
 def arguments_of(func: PrimFunc) -> tuple[Argument, ...]:

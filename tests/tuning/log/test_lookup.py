@@ -7,6 +7,7 @@ import pytest
 from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, trial, workload
 
 from tvmcomp import targets
+from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.places import open_log, own_location
@@ -109,6 +110,22 @@ def test_what_was_measured_twice_counts_with_all_its_times(log):
     first, second = log.ranked(workload(0), SKYLAKE, DESKTOP)
     assert (first.seconds, second.seconds) == (4e-3, 9e-3)
     assert second.record.date.startswith("2027")
+
+
+def test_a_slower_day_is_not_a_slower_schedule(log):
+    log.append(trial(run_secs=(1e-3,), untuned=True))
+    log.append(trial(run_secs=(4e-3,) * 3, baseline_secs=(8e-3,) * 3, trace=other_trace(1)))
+    log.append(trial(run_secs=(8e-4,) * 3, baseline_secs=(1e-3,) * 3, trace=other_trace(2)))
+    found = list(log.ranked(workload(0), SKYLAKE, DESKTOP))
+    assert [each.seconds for each in found] == pytest.approx([5e-4, 8e-4, 1e-3])
+    assert found[-1].record.untuned
+
+
+def test_no_log_holds_nothing_and_takes_nothing():
+    log = open_log("none")
+    assert log.best(workload(0), SKYLAKE) is None and not log.workloads()
+    with pytest.raises(LogError, match="no log to write"):
+        log.append(trial())
 
 
 def test_a_malformed_record_is_reported_and_the_next_is_given(log):

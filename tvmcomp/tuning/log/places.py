@@ -12,6 +12,9 @@ from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.store import Store
 from tvmcomp.tuning.log.tuning_log import TuningLog
 
+#: A log without any records, those that ship included, and that keeps none.
+NO_LOG = "none"
+
 Location = str | os.PathLike[str]
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
 
@@ -53,11 +56,13 @@ def open_log(log: Location | Sequence[Location] | None = None) -> TuningLog:
 
     Args:
         log: a location, or several: the first is written, all are read. None for
-            :func:`own_location`.
+            :func:`own_location`; :data:`NO_LOG` for nothing at all.
 
     Returns:
         The log; it also finds the records that ship with tvmcomp.
     """
+    if log == NO_LOG or log in ((NO_LOG,), [NO_LOG]):
+        return TuningLog([])
     if log is None or isinstance(log, str | os.PathLike):
         log = [log or own_location()]
     return TuningLog([*(open_store(location) for location in log), FolderStore(shipped_logs())])

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 
+from tvmcomp.errors import LogError
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.line import Entry, encode
@@ -22,7 +23,7 @@ class Found:
     Attributes:
         record: it.
         id: its digest.
-        seconds: median over every time of its schedule on devices like the record's.
+        seconds: of a call, over every time of its schedule on devices like the record's.
         reason: why it was chosen: how near its device is.
     """
 
@@ -36,7 +37,7 @@ class TuningLog:
     """Several stores; the first is written, all are read.
 
     Args:
-        stores: at least one.
+        stores: none for a log without any records, which can't be written.
     """
 
     def __init__(self, stores: Sequence[Store]) -> None:
@@ -46,7 +47,7 @@ class TuningLog:
     @property
     def where(self) -> str:
         """The store that is written."""
-        return self.stores[0].where
+        return self.stores[0].where if self.stores else "(nowhere)"
 
     @property
     def problems(self) -> list[str]:
@@ -58,8 +59,10 @@ class TuningLog:
         """Write ``lines`` before returning: ending the process later can't lose them.
 
         Raises:
-            LogError: the first store can't be written; it is left as it was.
+            LogError: the first store can't be written; it is left as it was. Or there is none.
         """
+        if not self.stores:
+            raise LogError("there is no log to write to", hint="Give a folder or a PATH.db.")
         self.stores[0].add([Entry(encode(line)) for line in lines])
 
     def best(
@@ -75,7 +78,8 @@ class TuningLog:
 
         Those of the same model as ``device`` go first, then the nearest description; among equals
         the fastest. Times of unlike devices are never compared. What was measured more than once
-        on devices of a model counts with all its times, and comes once.
+        on devices of a model counts with all its times, and comes once. A device is slower one day
+        than another: what was measured in turns with the untuned schedule counts by its gain.
 
         Args:
             workload: :func:`tvmcomp.tuning.task.workload_hash` of the kernel.
@@ -101,11 +105,15 @@ class TuningLog:
                 what = (number, bytes(summary.trace), summary.kernel)
                 groups.setdefault(what, []).append(entry)
         in_order = list(places)
+        untuned: dict[int, list[float]] = {}
+        for (number, *_), same in groups.items():
+            times = [t for e in same if e.summary.untuned for t in e.summary.run_secs]
+            untuned.setdefault(number, []).extend(times)
         timed = [
             (
                 in_order[number][0],
                 in_order[number][1].cpu,
-                median([t for e in same for t in e.summary.run_secs]),
+                _seconds(same, untuned[number]),
                 max(same, key=_age),
             )
             for (number, *_), same in groups.items()
@@ -184,6 +192,19 @@ class TuningLog:
 def _model(device: Fingerprint) -> Fingerprint:
     """What :meth:`Fingerprint.same_model` compares."""
     return Fingerprint(device.cpu, device.features, device.cores)
+
+
+def _seconds(same: Sequence[Entry], untuned: Sequence[float]) -> float:
+    """Of a call: the untuned schedule's time over the gain, where both are known."""
+    ratios = [
+        base / run
+        for entry in same
+        # As long as each other, in a log that nobody has touched.
+        for base, run in zip(entry.summary.baseline_secs, entry.summary.run_secs)  # noqa: B905
+    ]
+    if ratios and untuned:
+        return median(untuned) / median(ratios)
+    return median([seconds for entry in same for seconds in entry.summary.run_secs])
 
 
 def _age(entry: Entry) -> tuple[str, int, str]:
