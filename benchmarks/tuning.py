@@ -50,9 +50,11 @@ class Curve:
     """What the kernels of an inference take, as a run goes on.
 
     Attributes:
-        points: (seconds since the start, seconds of all kernels of an inference).
+        untuned: seconds of all kernels of an inference without tuning.
+        points: (seconds since the start, seconds with what was found by then).
     """
 
+    untuned: float = 0.0
     points: list[tuple[float, float]] = field(default_factory=list)
     _weights: dict[str, int] = field(default_factory=dict)
     _best: dict[str, float] = field(default_factory=dict)
@@ -62,14 +64,16 @@ class Curve:
         """Take in an event of the tuner."""
         if isinstance(event, TaskStarted):
             self._weights[event.task] = event.weight
+            self.untuned += event.weight * event.untuned_seconds
+            self.points.clear()  # all tasks start before the first of them improves
         if isinstance(event, TaskStarted | Improved):
             self._best[event.task] = event.best_seconds
             total = sum(self._weights[task] * best for task, best in self._best.items())
             self.points.append((time.monotonic() - self._start, total))
 
-    def reached(self, untuned: float, share: float, of: float) -> float | None:
+    def reached(self, share: float, of: float) -> float | None:
         """Seconds until ``share`` of the gain ``of`` was reached; None where it was not."""
-        wanted = untuned / (1 + share * (of - 1))
+        wanted = self.untuned / (1 + share * (of - 1))
         return next((at for at, total in self.points if total <= wanted), None)
 
 
@@ -191,9 +195,9 @@ def gain(
             if known and others:
                 with tempfile.TemporaryDirectory() as fresh:
                     second = _tune(network, minutes / 4, [Path(fresh), *others])[1]
-                    half_known = second.reached(second.points[0][1], 0.5, untuned / best)
+                    half_known = second.reached(0.5, untuned / best)
             ratio, slow, fast = _compare(network, own, rounds)
-            half = curve.reached(untuned, 0.5, untuned / best)
+            half = curve.reached(0.5, untuned / best)
             result = Gain(
                 *(network, ratio, slow, fast, untuned / best),
                 *(half, half_known, summary.trials, again.trials),

@@ -75,4 +75,5 @@ def test_three_boards_one_killed_and_one_frozen(
         assert len({trial.kernel for trial in trials}) == 13
         assert all(trial.run_secs for trial in trials), [trial.error for trial in trials]
     faulty = " ".join(summary.faults)
-    assert str(frozen.port) in faulty and str(sound.port) not in faulty
+    assert str(frozen.port) in faulty and str(killed.port) in faulty
+    assert str(sound.port) not in faulty

@@ -31,8 +31,9 @@ def test_time_goes_where_an_inference_can_gain_most(make):
 
 
 def test_a_search_that_stops_gaining_settles_and_sooner_at_the_roof(make):
-    assert not make(2.0, 1.0, idle=PATIENCE - 1).settled and make(2.0, 1.0, idle=PATIENCE).settled
-    assert not make(1.0, 1.0).settled and make(1.0, 1.0, idle=PATIENCE // 4).settled
+    far, at_roof = make(2.0, 1.0, idle=31), make(1.0, 1.0, idle=7)
+    assert not far.settled(31 + 1) and far.settled(31)
+    assert not at_roof.settled(4 * 7 + 4) and at_roof.settled(4 * 7)
 
 
 def test_the_best_is_told_in_the_untuned_schedules_terms(make):

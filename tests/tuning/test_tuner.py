@@ -8,6 +8,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
+from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.places import open_log
@@ -218,6 +219,25 @@ def test_a_budget_ends_the_run_and_the_tasks_stay_open(tmp_path, matmul, relu_sp
     # The untuned schedule is measured whatever the budget: it is what all else is compared with.
     assert summary.tasks[0].status == "open" and summary.trials == 1
     assert not log_in(tmp_path).finished(workload_hash(matmul), native, 1)
+
+
+def many_points(schedule, decide):
+    """Twenty points, none better than the untuned schedule."""
+    rows, columns = schedule.get_loops(schedule.get_sblock("y"))
+    outer = schedule.split(rows, [None, decide(schedule, "rows", [1, 2, 4, 8, 16], 1)])[0]
+    inner = schedule.split(columns, [None, decide(schedule, "columns", [1, 2, 4, 8], 1)])[0]
+    schedule.reorder(inner, outer)
+    return "many"
+
+
+def test_a_search_settles_and_goes_on_where_time_is_left(tmp_path, relu, native, monkeypatch):
+    monkeypatch.setattr(tuner, "PATIENCE", 4)
+    tasks = [Task("relu", relu)]
+    arguments = {"space": many_points, "untuned": vectors}
+    (result,) = tune(tasks, native, None, log_in(tmp_path / "a"), **arguments).tasks
+    assert (result.status, result.trials) == ("settled", 9)
+    (result,) = tune(tasks, native, None, log_in(tmp_path / "b"), budget=120, **arguments).tasks
+    assert (result.status, result.trials) == ("exhausted", 21)
 
 
 def test_one_kernel_under_two_names_is_tuned_once(tmp_path, relu, relu_space, native):

@@ -72,6 +72,16 @@ def test_what_no_longer_holds_is_flagged(log, relu, good, native, bench):
     assert statuses(log, native, bench, tolerance=1e12) == ["holds"]
 
 
+def test_a_gain_is_measured_again_as_a_gain(log, relu, good, native, bench):
+    """Ten times as slow as when it was logged, and so was the machine; then a gain made up."""
+    define(log, relu)
+    log.append(good((1e-9,) * 5, baseline_secs=(1e-9,) * 5, confirmed=True))
+    assert statuses(log, native, bench, tolerance=3.0) == ["holds"]
+    log.append(good((1e-12,) * 5, baseline_secs=(1e-9,) * 5, confirmed=True))
+    (result,) = verify(log, native, bench, 1, 3.0)
+    assert result.status == "slower" and "was 1000.00 times" in result.reason
+
+
 def test_a_record_whose_trace_makes_another_kernel(log, relu, make_trial, native, bench, good):
     define(log, relu)
     log.append(good(kernel="0" * 16))

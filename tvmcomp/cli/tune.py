@@ -63,8 +63,9 @@ def command(
 ) -> None:
     """Measure schedules of MODEL's kernels and keep what is found for later builds.
 
-    Time goes where an inference can still gain most. A schedule is kept only if it beats the
-    untuned one again and again, in turns with it. Every trial is written to the log at once.
+    Time goes where an inference can still gain most. On this machine kernels are measured in the
+    network that calls them. A schedule is kept only if it beats the untuned one again and again, in
+    turns with it. Every trial is written to the log at once.
     Stopped by Ctrl-C, or worse, the same command goes on where it was; a kernel whose search has
     finished is not tuned again. A build with the same --log uses what was kept.
 
@@ -132,7 +133,6 @@ def _print_summary(summary: TuneSummary) -> None:
     from tvmcomp.tuning.progress import times
 
     columns = "task, calls, untuned ms, best ms, ratio, roofline ms, trials, failed, status"
-    columns = "task, calls, untuned ms, best ms, ratio, roofline ms, trials, failed, status"
     table = Table(*columns.split(", "))
     for task in summary.tasks:
         untuned, best = task.untuned_seconds, task.best_seconds
@@ -165,6 +165,11 @@ def _print_summary(summary: TuneSummary) -> None:
             for which in ("untuned_seconds", "best_seconds")
         )
         out.print(f"all kernels of an inference: {times(untuned, best)}")
+    if summary.untuned_seconds and summary.tuned_seconds:
+        out.print(
+            "the network, measured in turns without and with what was found: "
+            + times(summary.untuned_seconds, summary.tuned_seconds)
+        )
     for fault, count in summary.faults.items():
         err.print(f"[yellow]board:[/yellow] {fault} ({count} times)", soft_wrap=True)
 

@@ -41,7 +41,8 @@ class Boards:
     def __init__(self, device: str | None) -> None:
         self._device = device
         self.faults: Counter[str] = Counter()
-        self._pool = WorkerPool(_how_many(device))
+        self._offered = _offered(device)
+        self._pool = WorkerPool(max(1, len(self._offered)))
         try:
             self.fingerprint = self._identify()
         except BaseException:
@@ -80,6 +81,14 @@ class Boards:
             self._wait_for_one()
             waiting = given_back
 
+    def report(self) -> dict[str, int]:
+        """The faults, and the boards that the tracker had at the start and has no longer."""
+        try:
+            gone = self._offered - _offered(self._device)
+        except DeviceError:  # so is the tracker
+            gone = frozenset()
+        return {**self.faults, **{f"{board} has gone from the tracker": 1 for board in sorted(gone)}}
+
     def _wait_for_one(self) -> None:
         end = time.monotonic() + _RETURN_SECONDS
         while True:
@@ -106,10 +115,14 @@ def _is_fault(reply: Reply) -> TypeGuard[Failed]:
     return isinstance(reply, Failed) and reply.kind in ("device", "timeout")
 
 
-def _how_many(device: str | None) -> int:
-    """Devices to measure on at once: as many as a tracker has under the key."""
+def _offered(device: str | None) -> frozenset[str]:
+    """The boards that a tracker has under the key; none where no tracker is asked.
+
+    Raises:
+        DeviceError: the tracker does not answer.
+    """
     place = parse_address(device) if device is not None else None
     if place is None or place.key is None:
-        return 1
+        return frozenset()
     known = list_devices(Address(place.host, place.port))
-    return max((len(status.devices) for status in known if status.key == place.key), default=1)
+    return frozenset(board for each in known if each.key == place.key for board in each.devices)

@@ -91,10 +91,12 @@ class Replay(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         module: the workload, see :func:`tvmcomp.tuning.task.write_module`.
         record: its line in the log: JSON, which holds what msgpack does not.
+        target: what an untuned kernel is scheduled for.
     """
 
     module: str
     record: bytes
+    target: TargetDescription
 
 
 class Adopt(msgspec.Struct, frozen=True, tag=True):
@@ -151,9 +153,16 @@ class Compared(msgspec.Struct, frozen=True, tag=True):
 
 
 class Replayed(msgspec.Struct, frozen=True, tag=True):
-    """The scheduled and the unscheduled IRModule, as ``tvm.ir.save_json`` writes them."""
+    """IRModules as ``tvm.ir.save_json`` writes them.
+
+    Attributes:
+        scheduled: by the record.
+        untuned: as a build without records schedules it.
+        unscheduled: the workload itself.
+    """
 
     scheduled: str
+    untuned: str
     unscheduled: str
 
 

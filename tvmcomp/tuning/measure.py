@@ -45,6 +45,8 @@ _LEAST_TURN_SECONDS = 1.0
 _GRACE_SECONDS = 20.0
 #: Rounds of an ordinary measurement.
 ROUNDS = 5
+#: Rounds of a measurement that a record is judged by.
+_VERIFYING_ROUNDS = 15
 
 
 class Bench:
@@ -178,18 +180,22 @@ class Bench:
 
     def replay(self, module: str, record: Trial) -> Replayed | Failed:
         """Make a record's kernel again, in a worker; see :class:`Replay`."""
-        ((_, reply),) = self._builders.run([Replay(module, encode(record))], _FIRST_RUN_SECONDS)
+        ((_, reply),) = self._builders.run([Replay(module, encode(record), self._target)], _FIRST_RUN_SECONDS)
         return reply if isinstance(reply, Replayed) else _failure("rebuild", reply)
 
     def time(
-        self, module: str, arguments: tuple[Argument, ...], expected: float | None
+        self, modules: Sequence[str], arguments: tuple[Argument, ...], expected: float | None
     ) -> Measured | Failed:
-        """Build one scheduled kernel, given as ``tvm.ir.save_json`` writes it, and measure it."""
-        ((_, built),) = self.build([module])
-        if isinstance(built, Failed):
-            return built
-        ((_, measured),) = self.race([[built]], arguments, expected)
-        built.unlink()
+        """Build scheduled kernels, given as ``tvm.ir.save_json`` writes them; measure in turns."""
+        built = dict(self.build(modules))
+        paths = [path for path in built.values() if isinstance(path, Path)]
+        failed = [failure for failure in built.values() if isinstance(failure, Failed)]
+        if failed:
+            return failed[0]
+        group = [path for _, path in sorted(zip(built, paths, strict=True))]
+        ((_, measured),) = self.race([group], arguments, expected, _VERIFYING_ROUNDS)
+        for path in paths:
+            path.unlink()
         return measured
 
     def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str:

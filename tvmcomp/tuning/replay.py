@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tvmcomp.schedules import apply_schedule
 from tvmcomp.tuning.jobs import Adopt, Adopted, Replay, Replayed
 from tvmcomp.tuning.log.line import decode
 from tvmcomp.tuning.log.record import Trial, Workload
@@ -35,7 +36,10 @@ def replay(job: Replay) -> Replayed:
     if foreign_code(func):
         raise ValueError(f"the workload in the log would run foreign code: {foreign_code(func)}")
     schedule = rebuild(record, func)
-    return Replayed(str(tvm.ir.save_json(schedule.mod)), str(tvm.ir.save_json(module_of(func))))
+    untuned = tvm.s_tir.Schedule(module_of(func))
+    apply_schedule(untuned, job.target)
+    modules = (schedule.mod, untuned.mod, module_of(func))
+    return Replayed(*(str(tvm.ir.save_json(module)) for module in modules))
 
 
 def foreign_code(func: PrimFunc) -> str:

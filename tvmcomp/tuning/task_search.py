@@ -75,11 +75,10 @@ class TaskSearch:
         above = max(_LEAST_ABOVE * self.best_seconds, self.best_seconds - self.roof)
         return self.task.weight * above / (1.0 + self.idle / (PATIENCE / 4))
 
-    @property
-    def settled(self) -> bool:
-        """Whether more trials are not worth their time."""
+    def settled(self, patience: int) -> bool:
+        """Whether more trials are not worth their time: so many, and fewer at the roof."""
         at_roof = self.best_seconds is not None and self.best_seconds < _NEAR_ROOF * self.roof
-        return self.idle >= (PATIENCE / 4 if at_roof else PATIENCE)
+        return self.idle >= (patience / 4 if at_roof else patience)
 
     def summary(self, status: str) -> TaskSummary:
         """How far it has come, as an event."""

@@ -26,7 +26,7 @@ from tvmcomp.tuning.search import Search
 from tvmcomp.tuning.space import Candidate, Space, point
 from tvmcomp.tuning.space_search import SpaceSearch
 from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
-from tvmcomp.tuning.task_search import TaskSearch
+from tvmcomp.tuning.task_search import PATIENCE, TaskSearch
 from tvmcomp.tuning.trace import apply_record, kernel_hash
 from tvmcomp.tvm_import import tvm
 
@@ -129,7 +129,7 @@ def tune(
                     run.all(list(searches.values()))
                     whole = experiments.conclude(list(searches.values()))
                 finally:
-                    faults = dict(bench.boards.faults)
+                    faults = bench.boards.report()
         except KeyboardInterrupt:
             interrupted = True
     summary = TuneSummary(
@@ -225,13 +225,21 @@ class _Run:
                 self._end(search, "failed")
             else:
                 self.experiments.announce(search)
+        patience = PATIENCE
         while self.end is None or time.monotonic() < self.end:
-            going_on = [search for search in searches if not search.status]
-            if not going_on:
-                return
-            going_on.sort(key=lambda search: -search.promise)
-            least = _LEAST_PROMISE * going_on[0].promise
-            self._turn([each for each in going_on[:_TASKS] if each.promise >= least])
+            open_ones = [search for search in searches if not search.status]
+            going_on = [search for search in open_ones if not search.settled(patience)]
+            if going_on:
+                going_on.sort(key=lambda search: -search.promise)
+                least = _LEAST_PROMISE * going_on[0].promise
+                self._turn([each for each in going_on[:_TASKS] if each.promise >= least])
+            elif self.end is None or not open_ones:
+                break
+            else:  # there is time left: on with all of them
+                patience *= 2
+        for search in searches:
+            if not search.status and search.settled(PATIENCE):
+                self._end(search, "settled")
 
     def _turn(self, searches: Sequence[TaskSearch]) -> None:
         """Try a batch of candidates of each of ``searches``."""
@@ -247,9 +255,6 @@ class _Run:
         left = self.trials - search.trials - (0 if self.more else search.already)
         if left <= 0:
             self._end(search, "tuned")
-            return []
-        if search.settled:
-            self._end(search, "settled")
             return []
         search.search = search.search or self._open(search)
         batch = search.search.propose(min(search.search.batch, left))

@@ -11,6 +11,7 @@ import msgspec
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.jobs import Failed
+from tvmcomp.tuning.judge import gain
 from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog
 from tvmcomp.tuning.measure import Bench
@@ -55,7 +56,8 @@ def verify(
     """Check the records that builds for ``target`` would use.
 
     Each is scheduled again in a worker process, must make the kernel that its hash names, must
-    compute what the unscheduled kernel computes, and must be as fast as it was.
+    compute what the unscheduled kernel computes, and must be as fast as it was: compared with the
+    untuned schedule, in turns, where the record was, as a machine is slower one day than another.
 
     Args:
         log: what to check.
@@ -92,7 +94,8 @@ def _verify_one(log: TuningLog, bench: Bench, found: Found, tolerance: float) ->
     wrong = bench.difference((replayed.scheduled, replayed.unscheduled), arguments)
     if wrong:
         return result("wrong", wrong)
-    return _time(bench, record, found.seconds, replayed.scheduled, tolerance, result)
+    modules = (replayed.untuned, replayed.scheduled)
+    return _time(bench, record, found.seconds, modules, tolerance, result)
 
 
 class _Result(Protocol):
@@ -102,16 +105,27 @@ class _Result(Protocol):
 
 
 def _time(
-    bench: Bench, record: Trial, seconds: float, module: str, tolerance: float, result: _Result
+    bench: Bench,
+    record: Trial,
+    seconds: float,
+    modules: tuple[str, str],
+    tolerance: float,
+    result: _Result,
 ) -> Verified:
     if not bench.runs:
         return result("not_timed", "the target's code does not run on this machine")
-    measured = bench.time(module, record.workload.arguments, seconds)
+    measured = bench.time(modules, record.workload.arguments, seconds)
     if isinstance(measured, Failed):
         return result("failed", f"{measured.kind}: {measured.message}")
-    now = median(measured.run_secs[0])
+    untuned, run_secs = measured.run_secs
+    now = median(run_secs)
     if not bench.fingerprint.same_model(record.device):
         return result("not_timed", f"measured on {record.device.cpu or 'an unknown CPU'}", now)
-    if now > seconds * tolerance:
-        return result("slower", f"{now / seconds:.2f} times as long as it took", now)
-    return result("faster" if now * tolerance < seconds else "holds", None, now)
+    slowdown, reason = now / seconds, f"{now / seconds:.2f} times as long as it took"
+    if record.baseline_secs:
+        was, is_now = gain(record.run_secs, record.baseline_secs), gain(run_secs, untuned)
+        slowdown = was / is_now
+        reason = f"{is_now:.2f} times as fast as the untuned schedule, and was {was:.2f} times"
+    if slowdown > tolerance:
+        return result("slower", reason, now)
+    return result("faster" if slowdown * tolerance < 1.0 else "holds", None, now)

@@ -1,0 +1,177 @@
+"""Kernels are measured where their network calls them, on this machine."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from e2e.networks import NetworkWriter
+
+from tvmcomp import frontend, schedules, targets
+from tvmcomp.compile import generate
+from tvmcomp.passes.pipeline import canonical, lower
+from tvmcomp.passes.schedule import schedulable
+from tvmcomp.tuning.jobs import Failed, Measured
+from tvmcomp.tuning.log.folder import FolderStore
+from tvmcomp.tuning.log.record import Workload
+from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.network_races import NetworkRaces
+from tvmcomp.tuning.space import Candidate, point
+from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
+from tvmcomp.tuning.task_search import TaskSearch
+from tvmcomp.tuning.tuner import tune
+from tvmcomp.tvm_import import tvm
+from tvmcomp.untuned_network import untuned_network
+from tvmcomp.used_records import UsedRecords
+
+HERE = targets.load("native")
+SPACE = schedules.design_space(HERE)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """Three convolutions: the first writes the border that the second reads."""
+    net = NetworkWriter()
+    x = net.op("Relu", net.conv("x", (32, 16), (1, 1)))
+    x = net.op("Relu", net.conv(x, (32, 32), (3, 3), pads=[1, 1, 1, 1]))
+    x = net.conv(x, (32, 32), (3, 3), pads=[1, 1, 1, 1], strides=[2, 2])
+    path = tmp_path_factory.mktemp("model") / "net.onnx"
+    return frontend.load_model(net.save(path, {"x": (1, 16, 28, 28)}, [x]), {})
+
+
+@pytest.fixture(scope="module")
+def lowered(model):
+    return lower(canonical(model.mod), HERE)
+
+
+@pytest.fixture(scope="module")
+def network(lowered, model):
+    return untuned_network(lowered, model, HERE)
+
+
+def tasks_of(lowered):
+    return [
+        Task(name, lowered.tasks[name], calls)
+        for name, calls in lowered.calls.items()
+        if schedulable(lowered.tasks[name])
+    ]
+
+
+@pytest.fixture(scope="module")
+def searches(lowered):
+    made = []
+    for task in tasks_of(lowered):
+        schedule = tvm.s_tir.Schedule(module_of(task.func))
+        schedules.apply_schedule(schedule, HERE)
+        workload = Workload(workload_hash(task.func), task.name, arguments_of(task.func))
+        baseline = Candidate(schedule, [[], []])
+        made.append(TaskSearch(task, (task.name,), workload, baseline, [], roof=0.0))
+    return made
+
+
+@pytest.fixture(scope="module")
+def races(network, searches):
+    with Bench(HERE) as bench:
+        races = NetworkRaces(bench, network)
+        assert not list(races.prepare(searches))
+        yield races
+
+
+def convolutions(searches):
+    return [search for search in searches if point(SPACE, search.task.func) is not None]
+
+
+def other_points(search, number):
+    """Candidates that differ from the untuned schedule."""
+    guess = point(SPACE, search.task.func)
+    name, values = max(guess.options.items(), key=lambda each: len(each[1]))
+    others = [value for value in values if value != guess.choices[name]][:number]
+    return [point(SPACE, search.task.func, {**guess.choices, name: value}) for value in others]
+
+
+def test_other_schedules_make_kernels_of_the_same_names_and_borders(lowered, searches):
+    chosen = {search.task.name: other_points(search, 1)[0] for search in convolutions(searches)}
+    new = lowered.rescheduled({name: each.schedule.mod["main"] for name, each in chosen.items()})
+    names = {var.name_hint for var in new.functions}
+    kernels = lowered.tasks_of_kernels()
+    assert names == {kernel for kernel, task in kernels.items() if task in chosen}
+    assert any("halo" in name for name in names)
+    mod = tvm.IRModule(lowered.mod.functions)
+    for var, func in new.functions.items():
+        old = mod[var.name_hint]
+        assert [list(p.shape) for p in func.params] == [list(p.shape) for p in old.params]
+        assert not tvm.ir.structural_equal(func, old)
+        mod.update_func(mod.get_global_var(var.name_hint), func)
+    x = np.random.default_rng(0).standard_normal((1, 16, 28, 28)).astype("float32")
+    outputs = []
+    for each in (lowered, dataclasses.replace(lowered, mod=mod)):
+        vm = tvm.relax.VirtualMachine(generate(each, HERE), tvm.cpu())
+        arguments = [tvm.runtime.tensor(np.ascontiguousarray(a)) for a in (x, *lowered.constants)]
+        outputs.append(vm["main"](*arguments).numpy())
+    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
+
+
+def test_one_pass_measures_candidates_of_every_task(races, searches):
+    entries = [(s, each) for s in convolutions(searches) for each in other_points(s, 3)]
+    built = dict(races.build(entries))
+    assert len(built) == len(entries) and not any(isinstance(k, Failed) for k in built.values())
+    # All candidates of a task lie in one library.
+    assert len({path for kernel in built.values() for path in kernel.libraries}) == 3
+    runners = [(entries[i][0], built[i]) for i in range(len(entries))]
+    results = dict(races.race(runners, 3))
+    assert len(results) == len(entries)
+    for result in results.values():
+        baseline, run_secs = result.run_secs
+        assert len(baseline) == len(run_secs) == 3 and min(*baseline, *run_secs) > 0
+    whole = races.whole([kernel for kernel in list(built.values())[:1]], 3)
+    kernels = sum(races.baseline(search).run_secs[0][0] for search in searches)
+    assert whole.run_secs[0][0] > 0.5 * kernels
+    races.keep([built[0]])
+    assert {path.exists() for path in built[0].libraries} == {True}
+    assert not any(path.exists() for path in built[len(entries) - 1].libraries)
+
+
+def broken(search):
+    """A candidate that writes far outside of its tensors."""
+    schedule = tvm.s_tir.Schedule(module_of(search.task.func))
+    func = schedule.mod["main"]
+    crash = tvm.tirx.Evaluate(
+        tvm.tirx.call_extern("int32", "raise", tvm.tirx.IntImm("int32", 11))
+    )
+    body = tvm.tirx.SeqStmt([crash, func.body.block.body])
+    block = func.body.block
+    new = tvm.s_tir.SBlock([], [], [], "root", body, alloc_buffers=block.alloc_buffers)
+    schedule.state.replace(schedule.get_sref(schedule.get_sblock("root")), new, {block: new})
+    return Candidate(schedule, [[], []])
+
+
+def test_a_candidate_that_crashes_costs_no_other_its_measurement(races, searches):
+    first, second, *_ = convolutions(searches)
+    entries = [(first, broken(first)), (second, other_points(second, 1)[0])]
+    entries += [(first, other_points(first, 1)[0])]
+    built = dict(races.build(entries))
+    results = dict(races.race([(entries[i][0], built[i]) for i in range(3)], 2))
+    assert isinstance(results[0], Failed) and results[0].kind == "run crash"
+    assert isinstance(results[1], Measured) and isinstance(results[2], Measured)
+
+
+def test_a_network_is_tuned_as_a_whole(lowered, network, tmp_path):
+    """An untuned schedule that is bad on purpose is beaten in the network, and a build knows."""
+    log = TuningLog([FolderStore(tmp_path)])
+
+    def untuned(schedule):
+        schedules.apply_schedule(schedule, HERE)
+
+    tasks = tasks_of(lowered)
+    summary = tune(tasks, HERE, 9, log, space=SPACE, untuned=untuned, network=lambda: network)
+    assert {task.status for task in summary.tasks} <= {"tuned", "exhausted"}
+    assert summary.untuned_seconds > 0 and summary.tuned_seconds > 0
+    assert not any(task.failures for task in summary.tasks)
+    with UsedRecords(log, HERE) as used:
+        for task in tasks:
+            used(task.name, task.func)
+    assert set(used.used) == {task.name for task in tasks}
+    again = tune(tasks, HERE, 9, log, space=SPACE, untuned=untuned, network=lambda: 1 / 0)
+    assert again.trials == 0 and {task.status for task in again.tasks} == {"found"}
