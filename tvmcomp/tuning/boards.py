@@ -87,7 +87,10 @@ class Boards:
             gone = self._offered - _offered(self._device)
         except DeviceError:  # so is the tracker
             gone = frozenset()
-        return {**self.faults, **{f"{board} has gone from the tracker": 1 for board in sorted(gone)}}
+        return {
+            **self.faults,
+            **{f"{board} has gone from the tracker": 1 for board in gone},
+        }
 
     def _wait_for_one(self) -> None:
         end = time.monotonic() + _RETURN_SECONDS

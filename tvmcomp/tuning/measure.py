@@ -41,6 +41,8 @@ _PATIENCE = 20.0
 _LEAST_BUILD_SECONDS = 60.0
 _LEAST_RUN_SECONDS = 30.0
 _LEAST_TURN_SECONDS = 1.0
+#: At most: a log may say anything of what a kernel takes.
+_MOST_RUN_SECONDS = 3600.0
 #: A session's own limit comes before the one of the worker that waits for it: it knows the board.
 _GRACE_SECONDS = 20.0
 #: Rounds of an ordinary measurement.
@@ -147,7 +149,7 @@ class Bench:
         timeout = _FIRST_RUN_SECONDS
         if expected is not None:
             calls = (3 * rounds + 1) * max((len(group) for group in groups), default=1)
-            timeout = _LEAST_RUN_SECONDS + calls * _PATIENCE * expected
+            timeout = min(_MOST_RUN_SECONDS, _LEAST_RUN_SECONDS + calls * _PATIENCE * expected)
         jobs = [
             Measure(tuple(map(str, group)), arguments, self._target, self._device, timeout, rounds)
             for group in groups
@@ -180,7 +182,8 @@ class Bench:
 
     def replay(self, module: str, record: Trial) -> Replayed | Failed:
         """Make a record's kernel again, in a worker; see :class:`Replay`."""
-        ((_, reply),) = self._builders.run([Replay(module, encode(record), self._target)], _FIRST_RUN_SECONDS)
+        job = Replay(module, encode(record), self._target)
+        ((_, reply),) = self._builders.run([job], _FIRST_RUN_SECONDS)
         return reply if isinstance(reply, Replayed) else _failure("rebuild", reply)
 
     def time(
