@@ -72,12 +72,14 @@ class ProcessGroup:
         for process in () if self._killed else Path("/proc").glob("[0-9]*"):
             try:
                 status = (process / "stat").read_text()
+                threads = len(list((process / "task").iterdir()))
             except (FileNotFoundError, ProcessLookupError):
                 continue
             # "pid (name) state parent group ...", and a name may hold spaces and brackets.
             state, _parent, group = status.rpartition(")")[2].split()[:3]
             if int(group) == self._leader.pid:
-                states[int(process.name)] = state
+                # The first thread of a dying process may be a zombie while others hold its sockets.
+                states[int(process.name)] = "D" if state == "Z" and threads > 1 else state
         return states
 
     def _wait_until(self, condition: Callable[[], bool], what: str) -> None:

@@ -174,3 +174,15 @@ def test_a_network_is_tuned_as_a_whole(lowered, network, tmp_path):
     assert set(used.used) == {task.name for task in tasks}
     again = tune(tasks, HERE, 9, log, space=SPACE, untuned=untuned, network=lambda: 1 / 0)
     assert again.trials == 0 and {task.status for task in again.tasks} == {"found"}
+
+
+def test_a_candidate_that_the_network_cannot_call_fails_alone(races, searches):
+    first, second, *_ = convolutions(searches)
+    x = tvm.te.placeholder((8,), name="x")
+    other = tvm.te.create_prim_func([x, tvm.te.compute((8,), lambda i: x[i] * 2.0, name="y")])
+    misfit = tvm.s_tir.Schedule(module_of(other))
+    good = [(first, other_points(first, 1)[0]), (second, other_points(second, 1)[0])]
+    entries = [good[0], (first, Candidate(misfit, [[], []])), good[1]]
+    built = dict(races.build(entries))
+    assert not isinstance(built[0], Failed) and not isinstance(built[2], Failed)
+    assert isinstance(built[1], Failed) and built[1].kind == "build error"

@@ -49,7 +49,11 @@ class NetworkRaces:
         """A task's candidates go into one library; each alone where that fails."""
         functions: dict[int, dict[str, Any]] = {}
         for indices in _variants([search for search, _ in entries]):
-            functions.update(self._functions(entries, indices))
+            for index, made in self._placed(entries, indices):
+                if isinstance(made, Failed):
+                    yield index, made
+                else:
+                    functions[index] = made
         groups: dict[str, list[int]] = {}
         for index in functions:
             groups.setdefault(entries[index][0].workload.hash, []).append(index)
@@ -90,8 +94,20 @@ class NetworkRaces:
                 },
             )
 
-    def _functions(self, entries: Sequence[Entry], indices: list[int]) -> dict[int, dict[str, Any]]:
+    def _placed(
+        self, entries: Sequence[Entry], indices: list[int]
+    ) -> Iterator[tuple[int, dict[str, Any] | Failed]]:
         """Of candidates of different tasks, the functions that the network would call."""
+        try:
+            yield from self._functions(entries, indices).items()
+        except Exception as error:  # noqa: BLE001  generic rules may make anything
+            if len(indices) == 1:
+                yield indices[0], Failed("build error", f"its network can't call it: {error}"[:300])
+                return
+            for index in indices:
+                yield from self._placed(entries, [index])
+
+    def _functions(self, entries: Sequence[Entry], indices: list[int]) -> dict[int, dict[str, Any]]:
         schedules = {
             name: entries[index][1].schedule.mod["main"]
             for index in indices

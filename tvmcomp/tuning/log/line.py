@@ -9,7 +9,7 @@ not know survive.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from hashlib import sha256
 from typing import Annotated, Literal, TypeVar
@@ -228,3 +228,19 @@ def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
             yield Entry(piece.strip())
         except ValueError as error:
             yield error
+
+
+def age(entry: Entry) -> tuple[str, int, str]:
+    """Sorts entries, the newest last."""
+    # Within a second the one of more rounds is newer: a candidate is first measured briefly.
+    return entry.summary.date, len(entry.summary.run_secs), entry.digest
+
+
+def gains(entries: Iterable[Entry]) -> list[float]:
+    """How many times as fast as the untuned schedule each round was, of all ``entries``."""
+    return [
+        base / run
+        for entry in entries
+        # As long as each other, in a log that nobody has touched.
+        for base, run in zip(entry.summary.baseline_secs, entry.summary.run_secs)  # noqa: B905
+    ]

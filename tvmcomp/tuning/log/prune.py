@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from statistics import median
 
 from tvmcomp.fingerprint import Fingerprint
-from tvmcomp.tuning.log.line import Entry
+from tvmcomp.tuning.log.line import Entry, age, gains
 from tvmcomp.tuning.log.record import Target
 from tvmcomp.tuning.log.store import Store
 
@@ -53,7 +53,8 @@ def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
             yield from same
 
 
-def _rank(same: list[Entry]) -> tuple[bool, float, str]:
-    unconfirmed = not any(entry.summary.confirmed for entry in same)
+def _rank(same: list[Entry]) -> tuple[bool, float, float, str]:
+    newest = max(same, key=age)
     seconds = median([time for entry in same for time in entry.summary.run_secs])
-    return (unconfirmed, seconds, min(entry.digest for entry in same))
+    gained = median(gains(same) or [1.0])
+    return (not newest.summary.confirmed, -gained, seconds, newest.digest)

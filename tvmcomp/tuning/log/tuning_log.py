@@ -10,7 +10,7 @@ from statistics import median
 from tvmcomp.errors import LogError
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.tuning.log.line import Entry, encode
+from tvmcomp.tuning.log.line import Entry, age, encode, gains
 from tvmcomp.tuning.log.nearest import Nearness, nearness
 from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial
 from tvmcomp.tuning.log.store import Store
@@ -114,7 +114,7 @@ class TuningLog:
                 in_order[number][0],
                 in_order[number][1].cpu,
                 _seconds(same, untuned[number]),
-                max(same, key=_age),
+                max(same, key=age),
             )
             for (number, *_), same in groups.items()
         ]
@@ -145,7 +145,7 @@ class TuningLog:
     def definition(self, workload: str) -> Definition | None:
         """The workload itself as it was written last, or None where no store holds it."""
         found = [e for e in self._entries(workload) if e.summary.type == "workload"]
-        for entry in sorted(found, key=_age, reverse=True):
+        for entry in sorted(found, key=age, reverse=True):
             with self.reporting(entry):
                 if isinstance(entry.line, Definition):
                     return entry.line
@@ -196,17 +196,7 @@ def _model(device: Fingerprint) -> Fingerprint:
 
 def _seconds(same: Sequence[Entry], untuned: Sequence[float]) -> float:
     """Of a call: the untuned schedule's time over the gain, where both are known."""
-    ratios = [
-        base / run
-        for entry in same
-        # As long as each other, in a log that nobody has touched.
-        for base, run in zip(entry.summary.baseline_secs, entry.summary.run_secs)  # noqa: B905
-    ]
+    ratios = gains(same)
     if ratios and untuned:
         return median(untuned) / median(ratios)
     return median([seconds for entry in same for seconds in entry.summary.run_secs])
-
-
-def _age(entry: Entry) -> tuple[str, int, str]:
-    # Within a second the one of more rounds is newer: a candidate is first measured briefly.
-    return entry.summary.date, len(entry.summary.run_secs), entry.digest
