@@ -94,7 +94,7 @@ def rate(network: str, precision: str, seconds: float, stock_batch: int) -> None
         target, tasks = _kernels_of(case, each)
         with tempfile.TemporaryDirectory() as log:
             summary = tvmcomp.tune(
-                case.model, trials=None, budget=seconds, log=log, **_options(case, each)
+                case.model, trials=None, budget=seconds, log=[log, "none"], **_options(case, each)
             )
         ours = 60 * summary.trials / summary.seconds
         stock = stock_rate(tasks, target, seconds, stock_batch)
@@ -233,7 +233,7 @@ def _tune(network: str, minutes: float, logs: Sequence[Path]) -> tuple[TuneSumma
         case.model,
         trials=None,
         budget=60 * minutes,
-        log=list(logs),
+        log=[*logs, "none"],
         progress=curve,
         **_options(case, precision),
     )
@@ -259,7 +259,7 @@ def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]
     build = partial(tvmcomp.build, case.model, golden=False, **_options(case, precision))
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch, f"{which}.tvmc") for which in ("untuned", "tuned")]
-        for path, location in zip(paths, ("none", log), strict=True):
+        for path, location in zip(paths, ("none", [log, "none"]), strict=True):
             build(log=location).save(path)
         blocks: list[list[float]] = [[], []]
         for _ in range(_STARTS):

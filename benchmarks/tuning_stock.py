@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,15 +55,17 @@ def stock_rate(
     tasks: Sequence[Task], target: TargetDescription, seconds: float, batch: int
 ) -> Rate:
     """Let it tune ``tasks`` for ``seconds``, or until its first batch is done."""
-    with tempfile.TemporaryDirectory() as folder:
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
         kernels = Path(folder, "kernels.json")
         modules = [str(tvm.ir.save_json(module_of(task.func))) for task in tasks]
         weights = [task.weight for task in tasks]
         kernels.write_text(json.dumps([target.tvm_target_dict(), modules, weights]))
+        errors = stack.enter_context(tempfile.TemporaryFile())
         process = subprocess.Popen(
             [sys.executable, __file__, str(kernels), str(batch)],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             text=True,
             cwd=folder,
             start_new_session=True,
@@ -77,7 +80,9 @@ def stock_rate(
                 break
         timer.cancel()
         _end(process)
-        process.wait()
+        if process.wait() != -signal.SIGKILL:  # it tunes until it is ended
+            errors.seek(0)
+            raise RuntimeError(errors.read().decode(errors="replace")[-2000:])
     return rate
 
 
@@ -89,14 +94,16 @@ def _end(process: subprocess.Popen[str]) -> None:
 
 def main(kernels: str, batch: str) -> None:
     """Tune until somebody ends this process."""
+    from tvm.ir.utils import derived_object
     from tvm.s_tir import meta_schedule as ms
 
+    Path("work").mkdir()
     target_dict, modules, weights = json.loads(Path(kernels).read_text())
     target = tvm.target.Target(target_dict)
     start = time.monotonic()
     tried = measured = 0
 
-    @ms.derived_object
+    @derived_object
     class Count(ms.measure_callback.PyMeasureCallback):
         def apply(self, _scheduler: Any, _task: Any, *results: Any) -> None:
             nonlocal tried, measured

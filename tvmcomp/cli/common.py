@@ -29,7 +29,7 @@ def log_option(command: F) -> F:
         multiple=True,
         metavar="LOG",
         help="Tuning records: a folder, a PATH.db, or postgresql://USER@HOST/DATABASE. Repeat it "
-        "to read more; the first is written. `none` builds without any, those that ship included.  "
+        "to read more; the first is written. `none` leaves out the records that ship.  "
         "[default: your own folder]",
     )(command)
 

@@ -12,7 +12,7 @@ from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.store import Store
 from tvmcomp.tuning.log.tuning_log import TuningLog
 
-#: A log without any records, those that ship included, and that keeps none.
+#: Given in place of a location: without the records that ship.
 NO_LOG = "none"
 
 Location = str | os.PathLike[str]
@@ -56,16 +56,16 @@ def open_log(log: Location | Sequence[Location] | None = None) -> TuningLog:
 
     Args:
         log: a location, or several: the first is written, all are read. None for
-            :func:`own_location`; :data:`NO_LOG` for nothing at all.
+            :func:`own_location`.
 
     Returns:
-        The log; it also finds the records that ship with tvmcomp.
+        The log; it also finds the records that ship with tvmcomp, unless :data:`NO_LOG` is among
+        the locations.
     """
-    if log == NO_LOG or log in ((NO_LOG,), [NO_LOG]):
-        return TuningLog([])
     if log is None or isinstance(log, str | os.PathLike):
         log = [log or own_location()]
-    return TuningLog([*(open_store(location) for location in log), FolderStore(shipped_logs())])
+    stores = [open_store(location) for location in log if location != NO_LOG]
+    return TuningLog(stores if NO_LOG in log else [*stores, FolderStore(shipped_logs())])
 
 
 def own_location() -> Path:
