@@ -190,6 +190,7 @@ def _tune(
     log: TuningLog,
     progress: Callable[[Event], None] | None,
     operators: Sequence[str] = (),
+    cc: str | None = None,
     **options: Any,
 ) -> TuneSummary:
     from tvmcomp import schedules
@@ -218,9 +219,10 @@ def _tune(
         log,
         space=schedules.design_space(target),
         untuned=partial(schedules.apply_schedule, target=target),
-        network=partial(untuned_network, lowered, model, target) if runs else None,
+        network=partial(untuned_network, lowered, model, target, cc) if runs else None,
         in_integers=in_integers(lowered),
         progress=progress,
+        cc=cc,
         **options,
     )
 

@@ -156,24 +156,59 @@ def test_a_candidate_that_crashes_costs_no_other_its_measurement(races, searches
     assert isinstance(results[1], Measured) and isinstance(results[2], Measured)
 
 
-def test_a_network_is_tuned_as_a_whole(lowered, network, tmp_path):
-    """An untuned schedule that is bad on purpose is beaten in the network, and a build knows."""
+def worst_guess(sch, name, candidates, best_guess):
+    return candidates[-1]
+
+
+def badly(schedule):
+    schedules.apply_schedule(schedule, HERE, worst_guess)
+
+
+def bad_network(model):
+    """One whose untuned schedules are bad on purpose."""
+
+    def scheduled(name, func):
+        schedule = tvm.s_tir.Schedule(module_of(func))
+        badly(schedule)
+        return schedule.mod["main"]
+
+    lowered = lower(canonical(model.mod), HERE, tuned=scheduled)
+    return lowered, untuned_network(lowered, model, HERE)
+
+
+def test_a_network_is_tuned_as_a_whole(model, tmp_path):
+    """A bad untuned schedule is beaten in the network, and a build knows."""
     log = TuningLog([FolderStore(tmp_path)])
-
-    def untuned(schedule):
-        schedules.apply_schedule(schedule, HERE)
-
+    lowered, network = bad_network(model)
     tasks = tasks_of(lowered)
-    summary = tune(tasks, HERE, 9, log, space=SPACE, untuned=untuned, network=lambda: network)
+    arguments = {"space": SPACE, "untuned": badly}
+    summary = tune(tasks, HERE, 17, log, network=lambda: network, **arguments)
     assert {task.status for task in summary.tasks} <= {"tuned", "exhausted"}
-    assert summary.untuned_seconds > 0 and summary.tuned_seconds > 0
+    assert 0 < summary.tuned_seconds < summary.untuned_seconds
     assert not any(task.failures for task in summary.tasks)
+    assert any(task.best_seconds < task.untuned_seconds for task in summary.tasks)
     with UsedRecords(log, HERE) as used:
-        for task in tasks:
-            used(task.name, task.func)
+        scheduled = [used(task.name, task.func) for task in tasks]
+    assert any(func is not None for func in scheduled)
     assert set(used.used) == {task.name for task in tasks}
-    again = tune(tasks, HERE, 9, log, space=SPACE, untuned=untuned, network=lambda: 1 / 0)
+    again = tune(tasks, HERE, 17, log, network=lambda: 1 / 0, **arguments)
     assert again.trials == 0 and {task.status for task in again.tasks} == {"found"}
+
+
+@pytest.mark.parametrize("whole", [Failed("run crash", ""), Measured(((1.0,) * 15, (1.1,) * 15))])
+def test_what_fails_together_is_taken_back(model, tmp_path, monkeypatch, whole):
+    """Records that crash or are slower only when all of them are in the network."""
+    monkeypatch.setattr(NetworkRaces, "whole", lambda *_: whole)
+    log = TuningLog([FolderStore(tmp_path)])
+    lowered, network = bad_network(model)
+    tasks = tasks_of(lowered)
+    summary = tune(tasks, HERE, 17, log, space=SPACE, untuned=badly, network=lambda: network)
+    assert any(
+        trial.confirmed for task in tasks for trial in log.trials(workload_hash(task.func), HERE)
+    )
+    assert all(task.best_seconds == task.untuned_seconds for task in summary.tasks)
+    with UsedRecords(log, HERE) as used:
+        assert [used(task.name, task.func) for task in tasks] == [None] * len(tasks)
 
 
 def test_a_candidate_that_the_network_cannot_call_fails_alone(races, searches):

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.cost_model import CostModel
@@ -20,10 +22,10 @@ from tvmcomp.tuning.jobs import Failed, Measured
 from tvmcomp.tuning.judge import LEAST_GAIN, gain, wins
 from tvmcomp.tuning.log.record import Definition, Finished, Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.log.tuning_log import TuningLog
-from tvmcomp.tuning.measure import ROUNDS
+from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.races import Entry, Kernel, Races
 from tvmcomp.tuning.roofline import Roofline
-from tvmcomp.tuning.space import Candidate
+from tvmcomp.tuning.space import Candidate, module_text
 from tvmcomp.tuning.task import write_module
 from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tuning.trace import kernel_hash
@@ -60,8 +62,8 @@ class Experiments:
     Args:
         target: what is compiled for.
         log: gets a line for every trial before the next one is measured.
-        races: builds and measures.
-        device: what is measured on.
+        bench: compares results.
+        races: builds and measures, on the same device.
         model: is told of each trial.
         roofline: is raised where a kernel is faster.
         tell: is told what happens.
@@ -71,16 +73,16 @@ class Experiments:
         self,
         target: TargetDescription,
         log: TuningLog,
+        bench: Bench,
         races: Races,
-        device: Fingerprint,
         model: CostModel,
         roofline: Roofline,
         tell: Progress,
     ) -> None:
         self._target = target
         self._log = log
+        self._bench = bench
         self._races = races
-        self._device = device
         #: Workload -> the best candidate's kernel.
         self._kept: dict[str, Kernel] = {}
         self._model = model
@@ -191,34 +193,46 @@ class Experiments:
         self._confirm_together(searches)
         holders = self._holders(searches)
         whole = self._races.whole([each.kernel for each in holders], _CONFIRMING_ROUNDS)
-        if whole is not None and holders and gain(whole.run_secs[1], whole.run_secs[0]) < 1.0:
+        times = whole if isinstance(whole, Measured) else None
+        slower = times is not None and gain(times.run_secs[1], times.run_secs[0]) < 1.0
+        if slower or isinstance(whole, Failed):  # together they crash
             for each in holders:
-                times = {"run_secs": each.run_secs, "baseline_secs": each.baseline_secs}
-                self._log.append(self._trial(each.search, each.candidate, None, **times))
-                self._keep(each.search, None)
-        return whole
+                self._take_back(each.search)
+        return times
 
     def _confirm_together(self, searches: Sequence[TaskSearch]) -> None:
         holders = self._holders(searches)
         runners = [(each.search, each.kernel) for each in holders]
         for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
             if isinstance(result, Measured):
-                self._keep(holders[index].search, self._judge(holders[index], result))
+                winner = self._judge(holders[index], result)
+                if winner is None:
+                    self._take_back(holders[index].search)
+                else:
+                    self._keep(holders[index].search, winner)
+
+    def _take_back(self, search: TaskSearch) -> None:
+        """Keep nothing of a task: nor what was confirmed before its best was found."""
+        newest = {
+            trial.kernel: trial for trial in self._log.trials(search.workload.hash, self._target)
+        }
+        for trial in newest.values():
+            if trial.confirmed and trial.device.same_model(self._bench.fingerprint):
+                self._log.append(msgspec.structs.replace(trial, confirmed=False, date=now()))
+        self._keep(search, None)
 
     def _holders(self, searches: Sequence[TaskSearch]) -> list[_Challenger]:
         """The best so far of each task, built."""
-        found = []
-        for search in searches:
-            if search.best is None:
-                continue
-            kernel = self._kept.get(search.workload.hash)
-            if kernel is None:  # it is of an earlier run
-                ((_, built),) = self._races.build([(search, search.best)])
-                if isinstance(built, Failed):
-                    continue
-                kernel = built
-            found.append(_Challenger(search, search.best, kernel, *search.best_times))
-        return found
+        held = [(search, search.best) for search in searches if search.best is not None]
+        earlier = [entry for entry in held if entry[0].workload.hash not in self._kept]
+        for index, built in self._races.build(earlier):  # of an earlier run
+            if isinstance(built, Kernel):
+                self._kept[earlier[index][0].workload.hash] = built
+        return [
+            _Challenger(search, best, self._kept[search.workload.hash], *search.best_times)
+            for search, best in held
+            if search.workload.hash in self._kept
+        ]
 
     def _judge(self, each: _Challenger, result: Measured) -> _Challenger | None:
         """Log a confirming race; the candidate with all its times, or None where it has not won."""
@@ -231,7 +245,8 @@ class Experiments:
         won = wins(now.run_secs, now.baseline_secs)
         search, candidate = each.search, each.candidate
         if won and candidate is not search.best:  # that was compared when it became the best
-            reason = self._races.wrong((search, candidate))
+            modules = (module_text(candidate), module_text(search.baseline))
+            reason = self._bench.difference(modules, search.workload.arguments)
             if reason:
                 search.failures["wrong result"] += 1
                 error = f"wrong result: {reason}"
@@ -267,7 +282,7 @@ class Experiments:
             Finished(
                 **_line(search.workload),
                 target=Target.of(self._target),
-                device=self._device,
+                device=self._bench.fingerprint,
                 trials=trials,
                 exhausted=exhausted,
             )
@@ -309,7 +324,7 @@ class Experiments:
         return Trial(
             **_line(search.workload),
             target=Target.of(self._target),
-            device=device or self._device,
+            device=device or self._bench.fingerprint,
             trace=candidate.trace,
             kernel=kernel_hash(candidate.schedule),
             space=candidate.space,

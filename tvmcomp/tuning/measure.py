@@ -190,13 +190,10 @@ class Bench:
         self, modules: Sequence[str], arguments: tuple[Argument, ...], expected: float | None
     ) -> Measured | Failed:
         """Build scheduled kernels, given as ``tvm.ir.save_json`` writes them; measure in turns."""
-        built = dict(self.build(modules))
-        paths = [path for path in built.values() if isinstance(path, Path)]
-        failed = [failure for failure in built.values() if isinstance(failure, Failed)]
-        if failed:
-            return failed[0]
-        group = [path for _, path in sorted(zip(built, paths, strict=True))]
-        ((_, measured),) = self.race([group], arguments, expected, _VERIFYING_ROUNDS)
+        paths = self._build_all(modules)
+        if isinstance(paths, Failed):
+            return paths
+        ((_, measured),) = self.race([paths], arguments, expected, _VERIFYING_ROUNDS)
         for path in paths:
             path.unlink()
         return measured
@@ -213,19 +210,27 @@ class Bench:
         Returns:
             How they differ, or what failed, in words; "" where they do the same.
         """
-        paths = [Path(), Path()]
-        for index, built in self.build(modules):
-            if isinstance(built, Failed):
-                return _words(built)
-            paths[index] = built
-        return self.compare(paths[0], paths[1], arguments) if self.runs else ""
-
-    def compare(self, library: Path, reference: Path, arguments: tuple[Argument, ...]) -> str:
-        """Run two libraries on the same random data; how they differ, in words, or ""."""
+        paths = self._build_all(modules)
+        if isinstance(paths, Failed):
+            return _words(paths)
+        if not self.runs:
+            return ""
         timeout = _FIRST_RUN_SECONDS
-        job = Compare(str(library), str(reference), arguments, self._target, self._device, timeout)
+        one, other = map(str, paths)
+        job = Compare(one, other, arguments, self._target, self._device, timeout)
         ((_, reply),) = self.boards.run([job], timeout + _GRACE_SECONDS)
+        for path in paths:
+            path.unlink()
         return reply.difference if isinstance(reply, Compared) else _words(_failure("run", reply))
+
+    def _build_all(self, modules: Sequence[str]) -> list[Path] | Failed:
+        """The libraries of ``modules``, or why one of them is not there."""
+        paths = []
+        for _, built in sorted(self.build(modules), key=lambda each: each[0]):
+            if isinstance(built, Failed):
+                return built
+            paths.append(built)
+        return paths
 
     def _build_job(self, module: str) -> Build:
         path = Path(self._folder, f"{next(self._names)}.so")

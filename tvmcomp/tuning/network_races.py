@@ -9,8 +9,7 @@ from typing import Any
 from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
 from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.network import Network
-from tvmcomp.tuning.races import Entry, Kernel
-from tvmcomp.tuning.space import module_text
+from tvmcomp.tuning.races import Entry, Kernel, remove_others
 from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tvm_import import tvm
 
@@ -26,7 +25,6 @@ class NetworkRaces:
         self._bench = bench
         self._network = network
         self._baseline: _Times = {}
-        self._failure = Failed("run error", "the network was not measured")
         self._built: set[Path] = set()
 
     def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
@@ -167,23 +165,14 @@ class NetworkRaces:
         ]
         return self._bench.race_in_network(replaced, rounds)
 
-    def whole(self, kernels: Sequence[Kernel], rounds: int) -> Measured | None:
+    def whole(self, kernels: Sequence[Kernel], rounds: int) -> Measured | Failed:
         """See :class:`tvmcomp.tuning.races.Races`."""
         reply = self._run([kernels], rounds)
-        return None if isinstance(reply, Failed) else Measured(tuple(each[WHOLE] for each in reply))
-
-    def wrong(self, entry: Entry) -> str:
-        """See :class:`tvmcomp.tuning.races.Races`: on random data, as each kernel alone."""
-        search, candidate = entry
-        modules = (module_text(candidate), module_text(search.baseline))
-        return self._bench.difference(modules, search.workload.arguments)
+        return reply if isinstance(reply, Failed) else Measured(tuple(t[WHOLE] for t in reply))
 
     def keep(self, kernels: Collection[Kernel]) -> None:
         """See :class:`tvmcomp.tuning.races.Races`."""
-        kept = {path for kernel in kernels for path in kernel.libraries}
-        for path in self._built - kept:
-            path.unlink()
-        self._built &= kept
+        self._built = remove_others(self._built, kernels)
 
     def _kernels(self, search: TaskSearch) -> set[str]:
         return {kernel for kernel, task in self._network.kernels.items() if task in search.names}

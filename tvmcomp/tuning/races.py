@@ -56,11 +56,8 @@ class Races(Protocol):
             DeviceError: no device is left.
         """
 
-    def whole(self, kernels: Sequence[Kernel], rounds: int) -> Measured | None:
-        """Times of the network: as it is, then with ``kernels`` in it. None where it is not run."""
-
-    def wrong(self, entry: Entry) -> str:
-        """How a candidate's results differ from the untuned schedule's, in words, or ""."""
+    def whole(self, kernels: Sequence[Kernel], rounds: int) -> Measured | Failed | None:
+        """Times of the network: as it is, then with ``kernels`` in it. None where there is none."""
 
     def keep(self, kernels: Collection[Kernel]) -> None:
         """Remove the files of all candidates but these."""
@@ -117,15 +114,14 @@ class AloneRaces:
     def whole(self, kernels: Sequence[Kernel], rounds: int) -> None:
         """See :class:`Races`."""
 
-    def wrong(self, entry: Entry) -> str:
-        """See :class:`Races`."""
-        search, candidate = entry
-        modules = (module_text(candidate), module_text(search.baseline))
-        return self._bench.difference(modules, search.workload.arguments)
-
     def keep(self, kernels: Collection[Kernel]) -> None:
         """See :class:`Races`."""
-        kept = {path for kernel in kernels for path in kernel.libraries}
-        for path in self._built - kept:
-            path.unlink()
-        self._built &= kept
+        self._built = remove_others(self._built, kernels)
+
+
+def remove_others(libraries: set[Path], kernels: Collection[Kernel]) -> set[Path]:
+    """Remove those of ``libraries`` that none of ``kernels`` is in; returns the rest."""
+    kept = {path for kernel in kernels for path in kernel.libraries}
+    for path in libraries - kept:
+        path.unlink()
+    return libraries & kept

@@ -110,9 +110,7 @@ def tune(
                 races: Races = AloneRaces(bench)
                 if network is not None and device is None:
                     races = NetworkRaces(bench, network())
-                experiments = Experiments(
-                    target, log, races, bench.fingerprint, model, roofline, tell
-                )
+                experiments = Experiments(target, log, bench, races, model, roofline, tell)
                 end = None if budget is None else start + budget
                 run = _Run(target, asked, end, experiments, model, space, more, tell, seed)
                 for workload, task in left.items():

@@ -230,10 +230,12 @@ def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
             yield error
 
 
-def age(entry: Entry) -> tuple[str, int, str]:
+def age(entry: Entry) -> tuple[str, int, bool, str]:
     """Sorts entries, the newest last."""
-    # Within a second the one of more rounds is newer: a candidate is first measured briefly.
-    return entry.summary.date, len(entry.summary.run_secs), entry.digest
+    # Within a second the one of more rounds is newer: a candidate is first measured briefly. Of as
+    # many, the one that takes the other's word back.
+    summary = entry.summary
+    return summary.date, len(summary.run_secs), not summary.confirmed, entry.digest
 
 
 def gains(entries: Iterable[Entry]) -> list[float]:

@@ -126,14 +126,17 @@ class TuningLog:
                     yield Found(line, entry.digest, seconds, near.reason)
 
     def trials(self, workload: str, target: TargetDescription) -> list[Trial]:
-        """All trials of a workload for the instruction set of ``target``, failed ones too."""
+        """All trials of a workload for the instruction set of ``target``, failed ones too.
+
+        The newest is last.
+        """
         found = []
-        for entry in self._of_instruction_set("trial", workload, target):
+        for entry in sorted(self._of_instruction_set("trial", workload, target), key=age):
             with self.reporting(entry):
                 line = entry.line
                 if isinstance(line, Trial):
                     found.append(line)
-        return sorted(found, key=lambda trial: trial.date)
+        return found
 
     def finished(self, workload: str, target: TargetDescription, trials: int) -> bool:
         """Whether a search of at least ``trials`` trials ended, or one that left nothing to try."""
