@@ -232,8 +232,8 @@ def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
 
 def age(entry: Entry) -> tuple[str, int, bool, str]:
     """Sorts entries, the newest last."""
-    # Within a second the one of more rounds is newer: a candidate is first measured briefly. Of as
-    # many, the one that takes the other's word back.
+    # Of one date (old ones are whole seconds), the one of more rounds is newer: a candidate is
+    # first measured briefly. Of as many, the one that takes the other's word back.
     summary = entry.summary
     return summary.date, len(summary.run_secs), not summary.confirmed, entry.digest
 

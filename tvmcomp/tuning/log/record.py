@@ -133,7 +133,7 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         schema: version of the format.
         workload: what was tuned.
         versions: what it was tuned with.
-        date: UTC, ISO 8601, to the second.
+        date: UTC, ISO 8601, to the millisecond; old records to the second.
     """
 
     schema: int = SCHEMA
@@ -217,4 +217,4 @@ Record = Trial
 
 def now() -> str:
     """The time as lines hold it."""
-    return datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return datetime.now(timezone.utc).isoformat(timespec="milliseconds")
