@@ -2,12 +2,12 @@
 
     python benchmarks/logs.py all --kind folder
     python benchmarks/logs.py all --kind sqlite
-    python benchmarks/logs.py all --kind postgresql --address postgresql://me@/one postgresql://…
+    python benchmarks/logs.py all --kind postgresql
 
 ``make-a``, ``make-b``, ``look`` and ``merge`` are the steps of ``all``. Two logs of RECORDS each
 are made; half of the second one's are in the first one, too. WORKLOADS kernels share them. Each
 look-up is the first of its workload in a log that was opened just before; what the operating
-system keeps of the files in memory, it keeps.
+system keeps of the files in memory, it keeps. PostgreSQL is Debian's, started for the run.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import hashlib
 import json
 import random
 import statistics
+import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tvmcomp.fingerprint import Fingerprint
@@ -122,19 +124,45 @@ def join(source: str, into: str) -> dict[str, float]:
 
 
 def main() -> None:
-    """Do the steps that are asked for."""
+    """See the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("step", choices=["make-a", "make-b", "look", "merge", "all"])
     parser.add_argument("--kind", choices=["folder", "sqlite", "postgresql"], default="folder")
     parser.add_argument("--folder", type=Path, default=Path("/tmp/tvmcomp-logs"))
-    parser.add_argument("--address", nargs=2, metavar="URL", help="Two PostgreSQL databases.")
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--workloads", type=int, default=15_625)
     parser.add_argument("--lookups", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
-    suffix = {"folder": "", "sqlite": ".db"}.get(args.kind)
-    places = args.address or [str(args.folder / f"{name}{suffix}") for name in "ab"]
+    with ExitStack() as stack:
+        if args.kind == "postgresql":
+            places = stack.enter_context(two_databases())
+        else:
+            suffix = {"folder": "", "sqlite": ".db"}[args.kind]
+            places = [str(args.folder / f"{name}{suffix}") for name in "ab"]
+        report = run(args, places)
+    if args.json:
+        print(json.dumps(report))
+
+
+@contextmanager
+def two_databases() -> Iterator[list[str]]:
+    """The addresses of two empty databases of a server that runs for so long."""
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests/tuning/log"))
+    import sqlalchemy
+    from postgresql_server import postgresql
+
+    with postgresql() as first:
+        address = first.replace("postgresql://", "postgresql+psycopg://")
+        engine = sqlalchemy.create_engine(address, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("CREATE DATABASE other"))
+        engine.dispose()
+        yield [first, first.replace("/postgres?", "/other?")]
+
+
+def run(args: argparse.Namespace, places: list[str]) -> dict[str, float]:
+    """Do the steps that are asked for, in these two stores."""
     report: dict[str, float] = {"records": args.records, "workloads": args.workloads}
     for step, first in (("make-a", 0), ("make-b", args.records // 2)):
         if args.step in (step, "all"):
@@ -144,8 +172,7 @@ def main() -> None:
         report |= look(places[0], args.workloads, args.lookups)
     if args.step in ("merge", "all"):
         report |= join(places[1], places[0])
-    if args.json:
-        print(json.dumps(report))
+    return report
 
 
 if __name__ == "__main__":

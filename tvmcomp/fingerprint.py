@@ -13,6 +13,8 @@ from msgspec import Meta
 from tvmcomp.targets.features import host_features
 
 _Text = Annotated[str, Meta(max_length=200)]
+#: What times depend on: the CPU, its features, and the number of cores.
+DeviceModel = tuple[str, tuple[str, ...], int]
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
@@ -32,9 +34,14 @@ class Fingerprint(msgspec.Struct, frozen=True):
     governor: _Text = ""
     kernel: _Text = ""
 
+    @property
+    def model(self) -> DeviceModel:
+        """The same for devices whose times can be compared."""
+        return self.cpu, self.features, self.cores
+
     def same_model(self, other: Fingerprint) -> bool:
-        """Whether times of one device hold for the other: same CPU, features and cores."""
-        return (self.cpu, self.features, self.cores) == (other.cpu, other.features, other.cores)
+        """Whether times of one device hold for the other."""
+        return self.model == other.model
 
 
 def local_fingerprint(root: Path = Path("/")) -> Fingerprint:

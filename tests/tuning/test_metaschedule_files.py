@@ -114,6 +114,8 @@ def test_hostile_files_are_reported_and_skipped(theirs, native):
         json.dumps(unsafe),
         json.dumps([0, [first[1][0], [-1.0], None]]),
         json.dumps([0, [first[1][0], None, None]]),
+        json.dumps([0, [first[1][0], [2e6], None]]),
+        json.dumps([0, [first[1][0], [1.0], {"mattr": 5}]]),
     ]
     with (theirs / WORKLOADS).open("a") as file:
         file.write('not json\n["1", "AAAA"]\n')
@@ -127,3 +129,19 @@ def test_hostile_files_are_reported_and_skipped(theirs, native):
 def test_no_database_is_a_clear_error(tmp_path, native):
     with pytest.raises(LogError, match="can't be read"):
         read(tmp_path, native)
+
+
+def test_an_untuned_schedule_is_not_exported(tmp_path, log, relu, make_trial, native):
+    """It has no trace: MetaSchedule would take its time for that of plain loops."""
+    log.append(make_trial(relu, (1e-9,), untuned=True))
+    assert write_database(tmp_path / "ours", log, native, [].append) == 0
+
+
+def test_a_database_that_has_grown_brings_only_what_is_new(theirs, log, native):
+    log.append(*read(theirs, native)[0])
+    line = json.loads((theirs / RECORDS).read_text().splitlines()[0])
+    line[1][1] = [0.003]
+    with (theirs / RECORDS).open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    again, _ = read(theirs, native)
+    assert log.stores[0].add([Entry(encode(line)) for line in again]) == 1

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 import click
 from rich.console import Console
+from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -38,6 +39,17 @@ def print_json(document: Any) -> None:
     """Print ``document`` as JSON on standard output."""
     json.dump(document, sys.stdout, indent=2, default=str)
     sys.stdout.write("\n")
+
+
+def plain(text: str) -> Text:
+    """Text out of a log for a terminal: no markup, no control characters."""
+    return Text("".join(char if char.isprintable() else "?" for char in text))
+
+
+def print_problems(problems: Iterable[str]) -> None:
+    """Print what was skipped to standard error."""
+    for problem in problems:
+        err.print(Text.assemble(("log: ", "yellow"), plain(problem)), soft_wrap=True)
 
 
 def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:

@@ -7,9 +7,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from rich.text import Text
-
-from tvmcomp.cli.common import err
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.log.store import Store
@@ -49,7 +46,7 @@ def one(location: str | None, must_exist: bool = True) -> Iterator[Store]:
     """Open one store; the user's own where ``location`` is None."""
     from tvmcomp.tuning.log.places import open_store, own_location
 
-    store = open_store(location, must_exist) if location else open_store(own_location())
+    store = open_store(own_location()) if location is None else open_store(location, must_exist)
     try:
         yield store
     finally:
@@ -66,17 +63,6 @@ def the_one(logs: tuple[str, ...], log: tuple[str, ...]) -> str | None:
     if len(named) > 1:
         raise click.UsageError("this command takes one LOG")
     return named[0] if named else None
-
-
-def plain(text: str) -> Text:
-    """Text out of a log for a terminal: no markup, no control characters."""
-    return Text("".join(char if char.isprintable() else "?" for char in text))
-
-
-def print_problems(problems: Iterable[str]) -> None:
-    """Print what was skipped to standard error."""
-    for problem in problems:
-        err.print(Text.assemble(("log: ", "yellow"), plain(problem)), soft_wrap=True)
 
 
 def milliseconds(seconds: float | None) -> str:

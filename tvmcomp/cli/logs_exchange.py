@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tvmcomp.cli.common import json_option, out, print_json
-from tvmcomp.cli.logs_common import one, one_log_option, opened, plain, print_problems
+from tvmcomp.cli.common import json_option, out, plain, print_json, print_problems
+from tvmcomp.cli.logs_common import one, one_log_option, opened
 
 _Folder = click.Path(file_okay=False, path_type=Path)
 
@@ -37,13 +37,18 @@ def import_command(folder: Path, log: str | None, target: str, here: bool, as_js
     device = local_fingerprint() if here else Fingerprint(cpu="")
     problems: list[str] = []
     with one(log, must_exist=False) as store:
-        lines = list(read_database(folder, description, device, problems.append))
-        added = store.add([Entry(encode(line)) for line in lines])
+        entries = []
+        for line in read_database(folder, description, device, problems.append):
+            try:
+                entries.append(Entry(encode(line)))
+            except ValueError as error:
+                problems.append(f"{folder}: a record of {line.workload.name} skipped: {error}")
+        added = store.add(entries)
         where = store.where
     if as_json:
-        print_json({"log": where, "read": len(lines), "added": added, "problems": problems})
+        print_json({"log": where, "read": len(entries), "added": added, "problems": problems})
         return
-    out.print(plain(f"{added} of {len(lines)} lines were new in {where}"), soft_wrap=True)
+    out.print(plain(f"{added} of {len(entries)} lines were new in {where}"), soft_wrap=True)
     print_problems(problems)
 
 

@@ -10,16 +10,8 @@ import click
 import msgspec
 from rich.table import Table
 
-from tvmcomp.cli.common import json_option, out, print_json
-from tvmcomp.cli.logs_common import (
-    logs_argument,
-    milliseconds,
-    one,
-    opened,
-    plain,
-    print_problems,
-    the_one,
-)
+from tvmcomp.cli.common import json_option, out, plain, print_json, print_problems
+from tvmcomp.cli.logs_common import logs_argument, milliseconds, one, opened, the_one
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.log.line import Entry
@@ -107,7 +99,7 @@ def show(record: str, logs: tuple[str, ...], log: tuple[str, ...], as_json: bool
         found = [entry for entry in opened_log.entries() if entry.digest.startswith(record)]
         problems = opened_log.problems
     entry = _only(record, found)
-    document = {"id": entry.digest, **msgspec.json.decode(entry.text)}
+    document = {"id": entry.digest, **_fields(entry)}
     if as_json:
         print_json(document)
         return
@@ -115,6 +107,16 @@ def show(record: str, logs: tuple[str, ...], log: tuple[str, ...], as_json: bool
         text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
         out.print(plain(f"{name}: {text}"), soft_wrap=True)
     print_problems(problems)
+
+
+def _fields(entry: Entry) -> dict[str, Any]:
+    from tvmcomp.errors import LogError
+
+    try:
+        fields: dict[str, Any] = msgspec.json.decode(entry.text)
+        return fields
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise LogError(f"can't be read: {error}", where=f"record {entry.digest[:12]}") from None
 
 
 def _only(record: str, found: list[Entry]) -> Entry:

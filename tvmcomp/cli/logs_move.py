@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tvmcomp.cli.common import err, json_option, out, print_json
-from tvmcomp.cli.logs_common import (
-    logs_argument,
-    one,
-    one_log_option,
-    plain,
-    print_problems,
-    the_one,
-)
+from tvmcomp.cli.common import err, json_option, out, plain, print_json, print_problems
+from tvmcomp.cli.logs_common import logs_argument, one, one_log_option, the_one
 
 
 @click.command("merge")

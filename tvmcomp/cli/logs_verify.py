@@ -9,8 +9,8 @@ import click
 import msgspec
 from rich.table import Table
 
-from tvmcomp.cli.common import err, json_option, out, print_json
-from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened, plain, print_problems
+from tvmcomp.cli.common import err, json_option, out, plain, print_json, print_problems
+from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened
 
 
 @click.command("verify")

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, cast
 import click
 import msgspec
 from rich.table import Table
+from rich.text import Text
 
-from tvmcomp.cli.common import err, log_option, out, parse_shapes
+from tvmcomp.cli.common import err, log_option, out, parse_shapes, plain, print_problems
 
 if TYPE_CHECKING:
     from tvmcomp.api import Quant
@@ -101,14 +102,11 @@ def command(
         )
     if not as_json:
         _print_summary(summary)
-    for problem in summary.problems:
-        err.print(f"[yellow]log:[/yellow] {problem}", soft_wrap=True)
+    print_problems(summary.problems)
     if summary.interrupted:
-        err.print(
-            f"Stopped. Every finished trial is kept in {summary.log}; "
-            "the same command goes on from there.",
-            soft_wrap=True,
-        )
+        stopped = f"Stopped. Every finished trial is kept in {summary.log}; "
+        err.print(plain(f"{stopped}the same command goes on from there."), soft_wrap=True)
+    if summary.interrupted or summary.failed:
         sys.exit(1)
 
 
@@ -138,7 +136,7 @@ def _print_summary(summary: TuneSummary) -> None:
         untuned, best = task.untuned_seconds, task.best_seconds
         failures = ", ".join(f"{kind} {count}" for kind, count in sorted(task.failures.items()))
         table.add_row(
-            task.task,
+            plain(task.task),
             str(task.weight),
             _milliseconds(untuned),
             _milliseconds(best),
@@ -149,15 +147,18 @@ def _print_summary(summary: TuneSummary) -> None:
             task.status,
         )
     out.print(table)
-    tuned = sum(task.status != "found" for task in summary.tasks)
-    if not tuned:
-        out.print(f"Every kernel's search was finished before; records in {summary.log}")
+    if not summary.tasks:
+        out.print("the network has no kernel to tune")
+    elif all(task.status == "found" for task in summary.tasks):
+        text = f"Every kernel's search was finished before; records in {summary.log}"
+        out.print(plain(text), soft_wrap=True)
     else:
         rate = 60 * summary.trials / summary.seconds if summary.seconds else 0.0
-        out.print(
-            f"{summary.trials} trials in {summary.seconds:.0f} s ({rate:.0f} a minute); "
-            f"records in {summary.log}"
-        )
+        done = f"{summary.trials} trials in {summary.seconds:.0f} s ({rate:.0f} a minute)"
+        out.print(plain(f"{done}; records in {summary.log}"), soft_wrap=True)
+    for task in summary.tasks:
+        if task.status == "failed":
+            err.print(plain(f"{task.task} failed: {task.error}"), soft_wrap=True)
     timed = [task for task in summary.tasks if task.untuned_seconds and task.best_seconds]
     if timed:
         untuned, best = (
@@ -171,7 +172,7 @@ def _print_summary(summary: TuneSummary) -> None:
             + times(summary.untuned_seconds, summary.tuned_seconds)
         )
     for fault, count in summary.faults.items():
-        err.print(f"[yellow]board:[/yellow] {fault} ({count} times)", soft_wrap=True)
+        err.print(Text.assemble(("board: ", "yellow"), plain(f"{fault} ({count} times)")))
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -12,7 +12,6 @@ import binascii
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from tvmcomp.errors import LogError
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
-from tvmcomp.tuning.jobs import Adopt, Adopted
+from tvmcomp.tuning.jobs import Adopt, Adopted, Failed
 from tvmcomp.tuning.log.record import AnyLine, Definition, Target, Trial, Versions
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.pool import WorkerPool
@@ -30,8 +29,8 @@ from tvmcomp.tuning.task import unpack
 
 WORKLOADS = "database_workload.json"
 RECORDS = "database_tuning_record.json"
-#: What MetaSchedule writes where a candidate has no time.
-_NO_TIME = 1e9
+#: Times that a log holds, in seconds. MetaSchedule writes 1e9 or more where there is none.
+_LEAST_TIME, _NO_TIME = 1e-15, 1e6
 _UNKNOWN = Versions("", "", "")
 _ADOPT_SECONDS = 300.0
 #: TVM writes a text's length before the text, and both in base64.
@@ -54,6 +53,10 @@ class _RecordLine(msgspec.Struct, array_like=True):
     record: _Record
 
 
+#: A record, and where it stands.
+_Placed = tuple[str, _Record]
+
+
 def read_database(
     folder: Path,
     target: TargetDescription,
@@ -62,8 +65,8 @@ def read_database(
 ) -> Iterator[AnyLine]:
     """The lines that a log holds for a MetaSchedule database.
 
-    Reading the same files again gives the same lines. Modules and traces are taken apart in a
-    worker process.
+    Reading the same files again gives the same lines: they have no date, as MetaSchedule says none.
+    Modules and traces are taken apart in a worker process.
 
     Args:
         folder: holds the two files.
@@ -76,39 +79,41 @@ def read_database(
         LogError: the files can't be read.
     """
     workloads = list(_lines(folder / WORKLOADS, _WorkloadLine, report))
-    by_workload: dict[int, list[tuple[str, _Record]]] = {}
+    by_workload: dict[int, list[_Placed]] = {}
     for where, line in _lines(folder / RECORDS, _RecordLine, report):
         reason = _unusable(line, workloads, target)
         if reason:
             report(f"{where}: skipped: {reason}")
         else:
             by_workload.setdefault(line.workload, []).append((where, line.record))
-    date = _date(folder / RECORDS)
     with WorkerPool(1) as pool:
         for index, records in sorted(by_workload.items()):
             where, workload = workloads[index]
-            adopted = _adopt(pool, workload, [record.trace for _, record in records])
-            if isinstance(adopted, str):
-                report(f"{where}: skipped, with its {len(records)} records: {adopted}")
-                continue
-            common: dict[str, Any] = {
-                "workload": adopted.workload,
-                "versions": _UNKNOWN,
-                "date": date,
-            }
-            yield Definition(**common, module=adopted.module)
-            for number, (place, record) in enumerate(records):
-                if not adopted.kernels[number]:
-                    report(f"{place}: skipped: {adopted.reasons[number]}")
+            defined = False
+            for group, adopted in _adopted(pool, workload, records):
+                if isinstance(adopted, Failed):
+                    report(f"{where}: skipped, with {len(group)} records: {adopted.message}")
                     continue
-                yield Trial(
-                    **common,
-                    target=Target.of(target),
-                    device=device,
-                    trace=record.trace,
-                    kernel=adopted.kernels[number],
-                    run_secs=tuple(record.run_secs or ()),
-                )
+                common: dict[str, Any] = {
+                    "workload": adopted.workload,
+                    "versions": _UNKNOWN,
+                    "date": "",
+                }
+                if not defined:
+                    yield Definition(**common, module=adopted.module)
+                    defined = True
+                for number, (place, record) in enumerate(group):
+                    if not adopted.kernels[number]:
+                        report(f"{place}: skipped: {adopted.reasons[number]}")
+                        continue
+                    yield Trial(
+                        **common,
+                        target=Target.of(target),
+                        device=device,
+                        trace=record.trace,
+                        kernel=adopted.kernels[number],
+                        run_secs=tuple(record.run_secs or ()),
+                    )
 
 
 def write_database(
@@ -132,7 +137,8 @@ def write_database(
     records: list[bytes] = []
     for workload in log.workloads():
         definition = log.definition(workload)
-        found = list(log.ranked(workload, target))
+        # An untuned schedule of ours has no trace: MetaSchedule would take it for plain loops.
+        found = [each for each in log.ranked(workload, target) if not each.record.untuned]
         if not definition or not found:
             if found:
                 report(f"workload {workload}: skipped: the log does not hold the workload itself")
@@ -191,7 +197,7 @@ def _unusable(
     times = line.record.run_secs
     if not 0 <= line.workload < len(workloads) or workloads[line.workload][1] is None:
         return f"there is no workload {line.workload}"
-    if not times or not all(0 < time < _NO_TIME for time in times):
+    if not times or not all(_LEAST_TIME <= time < _NO_TIME for time in times):
         return "it was not measured"
     tuned_for = line.record.target or {}
     ours = target.tvm_target_dict()
@@ -201,23 +207,33 @@ def _unusable(
     if architecture(triple) != architecture(target.triple):
         return f"it is for {triple}"
     features = tuned_for.get("mattr") or []
+    if not isinstance(features, list):
+        return f"its target has features {features!r}"
     lacking = {str(feature).lstrip("+") for feature in features if str(feature)[:1] != "-"}
     lacking -= set(target.features)
     return f"it is for {', '.join(sorted(lacking))}, too" if lacking else None
 
 
-def _adopt(pool: WorkerPool, line: _WorkloadLine, traces: list[list[Any]]) -> Adopted | str:
+def _adopted(
+    pool: WorkerPool, line: _WorkloadLine, records: list[_Placed]
+) -> Iterator[tuple[list[_Placed], Adopted | Failed]]:
+    """All records at once; one by one where one of them ends the worker."""
+    reply = _adopt(pool, line, [record.trace for _, record in records])
+    if isinstance(reply, Failed) and reply.kind in ("crash", "timeout") and len(records) > 1:
+        for each in records:
+            yield from _adopted(pool, line, [each])
+    else:
+        yield records, reply
+
+
+def _adopt(pool: WorkerPool, line: _WorkloadLine, traces: list[list[Any]]) -> Adopted | Failed:
     try:
         module = base64.b64decode(line.module)[_LENGTH_BYTES:].decode()
     except (binascii.Error, UnicodeDecodeError) as error:
-        return str(error)
+        return Failed("error", str(error))
     ((_, reply),) = pool.run([Adopt(module, msgspec.json.encode(traces))], _ADOPT_SECONDS)
-    return reply if isinstance(reply, Adopted) else getattr(reply, "message", "no answer")
-
-
-def _date(path: Path) -> str:
-    changed = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc)
-    return changed.isoformat(timespec="seconds")
+    assert isinstance(reply, Adopted | Failed)
+    return reply
 
 
 def _write(path: Path, lines: list[bytes]) -> None:

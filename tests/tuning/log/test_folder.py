@@ -131,9 +131,10 @@ def test_joined_files_are_a_log(tmp_path, place):
     store = FolderStore(tmp_path / "log")
     expected = {entry.digest for entry in [*first, *second]}
     for index in range(8):
-        assert {e.digest for e in store.find(workload(index))} == {
-            e.digest for e in [*first, *second] if e.workload == workload(index)
-        }
+        wanted = {e.digest for e in [*first, *second] if e.workload == workload(index)}
+        # In a new one, too: what one look-up has parsed is no help to the next.
+        for reader in (store, FolderStore(tmp_path / "log")):
+            assert {e.digest for e in reader.find(workload(index))} == wanted
     assert everything(tmp_path / "log") == expected and len(store.problems) == 1
     # What lies there is not written again, and what is removed is removed there.
     assert store.add(records(31)) == 1
@@ -186,3 +187,23 @@ def test_unwritable_log_is_a_clear_error(tmp_path):
     with pytest.raises(LogError, match="can't write"):
         FolderStore(tmp_path / "log").add(records(1))
     assert (tmp_path / "log").read_text() == "a file, not a folder"
+
+
+def test_a_record_joined_with_another_is_found(tmp_path):
+    """The first file's last line had no newline."""
+    one, other = records(2, workloads=2)
+    place = tmp_path / "all.jsonl"
+    place.write_bytes(one.text + other.text + b"\n")
+    assert everything(tmp_path) == {one.digest, other.digest}
+    for entry in (one, other):
+        assert [e.text for e in FolderStore(tmp_path).find(entry.workload)] == [entry.text]
+    assert FolderStore(tmp_path).add([other]) == 0
+
+
+def test_what_can_not_be_read_outlives_its_neighbour_on_the_line(tmp_path):
+    (entry,) = records(1)
+    newer = entry.text.replace(b'"schema":1', b'"schema":2')
+    place = tmp_path / "all.jsonl"
+    place.write_bytes(newer + entry.text + b"\n")
+    assert FolderStore(tmp_path).discard([entry]) == 1
+    assert place.read_bytes() == newer + b"\n"

@@ -8,6 +8,7 @@ from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, trial, workload
 
 from tvmcomp import targets
 from tvmcomp.errors import LogError
+from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.places import open_log, own_location
@@ -119,6 +120,13 @@ def test_a_slower_day_is_not_a_slower_schedule(log):
     found = list(log.ranked(workload(0), SKYLAKE, DESKTOP))
     assert [each.seconds for each in found] == pytest.approx([5e-4, 8e-4, 1e-3])
     assert found[-1].record.untuned
+
+
+def test_what_an_unknown_device_took_says_least(log):
+    """As an import's: where it will run is not known, and its time is the least of all."""
+    log.append(trial(seconds=1e-9, device=Fingerprint(cpu=""), trace=other_trace(1)))
+    log.append(trial(seconds=1e-3, baseline_secs=(2e-3,), confirmed=True, trace=other_trace(2)))
+    assert seconds(log, SKYLAKE) == [1e-3, 1e-9]
 
 
 def test_no_log_holds_nothing_and_takes_nothing():

@@ -171,3 +171,16 @@ def test_a_merge_that_was_cut_off_goes_on(tmp_path, suffix, monkeypatch):
     there = len(everything(into))
     assert 50 < there < 100
     assert merge(source, open_store(tmp_path / f"into{suffix}")).added == 100 - there
+
+
+def test_prune_does_not_bring_back_what_was_taken_back(store):
+    """Since then the system was updated, and the target has another name."""
+    updated = msgspec.structs.replace(DESKTOP, kernel="6.1", governor="performance")
+    renamed = msgspec.structs.replace(SKYLAKE, name="mine")
+    times = {"run_secs": (1e-3,), "baseline_secs": (2e-3,)}
+    store.add([Entry(encode(trial(**times, confirmed=True)))])
+    late = trial(**times, device=updated, target=renamed, date="2027-01-01T00:00:00+00:00")
+    store.add([Entry(encode(late))])
+    prune(store, keep=1)
+    (found,) = TuningLog([store]).ranked(workload(0), SKYLAKE)
+    assert not found.record.confirmed

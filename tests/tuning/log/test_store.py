@@ -1,7 +1,9 @@
 """What every kind of store does: a folder, SQLite, PostgreSQL."""
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -81,7 +83,7 @@ def test_unknown_fields_survive(store):
 
 @pytest.mark.parametrize(
     "location",
-    ["mysql://user:secret@host/db", "ftp://x", "sqlite://", "://"],
+    ["mysql://user:secret@host/db", "mysql://host/db?password=secret", "sqlite://", "://", ""],
 )
 def test_no_place_for_a_log(location):
     with pytest.raises(LogError) as error:
@@ -89,8 +91,12 @@ def test_no_place_for_a_log(location):
     assert "secret" not in str(error.value)
 
 
-def test_a_database_that_does_not_answer_is_a_clear_error(tmp_path):
-    store = open_store("postgresql://user:secret@127.0.0.1:1/db")
+@pytest.mark.parametrize(
+    "location",
+    ["postgresql://user:secret@127.0.0.1:1/db", "postgresql://127.0.0.1:1/db?password=secret"],
+)
+def test_a_database_that_does_not_answer_is_a_clear_error(location):
+    store = open_store(location)
     with pytest.raises(LogError) as error:
         store.add(records(1))
     assert "127.0.0.1:1/db" in str(error.value) and "secret" not in str(error.value)
@@ -100,6 +106,24 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path):
     (tmp_path / "x.db").write_text("not a database " * 100)
     with pytest.raises(LogError, match="not a database"):
         open_store(tmp_path / "x.db").find(workload(0))
+
+
+def test_a_tampered_database_is_read_as_far_as_it_is_ours(tmp_path):
+    """A bucket that is no text, text that is not UTF-8, and a line of another workload."""
+    path = tmp_path / "x.db"
+    store = open_store(path)
+    one, other = records(2, workloads=2)
+    store.add([one])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        insert = "INSERT INTO tvmcomp_records VALUES (?, ?, ?, ?)"
+        bucket, key = bucket_of(one.workload), one.workload
+        connection.execute(insert, (bucket, key, other.digest, other.text.decode()))
+        connection.execute(insert, (b"\xff", key, "1" * 64, "x"))
+        connection.execute(insert.replace("(?", "(CAST(? AS TEXT)"), (b"\xff", key, "2" * 64, "x"))
+    assert next(iter(store.buckets())) == bucket
+    assert digests(store.find(one.workload)) == {one.digest}
+    assert any("belongs to workload" in problem for problem in store.problems)
+    assert any("rows of the bucket" in problem for problem in store.problems)
 
 
 _WRITER = """
@@ -213,3 +237,26 @@ def test_full_disk_leaves_what_was_written(tmp_path, kind):
     finally:
         if mounted:
             subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+_FIRST = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from made_up import records
+from tvmcomp.tuning.log.places import open_store
+store = open_store(sys.argv[2])
+sys.stdin.readline()
+store.add(records(1, start=int(sys.argv[3])))
+"""
+
+
+def test_processes_that_make_a_store_at_once(store, location):
+    command = [sys.executable, "-c", _FIRST, str(Path(__file__).parent), str(location)]
+    writers = [
+        subprocess.Popen([*command, str(number)], stdin=subprocess.PIPE) for number in range(4)
+    ]
+    for writer in writers:
+        writer.stdin.write(b"\n")
+        writer.stdin.flush()
+    assert [writer.wait(timeout=120) for writer in writers] == [0] * 4
+    assert len(everything(store)) == 4

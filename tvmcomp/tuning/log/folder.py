@@ -66,8 +66,7 @@ class FolderStore(Store):
     def buckets(self) -> list[str]:
         """See :class:`Store`."""
         names = {name for folder in self._folders() for name in self._listing(folder).buckets}
-        loose = (entry for file in self._loose_files() for entry in file.entries())
-        return sorted(names | {bucket_of(entry.workload) for entry in loose})
+        return sorted(names.union(*(file.buckets() for file in self._loose_files())))
 
     def read(self, bucket: str) -> list[Entry]:
         """See :class:`Store`."""
@@ -81,15 +80,16 @@ class FolderStore(Store):
                         "look-ups miss it: merge this log into a new one"
                     )
         for file in self._loose_files():
-            found += [entry for entry in file.entries() if bucket_of(entry.workload) == bucket]
+            found += file.of_bucket(bucket)
         return sorted(_distinct(found), key=lambda entry: entry.digest)
 
     def discard(self, entries: Collection[Entry]) -> int:
         """See :class:`Store`."""
-        digests = {entry.digest for entry in entries}
+        if not entries:
+            return 0
         buckets = {bucket_of(entry.workload) for entry in entries}
         files = [file for bucket in sorted(buckets) for file in self._files_of(bucket)]
-        return sum(file.discard(digests) for file in [*files, *self._loose_files()])
+        return sum(file.discard(entries) for file in [*files, *self._loose_files()])
 
     def close(self) -> None:
         """See :class:`Store`."""
@@ -99,13 +99,13 @@ class FolderStore(Store):
     def _elsewhere(self, path: Path, entries: list[Entry]) -> set[str]:
         """Digests of those that lie in a file of another name already."""
         others = [file for file in self._loose_files() if file.path != path]
-        return {e.digest for file in others for e in entries if file.holds(e.digest)}
+        return {digest for file in others for digest in file.held(entries)}
 
     def _prepare(self) -> None:
         attributes = self.folder / ".gitattributes"
-        if attributes.exists():
-            return
         try:
+            if attributes.exists():
+                return
             self.folder.mkdir(parents=True, exist_ok=True)
             with suppress(FileExistsError), attributes.open("x") as file:
                 file.write(_GIT_ATTRIBUTES)
@@ -126,7 +126,11 @@ class FolderStore(Store):
     def _files_of(self, bucket: str) -> Iterator[LogFile]:
         for folder in self._folders():
             path = folder / f"{bucket}.jsonl"
-            if path.exists():
+            try:
+                there = path.exists()
+            except OSError as error:
+                raise LogError(f"can't be read: {error.strerror}", where=str(path)) from error
+            if there:
                 yield self._file(path)
 
     def _loose_files(self) -> list[LogFile]:

@@ -26,6 +26,7 @@ from tvmcomp.tuning.log.record import (
     Finished,
     Hash,
     HashOrNone,
+    MeasuredPoint,
     Seconds,
     Target,
     Text,
@@ -42,7 +43,8 @@ T = TypeVar("T")
 _decoder = msgspec.json.Decoder(AnyLine)
 _NOTHING = msgspec.Raw(b"null")
 #: How every line begins. What stands before it on a line of its own was torn, and then joined.
-_BEGINNING = re.compile(rb'(?=\{"type":")')
+_FIRST_FIELD = b'{"type":"'
+_BEGINNING = re.compile(b"(?=%s)" % re.escape(_FIRST_FIELD))
 #: How this version writes a line, up to its workload's hash.
 _OURS = re.compile(
     rb'\{"type":"(?:trial|finished|workload)","schema":%d,"workload":\{"hash":"([0-9a-f]{16})"'
@@ -87,6 +89,10 @@ class Summary(msgspec.Struct, gc=False):
     untuned: bool = False
     confirmed: bool = False
 
+    def __post_init__(self) -> None:
+        if self.baseline_secs and len(self.baseline_secs) != len(self.run_secs):
+            raise ValueError("Expected as many `$.baseline_secs` as `$.run_secs`")
+
 
 _summary_decoder = msgspec.json.Decoder(Summary)
 
@@ -123,6 +129,14 @@ class Entry:
     def line(self) -> AnyLine:
         """All of it. Raises ValueError where a field does not hold what it should."""
         return _whole(self.text)
+
+    @property
+    def point(self) -> MeasuredPoint:
+        """What a cost model learns from a trial; much faster to read than all of it.
+
+        Raises ValueError where that is malformed.
+        """
+        return _parsed(self.text, MeasuredPoint)
 
     def check(self) -> None:
         """Raise ValueError where a field does not hold what it should; a trace is some list."""
@@ -206,7 +220,20 @@ def workload_at_beginning(text: bytes) -> str | None:
     return found.group(1).decode() if found else None
 
 
-def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
+def is_joined(text: bytes) -> bool:
+    """Whether more than one record may be on a line, see :func:`entries_of`."""
+    return text.find(_FIRST_FIELD, 1) > 0
+
+
+class Unreadable(ValueError):
+    """Why ``text`` is no record."""
+
+    def __init__(self, text: bytes, reason: str) -> None:
+        super().__init__(reason)
+        self.text = text
+
+
+def entries_of(text: bytes) -> Iterator[Entry | Unreadable]:
     """The records on one line of a file: one, as a rule.
 
     Where a file whose last line was torn, or lacks its newline, was joined with another, a line
@@ -219,15 +246,15 @@ def entries_of(text: bytes) -> Iterator[Entry | ValueError]:
         yield Entry(text)
         return
     except ValueError as error:
-        pieces = [piece for piece in _BEGINNING.split(text) if piece.strip()]
+        pieces = [piece.strip() for piece in _BEGINNING.split(text) if piece.strip()]
         if len(pieces) < 2:
-            yield error
+            yield Unreadable(text, str(error))
             return
     for piece in pieces:
         try:
-            yield Entry(piece.strip())
+            yield Entry(piece)
         except ValueError as error:
-            yield error
+            yield Unreadable(piece, str(error))
 
 
 def age(entry: Entry) -> tuple[str, int, bool, str]:
@@ -243,6 +270,6 @@ def gains(entries: Iterable[Entry]) -> list[float]:
     return [
         base / run
         for entry in entries
-        # As long as each other, in a log that nobody has touched.
-        for base, run in zip(entry.summary.baseline_secs, entry.summary.run_secs)  # noqa: B905
+        if entry.summary.baseline_secs
+        for base, run in zip(entry.summary.baseline_secs, entry.summary.run_secs, strict=True)
     ]

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tvmcomp.errors import LogError
-from tvmcomp.tuning.log.line import Entry, digest_of, entries_of, workload_at_beginning
+from tvmcomp.tuning.log.line import (
+    Entry,
+    digest_of,
+    entries_of,
+    is_joined,
+    workload_at_beginning,
+)
+from tvmcomp.tuning.log.store import bucket_of
 
 #: What is read at once. More would take fresh pages for each file: slower than reading it.
 _CHUNK_BYTES = 1 << 16
@@ -39,6 +46,7 @@ class LogFile:
         self._unparsed: dict[str, list[tuple[int, bytes]]] = {}
         self._entries: dict[str, Entry] = {}
         self._by_workload: dict[str, list[Entry]] = {}
+        self._workloads: dict[str, set[str]] = {}  # of each bucket
         self._end = 0  # what lies before it has been taken in
         self._state: tuple[int, ...] = ()
 
@@ -55,10 +63,25 @@ class LogFile:
             self._parse(workload)
         return list(self._entries.values())
 
-    def holds(self, digest: str) -> bool:
-        """Whether an entry is in it."""
-        self.entries()
-        return digest in self._entries
+    def buckets(self) -> list[str]:
+        """The buckets of what is in it."""
+        self.refresh()
+        return list(self._workloads)
+
+    def of_bucket(self, bucket: str) -> list[Entry]:
+        """The entries of a bucket."""
+        self.refresh()
+        workloads = list(self._workloads.get(bucket, ()))
+        for workload in workloads:
+            self._parse(workload)
+        return [entry for each in workloads for entry in self._by_workload.get(each, ())]
+
+    def held(self, entries: Collection[Entry]) -> set[str]:
+        """The digests of those ``entries`` that are in it."""
+        self.refresh()
+        for workload in {entry.workload for entry in entries}:
+            self._parse(workload)
+        return {entry.digest for entry in entries if entry.digest in self._entries}
 
     def refresh(self) -> None:
         """Take in what is new."""
@@ -97,9 +120,10 @@ class LogFile:
                 hint="Give a log that you can write to with --log.",
             ) from error
 
-    def discard(self, digests: Collection[str]) -> int:
-        """Write the file anew without these entries; lines that can't be read stay in it."""
-        if not self.path.exists():
+    def discard(self, entries: Collection[Entry]) -> int:
+        """Write the file anew without these entries; what can't be read stays in it."""
+        digests = self.held(entries)
+        if not digests:
             return 0
         try:
             # To write, though it only reads: a network's file system asks for it with such a lock.
@@ -107,8 +131,12 @@ class LogFile:
                 kept: list[bytes] = []
                 removed = 0
                 for text, _ in _lines(descriptor, 0):
-                    pieces = [each for each in entries_of(text) if isinstance(each, Entry)]
-                    stay = [each.text for each in pieces if each.digest not in digests]
+                    pieces = list(entries_of(text))
+                    stay = [
+                        each.text
+                        for each in pieces
+                        if not (isinstance(each, Entry) and each.digest in digests)
+                    ]
                     removed += len(pieces) - len(stay)
                     kept += [text] if len(stay) == len(pieces) else stay
                 if removed:
@@ -137,11 +165,12 @@ class LogFile:
         if self._state and (self._state[0] != status.st_ino or status.st_size < self._end):
             self._forget()
         for text, whole in _lines(descriptor, self._end):
-            workload = workload_at_beginning(text) if whole else None
+            workload = workload_at_beginning(text) if whole and not is_joined(text) else None
             if workload is None:
                 self._parse_line(self._end, text, "line skipped" if whole else "torn last line")
             else:
                 self._unparsed.setdefault(workload, []).append((self._end, text))
+                self._workloads.setdefault(bucket_of(workload), set()).add(workload)
             if whole:
                 self._end += len(text) + 1
         self._state = _state_of(status)
@@ -166,6 +195,7 @@ class LogFile:
         if entry.digest not in self._entries:
             self._entries[entry.digest] = entry
             self._by_workload.setdefault(entry.workload, []).append(entry)
+            self._workloads.setdefault(bucket_of(entry.workload), set()).add(entry.workload)
 
     def _set_torn_end_aside(self, descriptor: int) -> None:
         """See that the file ends with a newline; what a killed writer left goes to ``….torn``."""

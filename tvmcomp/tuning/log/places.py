@@ -17,6 +17,7 @@ NO_LOG = "none"
 
 Location = str | os.PathLike[str]
 _SQLITE_SUFFIXES = (".db", ".sqlite", ".sqlite3")
+_PLACES = "Give a folder, a PATH.db, or a database's address."
 
 
 def open_store(location: Location, must_exist: bool = False) -> Store:
@@ -31,23 +32,25 @@ def open_store(location: Location, must_exist: bool = False) -> Store:
         LogError: the location is none of these, or can't be reached.
     """
     text = os.fspath(location)
+    if not text:
+        raise LogError("the name of a log is empty", hint=_PLACES)
     if "://" in text:
         path = Path(text.removeprefix("sqlite:///")) if text.startswith("sqlite:///") else None
     else:
         path = Path(text)
-    if must_exist and path is not None and not path.exists():
+    try:
+        exists, is_folder = path is None or path.exists(), path is not None and path.is_dir()
+    except OSError as error:
+        raise LogError(f"can't be read: {error.strerror}", where=text) from error
+    if must_exist and not exists:
         raise LogError("there is no such log", where=text)
     if "://" in text or text.endswith(_SQLITE_SUFFIXES):
         from tvmcomp.tuning.log.sql import SqlStore
 
         return SqlStore(text if "://" in text else f"sqlite:///{text}")
     assert path is not None
-    if path.exists() and not path.is_dir():
-        raise LogError(
-            "is a file, and no SQLite database by its name",
-            where=text,
-            hint="Give a folder, a PATH.db, or a database's address.",
-        )
+    if exists and not is_folder:
+        raise LogError("is a file, and no SQLite database by its name", where=text, hint=_PLACES)
     return FolderStore(path)
 
 
@@ -63,7 +66,7 @@ def open_log(log: Location | Sequence[Location] | None = None) -> TuningLog:
         the locations.
     """
     if log is None or isinstance(log, str | os.PathLike):
-        log = [log or own_location()]
+        log = [own_location() if log is None else log]
     stores = [open_store(location) for location in log if location != NO_LOG]
     return TuningLog(stores if NO_LOG in log else [*stores, FolderStore(shipped_logs())])
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from statistics import median
+from typing import Any
 
-from tvmcomp.fingerprint import Fingerprint
+import msgspec
+
 from tvmcomp.tuning.log.line import Entry, age, gains
-from tvmcomp.tuning.log.record import Target
 from tvmcomp.tuning.log.store import Store
 
 
@@ -19,7 +20,7 @@ def prune(store: Store, keep: int, dry_run: bool = False) -> int:
 
     Args:
         store: what to prune.
-        keep: candidates that stay of each workload, target and device.
+        keep: candidates that stay of each workload, target and model of device.
         dry_run: only count.
 
     Returns:
@@ -34,13 +35,15 @@ def prune(store: Store, keep: int, dry_run: bool = False) -> int:
 
 def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
     # What was measured more than once stays or goes with all its times.
-    groups: dict[tuple[str, Target, Fingerprint], dict[tuple[bytes, str], list[Entry]]] = {}
+    groups: dict[tuple[Any, ...], dict[tuple[bytes, str], list[Entry]]] = {}
     for entry in entries:
         summary = entry.summary
         if summary.type != "trial" or summary.untuned:
             continue
         try:
-            key = (entry.workload, entry.target, entry.device)
+            # As a look-up groups them: the target's name and the system's kernel don't count.
+            target = msgspec.structs.replace(entry.target, name="")
+            key = (entry.workload, target, entry.device.model)
         except ValueError:
             continue
         if summary.run_secs:

@@ -32,8 +32,10 @@ SCHEMA = 1
 Text = Annotated[str, Meta(max_length=2000)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 HashOrNone = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")]
-Seconds = Annotated[float, Meta(gt=0, lt=1e6)]
+#: So bounded, quotients of times are finite, and not 0.
+Seconds = Annotated[float, Meta(ge=1e-15, lt=1e6)]
 Count = Annotated[int, Meta(ge=0, lt=2**31)]
+Choice = Annotated[int, Meta(ge=-(2**53), le=2**53)]
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -133,7 +135,8 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         schema: version of the format.
         workload: what was tuned.
         versions: what it was tuned with.
-        date: UTC, ISO 8601, to the millisecond; old records to the second.
+        date: UTC, ISO 8601, to the millisecond (old records: to the second), or "" where it is not
+            known.
     """
 
     schema: int = SCHEMA
@@ -171,7 +174,11 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     error: Text | None = None
     untuned: bool = False
     space: Text = ""
-    choices: dict[Text, int] = {}
+    choices: dict[Text, Choice] = {}
+
+    def __post_init__(self) -> None:
+        if self.baseline_secs and len(self.baseline_secs) != len(self.run_secs):
+            raise ValueError("there are not as many baseline_secs as run_secs")
 
     @property
     def usable(self) -> bool:
@@ -182,6 +189,16 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     def seconds(self) -> float:
         """The median of the measured times; infinite where the trial failed."""
         return median(self.run_secs) if self.run_secs else float("inf")
+
+
+class MeasuredPoint(msgspec.Struct, frozen=True):
+    """The part of a trial that a cost model learns from; see :class:`Trial`."""
+
+    workload: Workload
+    run_secs: tuple[Seconds, ...] = ()
+    baseline_secs: tuple[Seconds, ...] = ()
+    space: Text = ""
+    choices: dict[Text, Choice] = {}
 
 
 class Finished(Line, frozen=True, kw_only=True, tag_field="type", tag="finished"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _TABLE = "tvmcomp_records"
 #: A writer waits so long for others, as it would wait for the lock of a file.
 _PATIENCE_SECONDS = 120
+_RETRY_SECONDS = 0.02
 _ROWS_AT_ONCE = 1000
 
 
@@ -44,7 +46,7 @@ class SqlStore(Store):
         address = _address(url)
         # As it was given: the driver is no concern of a person's.
         given = address.set(drivername=address.get_backend_name())
-        self.where = given.render_as_string(hide_password=True)
+        self.where = _shown(given)
         self._path = Path(address.database or "") if address.drivername == "sqlite" else None
         self._engine = self._new_engine(address)
         self._table = _table(sqlalchemy)
@@ -80,9 +82,12 @@ class SqlStore(Store):
             while True:
                 last = found[-1] if found else ""
                 bucket = connection.scalar(first_after.where(column > last))
-                if bucket is None:
-                    return found
-                found.append(str(bucket))
+                if isinstance(bucket, str) and bucket != last:
+                    found.append(bucket)
+                    continue
+                if bucket is not None:  # not of our writing, and it sorts after all that is
+                    self.report(f"{self.where}: rows of the bucket {bucket!r} skipped")
+                return found
 
     def read(self, bucket: str) -> list[Entry]:
         """See :class:`Store`."""
@@ -120,7 +125,8 @@ class SqlStore(Store):
         }
 
     def _select(self) -> Select[Any]:
-        return self._sql.select(self._table.c.digest, self._table.c.line)
+        columns = self._table.c
+        return self._sql.select(columns.bucket, columns.workload, columns.digest, columns.line)
 
     def _entries(self, query: Select[Any]) -> list[Entry]:
         if not self._exists():
@@ -129,17 +135,19 @@ class SqlStore(Store):
             return list(self._read_rows(connection.execute(query)))
 
     def _read_rows(self, rows: Iterable[Any]) -> Iterator[Entry]:
-        for digest, line in rows:
+        for *place, digest, line in rows:
             where = f"{self.where}, row {str(digest)[:12]}"
             try:
                 entry = Entry(line.encode())
             except (ValueError, AttributeError) as error:
                 self.report(f"{where}: row skipped: {error}")
                 continue
-            if entry.digest == digest:
-                yield entry
-            else:
+            if entry.digest != digest:
                 self.report(f"{where}: row skipped: its line was changed after it was written")
+            elif place != [bucket_of(entry.workload), entry.workload]:
+                self.report(f"{where}: row skipped: it belongs to workload {entry.workload}")
+            else:
+                yield entry
 
     def _insert(self) -> Any:
         if self._path is not None:
@@ -176,10 +184,19 @@ class SqlStore(Store):
     def _make(self) -> None:
         if self._path is not None:
             self._make_folder(self._path.parent)
-        try:
-            self._create()
-        except self._sql.exc.SQLAlchemyError:  # another process made it in the same moment
-            self._create()
+        give_up = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self._create()
+                break
+            except self._sql.exc.DBAPIError as error:
+                # Others make it in the same moment: SQLite says so at once, whatever the timeout.
+                said = str(error.orig)
+                if not any(word in said for word in ("locked", "already exists", "duplicate key")):
+                    raise
+                if time.monotonic() > give_up:
+                    raise
+                time.sleep(_RETRY_SECONDS)
         self._made = True
 
     def _create(self) -> None:
@@ -198,7 +215,14 @@ class SqlStore(Store):
 
     def _new_engine(self, address: URL) -> Engine:
         if self._path is None:
-            return self._sql.create_engine(address, pool_pre_ping=True)
+            try:
+                return self._sql.create_engine(address, pool_pre_ping=True)
+            except ImportError:
+                raise LogError(
+                    "a log in PostgreSQL needs psycopg",
+                    where=self.where,
+                    hint="Install it with `pip install 'tvmcomp[sql]'`.",
+                ) from None
         engine = self._sql.create_engine(address, connect_args={"timeout": _PATIENCE_SECONDS})
 
         @self._sql.event.listens_for(engine, "connect")
@@ -240,11 +264,16 @@ def _address(url: str) -> URL:
         return address.set(drivername="postgresql+psycopg")
     raise LogError(
         "is no place for a log",
-        where=address.render_as_string(hide_password=True),
+        where=_shown(address),
         hint="Give a folder, sqlite:///PATH (or PATH.db), or postgresql://USER@HOST/DATABASE.",
     )
 
 
+def _shown(address: URL) -> str:
+    """Without its password, which may stand in the query, too."""
+    return address.difference_update_query(["password"]).render_as_string(hide_password=True)
+
+
 def _without_password(url: str) -> str:
     scheme, separator, rest = url.partition("://")
-    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+    return f"{scheme}{separator}{rest.rpartition('@')[2].partition('?')[0]}"

@@ -65,7 +65,8 @@ def statistics(store: Store) -> Statistics:
                 targets[target] += 1
                 devices[device] += 1
                 failed += not summary.run_secs
-                dates = [min([*dates, summary.date]), max([*dates, summary.date])]
+                if summary.date:
+                    dates = [min([*dates, summary.date]), max([*dates, summary.date])]
             kinds[summary.type] += 1
     return Statistics(
         store.where,

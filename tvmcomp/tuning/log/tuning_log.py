@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.fingerprint import DeviceModel, Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.line import Entry, age, encode, gains
 from tvmcomp.tuning.log.nearest import Nearness, nearness
@@ -87,7 +87,7 @@ class TuningLog:
             device: where it will run, if that is known.
         """
         # Thousands of entries share a place: it is looked into once, and then goes by its number.
-        places: dict[tuple[Nearness, Fingerprint], int] = {}
+        places: dict[tuple[Nearness, DeviceModel], int] = {}
         numbers: dict[tuple[bytes, bytes], int | None] = {}
         groups: dict[tuple[int, bytes, str], list[Entry]] = {}
         for entry in self._entries(workload):
@@ -98,7 +98,7 @@ class TuningLog:
             if where not in numbers:
                 with self.reporting(entry):
                     near = nearness(entry.target, entry.device, target, device)
-                    place = near and (near, _model(entry.device))
+                    place = near and (near, entry.device.model)
                     numbers[where] = place and places.setdefault(place, len(places))
             number = numbers.get(where)
             if number is not None:
@@ -111,14 +111,16 @@ class TuningLog:
             untuned.setdefault(number, []).extend(times)
         timed = [
             (
-                in_order[number][0],
-                in_order[number][1].cpu,
+                *in_order[number],
                 _seconds(same, untuned[number]),
                 max(same, key=age),
             )
             for (number, *_), same in groups.items()
         ]
-        timed.sort(key=lambda each: (*each[0][:2], each[1], each[2], each[3].digest))
+        # An unknown device's times say least: they are an import's, and nothing was beside them.
+        timed.sort(
+            key=lambda each: (*each[0][:2], not each[1][0], each[1], each[2], each[3].digest)
+        )
         for near, _, seconds, entry in timed:
             with self.reporting(entry):
                 line = entry.line
@@ -190,11 +192,6 @@ class TuningLog:
             yield
         except ValueError as error:
             self._malformed[entry.digest] = f"record {entry.digest[:12]} skipped: {error}"
-
-
-def _model(device: Fingerprint) -> Fingerprint:
-    """What :meth:`Fingerprint.same_model` compares."""
-    return Fingerprint(device.cpu, device.features, device.cores)
 
 
 def _seconds(same: Sequence[Entry], untuned: Sequence[float]) -> float:
