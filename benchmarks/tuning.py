@@ -148,7 +148,7 @@ class Gain:
         half_seconds: until half of that gain was reached, None where there was none.
         half_seconds_known: the same with the logs of the other networks.
         trials: of the run.
-        again: trials of a second run with the same log.
+        unfinished: kernels that a second run with the same log would tune.
     """
 
     network: str
@@ -159,7 +159,7 @@ class Gain:
     half_seconds: float | None
     half_seconds_known: float | None
     trials: int
-    again: int
+    unfinished: int
 
 
 @main.command()
@@ -189,7 +189,8 @@ def gain(
             summary, curve = runs[network]
             own = folder / network.replace(":", "-")
             others = [folder / other.replace(":", "-") for other in networks if other != network]
-            again = _tune(network, 0.01, [own])[0]
+            again = _tune(network, 0.01, [own])[0].tasks
+            unfinished = sum(task.status != "found" for task in again)
             half_known = None
             untuned, best = _kernels(summary)
             if known and others:
@@ -200,7 +201,7 @@ def gain(
             half = curve.reached(0.5, untuned / best)
             result = Gain(
                 *(network, ratio, slow, fast, untuned / best),
-                *(half, half_known, summary.trials, again.trials),
+                *(half, half_known, summary.trials, unfinished),
             )
             results.append(result)
             click.echo(json.dumps(asdict(result)) if as_json else _words(result, minutes))
@@ -220,8 +221,8 @@ def _words(gain: Gain, minutes: float) -> str:
     return (
         f"{gain.network}: {gain.untuned_ms:.3f} -> {gain.tuned_ms:.3f} ms, {gain.ratio:.3f} times "
         f"(kernels {gain.kernels:.3f}) in {minutes:g} minutes, {gain.trials} trials; half of the "
-        f"kernels' gain after {half}, {known} with the others' logs; {gain.again} trials in a "
-        f"second run"
+        f"kernels' gain after {half}, {known} with the others' logs; a second run finds "
+        f"{gain.unfinished} searches unfinished"
     )
 
 

@@ -87,6 +87,8 @@ def build(
     description = target if isinstance(target, TargetDescription) else targets.load(target)
     settings = _config(config)
     records = open_log(log)  # an error in it is known now, and not after minutes of work
+    if trials > 0:
+        _check_tunable(description, device)
     progress.stage("importing")
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
@@ -161,6 +163,8 @@ def tune(
     """
     description = target if isinstance(target, TargetDescription) else targets.load(target)
     settings = _config(config)
+    records = open_log(log)  # an error in it is known now, and not after minutes of work
+    _check_tunable(description, device)
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
     numeric = choose_numbers(
@@ -171,7 +175,7 @@ def tune(
         numeric,
         description,
         trials,
-        open_log(log),
+        records,
         progress,
         operators,
         budget=budget,
@@ -196,10 +200,6 @@ def _tune(
     from tvmcomp import schedules
     from tvmcomp.tuning.tuner import tune as tune_tasks
 
-    if target.family == "cuda":
-        raise TargetError(
-            "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
-        )
     lowered = lower(numeric.mod, target, half=numeric.half)
     runs = targets.runs_here(target) is None
     tasks = [
@@ -225,6 +225,20 @@ def _tune(
         cc=cc,
         **options,
     )
+
+
+def _check_tunable(target: TargetDescription, device: str | None) -> None:
+    """Raise TargetError where kernels for ``target`` can't be measured."""
+    if target.family == "cuda":
+        raise TargetError(
+            "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
+        )
+    reason = targets.runs_here(target)
+    if device is None and reason is not None:
+        raise TargetError(
+            f"code for {target.name} does not run on this machine: {reason}",
+            hint="Give the device to measure on with --device.",
+        )
 
 
 def _is_task(func: Any) -> bool:

@@ -15,6 +15,7 @@ from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.model import Operator, UsedRecord
 from tvmcomp.passes.kernel_sources import kernels_of_operators
 from tvmcomp.targets import TargetDescription, runs_here
+from tvmcomp.tuning.jobs import Failed
 from tvmcomp.tuning.log.record import Versions
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog
 from tvmcomp.tuning.measure import Bench
@@ -70,13 +71,19 @@ class UsedRecords:
     def __call__(self, name: str, func: Any) -> Any | None:
         """The scheduled function for the kernel ``name``, or None: it stays untuned."""
         untuned = None
+        lost: set[str] = set()
         for found in self.log.ranked(workload_hash(func), self.target, self.device):
             record = found.record
             same_versions = record.versions == self._versions
             if record.untuned and same_versions:
                 untuned = untuned or found
-            # What comes after the untuned schedule is slower, unless it won in turns with it.
+            if not record.confirmed and self.device and self.device.same_model(record.device):
+                lost.add(record.kernel)
+            # What comes after the untuned schedule is slower, unless it won in turns with it. To
+            # have won on another model of device helps nothing where it was not kept on this one.
             if not record.usable or (untuned and not record.confirmed):
+                continue
+            if record.confirmed and record.kernel in lost:
                 continue
             schedule = apply_record(record, func)
             if schedule is None:
@@ -96,8 +103,12 @@ class UsedRecords:
                 self._bench = self._resources.enter_context(Bench(self.target, cc=self._cc))
             modules = (_json(schedule.mod), _json(module_of(func)))
             reason = self._bench.difference(modules, arguments_of(func))
+            if isinstance(reason, Failed):
+                reason = f"{reason.kind}: {reason.message}"
         except ToolError as error:
             reason = error.what
+            self._resources.close()
+            self._bench = None
         if reason:
             logger.warning("record %s of other versions not used: %s", found.id[:12], reason)
         return not reason

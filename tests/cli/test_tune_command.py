@@ -1,6 +1,7 @@
 """The command line of the tuner; the tuning itself is real, the network is one kernel."""
 
 import json
+import platform
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,7 @@ from click.testing import CliRunner
 import tvmcomp
 from tvmcomp import targets
 from tvmcomp.cli.tune import command
+from tvmcomp.errors import TargetError
 from tvmcomp.schedules import Decide
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.task import Task
@@ -103,3 +105,19 @@ def test_wrong_shape_is_a_usage_error(tmp_path):
     (tmp_path / "net.onnx").write_bytes(b"")
     done = CliRunner().invoke(command, [str(tmp_path / "net.onnx"), "--shape", "x:1"])
     assert done.exit_code == 2
+
+
+def test_a_target_that_is_not_here_needs_a_device(tmp_path):
+    (tmp_path / "net.onnx").write_bytes(b"")
+    foreign = "rpi4" if platform.machine() == "x86_64" else "x86-64-v3"
+    arguments = [str(tmp_path / "net.onnx"), "--target", foreign, "--log", str(tmp_path / "log")]
+    done = CliRunner().invoke(command, arguments)
+    assert isinstance(done.exception, TargetError) and "--device" in str(done.exception)
+
+
+def test_nothing_could_be_tuned(tmp_path, one_kernel):
+    """The reason is said, and the status tells a script."""
+    (tmp_path / "net.onnx").write_bytes(b"")
+    arguments = [str(tmp_path / "net.onnx"), "--log", str(tmp_path / "log"), "--cc", "no-such-cc"]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 1 and "no-such-cc" in done.output, done.output

@@ -1,5 +1,6 @@
 """Real tuning of small kernels on this machine and over RPC."""
 
+import signal
 import subprocess
 import sys
 
@@ -10,6 +11,7 @@ from tvmcomp import targets
 from tvmcomp.errors import DeviceError
 from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
+from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
@@ -215,6 +217,26 @@ def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_sp
     assert tune([task], native, 20, log_in(tmp_path), space=relu_space).trials == 3
 
 
+def test_what_a_search_raises_ends_no_other(tmp_path, relu, matmul, relu_space, native):
+    def space(schedule, decide):
+        if relu_space(schedule, decide):
+            return "relu"
+        raise RuntimeError("no idea")
+
+    tasks = [Task("matmul", matmul), Task("relu", relu)]
+    broken, other = tune(tasks, native, 4, log_in(tmp_path), space=space).tasks
+    assert broken.status == "failed" and "RuntimeError: no idea" in broken.error
+    assert other.status == "tuned" and other.trials == 4
+
+
+def test_ctrl_c_within_tvm_waits_for_the_end_of_it():
+    reached = []
+    with pytest.raises(KeyboardInterrupt), interrupts_held():
+        signal.raise_signal(signal.SIGINT)
+        reached.append(True)
+    assert reached
+
+
 def test_a_budget_ends_the_run_and_the_tasks_stay_open(tmp_path, matmul, relu_space, native):
     task = Task("matmul", matmul)
     summary = tune([task], native, None, log_in(tmp_path), space=relu_space, budget=0.01)
@@ -237,14 +259,34 @@ def test_a_search_settles_and_goes_on_where_time_is_left(tmp_path, relu, native,
     tasks = [Task("relu", relu)]
     arguments = {"space": many_points, "untuned": vectors}
     (result,) = tune(tasks, native, None, log_in(tmp_path / "a"), **arguments).tasks
-    assert (result.status, result.trials) == ("settled", 9)
+    assert (result.status, result.trials) == ("settled", 5)
     (result,) = tune(tasks, native, None, log_in(tmp_path / "b"), budget=120, **arguments).tasks
     assert (result.status, result.trials) == ("exhausted", 21)
+
+
+def test_a_search_that_was_about_to_settle_does_so_in_the_next_run(
+    tmp_path, relu, native, monkeypatch
+):
+    monkeypatch.setattr(tuner, "PATIENCE", 4)
+    done = []
+
+    def interrupt(event):
+        done.append(isinstance(event, TrialDone))
+        if done[-1] and sum(done) == 5:
+            raise KeyboardInterrupt
+
+    log, arguments = log_in(tmp_path), {"space": many_points, "untuned": vectors}
+    tasks = [Task("relu", relu)]
+    assert tune(tasks, native, None, log, progress=interrupt, **arguments).interrupted
+    assert not log.finished(workload_hash(relu), native, 1)
+    (result,) = tune(tasks, native, None, log, **arguments).tasks
+    assert (result.status, result.trials) == ("settled", 0)
 
 
 def test_one_kernel_under_two_names_is_tuned_once(tmp_path, relu, relu_space, native):
     tasks = [Task("one", relu, 2), Task("other", relu, 1)]
     summary = tune(tasks, native, 2, log_in(tmp_path), space=relu_space)
+    assert summary.trials == 2
     one, other = summary.tasks
     assert (one.task, one.weight, other.task, other.weight) == ("one", 2, "other", 1)
     assert one.best_seconds == other.best_seconds

@@ -1,7 +1,9 @@
 """Which schedule a build takes for a kernel, given what was measured."""
 
+import msgspec
 import pytest
 
+from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.model import Operator
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.tuning_log import TuningLog
@@ -57,6 +59,18 @@ def test_what_won_in_turns_with_the_untuned_schedule_is_used(
     function, used = used_by(log, native, relu)
     assert function is not None and used.used["relu"].record.confirmed
     assert used.notes()[0].startswith("1 kernels are scheduled by tuning records, 0 keep")
+
+
+def test_what_won_elsewhere_and_was_not_kept_here_is_not_used(
+    log, relu, candidate, make_trial, native
+):
+    elsewhere = msgspec.structs.replace(local_fingerprint(), cpu="another CPU")
+    log.append(make_trial(relu, (1e-5,), kernel="1" * 16, untuned=True))
+    log.append(candidate(1e-5, baseline_secs=(2e-5,), confirmed=True, device=elsewhere))
+    assert used_by(log, native, relu)[0] is not None
+    log.append(candidate(3e-5, baseline_secs=(2e-5,)))
+    function, used = used_by(log, native, relu)
+    assert function is None and used.used["relu"].record.untuned
 
 
 def test_what_did_not_win_is_not_used(log, relu, candidate, native):

@@ -113,9 +113,9 @@ class Device:
     def load_library(self, library: bytes) -> Any:
         """Upload and load; the file is removed at once."""
         name = f"{uuid.uuid4().hex}.so"
-        self._rpc.upload(bytearray(library), name)
+        self.call("uploading the library", self._rpc.upload, bytearray(library), name)
         try:
-            return self._rpc.load_module(name)
+            return self.call("loading the library", self._rpc.load_module, name)
         finally:
             with suppress(Exception):  # the session's folder goes with the session anyway
                 self._rpc.remove(name)

@@ -32,8 +32,13 @@ def list_devices(tracker: Address, timeout: float = 10.0) -> list[KeyStatus]:
     """
     from tvm.rpc.base import TrackerCode
 
-    with _connection(tracker, timeout) as ask:
-        status, summary = ask([TrackerCode.SUMMARY])
+    try:
+        with _connection(tracker, timeout) as ask:
+            status, summary = ask([TrackerCode.SUMMARY])
+    except TimeoutError:
+        raise DeviceError(
+            f"the tracker does not answer: it said nothing in {timeout:g} s", where=str(tracker)
+        ) from None
     if status != TrackerCode.SUCCESS:
         raise DeviceError("the tracker refused to list its devices", where=str(tracker))
     devices: dict[str, list[str]] = {key: [] for key in summary["queue_info"]}

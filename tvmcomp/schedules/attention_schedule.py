@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.attention import ROWS_IN_BLOCK
-from tvmcomp.schedules.blocking import Decide
+from tvmcomp.schedules.blocking import Decide, choose_block
 from tvmcomp.schedules.compute import ANCHOR
 from tvmcomp.schedules.epilogue import vectorize_channels
 from tvmcomp.schedules.output_axes import split_by_role
@@ -49,7 +49,7 @@ def schedule_attention(sch: Any, mean: Any, target: TargetDescription, decide: D
     width = int(sch.get(columns).extent)
     vector = widest_vector(width, target)
     tiles = register_tiles(block, width // vector, target, exact=True)[:_TILE_CHOICES]
-    p, v = tiles[decide(sch, "mean_tile", range(len(tiles)), 0)]
+    p, v = choose_block(sch, "mean_block", tiles, decide)
     blocks, row_outer, row = sch.split(rows, [None, block // p, p])
     column_outer, column, lane = sch.split(columns, [None, v, vector])
     sch.reorder(*batch, blocks, row_outer, column_outer, row, column, lane)
@@ -85,7 +85,7 @@ def _schedule_products(
     key, row, depth = sch.get_loops(products)[-3:]
     keys = int(sch.get(key).extent)
     tiles = register_tiles(keys, vectors, target)[:_TILE_CHOICES]
-    p, v = tiles[decide(sch, "product_tile", range(len(tiles)), 0)]
+    p, v = choose_block(sch, "product_block", tiles, decide)
     key_outer, key = sch.split(key, [None, p])
     row_outer, vector, lane = sch.split(row, [None, v, lanes])
     sch.reorder(key_outer, row_outer, depth, key, vector, lane)

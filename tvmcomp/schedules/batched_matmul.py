@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide
+from tvmcomp.schedules.blocking import Decide, choose_block
 from tvmcomp.schedules.compute import ANCHOR, element
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.output_axes import ROLES, roles_of, split_by_role
@@ -145,7 +145,7 @@ def schedule_batched_matmul(
     if panels:
         lanes = int(sch.get(panels[0]).writes[0].source.shape[-1])
     tiles = register_tiles(rows, columns // lanes, target)[:_TILE_CHOICES]
-    p, v = tiles[decide(sch, "tile", range(len(tiles)), 0)]
+    p, v = choose_block(sch, "block", tiles, decide)
     column_outer, vector, lane = sch.split(column, [None, v, lanes])
     tasks = prod(int(sch.get(loop).extent) for loop in (*batch, column_outer))
     parts = _parts(rows, p, tasks, bool(panels), target)

@@ -13,7 +13,7 @@ import math
 from typing import Any
 
 from tvmcomp.schedules.arm.staging import stage_data, stages_data, steps_of_vector
-from tvmcomp.schedules.blocking import Decide, register_blocks
+from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize
@@ -52,7 +52,7 @@ def schedule_direct_conv(
     steps = math.prod(int(sch.get(loop).extent) for loop in (*taps, reduce_outer))
     possible = register_blocks(pixels, vectors, target, kernel, steps)
     blocks = [block for block in possible if pixels % block[0] == 0][:_BLOCK_CHOICES]
-    p, v = blocks[decide(sch, "accumulator_block", range(len(blocks)), 0)]
+    p, v = choose_block(sch, "block", blocks, decide)
 
     channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
     width_outer, width_block = sch.split(width, [None, p])

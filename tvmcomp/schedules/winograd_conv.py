@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide
+from tvmcomp.schedules.blocking import Decide, choose_block
 from tvmcomp.schedules.epilogue import inline_epilogue
 from tvmcomp.schedules.winograd import accumulator_blocks, output_lanes
 from tvmcomp.targets import TargetDescription
@@ -38,7 +38,7 @@ def schedule_winograd_conv(
     lanes = output_lanes(out_channels, target)
     blocks = accumulator_blocks(columns, out_channels, target)
     fitting = [block for block in blocks if columns % block[0] == 0][:_BLOCK_CHOICES]
-    p, v = fitting[decide(sch, "accumulator_block", range(len(fitting)), 0)]
+    p, v = choose_block(sch, "block", fitting, decide)
     row_bytes = 4 * columns * reach**2 * channels
     guess = _rows_a_task(batch, rows, row_bytes, target)
     rows_a_task = decide(sch, "rows_a_task", sorted({0, 1, 2, 4, guess}), guess)

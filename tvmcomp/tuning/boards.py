@@ -11,7 +11,7 @@ from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.runtime.address import Address, parse_address
 from tvmcomp.runtime.tracker import list_devices
-from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Measure, Reply
+from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Reply
 from tvmcomp.tuning.pool import WorkerPool
 
 #: A measurement that a board may have spoiled is made so often in all.
@@ -59,7 +59,7 @@ class Boards:
         """As :meth:`WorkerPool.run`, on the devices."""
         return self._pool.run(jobs, timeout)
 
-    def measure(self, jobs: Sequence[Measure], timeout: float) -> Iterator[tuple[int, Reply]]:
+    def measure(self, jobs: Sequence[Job], timeout: float) -> Iterator[tuple[int, Reply]]:
         """As :meth:`run`; what a board fails at is given back, for another or the same again.
 
         Raises:

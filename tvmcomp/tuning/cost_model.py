@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 
@@ -18,15 +19,17 @@ from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.judge import gain
 from tvmcomp.tuning.log.nearest import nearness
-from tvmcomp.tuning.log.record import Argument, Trial
+from tvmcomp.tuning.log.record import Argument, MeasuredPoint, Trial
 from tvmcomp.tuning.log.tuning_log import TuningLog
 
 #: With fewer trials a space is searched at random.
 _LEAST_ROWS = 12
-#: Dimensions of a tensor that the model sees, the last ones.
-_DIMENSIONS = 4
-#: How much a trial of another model of device counts.
-_OTHER_MODEL = 0.3
+#: Dimensions of a tensor that the model sees, the last ones: packed weights have seven.
+_DIMENSIONS = 7
+_NO_ARGUMENT = Argument("", ())
+#: How much a trial of an earlier run counts, and one of another model of device.
+_EARLIER = 0.3
+_OTHER_MODEL = 0.1
 #: Logs can hold millions of records: so many, or so many seconds, are read.
 _MOST_READ = 20_000
 _MOST_SECONDS = 10.0
@@ -48,16 +51,16 @@ class CostModel:
     """Predicts gains; starts with nothing known."""
 
     def __init__(self) -> None:
-        self._spaces: dict[str, _Rows] = {}
+        # A version of a schedule that has other choices is another space.
+        self._spaces: dict[tuple[str, ...], _Rows] = {}
 
-    def learn(self, trial: Trial, weight: float = 1.0) -> None:
+    def learn(self, trial: Trial | MeasuredPoint, weight: float = 1.0) -> None:
         """Take in a trial that was measured beside its baseline; others are passed over."""
-        if not (trial.space and trial.choices and trial.run_secs and trial.baseline_secs):
+        if not (trial.space and trial.choices and trial.baseline_secs):
             return
-        rows = self._spaces.setdefault(trial.space, _Rows(sorted(trial.choices)))
-        if rows.names != sorted(trial.choices):
-            return  # of another version of the schedule
-        rows.features.append(_features(rows.names, trial.workload.arguments, trial.choices))
+        names = sorted(trial.choices)
+        rows = self._spaces.setdefault((trial.space, *names), _Rows(names))
+        rows.features.append(_features(names, trial.workload.arguments, trial.choices))
         rows.gains.append(math.log(gain(trial.run_secs, trial.baseline_secs)))
         rows.weights.append(weight)
 
@@ -65,10 +68,8 @@ class CostModel:
         self, space: str, arguments: tuple[Argument, ...], points: Sequence[Mapping[str, int]]
     ) -> np.ndarray | None:
         """The logarithm of the gain of each point; None where too little is known."""
-        rows = self._spaces.get(space)
-        if rows is None or len(rows.gains) < _LEAST_ROWS or not points:
-            return None
-        if sorted(points[0]) != rows.names:
+        rows = self._spaces.get((space, *sorted(points[0]))) if points else None
+        if rows is None or len(rows.gains) < _LEAST_ROWS:
             return None
         import xgboost  # not above: it takes half a second
 
@@ -76,7 +77,7 @@ class CostModel:
             data = xgboost.DMatrix(
                 np.array(rows.features), np.array(rows.gains), weight=np.array(rows.weights)
             )
-            settings = {"max_depth": 5, "eta": 0.15, "min_child_weight": 1, "nthread": 1}
+            settings = {"max_depth": 5, "eta": 0.15, "min_child_weight": _EARLIER, "nthread": 1}
             rows.model = xgboost.train(settings, data, num_boost_round=60)
             rows.fitted = len(rows.gains)
         asked = np.array([_features(rows.names, arguments, choices) for choices in points])
@@ -87,14 +88,19 @@ class CostModel:
 def _features(
     names: Iterable[str], arguments: tuple[Argument, ...], choices: Mapping[str, int]
 ) -> list[float]:
-    """The choices, and the shapes of the first two tensors (data, weights) and of the result."""
-    shapes = [argument.shape for argument in (*arguments[:2], arguments[-1])]
-    sizes = [
-        math.log2(max(1, dim))
+    return [*(float(choices[name]) for name in names), *_sizes(arguments)]
+
+
+@lru_cache(maxsize=4096)
+def _sizes(arguments: tuple[Argument, ...]) -> tuple[float, ...]:
+    """Logarithms of shapes and sizes: of the first two tensors (data, weights) and the result."""
+    shapes = [argument.shape for argument in (*arguments, *[_NO_ARGUMENT] * 2)[:2]]
+    shapes += [argument.shape for argument in arguments[-1:] or [_NO_ARGUMENT]]
+    return tuple(
+        math.log2(max(1, number))
         for shape in shapes
-        for dim in ((1,) * _DIMENSIONS + shape)[-_DIMENSIONS:]
-    ]
-    return [*(float(choices[name]) for name in names), *sizes]
+        for number in (*((1,) * _DIMENSIONS + shape)[-_DIMENSIONS:], math.prod(shape))
+    )
 
 
 def learned_from(log: TuningLog, target: TargetDescription, device: Fingerprint) -> CostModel:
@@ -111,8 +117,7 @@ def learned_from(log: TuningLog, target: TargetDescription, device: Fingerprint)
             continue
         with log.reporting(entry):
             near = nearness(entry.target, entry.device, target, device)
-            line = entry.line
-            if near is not None and isinstance(line, Trial):
-                other = _OTHER_MODEL if near.other_model else 1.0
-                model.learn(line, other / (1.0 + near.distance))
+            if near is not None:
+                other = _OTHER_MODEL if near.other_model else _EARLIER
+                model.learn(entry.point, other / (1.0 + near.distance))
     return model

@@ -71,9 +71,10 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
             ``interrupted`` or ``pending`` (the run was interrupted in it, or before it).
         untuned_seconds: time of what a build without records uses, or None.
         best_seconds: time of what a build now uses, or None.
-        trials: trials of this run.
+        trials: trials of this run; of tasks that are one kernel by several names, the first's.
         failures: failed trials of this run, by kind.
         roofline_seconds: no schedule takes less, as far as is known; None where nothing is.
+        error: what the last failed trial of this run said, or "".
     """
 
     task: str
@@ -84,6 +85,7 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
     trials: int
     failures: dict[str, int]
     roofline_seconds: float | None = None
+    error: str = ""
 
 
 class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_done"):
@@ -97,7 +99,7 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
         problems: lines of the log that were skipped.
         faults: what the boards did wrong, and how often.
         untuned_seconds, tuned_seconds: an inference of the network without any records, and with
-            all that are kept now, in turns; None where kernels were measured alone.
+            what this run's tasks keep, in turns; None where kernels were measured alone.
     """
 
     tasks: tuple[TaskSummary, ...]
@@ -113,6 +115,11 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
     def trials(self) -> int:
         """Trials of this run, all tasks together."""
         return sum(task.trials for task in self.tasks)
+
+    @property
+    def failed(self) -> bool:
+        """Whether not one task could be tuned."""
+        return bool(self.tasks) and all(task.status == "failed" for task in self.tasks)
 
 
 Event = TuningStarted | TaskStarted | TrialDone | Improved | TaskSummary | TuneSummary

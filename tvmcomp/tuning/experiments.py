@@ -173,43 +173,61 @@ class Experiments:
         racing = challengers + self._holders(list(searches.values()))
         runners = [(each.search, each.kernel) for each in racing]
         best: dict[str, _Challenger] = {}
+        lost = set()
         for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
             if isinstance(result, Failed):
                 continue  # each of them has run before: another batch may try it again
             each, workload = self._judge(racing[index], result), racing[index].search.workload.hash
+            if each is None and racing[index].candidate is racing[index].search.best:
+                lost.add(workload)
             if each and (workload not in best or each.gain > best[workload].gain):
                 best[workload] = each
         for workload, search in searches.items():
-            if workload in best or search.best is not None:
-                self._keep(search, best.get(workload))
+            if workload in best:
+                self._keep(search, best[workload])
+            elif workload in lost:
+                self._take_back(search)
         self._races.keep(self._kept.values())
 
     def conclude(self, searches: Sequence[TaskSearch]) -> Measured | None:
         """Race all that was found in the network together, and take back what does not gain there.
 
         Returns:
-            Times of the whole network, untuned and tuned; None where it is not run.
+            Times of the whole network, untuned and with what is kept; None where it is not run.
         """
+        if all(search.untuned is None for search in searches):
+            return None
         self._confirm_together(searches)
         holders = self._holders(searches)
         whole = self._races.whole([each.kernel for each in holders], _CONFIRMING_ROUNDS)
+        if isinstance(whole, Failed) and not self._network_runs():
+            return None  # whatever the reason is: it is not what was found
         times = whole if isinstance(whole, Measured) else None
         slower = times is not None and gain(times.run_secs[1], times.run_secs[0]) < 1.0
         if slower or isinstance(whole, Failed):  # together they crash
             for each in holders:
                 self._take_back(each.search)
-        return times
+        return Measured((times.run_secs[0],) * 2) if times and slower else times
+
+    def _network_runs(self) -> bool:
+        return isinstance(self._races.whole([], 1), Measured)
 
     def _confirm_together(self, searches: Sequence[TaskSearch]) -> None:
         holders = self._holders(searches)
         runners = [(each.search, each.kernel) for each in holders]
+        failed = []
         for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
-            if isinstance(result, Measured):
-                winner = self._judge(holders[index], result)
-                if winner is None:
-                    self._take_back(holders[index].search)
-                else:
-                    self._keep(holders[index].search, winner)
+            if isinstance(result, Failed):
+                failed.append(holders[index].search)
+                continue
+            winner = self._judge(holders[index], result)
+            if winner is None:
+                self._take_back(holders[index].search)
+            else:
+                self._keep(holders[index].search, winner)
+        if failed and self._network_runs():  # a record of an earlier run may crash in this one
+            for search in failed:
+                self._take_back(search)
 
     def _take_back(self, search: TaskSearch) -> None:
         """Keep nothing of a task: nor what was confirmed before its best was found."""
@@ -223,7 +241,8 @@ class Experiments:
 
     def _holders(self, searches: Sequence[TaskSearch]) -> list[_Challenger]:
         """The best so far of each task, built."""
-        held = [(search, search.best) for search in searches if search.best is not None]
+        running = [search for search in searches if search.untuned is not None]
+        held = [(search, search.best) for search in running if search.best is not None]
         earlier = [entry for entry in held if entry[0].workload.hash not in self._kept]
         for index, built in self._races.build(earlier):  # of an earlier run
             if isinstance(built, Kernel):
@@ -246,10 +265,11 @@ class Experiments:
         search, candidate = each.search, each.candidate
         if won and candidate is not search.best:  # that was compared when it became the best
             modules = (module_text(candidate), module_text(search.baseline))
-            reason = self._bench.difference(modules, search.workload.arguments)
-            if reason:
-                search.failures["wrong result"] += 1
-                error = f"wrong result: {reason}"
+            found = self._bench.difference(modules, search.workload.arguments)
+            if found:
+                wrong = found if isinstance(found, Failed) else Failed("wrong result", found)
+                search.failures[wrong.kind] += 1
+                error = _words(wrong)
                 self._log.append(self._trial(search, candidate, result.device, error=error))
                 return None
         trial = self._trial(
@@ -292,9 +312,9 @@ class Experiments:
         """Log a first measurement, and tell of it."""
         untuned = candidate is search.baseline
         if isinstance(result, Failed):
-            reason = f"{result.kind}: {result.message}"[:2000]
-            trial = self._trial(search, candidate, None, error=reason, untuned=untuned)
+            trial = self._trial(search, candidate, None, error=_words(result), untuned=untuned)
             search.failures[result.kind] += 1
+            search.error = _words(result)
         else:
             *baseline, run_secs = result.run_secs
             trial = self._trial(
@@ -331,6 +351,10 @@ class Experiments:
             choices=dict(candidate.choices),
             **fields,
         )
+
+
+def _words(failed: Failed) -> str:
+    return f"{failed.kind}: {failed.message}"[:2000]
 
 
 def _line(workload: Workload) -> dict[str, Any]:

@@ -36,11 +36,13 @@ from tvmcomp.tuning.network import Network
 #: Before anything is known: a linker that builds its support library, a slow kernel on a board.
 _FIRST_BUILD_SECONDS = 600.0
 _FIRST_RUN_SECONDS = 300.0
+_FIRST_NETWORK_SECONDS = 1800.0
 #: Afterwards: so many times what it took so far, and at least so long.
 _PATIENCE = 20.0
 _LEAST_BUILD_SECONDS = 60.0
 _LEAST_RUN_SECONDS = 30.0
 _LEAST_TURN_SECONDS = 1.0
+_LEAST_LOADING_SECONDS = 10.0
 #: At most: a log may say anything of what a kernel takes.
 _MOST_RUN_SECONDS = 3600.0
 #: A session's own limit comes before the one of the worker that waits for it: it knows the board.
@@ -84,7 +86,8 @@ class Bench:
         self._build_timeout = _FIRST_BUILD_SECONDS
         self._names = itertools.count()
         self._network = ""
-        self._network_timeout = _FIRST_RUN_SECONDS
+        self._network_timeout = 0.0
+        self._loading_timeout = _FIRST_NETWORK_SECONDS
         with ExitStack() as stack:
             self._folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tvmcomp-tune-"))
             self._builders = stack.enter_context(open_builders(builders))
@@ -170,14 +173,16 @@ class Bench:
         """See :class:`tvmcomp.tuning.jobs.MeasureNetwork`; this machine's kernels only."""
         job = MeasureNetwork(self._network, tuple(variants), rounds)
         start = time.monotonic()
-        ((_, reply),) = self.boards.run([job], self._network_timeout * (1 + len(variants)) * rounds)
+        turns = (1 + len(variants)) * rounds
+        timeout = self._loading_timeout + self._network_timeout * turns
+        ((_, reply),) = self.boards.run([job], timeout)
         if not isinstance(reply, MeasuredNetwork):
             return _failure("run", reply)
-        turns = (1 + len(variants)) * rounds
-        # The first job loads the network, too.
-        self._network_timeout = max(
-            _PATIENCE * (time.monotonic() - start) / turns, _LEAST_TURN_SECONDS
-        )
+        took = time.monotonic() - start
+        if not self._network_timeout:
+            # It loaded the network, too, as a worker does that takes a dead one's place.
+            self._loading_timeout = max(_LEAST_LOADING_SECONDS, 4.0 * took)
+        self._network_timeout = max(_PATIENCE * took / turns, _LEAST_TURN_SECONDS)
         return reply.run_secs
 
     def replay(self, module: str, record: Trial) -> Replayed | Failed:
@@ -198,7 +203,7 @@ class Bench:
             path.unlink()
         return measured
 
-    def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str:
+    def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str | Failed:
         """Build a scheduled kernel and a reference, and run both on the same random data.
 
         Where the target's code runs neither here nor on a device, building it is all.
@@ -208,20 +213,24 @@ class Bench:
             arguments: the tensors that they take.
 
         Returns:
-            How they differ, or what failed, in words; "" where they do the same.
+            How they differ, in words, "" where they do the same; or what failed.
+
+        Raises:
+            DeviceError: no device is left.
         """
         paths = self._build_all(modules)
         if isinstance(paths, Failed):
-            return _words(paths)
+            return paths
         if not self.runs:
             return ""
         timeout = _FIRST_RUN_SECONDS
         one, other = map(str, paths)
         job = Compare(one, other, arguments, self._target, self._device, timeout)
-        ((_, reply),) = self.boards.run([job], timeout + _GRACE_SECONDS)
+        # As long again may be spent on waiting for a board to be free.
+        ((_, reply),) = self.boards.measure([job], 2 * timeout + _GRACE_SECONDS)
         for path in paths:
             path.unlink()
-        return reply.difference if isinstance(reply, Compared) else _words(_failure("run", reply))
+        return reply.difference if isinstance(reply, Compared) else _failure("run", reply)
 
     def _build_all(self, modules: Sequence[str]) -> list[Path] | Failed:
         """The libraries of ``modules``, or why one of them is not there."""
@@ -240,7 +249,3 @@ class Bench:
 def _failure(doing: str, reply: Reply) -> Failed:
     assert isinstance(reply, Failed)
     return Failed(f"{doing} {reply.kind}", reply.message)
-
-
-def _words(failed: Failed) -> str:
-    return f"{failed.kind}: {failed.message}"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
 from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.network import Network
@@ -111,7 +112,8 @@ class NetworkRaces:
             for index in indices
             for name in entries[index][0].names
         }
-        module = self._network.rescheduled(schedules)
+        with interrupts_held():
+            module = self._network.rescheduled(schedules)
         new = {str(var.name_hint): func for var, func in module.functions.items()}
         return {
             index: {name: new[name] for name in self._kernels(entries[index][0]) & new.keys()}

@@ -21,6 +21,9 @@ from tvmcomp.runtime.tensors import InputSlot, in_place_or_copied
 from tvmcomp.tuning.jobs import WHOLE, MeasureNetwork
 
 _LEAST_PASSES = 2
+_LEAST_ROUNDS = 5
+#: A measurement in more rounds than the least takes no longer, about.
+_LONG_SECONDS = 20.0
 #: What the virtual machine does itself, between the kernels.
 _BUILTIN = "vm.builtin."
 
@@ -34,11 +37,13 @@ def time_in_network(job: MeasureNetwork) -> tuple[dict[str, tuple[float, ...]], 
     ThisMachine().set_threads(None)
     network = _load(job.network)
     variants = [network.variant(replaced) for replaced in ({}, *job.variants)]
-    for variant in variants:
-        once = variant()[WHOLE]
-    passes = max(_LEAST_PASSES, round(1e-3 * job.round_ms / once))
+    once = [variant()[WHOLE] for variant in variants]
+    passes = round(1e-3 * job.round_ms / min(once))
+    passes = max(_LEAST_PASSES if sum(once) < _LONG_SECONDS else 1, passes)
+    # Fewer rounds where they would take long, but as many as can tell that a variant wins.
+    rounds = max(_LEAST_ROUNDS, int(_LONG_SECONDS / (sum(once) * passes)))
     times: list[dict[str, list[float]]] = [defaultdict(list) for _ in variants]
-    for _ in range(job.rounds):
+    for _ in range(min(job.rounds, rounds)):
         for variant, columns in zip(variants, times, strict=True):
             turn = [variant() for _ in range(passes)]
             for kernel in turn[0]:

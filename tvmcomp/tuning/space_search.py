@@ -38,7 +38,7 @@ class SpaceSearch:
         seed: of the draws.
     """
 
-    batch = 8
+    batch = 4
 
     def __init__(
         self,

@@ -37,6 +37,7 @@ class TaskSearch:
         trials: trials of this run.
         idle: trials since the last gain.
         failures: failed trials of this run, by kind.
+        error: what the last of them said.
         search: where candidates come from, once it is needed.
         status: why it ended; "" while it goes on.
     """
@@ -54,6 +55,7 @@ class TaskSearch:
     trials: int = 0
     idle: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    error: str = ""
     search: Search | None = None
     status: str = ""
 
@@ -91,4 +93,5 @@ class TaskSearch:
             self.trials,
             dict(self.failures),
             self.roof,
+            self.error,
         )

@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -98,7 +99,8 @@ def _there(machine: Any, kernel: Any, device: Any, tensors: Sequence[Any]) -> St
     """On a board, which counts the time itself."""
 
     def watch(number: int) -> float:
-        timer = kernel.time_evaluator("main", device, number=number, repeat=1)
+        evaluator = partial(kernel.time_evaluator, number=number, repeat=1)
+        timer = machine.call("timing", evaluator, "main", device)
         (seconds,) = machine.call("timing", timer, *tensors).results
         return max(float(seconds), 1e-9)
 
@@ -130,7 +132,8 @@ def _random_tensors(machine: Any, arguments: Sequence[Argument], device: Any) ->
     fill = machine.function("tvm.contrib.random.random_fill_for_measure")
     tensors = []
     for argument in arguments:
-        tensor = tvm.runtime.empty(argument.shape, argument.dtype, device)
+        make = tvm.runtime.empty
+        tensor = machine.call("allocating", make, argument.shape, argument.dtype, device)
         machine.call("filling the inputs", fill, tensor)
         tensors.append(tensor)
     return tensors

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+#: Of an annotation's pragmas, those that say how a loop is compiled and not what is computed.
+_PRAGMAS = frozenset(
+    ["pragma_auto_unroll_max_step", "pragma_unroll_explicit", "pragma_loop_partition_hint"]
+)
 #: The schedule instructions that keep a kernel's meaning. TVM's two ``Unsafe…`` instructions, which
 #: do not, are left out.
 _INSTRUCTIONS = frozenset(
@@ -125,8 +129,10 @@ def _check_instruction(instruction: Any) -> None:
             raise ValueError("an instruction is [name, inputs, attributes, outputs]")
     if name not in _INSTRUCTIONS:
         raise ValueError(f"{name[:40]!r} is not a known schedule instruction")
-    if name == "Annotate" and any(str(key).startswith("pragma_import") for key in attributes):
-        raise ValueError("it would import foreign code into the kernel")
+    if name == "Annotate" and any(
+        str(key).startswith("pragma_") and key not in _PRAGMAS for key in attributes
+    ):
+        raise ValueError("it has a pragma that could import foreign code, or leave out work")
     if name == "TransformLayout":  # its padding value may be absent
         attributes = [*attributes[:2], *attributes[3:]]
     if _has_null([inputs, attributes]):

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
 from statistics import median
 
+import msgspec
+
+from tvmcomp.errors import TvmcompError
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
 from tvmcomp.tuning.experiments import Experiments
+from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.jobs import Measured
 from tvmcomp.tuning.judge import gain
 from tvmcomp.tuning.log.record import Trial, Workload
@@ -34,7 +39,7 @@ from tvmcomp.tvm_import import tvm
 _ANY_NUMBER = 2**31 - 1
 
 #: Tasks that are tried together, at most: those that promise most, and so much of that at least.
-_TASKS = 8
+_TASKS = 16
 _LEAST_PROMISE = 0.1
 
 #: Schedules as a build without records does.
@@ -122,19 +127,25 @@ def tune(
                     key = Workload(workload, task.name, arguments_of(task.func))
                     named = zip(tasks, hashes, strict=True)
                     names = tuple(each.name for each, own in named if own == workload)
-                    searches[workload] = _new_search(task, names, key, known, untuned, roofline)
+                    search = _new_search(task, names, key, known, untuned, roofline)
+                    search.idle = 0 if more else _idle(known)
+                    searches[workload] = search
                 try:
                     run.all(list(searches.values()))
                     whole = experiments.conclude(list(searches.values()))
+                    run.finish(list(searches.values()))
                 finally:
                     faults = bench.boards.report()
         except KeyboardInterrupt:
             interrupted = True
+    summaries = []
+    for index, (task, workload) in enumerate(zip(tasks, hashes, strict=True)):
+        each = _summary(task, searches.get(workload), interrupted, log, target, asked)
+        if workload in hashes[:index]:
+            each = msgspec.structs.replace(each, trials=0, failures={})
+        summaries.append(each)
     summary = TuneSummary(
-        tuple(
-            _summary(task, searches.get(workload), interrupted, log, target, asked)
-            for task, workload in zip(tasks, hashes, strict=True)
-        ),
+        tuple(summaries),
         time.monotonic() - start,
         interrupted,
         log.where,
@@ -178,6 +189,16 @@ def _new_search(
             search.best_times = trial.run_secs, trial.baseline_secs
             break
     return search
+
+
+def _idle(known: Sequence[Trial]) -> int:
+    """Candidates that earlier runs tried since their last gain."""
+    tried = set()
+    for trial in reversed(known):
+        if trial.confirmed:
+            break
+        tried.add(trial.kernel)
+    return len(tried)
 
 
 def _summary(
@@ -241,12 +262,32 @@ class _Run:
 
     def _turn(self, searches: Sequence[TaskSearch]) -> None:
         """Try a batch of candidates of each of ``searches``."""
-        batches = [(search, batch) for search in searches if (batch := self._propose(search))]
+        batches = []
+        for search in searches:
+            with self._failing_alone(search):
+                batch = self._propose(search)
+                if batch:
+                    batches.append((search, batch))
         entries = [(search, each) for search, batch in batches for each in batch]
         seconds = iter(self.experiments.try_all(entries))
         for search, batch in batches:
             assert search.search is not None
-            search.search.learn(batch, list(islice(seconds, len(batch))))
+            with self._failing_alone(search):
+                search.search.learn(batch, list(islice(seconds, len(batch))))
+
+    @contextmanager
+    def _failing_alone(self, search: TaskSearch) -> Iterator[None]:
+        """What TVM raises while it looks for candidates ends this search, and no other."""
+        try:
+            with interrupts_held():
+                yield
+        except TvmcompError:
+            raise
+        except Exception as error:  # noqa: BLE001  generic rules may raise anything
+            first_line = str(error).strip().split("\n")[0]
+            search.error = f"no more candidates: {type(error).__name__}: {first_line}"[:2000]
+            search.failures["search error"] += 1
+            self._end(search, "failed")
 
     def _propose(self, search: TaskSearch) -> list[Candidate]:
         """The next candidates of ``search``; where there are none, its search ends."""
@@ -271,7 +312,13 @@ class _Run:
 
     def _end(self, search: TaskSearch, status: str) -> None:
         search.status = status
-        if status != "failed":
-            trials = _ANY_NUMBER if status == "settled" else self.trials
-            self.experiments.finish(search, trials, exhausted=status == "exhausted")
         self.tell(search.summary(status))
+
+    def finish(self, searches: Sequence[TaskSearch]) -> None:
+        """Log which searches have ended. Where most candidates failed, a later run tries again."""
+        for search in searches:
+            failed = 2 * sum(search.failures.values()) > search.trials
+            if search.status not in ("", "failed") and not failed:
+                trials = _ANY_NUMBER if search.status == "settled" else self.trials
+                exhausted = search.status == "exhausted"
+                self.experiments.finish(search, trials, exhausted)

@@ -92,6 +92,8 @@ def _verify_one(log: TuningLog, bench: Bench, found: Found, tolerance: float) ->
         return result("rebuild_failed", replayed.message)
     arguments = record.workload.arguments
     wrong = bench.difference((replayed.scheduled, replayed.unscheduled), arguments)
+    if isinstance(wrong, Failed):
+        return result("failed", f"{wrong.kind}: {wrong.message}")
     if wrong:
         return result("wrong", wrong)
     modules = (replayed.untuned, replayed.scheduled)

@@ -79,9 +79,10 @@ def compare(job: Compare) -> Compared:
         results = []
         for path in (job.path, job.reference):
             library = machine.load_library(Path(path).read_bytes())
-            tensors = [tvm.runtime.tensor(array, device) for array in arrays]
+            make = tvm.runtime.tensor
+            tensors = [machine.call("sending data", make, array, device) for array in arrays]
             machine.call("running", library["main"], *tensors)
-            results.append([tensor.numpy() for tensor in tensors])
+            results.append([machine.call("reading", tensor.numpy) for tensor in tensors])
         return Compared(difference(*results))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide, register_blocks
+from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize
@@ -50,7 +50,7 @@ def schedule_pixel_pairs(
     possible = register_blocks(pairs * kernel.pixels, vectors, target, kernel, steps)
     fitting = [b for b in possible if pairs % (b[0] // kernel.pixels) == 0]
     blocks = fitting[:_BLOCK_CHOICES]
-    p, v = blocks[decide(sch, "accumulator_block", range(len(blocks)), 0)]
+    p, v = choose_block(sch, "block", blocks, decide)
 
     channel_outer, channel_block = sch.split(channel, [None, v])
     width_outer, width_block = sch.split(width, [None, p // kernel.pixels])
