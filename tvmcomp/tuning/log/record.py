@@ -176,10 +176,6 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     space: Text = ""
     choices: dict[Text, Choice] = {}
 
-    def __post_init__(self) -> None:
-        if self.baseline_secs and len(self.baseline_secs) != len(self.run_secs):
-            raise ValueError("there are not as many baseline_secs as run_secs")
-
     @property
     def usable(self) -> bool:
         """Whether a build may use it: it is known to gain, or came without a baseline."""
