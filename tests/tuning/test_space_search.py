@@ -10,6 +10,7 @@ from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.record import Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.roofline import Roofline, multiply_adds
+from tvmcomp.tuning.space import point
 from tvmcomp.tuning.space_search import SpaceSearch
 from tvmcomp.tuning.task import arguments_of, workload_hash
 from tvmcomp.tuning.trace import kernel_hash
@@ -58,7 +59,8 @@ def measured(func, native, candidate_choices, kernel="", device=None):
 
 
 def search(func, model, tried=()):
-    return SpaceSearch(space, func, arguments_of(func), model, tried, (), seed=1)
+    guess = point(space, func)
+    return SpaceSearch(space, func, arguments_of(func), guess, model, tried, (), seed=1)
 
 
 def test_every_point_once_and_then_no_more():

@@ -10,12 +10,13 @@ from tvmcomp.tuning.task_search import PATIENCE, TaskSearch
 
 @pytest.fixture
 def make():
-    def search(untuned, roof, weight=1, idle=0):
+    def search(untuned, roof, weight=1, idle=0, ours=True):
         task = Task("kernel", None, weight)
         search = TaskSearch(
             task, ("kernel",), Workload("0" * 16, "kernel", ()), Candidate(None, []), [], roof
         )
         search.untuned, search.idle = untuned, idle
+        search.guess = Candidate(None, []) if ours else None
         return search
 
     return search
@@ -26,6 +27,8 @@ def test_time_goes_where_an_inference_can_gain_most(make):
     often = make(untuned=2.0, roof=1.0, weight=10)
     at_roof = make(untuned=20.0, roof=20.0)
     unlucky = make(untuned=4.0, roof=1.0, idle=PATIENCE // 2)
+    by_rules = make(untuned=6.0, roof=1.0, ours=False)
+    assert 0 < by_rules.promise < far.promise
     ranked = sorted([at_roof, unlucky, far, often], key=lambda each: -each.promise)
     assert ranked[:2] == [often, far] and set(map(id, ranked[2:])) == {id(unlucky), id(at_roof)}
 

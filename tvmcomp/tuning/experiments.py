@@ -8,7 +8,7 @@ kernels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,6 +54,33 @@ class _Challenger:
     def gain(self) -> float:
         """How many times as fast as the untuned schedule."""
         return gain(self.run_secs, self.baseline_secs)
+
+    @property
+    def is_best(self) -> bool:
+        """Whether it is its task's best so far."""
+        return self.candidate is self.search.best
+
+    def after(self, race: Measured) -> _Challenger:
+        """With the times of another race."""
+        baseline, run_secs = race.run_secs
+        return replace(
+            self,
+            baseline_secs=self.baseline_secs + baseline,
+            run_secs=self.run_secs + run_secs,
+        )
+
+
+@dataclass(frozen=True)
+class _Raced:
+    """A challenger after a race, and that race."""
+
+    after: _Challenger
+    result: Measured
+
+    @property
+    def won(self) -> bool:
+        """Whether all its races together show a gain."""
+        return wins(self.after.run_secs, self.after.baseline_secs)
 
 
 class Experiments:
@@ -172,22 +199,63 @@ class Experiments:
         searches = {each.search.workload.hash: each.search for each in challengers}
         racing = challengers + self._holders(list(searches.values()))
         runners = [(each.search, each.kernel) for each in racing]
-        best: dict[str, _Challenger] = {}
+        won: dict[str, list[_Raced]] = {}
         lost = set()
         for index, result in self._races.race(runners, _CONFIRMING_ROUNDS):
             if isinstance(result, Failed):
                 continue  # each of them has run before: another batch may try it again
-            each, workload = self._judge(racing[index], result), racing[index].search.workload.hash
-            if each is None and racing[index].candidate is racing[index].search.best:
+            raced = _Raced(racing[index].after(result), result)
+            workload = raced.after.search.workload.hash
+            if raced.won:
+                won.setdefault(workload, []).append(raced)
+                continue
+            self._log_race(raced, confirmed=False)
+            if raced.after.is_best:
                 lost.add(workload)
-            if each and (workload not in best or each.gain > best[workload].gain):
-                best[workload] = each
-        for workload, search in searches.items():
-            if workload in best:
-                self._keep(search, best[workload])
-            elif workload in lost:
-                self._take_back(search)
+        kept = self._keep_best(won)
+        for workload in lost - kept:
+            self._take_back(searches[workload])
         self._races.keep(self._kept.values())
+
+    def _keep_best(self, won: Mapping[str, list[_Raced]]) -> set[str]:
+        """Of each workload keep the fastest whose results are right; which workloads have one."""
+        kept = set()
+        waiting = {
+            workload: sorted(group, key=lambda raced: -raced.after.gain)
+            for workload, group in won.items()
+        }
+        while waiting:
+            first = [group.pop(0) for group in waiting.values()]
+            for raced, found in zip(first, self._differences(first), strict=True):
+                search, candidate = raced.after.search, raced.after.candidate
+                if found:
+                    wrong = found if isinstance(found, Failed) else Failed("wrong result", found)
+                    search.failures[wrong.kind] += 1
+                    error = _words(wrong)
+                    device = raced.result.device
+                    self._log.append(self._trial(search, candidate, device, error=error))
+                    continue
+                kept.add(search.workload.hash)
+                self._log_race(raced, confirmed=True)
+                for slower in waiting.pop(search.workload.hash):
+                    self._log_race(slower, confirmed=slower.after.is_best)
+                self._keep(search, raced.after)
+            waiting = {workload: group for workload, group in waiting.items() if group}
+        return kept
+
+    def _differences(self, all_raced: Sequence[_Raced]) -> list[str | Failed]:
+        """How each differs from the untuned schedule; what is kept was compared before."""
+        new = [each.after for each in all_raced if not each.after.is_best]
+        pairs = [
+            (
+                module_text(each.candidate),
+                module_text(each.search.baseline),
+                each.search.workload.arguments,
+            )
+            for each in new
+        ]
+        found = iter(self._bench.differences(pairs))
+        return ["" if each.after.is_best else next(found) for each in all_raced]
 
     def conclude(self, searches: Sequence[TaskSearch]) -> Measured | None:
         """Race all that was found in the network together, and take back what does not gain there.
@@ -220,11 +288,12 @@ class Experiments:
             if isinstance(result, Failed):
                 failed.append(holders[index].search)
                 continue
-            winner = self._judge(holders[index], result)
-            if winner is None:
-                self._take_back(holders[index].search)
+            raced = _Raced(holders[index].after(result), result)
+            self._log_race(raced, confirmed=raced.won)
+            if raced.won:
+                self._keep(raced.after.search, raced.after)
             else:
-                self._keep(holders[index].search, winner)
+                self._take_back(raced.after.search)
         if failed and self._network_runs():  # a record of an earlier run may crash in this one
             for search in failed:
                 self._take_back(search)
@@ -253,32 +322,14 @@ class Experiments:
             if search.workload.hash in self._kept
         ]
 
-    def _judge(self, each: _Challenger, result: Measured) -> _Challenger | None:
-        """Log a confirming race; the candidate with all its times, or None where it has not won."""
-        baseline, run_secs = result.run_secs
-        now = replace(
-            each,
-            baseline_secs=each.baseline_secs + baseline,
-            run_secs=each.run_secs + run_secs,
-        )
-        won = wins(now.run_secs, now.baseline_secs)
-        search, candidate = each.search, each.candidate
-        if won and candidate is not search.best:  # that was compared when it became the best
-            modules = (module_text(candidate), module_text(search.baseline))
-            found = self._bench.difference(modules, search.workload.arguments)
-            if found:
-                wrong = found if isinstance(found, Failed) else Failed("wrong result", found)
-                search.failures[wrong.kind] += 1
-                error = _words(wrong)
-                self._log.append(self._trial(search, candidate, result.device, error=error))
-                return None
+    def _log_race(self, raced: _Raced, confirmed: bool) -> None:
+        baseline, run_secs = raced.result.run_secs
         trial = self._trial(
-            search, candidate, result.device,
-            run_secs=run_secs, baseline_secs=baseline, confirmed=won,
+            raced.after.search, raced.after.candidate, raced.result.device,
+            run_secs=run_secs, baseline_secs=baseline, confirmed=confirmed,
         )  # fmt: skip
         self._log.append(trial)
         self._model.learn(trial)
-        return now if won else None
 
     def _keep(self, search: TaskSearch, best: _Challenger | None) -> None:
         was = search.best

@@ -206,35 +206,60 @@ class Bench:
         return measured
 
     def difference(self, modules: tuple[str, str], arguments: tuple[Argument, ...]) -> str | Failed:
-        """Build a scheduled kernel and a reference, and run both on the same random data.
+        """:meth:`differences` of one pair."""
+        (found,) = self.differences([(*modules, arguments)])
+        return found
+
+    def differences(
+        self, pairs: Sequence[tuple[str, str, tuple[Argument, ...]]]
+    ) -> list[str | Failed]:
+        """Build scheduled kernels and their references, and run both on the same random data.
 
         Where the target's code runs neither here nor on a device, building it is all.
 
         Args:
-            modules: the two, as ``tvm.ir.save_json`` writes them. The reference is built once.
-            arguments: the tensors that they take.
+            pairs: of each the kernel and the reference, as ``tvm.ir.save_json`` writes them, and
+                the tensors that both take. A reference is built once.
 
         Returns:
-            How they differ, in words, "" where they do the same; or what failed.
+            How each pair differs, in words, "" where both do the same; or what failed.
 
         Raises:
             DeviceError: no device is left.
         """
-        module, reference = modules
-        known = self._references.get(reference)
-        paths = self._build_all(modules if known is None else [module])
-        if isinstance(paths, Failed):
-            return paths
-        known = self._references.setdefault(reference, paths[-1])
-        if not self.runs:
-            return ""
-        timeout = _FIRST_RUN_SECONDS
-        one, other = str(paths[0]), str(known)
-        job = Compare(one, other, arguments, self._target, self._device, timeout)
+        known = self._references
+        texts = sorted({text for *both, _ in pairs for text in both} - known.keys())
+        built = {texts[index]: made for index, made in self.build(texts)}
+        libraries = {**known, **built}
+        for _, reference, _ in pairs:
+            library = libraries[reference]
+            if isinstance(library, Path):
+                known[reference] = library
+        found: list[str | Failed] = [""] * len(pairs)
+        jobs: dict[int, Compare] = {}
+        for index, (module, reference, arguments) in enumerate(pairs):
+            one, other = libraries[module], libraries[reference]
+            if isinstance(one, Failed):
+                found[index] = one
+            elif isinstance(other, Failed):
+                found[index] = other
+            elif self.runs:
+                paths = str(one), str(other)
+                jobs[index] = Compare(
+                    *paths, arguments, self._target, self._device, _FIRST_RUN_SECONDS
+                )
+        at = list(jobs)
         # As long again may be spent on waiting for a board to be free.
-        ((_, reply),) = self.boards.measure([job], 2 * timeout + _GRACE_SECONDS)
-        paths[0].unlink()
-        return reply.difference if isinstance(reply, Compared) else _failure("run", reply)
+        timeout = 2 * _FIRST_RUN_SECONDS + _GRACE_SECONDS
+        for job, reply in self.boards.measure(list(jobs.values()), timeout):
+            if isinstance(reply, Compared):
+                found[at[job]] = reply.difference
+            else:
+                found[at[job]] = _failure("run", reply)
+        for text, library in built.items():
+            if isinstance(library, Path) and text not in known:
+                library.unlink()
+        return found
 
     def _build_all(self, modules: Sequence[str]) -> list[Path] | Failed:
         """The libraries of ``modules``, or why one of them is not there."""

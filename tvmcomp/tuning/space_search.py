@@ -21,7 +21,8 @@ Choices = Mapping[str, int]
 
 #: More points than these are not listed; as many are drawn at random.
 _MOST_POINTS = 1 << 14
-#: One candidate in so many is drawn at random, whatever the model says of it.
+#: One candidate in so many is not the model's: it differs from the analytic guess in one choice,
+#: or is drawn at random where all of those are tried.
 _EXPLORED = 4
 
 
@@ -32,6 +33,7 @@ class SpaceSearch:
         space: the design space.
         func: the PrimFunc.
         arguments: its tensors, which the model knows it by.
+        guess: the point that the schedule itself would choose.
         model: predicts how much faster than the untuned schedule a point is.
         tried: trials of earlier runs: they are not proposed again.
         seen: hashes of further kernels that are known.
@@ -45,6 +47,7 @@ class SpaceSearch:
         space: Space,
         func: PrimFunc,
         arguments: tuple[Argument, ...],
+        guess: Candidate,
         model: CostModel,
         tried: Sequence[Trial],
         seen: Collection[str],
@@ -56,14 +59,12 @@ class SpaceSearch:
         self._model = model
         self._random = random.Random(seed)
         self._seen = {*seen, *(trial.kernel for trial in tried)}
-        guess = point(space, func)
-        assert guess is not None
-        self._name = guess.space
+        self._guess = guess
         self._left = self._all_points(guess.options)
         known = {frozenset(trial.choices.items()) for trial in tried}
         self._left = [each for each in self._left if frozenset(each.items()) not in known]
         # What differs from the analytic guess in one choice teaches most while nothing is known.
-        self._left.sort(key=lambda each: _differences(each, guess.choices) != 1)
+        self._left.sort(key=lambda each: not self._near(each))
 
     def _all_points(self, options: Mapping[str, tuple[int, ...]]) -> list[Choices]:
         if math.prod(len(values) for values in options.values()) <= _MOST_POINTS:
@@ -81,7 +82,7 @@ class SpaceSearch:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to ``count`` new candidates; none when there is nothing left to try."""
-        gains = self._model.predict(self._name, self._arguments, self._left)
+        gains = self._model.predict(self._guess.space, self._arguments, self._left)
         if gains is not None:
             # Stable: points that the model can't tell apart keep their random order.
             order = sorted(range(len(self._left)), key=lambda i: -gains[i])
@@ -89,11 +90,19 @@ class SpaceSearch:
         candidates: list[Candidate] = []
         while self._left and len(candidates) < count:
             explore = gains is not None and len(candidates) % _EXPLORED == _EXPLORED - 1
-            at = self._random.randrange(len(self._left)) if explore else 0
+            at = self._explored() if explore else 0
             candidate = self._apply(self._left.pop(at))
             if candidate is not None:
                 candidates.append(candidate)
         return candidates
+
+    def _explored(self) -> int:
+        near = (index for index, choices in enumerate(self._left) if self._near(choices))
+        return next(near, self._random.randrange(len(self._left)))
+
+    def _near(self, choices: Choices) -> bool:
+        guess = self._guess.choices
+        return sum(choices[name] != guess[name] for name in guess) == 1
 
     def _apply(self, choices: Choices) -> Candidate | None:
         try:
@@ -109,7 +118,3 @@ class SpaceSearch:
 
     def learn(self, candidates: Sequence[Candidate], seconds: Sequence[float | None]) -> None:
         """Nothing of its own: the tuner tells the model that all searches share."""
-
-
-def _differences(one: Choices, other: Choices) -> int:
-    return sum(one[name] != other[name] for name in one)

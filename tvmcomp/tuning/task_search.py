@@ -17,6 +17,9 @@ PATIENCE = 32
 _NEAR_ROOF = 1.03
 #: The roof is an estimate: so much may be to gain even there.
 _LEAST_ABOVE = 0.05
+#: MetaSchedule's rules serve what only moves data. They take seconds to start and win little there
+#: (docs/tuning.md): so much of what is above the roof.
+_OF_RULES = 0.1
 
 
 @dataclass
@@ -38,6 +41,7 @@ class TaskSearch:
         idle: trials since the last gain.
         failures: failed trials of this run, by kind.
         error: what the last of them said.
+        guess: what our design space is entered at, None where generic rules serve.
         search: where candidates come from, once it is needed.
         status: why it ended; "" while it goes on.
     """
@@ -56,6 +60,7 @@ class TaskSearch:
     idle: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     error: str = ""
+    guess: Candidate | None = None
     search: Search | None = None
     status: str = ""
 
@@ -75,7 +80,8 @@ class TaskSearch:
         if self.best_seconds is None:
             return 0.0
         above = max(_LEAST_ABOVE * self.best_seconds, self.best_seconds - self.roof)
-        return self.task.weight * above / (1.0 + self.idle / (PATIENCE / 4))
+        likely = above if self.guess is not None else _OF_RULES * above
+        return self.task.weight * likely / (1.0 + self.idle / (PATIENCE / 4))
 
     def settled(self, patience: int) -> bool:
         """Whether more trials are not worth their time: so many, and fewer at the roof."""

@@ -251,6 +251,8 @@ class _Run:
                 self._end(search, "failed")
             else:
                 self.experiments.announce(search)
+                with self._failing_alone(search):
+                    search.guess = point(self.space, search.task.func) if self.space else None
         patience = PATIENCE
         while self.end is None or time.monotonic() < self.end:
             open_ones = [search for search in searches if not search.status]
@@ -311,10 +313,17 @@ class _Run:
     def _open(self, search: TaskSearch) -> Search:
         # Not the seed of the run that was cut off: it would draw what is known already.
         seed, func = self.seed + 1000 * search.already, search.task.func
-        if self.space is not None and point(self.space, func) is not None:
-            arguments = search.workload.arguments
-            seen = {kernel_hash(search.baseline.schedule)}
-            return SpaceSearch(self.space, func, arguments, self.model, search.known, seen, seed)
+        if self.space is not None and search.guess is not None:
+            return SpaceSearch(
+                self.space,
+                func,
+                search.workload.arguments,
+                search.guess,
+                self.model,
+                search.known,
+                {kernel_hash(search.baseline.schedule)},
+                seed,
+            )
         return RuleSearch(func, self.target, search.known, seed)
 
     def _end(self, search: TaskSearch, status: str) -> None:
