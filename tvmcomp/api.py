@@ -14,7 +14,7 @@ from tvmcomp import frontend, targets
 from tvmcomp.artifact import Artifact
 from tvmcomp.compile import compile_module, in_integers, run_here
 from tvmcomp.dump import Dump
-from tvmcomp.errors import ConfigError, TargetError
+from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.golden import Golden
 from tvmcomp.model import Model
 from tvmcomp.numeric import Numeric, choose_numbers
@@ -88,7 +88,7 @@ def build(
     settings = _config(config)
     records = open_log(log)  # an error in it is known now, and not after minutes of work
     if trials > 0:
-        _check_tunable(description, device)
+        _check_tunable(description, device, records)
     progress.stage("importing")
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
@@ -164,7 +164,7 @@ def tune(
     description = target if isinstance(target, TargetDescription) else targets.load(target)
     settings = _config(config)
     records = open_log(log)  # an error in it is known now, and not after minutes of work
-    _check_tunable(description, device)
+    _check_tunable(description, device, records)
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
     numeric = choose_numbers(
@@ -227,8 +227,10 @@ def _tune(
     )
 
 
-def _check_tunable(target: TargetDescription, device: str | None) -> None:
-    """Raise TargetError where kernels for ``target`` can't be measured."""
+def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog) -> None:
+    """Raise TargetError where kernels for ``target`` can't be measured, LogError without a log."""
+    if not log.stores:
+        raise LogError("there is no log to write to", hint="Give a folder or a PATH.db.")
     if target.family == "cuda":
         raise TargetError(
             "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."

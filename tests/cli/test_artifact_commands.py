@@ -28,6 +28,25 @@ from small_artifacts import (
 from tvmcomp.artifact import Artifact
 from tvmcomp.golden import Golden
 
+#: Ctrl-C while TVM calls back into Python: TVM makes an error of its own of it.
+INTERRUPTED = """
+import signal
+from tvmcomp.cli import main
+from tvmcomp.cli.main import cli
+
+@cli.command("wait")
+def wait():
+    try:
+        signal.raise_signal(signal.SIGINT)
+    except KeyboardInterrupt:
+        raise RuntimeError("")
+
+cli.get_command = lambda context, name: wait
+import sys
+sys.argv = ["tvmcomp", "wait"]
+main.main()
+"""
+
 TVMCOMP = "import sys; from tvmcomp.cli.main import main; sys.argv[0] = 'tvmcomp'; main()"
 X = np.random.default_rng(5).standard_normal((30, 8)).astype("float32")
 
@@ -242,3 +261,8 @@ def test_the_help_of_a_server_warns() -> None:
         text = " ".join(tvmcomp(*arguments).stdout.split())
         assert "runs whatever it is sent" in text
         assert "SSH tunnel" in text
+
+
+def test_ctrl_c_within_tvm_is_no_defect():
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    assert (done.returncode, done.stderr.strip()) == (1, "interrupted")

@@ -89,6 +89,10 @@ def test_unknown_operators_are_reported_at_once(
         contains(message, "RMSNormalization: newer_than_opset_17", "Export the model without them")
 
 
+def test_tuning_without_a_log(refused: Refused, net: Path) -> None:
+    contains(refused("tune", net, "--log", "none"), "there is no log to write to", "PATH.db")
+
+
 def test_shapes(build: Refused, refused: Refused, tmp_path: Path) -> None:
     net = tiny(tmp_path / "dynamic.onnx", batch="n")
     for message in (build(net), refused("inspect", net), refused("tune", net)):

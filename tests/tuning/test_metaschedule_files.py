@@ -137,6 +137,11 @@ def test_an_untuned_schedule_is_not_exported(tmp_path, log, relu, make_trial, na
     assert write_database(tmp_path / "ours", log, native, [].append) == 0
 
 
+def test_what_no_build_uses_is_not_exported(tmp_path, log, relu, make_trial, native):
+    log.append(make_trial(relu, (1e-9,), baseline_secs=(1e-8,)))
+    assert write_database(tmp_path / "ours", log, native, [].append) == 0
+
+
 def test_a_database_that_has_grown_brings_only_what_is_new(theirs, log, native):
     log.append(*read(theirs, native)[0])
     line = json.loads((theirs / RECORDS).read_text().splitlines()[0])

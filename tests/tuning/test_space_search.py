@@ -2,6 +2,7 @@
 
 import itertools
 
+import msgspec
 import pytest
 
 from tvmcomp.fingerprint import local_fingerprint
@@ -82,6 +83,20 @@ def test_what_was_tried_is_not_proposed_again(native):
     rest = search(func, CostModel(), tried).propose(100)
     assert len(rest) == 14
     assert not {t.kernel for t in tried} & {kernel_hash(each.schedule) for each in rest}
+
+
+def test_a_point_that_other_versions_tried_is_open_where_it_makes_another_kernel(native):
+    func = scaled(64, 64)
+    old = msgspec.structs.replace(Versions.here(), tvmcomp="0.0.1")
+    first = search(func, CostModel()).propose(4)
+    kernels = [kernel_hash(each.schedule) for each in first]
+    hashes = [*kernels[:2], "0" * 16, "1" * 16]  # two of them are not what they are now
+    tried = [
+        msgspec.structs.replace(measured(func, native, dict(each.choices), kernel), versions=old)
+        for each, kernel in zip(first, hashes, strict=True)
+    ]
+    rest = {kernel_hash(each.schedule) for each in search(func, CostModel(), tried).propose(100)}
+    assert len(rest) == 22 and rest & set(kernels) == set(kernels[2:])
 
 
 @pytest.mark.parametrize("same_device", [True, False])

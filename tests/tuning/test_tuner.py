@@ -9,6 +9,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
+from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.interrupts import interrupts_held
@@ -242,7 +243,7 @@ def test_a_budget_ends_the_run_and_the_tasks_stay_open(tmp_path, matmul, relu_sp
     summary = tune([task], native, None, log_in(tmp_path), space=relu_space, budget=0.01)
     # The untuned schedule is measured whatever the budget: it is what all else is compared with.
     assert summary.tasks[0].status == "open" and summary.trials == 1
-    assert not log_in(tmp_path).finished(workload_hash(matmul), native, 1)
+    assert not log_in(tmp_path).finished(workload_hash(matmul), native, 1, local_fingerprint())
 
 
 def many_points(schedule, decide):
@@ -278,7 +279,7 @@ def test_a_search_that_was_about_to_settle_does_so_in_the_next_run(
     log, arguments = log_in(tmp_path), {"space": many_points, "untuned": vectors}
     tasks = [Task("relu", relu)]
     assert tune(tasks, native, None, log, progress=interrupt, **arguments).interrupted
-    assert not log.finished(workload_hash(relu), native, 1)
+    assert not log.finished(workload_hash(relu), native, 1, local_fingerprint())
     (result,) = tune(tasks, native, None, log, **arguments).tasks
     assert (result.status, result.trials) == ("settled", 0)
 
@@ -316,7 +317,8 @@ def test_tune_on_a_device(tmp_path, relu, relu_space, native, server):
     (result,) = summary.tasks
     assert (result.status, result.trials, result.failures) == ("tuned", 3, {})
     trials = store.trials(workload_hash(relu), native)
-    assert all(trial.device.cpu and trial.run_secs for trial in trials) and not summary.faults
+    assert all(trial.device == local_fingerprint() for trial in trials)
+    assert all(trial.run_secs for trial in trials) and not summary.faults
 
 
 def test_a_device_that_does_not_answer_is_a_clear_error(tmp_path, relu, native):

@@ -30,7 +30,8 @@ def log_option(command: F) -> F:
         multiple=True,
         metavar="LOG",
         help="Tuning records: a folder, a PATH.db, or postgresql://USER@HOST/DATABASE. Repeat it "
-        "to read more; the first is written. `none` leaves out the records that ship.  "
+        "to read more; the first is written. `none` beside it leaves out the records that ship, "
+        "and alone all records.  "
         "[default: your own folder]",
     )(command)
 

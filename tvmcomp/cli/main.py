@@ -7,8 +7,11 @@ line, model, target, data, device or log.
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 import traceback
+from types import FrameType
 
 import click
 
@@ -49,6 +52,7 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 def main() -> None:
     """Entry point of the console script."""
     verbose = "--verbose" in sys.argv
+    interrupted = _interrupts()
     try:
         status = cli.main(standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -67,6 +71,9 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001  a defect of ours: say so, without a C++ trace
         if verbose:
             traceback.print_exc()
+        if interrupted.is_set():  # TVM calls back into Python, and makes it an error of its own
+            err.print("interrupted")
+            sys.exit(1)
         first_line = str(error).strip().split("\n")[0][:300]
         err.print(
             f"[red]internal error:[/red] {_escape(type(error).__name__)}: {_escape(first_line)}\n"
@@ -75,6 +82,19 @@ def main() -> None:
         )
         status = 1
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _interrupts() -> threading.Event:
+    """Is set when Ctrl-C is pressed, which raises KeyboardInterrupt as ever."""
+    pressed = threading.Event()
+
+    def press(number: int, frame: FrameType | None) -> None:
+        pressed.set()
+        signal.default_int_handler(number, frame)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
+        signal.signal(signal.SIGINT, press)
+    return pressed
 
 
 def _escape(text: str) -> str:

@@ -150,7 +150,8 @@ def _print_summary(summary: TuneSummary) -> None:
     if not summary.tasks:
         out.print("the network has no kernel to tune")
     elif all(task.status == "found" for task in summary.tasks):
-        text = f"Every kernel's search was finished before; records in {summary.log}"
+        kept = f"records in {summary.log}; --more searches on"
+        text = f"Every kernel's search was finished before; {kept}"
         out.print(plain(text), soft_wrap=True)
     else:
         rate = 60 * summary.trials / summary.seconds if summary.seconds else 0.0

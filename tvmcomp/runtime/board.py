@@ -8,6 +8,7 @@ import platform
 import msgspec
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.runtime import profile  # noqa: F401  registers the profiler
 from tvmcomp.runtime.machine import peak_memory
 from tvmcomp.runtime.threads import Threads, default_threads, use_threads
@@ -18,6 +19,7 @@ ARCHITECTURE = "tvmcomp.board.architecture"
 REFUSAL = "tvmcomp.board.refusal"
 PEAK_MEMORY = "tvmcomp.board.peak_memory"
 SET_THREADS = "tvmcomp.board.set_threads"
+FINGERPRINT = "tvmcomp.board.fingerprint"
 
 #: What the process could use when it began.
 _CPUS = os.sched_getaffinity(0)
@@ -40,6 +42,11 @@ def _peak_memory() -> int:
     return peak_memory()
 
 
+def _fingerprint() -> str:
+    """What measured times depend on besides the code, as JSON."""
+    return msgspec.json.encode(local_fingerprint()).decode()
+
+
 def _set_threads(threads: int, *cores: int) -> int:
     """Run kernels on ``threads`` threads, 0 for one a core; returns how many that is.
 
@@ -58,5 +65,6 @@ for _name, _function in (
     (REFUSAL, _refusal),
     (PEAK_MEMORY, _peak_memory),
     (SET_THREADS, _set_threads),
+    (FINGERPRINT, _fingerprint),
 ):
     tvm_ffi.register_global_func(_name, _function, override=True)

@@ -44,7 +44,8 @@ class Boards:
         self._offered = _offered(device)
         self._pool = WorkerPool(max(1, len(self._offered)))
         try:
-            self.fingerprint = self._identify()
+            # The one that a tracker lends first may be frozen, or all may be in use.
+            self.fingerprint = self._wait_for_one() if self._offered else self._identify()
         except BaseException:
             self._pool.__exit__()
             raise
@@ -92,12 +93,11 @@ class Boards:
             **{f"{board} has gone from the tracker": 1 for board in gone},
         }
 
-    def _wait_for_one(self) -> None:
+    def _wait_for_one(self) -> Fingerprint:
         end = time.monotonic() + _RETURN_SECONDS
         while True:
             try:
-                self._identify()
-                return
+                return self._identify()
             except DeviceError:
                 if time.monotonic() > end:
                     raise

@@ -271,7 +271,8 @@ class Experiments:
         if isinstance(whole, Failed) and not self._network_runs():
             return None  # whatever the reason is: it is not what was found
         times = whole if isinstance(whole, Measured) else None
-        slower = times is not None and gain(times.run_secs[1], times.run_secs[0]) < 1.0
+        # Each of them has won twice: what is within the noise is no reason to lose them.
+        slower = times is not None and wins(times.run_secs[0], times.run_secs[1])
         if slower or isinstance(whole, Failed):  # together they crash
             for each in holders:
                 self._take_back(each.search)

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -45,12 +46,28 @@ _LEAST_TURN_SECONDS = 1.0
 _LEAST_LOADING_SECONDS = 10.0
 #: At most: a log may say anything of what a kernel takes.
 _MOST_RUN_SECONDS = 3600.0
-#: A session's own limit comes before the one of the worker that waits for it: it knows the board.
-_GRACE_SECONDS = 20.0
+#: A session's own limits (of connecting, of ending) come before the one of the worker that waits for
+#: it: they know the board.
+_GRACE_SECONDS = 30.0
 #: Rounds of an ordinary measurement.
 ROUNDS = 5
 #: Rounds of a measurement that a record is judged by.
 _VERIFYING_ROUNDS = 15
+
+
+@dataclass(frozen=True)
+class Group:
+    """Libraries to measure in turns.
+
+    Attributes:
+        libraries: of kernels that take the same tensors.
+        arguments: those tensors.
+        expected: seconds that a call of a kernel takes, None if that is not known.
+    """
+
+    libraries: Sequence[Path]
+    arguments: tuple[Argument, ...]
+    expected: float | None
 
 
 class Bench:
@@ -131,19 +148,13 @@ class Bench:
                 yield index, _failure("build", reply)
 
     def race(
-        self,
-        groups: Sequence[Sequence[Path]],
-        arguments: tuple[Argument, ...],
-        expected: float | None,
-        rounds: int = ROUNDS,
+        self, groups: Sequence[Group], rounds: int = ROUNDS
     ) -> Iterator[tuple[int, Measured | Failed]]:
         """Measure groups of libraries, each group's in turns on one device.
 
         Args:
-            groups: libraries of kernels that take the same tensors.
-            arguments: those tensors.
-            expected: seconds that a call of a kernel takes, None if that is not known.
-            rounds: how often each is measured.
+            groups: what to measure; several devices share them.
+            rounds: how often each library is measured.
 
         Yields:
             (index, what came of it) of each group, as soon as it is known.
@@ -151,16 +162,20 @@ class Bench:
         Raises:
             DeviceError: no device is left.
         """
-        timeout = _FIRST_RUN_SECONDS
-        if expected is not None:
-            calls = (3 * rounds + 1) * max((len(group) for group in groups), default=1)
-            timeout = min(_MOST_RUN_SECONDS, _LEAST_RUN_SECONDS + calls * _PATIENCE * expected)
         jobs = [
-            Measure(tuple(map(str, group)), arguments, self._target, self._device, timeout, rounds)
+            Measure(
+                tuple(map(str, group.libraries)),
+                group.arguments,
+                self._target,
+                self._device,
+                _seconds_for(group, rounds),
+                rounds,
+            )
             for group in groups
         ]
         # As long again may be spent on waiting for a board to be free.
-        for index, reply in self.boards.measure(jobs, 2 * timeout + _GRACE_SECONDS):
+        longest = max((job.timeout for job in jobs), default=0.0)
+        for index, reply in self.boards.measure(jobs, 2 * longest + _GRACE_SECONDS):
             yield index, reply if isinstance(reply, Measured) else _failure("run", reply)
 
     def use_network(self, network: Network) -> None:
@@ -200,7 +215,7 @@ class Bench:
         paths = self._build_all(modules)
         if isinstance(paths, Failed):
             return paths
-        ((_, measured),) = self.race([paths], arguments, expected, _VERIFYING_ROUNDS)
+        ((_, measured),) = self.race([Group(paths, arguments, expected)], _VERIFYING_ROUNDS)
         for path in paths:
             path.unlink()
         return measured
@@ -273,6 +288,14 @@ class Bench:
     def _build_job(self, module: str) -> Build:
         path = Path(self._folder, f"{next(self._names)}.so")
         return Build(module, self._target, self._cc, str(path), self._in_integers)
+
+
+def _seconds_for(group: Group, rounds: int) -> float:
+    """What measuring a group may take."""
+    if group.expected is None:
+        return _FIRST_RUN_SECONDS
+    calls = (3 * rounds + 1) * len(group.libraries)
+    return min(_MOST_RUN_SECONDS, _LEAST_RUN_SECONDS + calls * _PATIENCE * group.expected)
 
 
 def _failure(doing: str, reply: Reply) -> Failed:

@@ -137,8 +137,9 @@ def write_database(
     records: list[bytes] = []
     for workload in log.workloads():
         definition = log.definition(workload)
-        # An untuned schedule of ours has no trace: MetaSchedule would take it for plain loops.
-        found = [each for each in log.ranked(workload, target) if not each.record.untuned]
+        # What a build may use. An untuned schedule of ours has no trace: MetaSchedule would take
+        # it for plain loops.
+        found = [each for each in log.ranked(workload, target) if each.record.usable]
         if not definition or not found:
             if found:
                 report(f"workload {workload}: skipped: the log does not hold the workload itself")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tvmcomp.tuning.jobs import Failed, Measured
-from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.measure import Bench, Group
 from tvmcomp.tuning.space import Candidate, module_text
 from tvmcomp.tuning.task_search import TaskSearch
 
@@ -82,8 +82,8 @@ class AloneRaces:
 
     def baseline(self, search: TaskSearch) -> Measured | Failed:
         """See :class:`Races`."""
-        group = [self._untuned[search.workload.hash]]
-        ((_, result),) = self._bench.race([group], search.workload.arguments, None)
+        untuned = self._untuned[search.workload.hash]
+        ((_, result),) = self._bench.race([Group([untuned], search.workload.arguments, None)])
         return result
 
     def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
@@ -100,16 +100,15 @@ class AloneRaces:
         self, runners: Sequence[tuple[TaskSearch, Kernel]], rounds: int
     ) -> Iterator[tuple[int, Measured | Failed]]:
         """See :class:`Races`."""
-        by_search: dict[str, list[int]] = {}
-        for index, (search, _) in enumerate(runners):
-            by_search.setdefault(search.workload.hash, []).append(index)
-        for indices in by_search.values():
-            search = runners[indices[0]][0]
-            untuned = self._untuned[search.workload.hash]
-            groups = [[untuned, *runners[index][1].libraries] for index in indices]
-            arguments, expected = search.workload.arguments, search.best_seconds
-            for at, result in self._bench.race(groups, arguments, expected, rounds):
-                yield indices[at], result
+        groups = [
+            Group(
+                [self._untuned[search.workload.hash], *kernel.libraries],
+                search.workload.arguments,
+                search.best_seconds,
+            )
+            for search, kernel in runners
+        ]
+        yield from self._bench.race(groups, rounds)
 
     def whole(self, kernels: Sequence[Kernel], rounds: int) -> None:
         """See :class:`Races`."""

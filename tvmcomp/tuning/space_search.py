@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tvmcomp.tuning.cost_model import CostModel
-from tvmcomp.tuning.log.record import Argument, Trial
+from tvmcomp.tuning.log.record import Argument, Trial, Versions
 from tvmcomp.tuning.space import Candidate, Space, point
 from tvmcomp.tuning.trace import kernel_hash
 from tvmcomp.tvm_import import tvm
@@ -61,7 +61,9 @@ class SpaceSearch:
         self._seen = {*seen, *(trial.kernel for trial in tried)}
         self._guess = guess
         self._left = self._all_points(guess.options)
-        known = {frozenset(trial.choices.items()) for trial in tried}
+        # With other versions a point may be another kernel; those that are the same are in _seen.
+        versions = Versions.here()
+        known = {frozenset(t.choices.items()) for t in tried if t.versions == versions}
         self._left = [each for each in self._left if frozenset(each.items()) not in known]
         # What differs from the analytic guess in one choice teaches most while nothing is known.
         self._left.sort(key=lambda each: not self._near(each))

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from tvmcomp.tuning.events import TaskSummary
-from tvmcomp.tuning.log.record import Trial, Workload
+from tvmcomp.tuning.log.record import Trial, Versions, Workload
 from tvmcomp.tuning.search import Search
 from tvmcomp.tuning.space import Candidate
 from tvmcomp.tuning.task import Task
@@ -65,9 +65,15 @@ class TaskSearch:
     status: str = ""
 
     @property
+    def tried(self) -> list[Trial]:
+        """What is ``known`` of the same versions: others may make another kernel of a point."""
+        versions = Versions.here()
+        return [trial for trial in self.known if trial.versions == versions]
+
+    @property
     def already(self) -> int:
         """Candidates that earlier runs tried."""
-        return len({trial.kernel for trial in self.known})
+        return len({trial.kernel for trial in self.tried})
 
     @property
     def best_seconds(self) -> float | None:

@@ -23,8 +23,10 @@ from tvmcomp.tvm_import import tvm
 
 #: So many times as many rounds are taken while they disagree.
 _SETS = 3
-#: Kernels are measured in fewer rounds where these would take longer, but in one at least.
+#: Kernels are measured in fewer rounds where these would take longer, but in as many at least as
+#: show beyond chance that one is faster.
 _LONG_SECONDS = 5.0
+_LEAST_ROUNDS = 5
 #: Copies of a kernel's tensors, at most.
 _MOST_COPIES = 32
 
@@ -54,7 +56,8 @@ def time_in_turns(machine: Any, job: Measure) -> tuple[tuple[float, ...], ...]:
     # One call tells how many make a round, and how many rounds there is time for.
     once = [watch(1) for watch in watches]
     calls = [max(1, round(1e-3 * job.round_ms / seconds)) for seconds in once]
-    rounds = max(1, min(job.rounds, int(_LONG_SECONDS / sum(once))))
+    least = min(job.rounds, _LEAST_ROUNDS)
+    rounds = max(least, min(job.rounds, int(_LONG_SECONDS / sum(once))))
     times: list[tuple[float, ...]] = []
     for _ in range(_SETS):
         for _ in range(rounds):

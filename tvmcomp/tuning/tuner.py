@@ -11,7 +11,8 @@ from statistics import median
 
 import msgspec
 
-from tvmcomp.errors import TvmcompError
+from tvmcomp.errors import DeviceError, TvmcompError
+from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
@@ -97,50 +98,59 @@ def tune(
     tell = progress or (lambda event: None)
     hashes = [workload_hash(task.func) for task in tasks]
     asked = trials if trials is not None else _ANY_NUMBER
-    left = {
-        workload: task
-        for workload, task in _merged(tasks, hashes).items()
-        if more or not log.finished(workload, target, asked)
-    }
-    tell(TuningStarted(tuple(task.name for task in left.values()), trials, budget, log.where))
     searches: dict[str, TaskSearch] = {}
+    fingerprint: Fingerprint | None = None
     interrupted = False
     faults: dict[str, int] = {}
     whole: Measured | None = None
-    if left:
-        try:
-            with Bench(target, device, cc, in_integers, builders) as bench:
+    try:
+        with Bench(target, device, cc, in_integers, builders) as bench:
+            fingerprint = bench.fingerprint
+            left = {
+                workload: task
+                for workload, task in _merged(tasks, hashes).items()
+                if more or not log.finished(workload, target, asked, fingerprint)
+            }
+            names = tuple(task.name for task in left.values())
+            tell(TuningStarted(names, trials, budget, log.where))
+            if left:
                 roofline = Roofline(target)
-                model = learned_from(log, target, bench.fingerprint)
+                model = learned_from(log, target, fingerprint)
                 races: Races = AloneRaces(bench)
                 if network is not None and device is None:
-                    races = NetworkRaces(bench, network())
+                    with interrupts_held():
+                        races = NetworkRaces(bench, network())
                 experiments = Experiments(target, log, bench, races, model, roofline, tell)
                 end = None if budget is None else start + budget
                 run = _Run(target, asked, end, experiments, model, space, more, tell, seed)
                 for workload, task in left.items():
-                    known = [
+                    trials_here = [
                         trial
                         for trial in log.trials(workload, target)
-                        if bench.fingerprint.same_model(trial.device)
+                        if fingerprint.same_model(trial.device)
                     ]
                     key = Workload(workload, task.name, arguments_of(task.func))
                     named = zip(tasks, hashes, strict=True)
                     names = tuple(each.name for each, own in named if own == workload)
-                    search = _new_search(task, names, key, known, untuned, roofline)
-                    search.idle = 0 if more else _idle(known)
-                    searches[workload] = search
+                    new = _new_search(task, names, key, trials_here, untuned, roofline)
+                    new.idle = 0 if more else _idle(new.tried)
+                    searches[workload] = new
                 try:
                     run.all(list(searches.values()))
                     whole = experiments.conclude(list(searches.values()))
                     run.finish(list(searches.values()))
+                except DeviceError as error:
+                    seen = [f"{fault} ({n} times)" for fault, n in bench.boards.report().items()]
+                    hint = f"What went wrong before: {'; '.join(seen)}" if seen else error.hint
+                    raise DeviceError(error.what, where=error.where, hint=hint) from error
                 finally:
                     faults = bench.boards.report()
-        except KeyboardInterrupt:
-            interrupted = True
+    except KeyboardInterrupt:
+        interrupted = True
     summaries = []
     for index, (task, workload) in enumerate(zip(tasks, hashes, strict=True)):
-        each = _summary(task, searches.get(workload), interrupted, log, target, asked)
+        search = searches.get(workload)
+        each = _summary(task, search, interrupted, log, target, asked, fingerprint)
         if workload in hashes[:index]:
             each = msgspec.structs.replace(each, trials=0, failures={})
         summaries.append(each)
@@ -215,17 +225,22 @@ def _summary(
     log: TuningLog,
     target: TargetDescription,
     trials: int,
+    device: Fingerprint | None,
 ) -> TaskSummary:
     """What became of a task; of one that this run has not touched, what the log knows."""
     if search is not None and (search.trials or search.status):
         status = search.status or ("interrupted" if interrupted else "open")
         own = replace(search, task=task)
         return own.summary(status)
+    if device is None:
+        return TaskSummary(task.name, task.weight, "pending", None, None, 0, {})
     workload = workload_hash(task.func)
-    found = list(log.ranked(workload, target))
+    ranked = log.ranked(workload, target, device)
+    found = [each for each in ranked if device.same_model(each.record.device)]
     untuned = min((each.seconds for each in found if each.record.untuned), default=None)
     best = min((each.seconds for each in found if each.record.usable), default=untuned)
-    status = "found" if log.finished(workload, target, trials) else "pending"
+    ended = log.finished(workload, target, trials, device)
+    status = "found" if ended else "pending" if interrupted else "open"
     return TaskSummary(task.name, task.weight, status, untuned, best, 0, {})
 
 

@@ -24,6 +24,7 @@ from tvmcomp.errors import DeviceError
 from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.runtime.address import parse_address
 from tvmcomp.runtime.amx_permission import allow_amx
+from tvmcomp.runtime.board import FINGERPRINT
 from tvmcomp.runtime.device import Device, connect
 from tvmcomp.runtime.machine import ThisMachine
 from tvmcomp.runtime.tracker import request_device
@@ -94,7 +95,7 @@ def identify(job: Identify) -> Identified:
 
 def _fingerprint(machine: Any, device: str) -> Fingerprint:
     """The device's fingerprint; TVM's own server can't tell."""
-    ask = machine.function("tvmcomp.board.fingerprint")
+    ask = machine.function(FINGERPRINT)
     if ask is None:
         return Fingerprint(cpu=f"unknown ({device})")
     text = str(machine.call("asking for its fingerprint", ask))

@@ -12,7 +12,7 @@ from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.places import open_log, own_location
-from tvmcomp.tuning.log.record import Definition, Finished, Target
+from tvmcomp.tuning.log.record import Definition, Finished, Target, Versions
 from tvmcomp.tuning.log.tuning_log import TuningLog
 
 SAME = [[["GetSBlock", [], ["y", "main"], ["b0"]]], []]
@@ -165,16 +165,40 @@ def test_default_place_is_the_users_data_folder(tmp_path, monkeypatch):
 
 
 def test_finished_searches(log):
-    like = trial()
+    like = msgspec.structs.replace(trial(), versions=Versions.here())
     names = ("workload", "target", "device", "versions", "date")
     common = {name: getattr(like, name) for name in names}
     log.append(like)
-    assert not log.finished(workload(0), SKYLAKE, 1)
+
+    def finished(number, target, trials, device=like.device):
+        return log.finished(workload(number), target, trials, device)
+
+    assert not finished(0, SKYLAKE, 1)
     log.append(Finished(**common, trials=32))
-    assert log.finished(workload(0), SKYLAKE, 32) and not log.finished(workload(0), SKYLAKE, 33)
-    assert not log.finished(workload(0), PI, 1) and not log.finished(workload(1), SKYLAKE, 1)
+    assert finished(0, SKYLAKE, 32) and not finished(0, SKYLAKE, 33)
+    assert not finished(0, PI, 1) and not finished(1, SKYLAKE, 1)
     log.append(Finished(**common, trials=32, exhausted=True))
-    assert log.finished(workload(0), SKYLAKE, 1000)
+    assert finished(0, SKYLAKE, 1000)
+    assert not finished(0, SKYLAKE, 1, msgspec.structs.replace(like.device, cores=64))
+    assert not finished(0, SKYLAKE, 1, LAPTOP if like.device == DESKTOP else DESKTOP)
+
+
+def test_a_search_with_other_versions_has_not_finished(log):
+    like = trial()
+    names = ("workload", "target", "device", "date")
+    old = msgspec.structs.replace(Versions.here(), tvmcomp="0.0.1")
+    common = {name: getattr(like, name) for name in names}
+    log.append(Finished(**common, versions=old, trials=32, exhausted=True))
+    assert not log.finished(workload(0), SKYLAKE, 1, like.device)
+
+
+def test_without_a_device_the_model_that_gained_most_goes_first(log):
+    for cpu, gained in (("a board", 1.1), ("b board", 2.0), ("c board", 1.5)):
+        times = {"run_secs": (1.0 / gained,) * 5, "baseline_secs": (1.0,) * 5}
+        device = Fingerprint(cpu=cpu)
+        log.append(trial(device=device, confirmed=True, trace=SAME, **times))
+    found = [each.record.device.cpu for each in log.ranked(workload(0), SKYLAKE)]
+    assert found == ["b board", "c board", "a board"]
 
 
 def test_definition(log):

@@ -112,6 +112,15 @@ def test_prune_keeps_what_won_against_the_untuned_schedule(store):
     assert [entry.line for entry in store.find(workload(0))] == [won]
 
 
+def test_prune_keeps_that_a_kernel_lost_here_which_won_elsewhere(store):
+    times = {"kernel": "a" * 16, "baseline_secs": (3e-6,)}
+    lost = trial(seconds=4e-6, **times)
+    better = trial(seconds=3e-6, baseline_secs=(3e-6,), trace=[[], [[0, 2]]])
+    won = trial(seconds=2e-6, device=LAPTOP, confirmed=True, **times)
+    store.add([Entry(encode(line)) for line in (lost, better, won)])
+    assert prune(store, keep=1) == 0
+
+
 def test_statistics(store):
     store.add([*records(16), Entry(encode(trial(run_secs=(), error="x", date="2027-01-01")))])
     numbers = statistics(store)

@@ -51,9 +51,16 @@ def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
             groups.setdefault(key, {}).setdefault(candidate, []).append(entry)
         else:
             yield entry
-    for candidates in groups.values():
+    # That a kernel lost on a model of device keeps builds there from using what won on another.
+    winners: dict[tuple[str, str], set[tuple[Any, ...]]] = {}
+    for key, candidates in groups.items():
+        for (_, kernel), same in candidates.items():
+            if max(same, key=age).summary.confirmed:
+                winners.setdefault((key[0], kernel), set()).add(key)
+    for key, candidates in groups.items():
         for same in sorted(candidates.values(), key=_rank)[keep:]:
-            yield from same
+            if not winners.get((key[0], same[0].summary.kernel), {key}) - {key}:
+                yield from same
 
 
 def _rank(same: list[Entry]) -> tuple[bool, float, float, str]:

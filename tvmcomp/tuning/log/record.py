@@ -16,6 +16,7 @@ version takes both.
 from __future__ import annotations
 
 from datetime import datetime, timezone
+from functools import cache
 from importlib.metadata import version
 from statistics import median
 from typing import Annotated, Any
@@ -120,6 +121,7 @@ class Versions(msgspec.Struct, frozen=True):
     llvm: Text
 
     @staticmethod
+    @cache
     def here() -> Versions:
         """The versions installed here."""
         from tvmcomp.tvm_import import tvm  # not above: reading a log does not need TVM

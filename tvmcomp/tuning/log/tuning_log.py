@@ -12,7 +12,7 @@ from tvmcomp.fingerprint import DeviceModel, Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.line import Entry, age, encode, gains
 from tvmcomp.tuning.log.nearest import Nearness, nearness
-from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial
+from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial, Versions
 from tvmcomp.tuning.log.store import Store
 
 
@@ -76,10 +76,11 @@ class TuningLog:
     ) -> Iterator[Found]:
         """Every measured schedule of a workload for the instruction set of ``target``, best first.
 
-        Those of the same model as ``device`` go first, then the nearest description; among equals
-        the fastest. Times of unlike devices are never compared. What was measured more than once
-        on devices of a model counts with all its times, and comes once. A device is slower one day
-        than another: what was measured in turns with the untuned schedule counts by its gain.
+        Those of the same model as ``device`` go first, then the nearest description, then the model
+        that gained most; of a model the fastest. Times of unlike devices are never compared. What
+        was measured more than once on devices of a model counts with all its times, and comes once.
+        A device is slower one day than another: what was measured in turns with the untuned
+        schedule counts by its gain.
 
         Args:
             workload: :func:`tvmcomp.tuning.task.workload_hash` of the kernel.
@@ -106,26 +107,26 @@ class TuningLog:
                 groups.setdefault(what, []).append(entry)
         in_order = list(places)
         untuned: dict[int, list[float]] = {}
+        gained = [1.0] * len(places)
         for (number, *_), same in groups.items():
             times = [t for e in same if e.summary.untuned for t in e.summary.run_secs]
             untuned.setdefault(number, []).extend(times)
-        timed = [
-            (
-                *in_order[number],
-                _seconds(same, untuned[number]),
-                max(same, key=age),
-            )
-            for (number, *_), same in groups.items()
-        ]
-        # An unknown device's times say least: they are an import's, and nothing was beside them.
-        timed.sort(
-            key=lambda each: (*each[0][:2], not each[1][0], each[1], each[2], each[3].digest)
-        )
-        for near, _, seconds, entry in timed:
+            if max(same, key=age).summary.confirmed:
+                gained[number] = max(gained[number], median(gains(same) or [1.0]))
+        timed = []
+        for (number, *_), same in groups.items():
+            near, model = in_order[number]
+            seconds, newest = _seconds(same, untuned[number]), max(same, key=age)
+            # Of models that are equally near, the one that gained most goes first. An unknown
+            # device's times say least: they are an import's, and nothing was beside them.
+            order = (*near[:2], not model[0], -gained[number], model, seconds, newest.digest)
+            timed.append((order, near.reason, seconds, newest))
+        timed.sort(key=lambda each: each[0])
+        for _, reason, seconds, entry in timed:
             with self.reporting(entry):
                 line = entry.line
                 if isinstance(line, Trial):
-                    yield Found(line, entry.digest, seconds, near.reason)
+                    yield Found(line, entry.digest, seconds, reason)
 
     def trials(self, workload: str, target: TargetDescription) -> list[Trial]:
         """All trials of a workload for the instruction set of ``target``, failed ones too.
@@ -140,12 +141,21 @@ class TuningLog:
                     found.append(line)
         return found
 
-    def finished(self, workload: str, target: TargetDescription, trials: int) -> bool:
-        """Whether a search of at least ``trials`` trials ended, or one that left nothing to try."""
-        return any(
-            entry.summary.exhausted or entry.summary.trials >= trials
-            for entry in self._of_instruction_set("finished", workload, target)
-        )
+    def finished(
+        self, workload: str, target: TargetDescription, trials: int, device: Fingerprint
+    ) -> bool:
+        """Whether a search of at least ``trials`` trials ended, or one that left nothing to try.
+
+        Searches with other versions, or on another model of device, don't count: another kernel may
+        win there.
+        """
+        versions = Versions.here()
+        for entry in self._of_instruction_set("finished", workload, target):
+            if entry.summary.exhausted or entry.summary.trials >= trials:
+                with self.reporting(entry):
+                    if entry.device.same_model(device) and entry.line.versions == versions:
+                        return True
+        return False
 
     def definition(self, workload: str) -> Definition | None:
         """The workload itself as it was written last, or None where no store holds it."""
