@@ -2,7 +2,8 @@
 """How fast tuning is, and what it gains.
 
     python benchmarks/tuning.py rate mobilenet-v2 --precision fp32,int8
-    python benchmarks/tuning.py gain mobilenet-v2:int8 squeezenet1.1:fp32 --minutes 20
+    python benchmarks/tuning.py gain mobilenet-v2:int8 squeezenet1.1:fp32 --minutes 20 --logs LOGS
+    python benchmarks/tuning.py half mobilenet-v2:int8 squeezenet1.1:fp32 --logs LOGS
 
 ``rate`` counts trials a minute on the kernels of a network: our tuner's, and stock MetaSchedule's
 with its own LocalBuilder and LocalRunner on the same kernels, one after the other.
@@ -10,6 +11,9 @@ with its own LocalBuilder and LocalRunner on the same kernels, one after the oth
 ``gain`` tunes each network from an empty log, builds it with and without the records, and lets the
 two artifacts take turns. It also says when half of the kernels' gain was reached, and the same with
 the logs of the other networks at hand; and that a second run finds the records and tunes nothing.
+
+``half`` takes the logs that ``gain`` left, and compares how soon half of that gain is reached with
+the logs of the other networks and from an empty log: in turns, each run ending there.
 """
 
 from __future__ import annotations
@@ -52,9 +56,11 @@ class Curve:
     Attributes:
         untuned: seconds of all kernels of an inference without tuning.
         points: (seconds since the start, seconds with what was found by then).
+        ends_at: the arguments of :meth:`reached` that the run ends at; None where it goes on.
     """
 
     untuned: float = 0.0
+    ends_at: tuple[float, float] | None = None
     points: list[tuple[float, float]] = field(default_factory=list)
     _weights: dict[str, int] = field(default_factory=dict)
     _best: dict[str, float] = field(default_factory=dict)
@@ -70,6 +76,9 @@ class Curve:
             self._best[event.task] = event.best_seconds
             total = sum(self._weights[task] * best for task, best in self._best.items())
             self.points.append((time.monotonic() - self._start, total))
+            if self.ends_at is not None and self.reached(*self.ends_at) is not None:
+                self.ends_at = None
+                raise KeyboardInterrupt  # the tuner ends in an orderly way
 
     def reached(self, share: float, of: float) -> float | None:
         """Seconds until ``share`` of the gain ``of`` was reached; None where it was not."""
@@ -213,6 +222,32 @@ def gain(
     sys.exit(min(ratios) < 1.0)
 
 
+@main.command()
+@click.argument("networks", nargs=-1, required=True)
+@click.option("--logs", type=click.Path(path_type=Path), required=True, help="Of `gain`.")
+@click.option("--seconds", default=120.0, show_default=True, help="Of each search, at most.")
+@click.option("--runs", default=2, show_default=True)
+def half(networks: tuple[str, ...], logs: Path, seconds: float, runs: int) -> None:
+    """How soon half of the gain is reached, with the others' logs and without."""
+    own = {network: logs / network.replace(":", "-") for network in networks}
+    for network in networks:
+        untuned, best = _kernels(_tune(network, 0.01, [own[network]])[0])
+        others = [path for other, path in own.items() if other != network]
+        reached: dict[bool, list[str]] = {True: [], False: []}
+        for run in range(runs):
+            for known in (True, False) if run % 2 else (False, True):
+                with tempfile.TemporaryDirectory() as fresh:
+                    curve = Curve(ends_at=(0.5, untuned / best))
+                    folders = [Path(fresh), *(others if known else [])]
+                    _tune(network, seconds / 60, folders, curve)
+                at = curve.reached(0.5, untuned / best)
+                reached[known].append("never" if at is None else f"{at:.1f} s")
+        click.echo(
+            f"{network}: half of {untuned / best:.3f} after {', '.join(reached[True])} with the "
+            f"others' logs, {', '.join(reached[False])} from an empty one"
+        )
+
+
 def _words(gain: Gain, minutes: float) -> str:
     half, known = (
         "never" if at is None else f"{at:.0f} s"
@@ -226,10 +261,12 @@ def _words(gain: Gain, minutes: float) -> str:
     )
 
 
-def _tune(network: str, minutes: float, logs: Sequence[Path]) -> tuple[TuneSummary, Curve]:
+def _tune(
+    network: str, minutes: float, logs: Sequence[Path], curve: Curve | None = None
+) -> tuple[TuneSummary, Curve]:
     name, _, precision = network.partition(":")
     case = load(name)
-    curve = Curve()
+    curve = curve or Curve()
     summary = tvmcomp.tune(
         case.model,
         trials=None,

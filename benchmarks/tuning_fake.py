@@ -22,6 +22,7 @@ from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Event
 from tvmcomp.tuning.jobs import Failed, Measured
 from tvmcomp.tuning.log.places import open_log
+from tvmcomp.tuning.measure import Group
 from tvmcomp.tuning.task import Task
 
 #: Kernels, and points of each one's design space.
@@ -58,20 +59,20 @@ class FakeBench:
 
     def race(
         self,
-        groups: Sequence[Sequence[Path]],
-        _arguments: object,
-        _expected: object,
+        groups: Sequence[Group],
         rounds: int = 5,
     ) -> Iterator[tuple[int, Measured]]:
         """Times between 0.1 and 0.2 ms."""
         for index, group in enumerate(groups):
             time.sleep(0.002)
-            times = [tuple(random.uniform(1e-4, 2e-4) for _ in range(rounds)) for _ in group]
+            times = [
+                tuple(random.uniform(1e-4, 2e-4) for _ in range(rounds)) for _ in group.libraries
+            ]
             yield index, Measured(tuple(times))
 
-    def difference(self, *_: object) -> str:
+    def differences(self, pairs: Sequence[object]) -> list[str]:
         """All compute the same."""
-        return ""
+        return [""] * len(pairs)
 
 
 class FakePath(type(Path())):

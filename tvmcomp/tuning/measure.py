@@ -46,8 +46,8 @@ _LEAST_TURN_SECONDS = 1.0
 _LEAST_LOADING_SECONDS = 10.0
 #: At most: a log may say anything of what a kernel takes.
 _MOST_RUN_SECONDS = 3600.0
-#: A session's own limits (of connecting, of ending) come before the one of the worker that waits for
-#: it: they know the board.
+#: A session's own limits, of connecting and of ending, come before the one of the worker that waits
+#: for it: they know the board.
 _GRACE_SECONDS = 30.0
 #: Rounds of an ordinary measurement.
 ROUNDS = 5

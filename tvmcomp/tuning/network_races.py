@@ -8,6 +8,7 @@ from typing import Any
 
 from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
+from tvmcomp.tuning.judge import unsteady
 from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.network import Network
 from tvmcomp.tuning.races import Entry, Kernel, remove_others
@@ -126,8 +127,29 @@ class NetworkRaces:
         """A variant of the network holds a candidate of each task.
 
         Where one crashes or hangs, each variant is run alone, and of one that still does, each
-        candidate.
+        candidate. Those whose rounds disagree race again, once.
         """
+        suspicious: dict[int, Measured] = {}
+        for index, result in self._race_all(runners, rounds):
+            if isinstance(result, Measured):
+                baseline, run_secs = result.run_secs
+                if unsteady(run_secs, baseline):
+                    suspicious[index] = result
+                    continue
+            yield index, result
+        if not suspicious:
+            return
+        repeated = dict(self._race_all([runners[index] for index in suspicious], rounds))
+        for at, (index, first) in enumerate(suspicious.items()):
+            again = repeated[at]
+            if isinstance(again, Measured):
+                both = zip(first.run_secs, again.run_secs, strict=True)
+                again = Measured(tuple(one + other for one, other in both))
+            yield index, again
+
+    def _race_all(
+        self, runners: Sequence[Runner], rounds: int
+    ) -> Iterator[tuple[int, Measured | Failed]]:
         variants = _variants([search for search, _ in runners])
         yield from self._race(runners, variants, rounds)
 
