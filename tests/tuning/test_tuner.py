@@ -311,6 +311,14 @@ def server():
     process.wait()
 
 
+def test_the_log_that_is_written_holds_its_workloads(tmp_path, relu, relu_space, native):
+    """Where another one that is read holds them, too."""
+    stores = [FolderStore(tmp_path / name) for name in ("own", "other")]
+    tune([Task("relu", relu)], native, 1, TuningLog(stores[1:]), space=relu_space)
+    tune([Task("relu", relu)], native, 2, TuningLog(stores), space=relu_space)
+    assert TuningLog(stores[:1]).definition(workload_hash(relu)) is not None
+
+
 def test_tune_on_a_device(tmp_path, relu, relu_space, native, server):
     store = log_in(tmp_path)
     summary = tune([Task("relu", relu)], native, 3, store, space=relu_space, device=server)
