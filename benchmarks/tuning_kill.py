@@ -28,8 +28,10 @@ from tuning_fake import POINTS, TASKS
 from tvmcomp.tuning.log.places import open_store
 
 _FAKE = Path(__file__).with_name("tuning_fake.py")
-#: A tuner lives so long after its first event, at most.
+#: A tuner lives so long after one of these events, at most: a slow machine has no trial for long
+#: after the first one.
 _LIFE_SECONDS = 0.4
+_BEGINNINGS = ("tuning_started", "trial_done")
 
 
 @dataclass
@@ -69,7 +71,8 @@ def torture(store: Path, kills: int, tuners: int = 1, seed: int = 0, end: bool =
     while outcome.kills + outcome.full < kills and outcome.finished < TASKS:
         processes = [_start(store) for _ in range(tuners)]
         for process in processes:
-            _let_live(process, rng.uniform(0, _LIFE_SECONDS))
+            event = rng.choice(_BEGINNINGS)
+            _let_live(outcome, process, event, rng.uniform(0, _LIFE_SECONDS))
         for process in processes:
             process.kill()
             _take_in(outcome, process)
@@ -92,17 +95,23 @@ def _start(store: Path) -> subprocess.Popen[str]:
     )
 
 
-def _let_live(process: subprocess.Popen[str], seconds: float) -> None:
-    """Wait for the first event; TVM's import is not what is tried here."""
+def _let_live(outcome: Outcome, process: subprocess.Popen[str], event: str, seconds: float) -> None:
+    """Wait for an event, and so many seconds more: TVM's import is not what is tried here."""
     assert process.stdout is not None
-    process.stdout.readline()
+    for line in process.stdout:
+        said = json.loads(line)["event"]
+        outcome.told += said == "trial_done"
+        if said == event:
+            break
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(seconds)
 
 
 def _take_in(outcome: Outcome, process: subprocess.Popen[str]) -> None:
     """Count what a run said before it ended."""
-    said, errors = process.communicate()
+    assert process.stdout is not None and process.stderr is not None
+    with process:  # communicate() would miss what was read ahead
+        said, errors = process.stdout.read(), process.stderr.read()
     for line in said.splitlines():
         with contextlib.suppress(json.JSONDecodeError):  # the last one, cut off
             outcome.told += json.loads(line)["event"] == "trial_done"
