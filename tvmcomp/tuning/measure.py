@@ -48,7 +48,7 @@ _LEAST_LOADING_SECONDS = 10.0
 _MOST_RUN_SECONDS = 3600.0
 #: A session's own limits, of connecting and of ending, come before the one of the worker that waits
 #: for it: they know the board.
-_GRACE_SECONDS = 30.0
+_GRACE_SECONDS = 60.0
 #: Rounds of an ordinary measurement.
 ROUNDS = 5
 #: Rounds of a measurement that a record is judged by.
