@@ -17,6 +17,7 @@ from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
 from tvmcomp.tuning.experiments import Experiments
+from tvmcomp.tuning.incumbents import Incumbents
 from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.jobs import Measured
 from tvmcomp.tuning.judge import gain
@@ -26,6 +27,7 @@ from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.network import Network
 from tvmcomp.tuning.network_races import NetworkRaces
 from tvmcomp.tuning.races import AloneRaces, Races
+from tvmcomp.tuning.recorder import Recorder
 from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.rule_search import RuleSearch
 from tvmcomp.tuning.search import Search
@@ -120,9 +122,13 @@ def tune(
                 if network is not None and device is None:
                     with interrupts_held():
                         races = NetworkRaces(bench, network())
-                experiments = Experiments(target, log, bench, races, model, roofline, tell)
+                recorder = Recorder(target, fingerprint, log, model)
+                incumbents = Incumbents(recorder, bench, races, roofline, tell)
+                experiments = Experiments(recorder, incumbents, races, roofline, tell)
                 end = None if budget is None else start + budget
-                run = _Run(target, asked, end, experiments, model, space, more, tell, seed)
+                run = _Run(
+                    target, asked, end, experiments, recorder, model, space, more, tell, seed
+                )
                 for workload, task in left.items():
                     trials_here = [
                         trial
@@ -137,7 +143,7 @@ def tune(
                     searches[workload] = new
                 try:
                     run.all(list(searches.values()))
-                    whole = experiments.conclude(list(searches.values()))
+                    whole = incumbents.conclude(list(searches.values()))
                     run.finish(list(searches.values()))
                 except DeviceError as error:
                     seen = [f"{fault} ({n} times)" for fault, n in bench.boards.report().items()]
@@ -252,6 +258,7 @@ class _Run:
     trials: int
     end: float | None
     experiments: Experiments
+    recorder: Recorder
     model: CostModel
     space: Space | None
     more: bool
@@ -352,4 +359,4 @@ class _Run:
             if search.status not in ("", "failed") and not failed:
                 trials = _ANY_NUMBER if search.status == "settled" else self.trials
                 exhausted = search.status == "exhausted"
-                self.experiments.finish(search, trials, exhausted)
+                self.recorder.finish(search, trials, exhausted)
