@@ -23,8 +23,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.merge import merge
 from tvmcomp.tuning.log.places import open_store

@@ -34,11 +34,11 @@ from zoo_packages import ZooError
 from tvmcomp import frontend, targets
 from tvmcomp.errors import TvmcompError
 from tvmcomp.model import Model
-from tvmcomp.numeric import choose_numbers
 from tvmcomp.passes.pipeline import call_counts, lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
+from tvmcomp.quantize.precision import choose_numbers
 from tvmcomp.schedules import apply_schedule
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

@@ -37,11 +37,11 @@ from tuning_stock import stock_rate
 
 import tvmcomp
 from tvmcomp import frontend, targets
-from tvmcomp.numeric import choose_numbers
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
+from tvmcomp.quantize.precision import choose_numbers
 from tvmcomp.tuning.events import Event, Improved, TaskStarted, TuneSummary
 from tvmcomp.tuning.task import Task
 

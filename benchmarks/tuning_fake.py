@@ -16,8 +16,8 @@ import msgspec
 
 from tvmcomp import targets
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.schedules import Decide
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Event
 from tvmcomp.tuning.jobs import Failed, Measured

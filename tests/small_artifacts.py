@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from tvmcomp.artifact import Artifact
-from tvmcomp.golden import Golden
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.golden import Golden
 from tvmcomp.model import Operator, Signature, TensorSpec
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tvm_import import tvm

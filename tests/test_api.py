@@ -20,13 +20,13 @@ from onnxruntime.quantization import (
 
 import tvmcomp
 from tvmcomp import frontend, targets
-from tvmcomp.artifact import Artifact
-from tvmcomp.compile import generate
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.codegen.compile import generate
 from tvmcomp.errors import CalibrationError, TargetError
-from tvmcomp.numeric import choose_numbers
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.precision import choose_numbers
 
 sys.path.insert(0, str(Path(__file__).parent / "e2e"))
 from networks import (

@@ -11,27 +11,27 @@ from typing import Any, Literal
 import numpy as np
 
 from tvmcomp import frontend, targets
-from tvmcomp.artifact import Artifact
-from tvmcomp.compile import compile_module, in_integers, run_here
-from tvmcomp.dump import Dump
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.golden import Golden
+from tvmcomp.codegen.compile import compile_module, in_integers, run_here
 from tvmcomp.errors import ConfigError, LogError, TargetError
-from tvmcomp.golden import Golden
 from tvmcomp.model import Model
-from tvmcomp.numeric import Numeric, choose_numbers
+from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
+from tvmcomp.quantize.precision import Numeric, choose_numbers
 from tvmcomp.runtime.session import load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.log.places import Location, open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.network import untuned_network
 from tvmcomp.tuning.task import Task
+from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
-from tvmcomp.untuned_network import untuned_network
-from tvmcomp.used_records import UsedRecords
 
 Quant = Literal["int8", "fp16", "bf16"]
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]

@@ -25,8 +25,8 @@ from small_artifacts import (
     dense_weights,
 )
 
-from tvmcomp.artifact import Artifact
-from tvmcomp.golden import Golden
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.golden import Golden
 
 #: Ctrl-C while TVM calls back into Python: TVM makes an error of its own of it.
 INTERRUPTED = """

@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 from command_line import succeeds, tvmcomp
 from networks import classifier, images, onnxruntime_outputs, share_of_range, tiny
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.model import Operator
 
 COMMANDS = ("bench", "build", "devices", "eval", "inspect", "run", "targets", "tune")

@@ -15,11 +15,11 @@ from networks import NetworkWriter, images, mobile
 from schedules.amx_machine import AMX_TARGET, amx
 
 from tvmcomp import frontend, targets
-from tvmcomp.compile import run_here
-from tvmcomp.numeric import Numeric, choose_numbers
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
+from tvmcomp.quantize.precision import Numeric, choose_numbers
 from tvmcomp.targets import TargetDescription
 
 VNNI = targets.load("cascadelake")

@@ -20,7 +20,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from command_line import message_of, succeeds, tvmcomp
 from networks import EXAMPLE, images, mobile, onnxruntime_outputs, share_of_range
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 
 if TYPE_CHECKING:
     from board import Board

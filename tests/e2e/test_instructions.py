@@ -13,12 +13,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 from networks import classifier, images, speech
 
 from tvmcomp import frontend, targets
-from tvmcomp.compile import generate
-from tvmcomp.numeric import Numeric, choose_numbers
+from tvmcomp.codegen.compile import generate
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
+from tvmcomp.quantize.precision import Numeric, choose_numbers
 
 #: Target -> instruction of convolutions and matrix products (of a single row another one, where it
 #: needs no pairs), instruction of depthwise ones.

@@ -15,7 +15,7 @@ from passes.relax_modules import (
 )
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const
 from tvmcomp.schedules.compute import PADDING

@@ -5,7 +5,7 @@ import pytest
 from passes.relax_modules import dequantized, module, operators, quantized, run_plain
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.realize import realize
 from tvmcomp.qparams import activation_qparams, dequantize, quantize
 from tvmcomp.tvm_import import tvm

@@ -7,7 +7,7 @@ import pytest
 from passes.relax_modules import module, operators, relax, run_plain, tensor, uniform
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.lower_anchors import lower_anchors
 from tvmcomp.passes.lower_matmul import lower_matmul
 from tvmcomp.passes.pipeline import lower

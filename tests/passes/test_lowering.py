@@ -17,7 +17,7 @@ from passes.relax_modules import (
 )
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.elementwise import UNARY
 from tvmcomp.passes.lift_constants import lift_constants
 from tvmcomp.passes.lower_anchors import lower_anchors

@@ -26,7 +26,7 @@ from passes.relax_modules import (
 from tvm.script import relax as R
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import const, const_value, dtype_of
 

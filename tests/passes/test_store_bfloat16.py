@@ -12,7 +12,7 @@ import pytest
 from passes.relax_modules import module, operators, relax, uniform
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const, dtype_of, op_name, shape_of
 

@@ -14,7 +14,7 @@ import onnxruntime
 import pytest
 
 import tvmcomp
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.config import DEFAULT_MIN_SQNR_DB
 from tvmcomp.quantize.guard import sqnr_db

@@ -8,7 +8,7 @@ import pytest
 from passes.relax_modules import module, operators, relax, run_plain, uniform, value_of
 
 from tvmcomp import targets
-from tvmcomp.compile import run_here
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.passes.pipeline import canonical

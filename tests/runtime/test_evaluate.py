@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from small_artifacts import dense_artifact, dense_reference, dense_weights
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.cli.float_network import find_float_network
 from tvmcomp.errors import InputError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.evaluate import METRICS, Dataset, evaluate, read_dataset
-from tvmcomp.runtime.float_network import find_float_network
 from tvmcomp.runtime.session import Session, load
 
 SIGNATURE = dense_artifact().metadata.signature

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_artifacts import HERE, compile_and_link, dense_artifact
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import Signature, TensorSpec

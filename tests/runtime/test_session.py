@@ -17,7 +17,7 @@ from small_artifacts import (
     one_kernel_artifact,
 )
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, InputError
 from tvmcomp.runtime.bench import benchmark
 from tvmcomp.runtime.machine import ThisMachine

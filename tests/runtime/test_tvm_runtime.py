@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from small_artifacts import HERE, compile_and_link, dense_artifact
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.tvm_import import tvm
 

@@ -9,7 +9,7 @@ import pytest
 from passes.relax_modules import tensor
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.table import lookup
 from tvmcomp.tvm_import import tvm

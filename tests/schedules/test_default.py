@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from passes.relax_modules import module, relax, run_plain, tensor, uniform
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from passes.relax_modules import module, relax, tensor, uniform
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const
 

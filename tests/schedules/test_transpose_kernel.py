@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from passes.relax_modules import module, relax, tensor
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 
 HERE = targets.detect()
@@ -77,7 +77,7 @@ def test_nothing_is_read_outside_of_a_padded_tensor(channels, width):
 import ctypes, mmap
 import numpy as np
 from tvmcomp import targets
-from tvmcomp.compile import generate
+from tvmcomp.codegen.compile import generate
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.tvm_import import tvm
 from tvmcomp.ffi_import import tvm_ffi

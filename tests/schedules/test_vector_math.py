@@ -9,7 +9,7 @@ import pytest
 from passes.relax_modules import module, relax
 
 from tvmcomp import targets
-from tvmcomp.compile import generate, run_here
+from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
 
 HERE = targets.detect()

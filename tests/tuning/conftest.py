@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tvmcomp import targets
-from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.schedules import Decide
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.log.record import Target, Trial, Versions, Workload, now
 from tvmcomp.tuning.task import arguments_of, workload_hash
 from tvmcomp.tvm_import import tvm

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry

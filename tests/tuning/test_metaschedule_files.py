@@ -6,7 +6,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.tuning_log import TuningLog

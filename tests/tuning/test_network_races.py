@@ -9,7 +9,7 @@ import pytest
 from e2e.networks import NetworkWriter
 
 from tvmcomp import frontend, schedules, targets
-from tvmcomp.compile import generate
+from tvmcomp.codegen.compile import generate
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.pipeline import canonical, lower
 from tvmcomp.passes.schedule import schedulable
@@ -18,15 +18,15 @@ from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.record import Workload
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.network import untuned_network
 from tvmcomp.tuning.network_races import NetworkRaces
 from tvmcomp.tuning.races import Kernel
 from tvmcomp.tuning.space import Candidate, point
 from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
 from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tuning.tuner import tune
+from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
-from tvmcomp.untuned_network import untuned_network
-from tvmcomp.used_records import UsedRecords
 
 HERE = targets.load("native")
 SPACE = schedules.design_space(HERE)

@@ -9,7 +9,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
-from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning import tuner
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.interrupts import interrupts_held
@@ -19,8 +19,8 @@ from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.trace import apply_record
 from tvmcomp.tuning.tuner import tune
+from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
-from tvmcomp.used_records import UsedRecords
 
 
 def log_in(folder):
@@ -295,7 +295,7 @@ def test_one_kernel_under_two_names_is_tuned_once(tmp_path, relu, relu_space, na
 
 
 _OUR_SERVER = (
-    "from tvmcomp.runtime.serve import listen, serve\n"
+    "from tvmcomp.runtime.remote.serve import listen, serve\n"
     "listener = listen('127.0.0.1', 0)\n"
     "print(listener.getsockname()[1], flush=True)\nserve(listener)\n"
 )

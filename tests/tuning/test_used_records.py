@@ -3,13 +3,13 @@
 import msgspec
 import pytest
 
-from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.model import Operator
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.trace import kernel_hash
-from tvmcomp.used_records import UsedRecords
+from tvmcomp.tuning.used_records import UsedRecords
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tvmcomp.fingerprint import local_fingerprint
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.compare import difference, random_array
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry
@@ -13,8 +13,8 @@ from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import arguments_of, read_module, workload_hash, write_module
 from tvmcomp.tuning.trace import apply_record, kernel_hash
+from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tuning.verify import verify
-from tvmcomp.used_records import UsedRecords
 
 
 @pytest.fixture

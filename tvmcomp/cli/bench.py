@@ -52,8 +52,8 @@ def command(
     """
     import msgspec
 
-    from tvmcomp.artifact import Artifact
-    from tvmcomp.golden import compare
+    from tvmcomp.artifact.artifact import Artifact
+    from tvmcomp.artifact.golden import compare
     from tvmcomp.runtime.bench import benchmark
     from tvmcomp.runtime.profile import profile as profile_kernels
     from tvmcomp.runtime.session import load_on

@@ -54,7 +54,7 @@ def serve_command(host: str, port: int, tracker: str | None, key: str, quiet: bo
       tvmcomp devices serve --tracker 192.168.1.2:9190 --key rpi4 --host 0.0.0.0
     """
     from tvmcomp.errors import ConfigError
-    from tvmcomp.runtime.address import parse_address
+    from tvmcomp.runtime.remote.address import parse_address
 
     if bool(tracker) != bool(key):
         raise ConfigError(
@@ -65,7 +65,7 @@ def serve_command(host: str, port: int, tracker: str | None, key: str, quiet: bo
     from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
 
     prefer_runtime_library()
-    from tvmcomp.runtime.serve import listen, serve
+    from tvmcomp.runtime.remote.serve import listen, serve
 
     _start_logging(quiet)
     listener = listen(host, port)
@@ -88,7 +88,7 @@ def tracker_command(host: str, port: int) -> None:
     from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
 
     prefer_runtime_library()
-    from tvmcomp.runtime.serve import listen, track
+    from tvmcomp.runtime.remote.serve import listen, track
 
     _start_logging(quiet=False)
     listener = listen(host, port)
@@ -111,8 +111,8 @@ def list_command(tracker: str, as_json: bool) -> None:
     prefer_runtime_library()
     import msgspec
 
-    from tvmcomp.runtime.address import parse_address
-    from tvmcomp.runtime.tracker import list_devices
+    from tvmcomp.runtime.remote.address import parse_address
+    from tvmcomp.runtime.remote.tracker import list_devices
 
     found = list_devices(parse_address(tracker))
     if as_json:

@@ -14,7 +14,7 @@ from tvmcomp.cli.common import err, json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
 
 if TYPE_CHECKING:
-    from tvmcomp.artifact import Artifact
+    from tvmcomp.artifact.artifact import Artifact
     from tvmcomp.runtime.evaluate import Metric
     from tvmcomp.runtime.threads import Pin
 
@@ -65,9 +65,9 @@ def command(
     """
     import msgspec
 
-    from tvmcomp.artifact import Artifact
+    from tvmcomp.artifact.artifact import Artifact
+    from tvmcomp.cli.float_network import find_float_network
     from tvmcomp.runtime.evaluate import evaluate, read_dataset
-    from tvmcomp.runtime.float_network import find_float_network
     from tvmcomp.runtime.session import load_on
 
     loaded = Artifact.load(artifact)

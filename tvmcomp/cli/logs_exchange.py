@@ -29,7 +29,7 @@ def import_command(folder: Path, log: str | None, target: str, here: bool, as_js
       tvmcomp logs import ms_work_dir --target rpi4
     """
     from tvmcomp import targets
-    from tvmcomp.fingerprint import Fingerprint, local_fingerprint
+    from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
     from tvmcomp.tuning.log.line import Entry, encode
     from tvmcomp.tuning.metaschedule_files import read_database
 

@@ -60,7 +60,7 @@ def machine_for(device: str | None, timeout: float) -> Iterator[Machine]:
     """This machine, or a session on a device, ended on exit.
 
     Raises:
-        ConfigError, DeviceError: as :func:`tvmcomp.runtime.device.connect`.
+        ConfigError, DeviceError: as :func:`tvmcomp.runtime.remote.device.connect`.
     """
     if device is None:
         from tvmcomp.runtime.machine import ThisMachine
@@ -70,7 +70,7 @@ def machine_for(device: str | None, timeout: float) -> Iterator[Machine]:
     from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
 
     prefer_runtime_library()  # RPC is in TVM's package; who needs the compiler has imported it
-    from tvmcomp.runtime.device import connect
+    from tvmcomp.runtime.remote.device import connect
 
     with connect(device, timeout) as board:
         yield board

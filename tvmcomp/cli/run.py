@@ -53,9 +53,9 @@ def command(
       tvmcomp run net.tvmc --input x.npy -o out.npz
       tvmcomp run net.tvmc --device 192.168.1.20:9090
     """
-    from tvmcomp.artifact import Artifact
+    from tvmcomp.artifact.artifact import Artifact
+    from tvmcomp.artifact.golden import compare
     from tvmcomp.errors import InputError
-    from tvmcomp.golden import compare
     from tvmcomp.runtime.arrays import write_npz
     from tvmcomp.runtime.session import load_on
 

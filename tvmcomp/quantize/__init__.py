@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.model import Operator
+from tvmcomp.passes.macs import macs
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.plan import PlannedOperator, plan_operators
-from tvmcomp.report.macs import macs
 
 __all__ = ["QuantConfig", "plan"]
 

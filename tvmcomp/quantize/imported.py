@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.model import Operator
+from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
-from tvmcomp.report.macs import macs
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 

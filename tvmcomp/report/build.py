@@ -10,7 +10,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 
 
 def build_report(artifact: Artifact, path: Path) -> dict[str, Any]:

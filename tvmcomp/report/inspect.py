@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tvmcomp.model import Model, Operator, Signature
-from tvmcomp.report.macs import macs
+from tvmcomp.passes.macs import macs
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.runtime.inputs import check_inputs
 from tvmcomp.runtime.program import MAIN, check_count, start_vm, time_evaluator
 from tvmcomp.runtime.threads import Threads

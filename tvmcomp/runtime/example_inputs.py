@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.model import Signature
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.inputs import check_names

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.amx_permission import allow_amx

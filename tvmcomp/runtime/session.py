@@ -9,7 +9,7 @@ from types import TracebackType
 
 import numpy as np
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.model import Signature
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.threads import Pin

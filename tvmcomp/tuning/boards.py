@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 from tvmcomp.errors import DeviceError
-from tvmcomp.fingerprint import Fingerprint, local_fingerprint
-from tvmcomp.runtime.address import Address, parse_address
-from tvmcomp.runtime.tracker import list_devices
+from tvmcomp.runtime.remote.address import Address, parse_address
+from tvmcomp.runtime.remote.tracker import list_devices
+from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Reply
 from tvmcomp.tuning.pool import WorkerPool
 

@@ -15,8 +15,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.judge import gain
 from tvmcomp.tuning.log.nearest import nearness
 from tvmcomp.tuning.log.record import Argument, MeasuredPoint, Trial

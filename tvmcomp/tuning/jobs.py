@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.record import Argument, Workload
 
 
@@ -16,7 +16,7 @@ class Build(msgspec.Struct, frozen=True, tag=True):
         module: the IRModule, as ``tvm.ir.save_json`` writes it.
         target: what it is compiled for.
         cc: linker command of ``--cc``, or None for the target's own.
-        in_integers: see :func:`tvmcomp.code_target.code_target`.
+        in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         path: where the shared library goes.
     """
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.compatible import runs_here
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.boards import Boards
 from tvmcomp.tuning.builders import open_builders
 from tvmcomp.tuning.jobs import (
@@ -80,7 +80,7 @@ class Bench:
         target: what to compile for.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
         cc: linker command, None for the target's own.
-        in_integers: see :func:`tvmcomp.code_target.code_target`.
+        in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
 
     Raises:

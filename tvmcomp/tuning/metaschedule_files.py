@@ -18,9 +18,9 @@ from typing import Any
 import msgspec
 
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.jobs import Adopt, Adopted, Failed
 from tvmcomp.tuning.log.record import AnyLine, Definition, Target, Trial, Versions
 from tvmcomp.tuning.log.tuning_log import TuningLog

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.example_inputs import example_inputs
 from tvmcomp.runtime.machine import ThisMachine

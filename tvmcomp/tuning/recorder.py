@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.cost_model import CostModel
 from tvmcomp.tuning.jobs import Failed
 from tvmcomp.tuning.log.record import Definition, Finished, Target, Trial, Versions, Workload, now

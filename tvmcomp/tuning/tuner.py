@@ -12,8 +12,8 @@ from statistics import median
 import msgspec
 
 from tvmcomp.errors import DeviceError, TvmcompError
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.cost_model import CostModel, learned_from
 from tvmcomp.tuning.events import Progress, TaskSummary, TuneSummary, TuningStarted
 from tvmcomp.tuning.experiments import Experiments
@@ -84,7 +84,7 @@ def tune(
         untuned: the schedule of a build without records, measured first; None for plain loops.
         network: makes the network that ``tasks`` are of, if it can be run on this machine; without
             it, and on a device, each kernel is measured alone.
-        in_integers: see :func:`tvmcomp.code_target.code_target`.
+        in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         cc: linker command, None for the target's own.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
         more: search again where the log says that a search has finished.

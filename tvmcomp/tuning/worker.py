@@ -19,16 +19,16 @@ from typing import Any
 import msgspec
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
-from tvmcomp.code_target import code_target
+from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.toolchain import linker
 from tvmcomp.errors import DeviceError
-from tvmcomp.fingerprint import Fingerprint
-from tvmcomp.runtime.address import parse_address
 from tvmcomp.runtime.amx_permission import allow_amx
-from tvmcomp.runtime.board import FINGERPRINT
-from tvmcomp.runtime.device import Device, connect
 from tvmcomp.runtime.machine import ThisMachine
-from tvmcomp.runtime.tracker import request_device
-from tvmcomp.toolchain import linker
+from tvmcomp.runtime.remote.address import parse_address
+from tvmcomp.runtime.remote.board import FINGERPRINT
+from tvmcomp.runtime.remote.device import Device, connect
+from tvmcomp.runtime.remote.tracker import request_device
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.compare import difference, random_array
 from tvmcomp.tuning.jobs import (
     Adopt,

@@ -6,8 +6,8 @@ import hashlib
 
 import msgspec
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.record import Argument, Target, Trial, Versions, Workload
 

@@ -8,7 +8,7 @@ from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, trial, workload
 
 from tvmcomp import targets
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.places import open_log, own_location

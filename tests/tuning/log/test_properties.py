@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, records, trial, workload
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.merge import merge

@@ -17,7 +17,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 from msgspec import Meta
 
-from tvmcomp.fingerprint import Fingerprint
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.record import (
     SCHEMA,
     AnyLine,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.record import InstructionSet, Target
 
 _COMPARED = {"cores": "cores", "l1_kib": "KiB L1", "l2_kib": "KiB L2", "l3_kib": "KiB L3"}

@@ -24,9 +24,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from tvmcomp.fingerprint import Fingerprint
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
+from tvmcomp.targets.fingerprint import Fingerprint
 
 SCHEMA = 1
 

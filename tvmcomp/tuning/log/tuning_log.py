@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from tvmcomp.errors import LogError
-from tvmcomp.fingerprint import DeviceModel, Fingerprint
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import DeviceModel, Fingerprint
 from tvmcomp.tuning.log.line import Entry, age, encode, gains
 from tvmcomp.tuning.log.nearest import Nearness, nearness
 from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial, Versions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tvmcomp.report.macs import macs
+from tvmcomp.passes.macs import macs
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -26,10 +26,10 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from tvmcomp.archive import ALIGNMENT, read_archive, write_archive
+from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
+from tvmcomp.artifact.golden import Golden, decode_golden, encode_golden
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.golden import Golden, decode_golden, encode_golden
 from tvmcomp.model import Operator, Signature
 from tvmcomp.targets.description import TargetDescription
 

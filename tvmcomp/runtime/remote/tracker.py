@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime.address import Address
+from tvmcomp.runtime.remote.address import Address
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
 
 

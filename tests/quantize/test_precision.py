@@ -9,11 +9,11 @@ from passes.relax_modules import dequantized, module, quantized, relax, uniform,
 from tvmcomp import targets
 from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Signature, TensorSpec
-from tvmcomp.numeric import choose_numbers
 from tvmcomp.passes.rewriter import const
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig, plan
 from tvmcomp.quantize.data import load_samples
+from tvmcomp.quantize.precision import choose_numbers
 
 HERE = targets.detect()
 RNG = np.random.default_rng(0)

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmcomp import cuda_kernels, targets, toolchain
+from tvmcomp import targets
+from tvmcomp.codegen import cuda_kernels, toolchain
 from tvmcomp.errors import ToolError
 from tvmcomp.tvm_import import tvm
 

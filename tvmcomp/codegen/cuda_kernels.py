@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from tvmcomp.codegen.toolchain import cuda_compiler
 from tvmcomp.errors import ToolError
-from tvmcomp.toolchain import cuda_compiler
 from tvmcomp.tvm_import import tvm
 
 # TVM carries the code as text, so the binary travels as base64.

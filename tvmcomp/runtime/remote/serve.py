@@ -22,9 +22,9 @@ from types import SimpleNamespace
 from typing import Any
 
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime.address import Address
 from tvmcomp.runtime.amx_permission import request_amx
-from tvmcomp.runtime.device_errors import KILLED_BY
+from tvmcomp.runtime.remote.address import Address
+from tvmcomp.runtime.remote.device_errors import KILLED_BY
 from tvmcomp.runtime.threads import logical_cpus
 from tvmcomp.targets.features import host_features
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
@@ -69,7 +69,7 @@ def serve(listener: socket.socket, tracker: Address | None = None, key: str = ""
     """
     from tvm.rpc import server
 
-    from tvmcomp.runtime import board  # noqa: F401  registers what a session can call
+    from tvmcomp.runtime.remote import board  # noqa: F401  registers what a session can call
 
     if "amx-tile" in host_features():
         # For the sessions too, which are forks. One that needs it and has it not says so itself.

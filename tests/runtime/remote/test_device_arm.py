@@ -10,7 +10,7 @@ from small_artifacts import ARM, X86, dense_artifact, dense_reference, dense_wei
 
 from tvmcomp.errors import ArtifactError
 from tvmcomp.runtime.bench import benchmark
-from tvmcomp.runtime.device import connect
+from tvmcomp.runtime.remote.device import connect
 from tvmcomp.runtime.session import load_on
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 import pytest
 
-from tvmcomp.fingerprint import Fingerprint, local_fingerprint
+from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 
 _X86 = "processor : 0\nmodel name\t: AMD EPYC\nflags\t\t: fpu avx2\nprocessor : 1\nmodel name : x\n"
 _ARM = "processor\t: 0\nCPU implementer\t: 0x41\nCPU part\t: 0xd08\n\nModel\t\t: Raspberry Pi 4\n"

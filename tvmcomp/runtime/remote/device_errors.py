@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime.address import Address
+from tvmcomp.runtime.remote.address import Address
 
 #: How TVM's client reports a broken connection.
 _GONE = (

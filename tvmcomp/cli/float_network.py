@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import InputError
 
 

@@ -11,13 +11,13 @@ import pytest
 from served import Served
 from small_artifacts import dense_artifact
 
+from tvmcomp.artifact.golden import compare
 from tvmcomp.errors import DeviceError
-from tvmcomp.golden import compare
-from tvmcomp.runtime import device
-from tvmcomp.runtime.address import parse_address
-from tvmcomp.runtime.device import connect
+from tvmcomp.runtime.remote import device
+from tvmcomp.runtime.remote.address import parse_address
+from tvmcomp.runtime.remote.device import connect
+from tvmcomp.runtime.remote.tracker import KeyStatus, list_devices
 from tvmcomp.runtime.session import load_on
-from tvmcomp.runtime.tracker import KeyStatus, list_devices
 
 
 @pytest.fixture(scope="module")

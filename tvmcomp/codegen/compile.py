@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.code_target import code_target
+from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.toolchain import linker
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
 from tvmcomp.passes.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
-from tvmcomp.toolchain import linker
 from tvmcomp.tvm_import import tvm
 
 
@@ -39,7 +39,7 @@ class Library:
 
 def generate(lowered: Lowered, target: TargetDescription) -> Any:
     """Machine code for a lowered module: a Relax VM executable."""
-    from tvmcomp.cuda_kernels import compiled_at_build
+    from tvmcomp.codegen.cuda_kernels import compiled_at_build
 
     with compiled_at_build() if target.family == "cuda" else nullcontext():
         return tvm.compile(lowered.mod, code_target(target, in_integers(lowered)))

@@ -8,11 +8,11 @@ import platform
 import msgspec
 
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.runtime import profile  # noqa: F401  registers the profiler
 from tvmcomp.runtime.machine import peak_memory
 from tvmcomp.runtime.threads import Threads, default_threads, use_threads
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.fingerprint import local_fingerprint
 
 #: Names in TVM's registry of global functions, which a client can call over RPC.
 ARCHITECTURE = "tvmcomp.board.architecture"

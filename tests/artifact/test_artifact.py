@@ -13,11 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import tvmcomp.archive
-from tvmcomp.archive import write_archive
-from tvmcomp.artifact import FORMAT_VERSION, Artifact
+import tvmcomp.artifact.archive
+from tvmcomp.artifact.archive import write_archive
+from tvmcomp.artifact.artifact import FORMAT_VERSION, Artifact
+from tvmcomp.artifact.golden import Golden, compare
 from tvmcomp.errors import ArtifactError
-from tvmcomp.golden import Golden, compare
 from tvmcomp.model import Operator, Signature, TensorSpec
 from tvmcomp.targets.description import TargetDescription
 
@@ -234,7 +234,7 @@ def test_containers_that_tvmcomp_never_writes(
 
     if kind == "missing":
         del members["lib.so"]
-    monkeypatch.setattr(tvmcomp.archive.zipfile.ZipFile, "writestr", writestr)
+    monkeypatch.setattr(tvmcomp.artifact.archive.zipfile.ZipFile, "writestr", writestr)
     with pytest.warns(UserWarning) if kind == "duplicate" else pytest.MonkeyPatch.context():
         write_archive(saved, members)
     with pytest.raises(ArtifactError, match="compressed" if kind == "compressed" else "members"):
@@ -245,7 +245,9 @@ def test_an_interrupted_save_keeps_the_old_file(
     saved: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = saved.read_bytes()
-    monkeypatch.setattr(tvmcomp.archive.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28)))
+    monkeypatch.setattr(
+        tvmcomp.artifact.archive.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28))
+    )
     with pytest.raises(ArtifactError, match="can't be written"):
         make_artifact().save(saved)
     assert saved.read_bytes() == before

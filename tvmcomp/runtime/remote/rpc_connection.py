@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tvmcomp.runtime.address import Address
+from tvmcomp.runtime.remote.address import Address
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
 
 #: A call whose connection was shut down ends in this time.

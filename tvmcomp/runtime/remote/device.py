@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tvmcomp.artifact import Artifact
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, TvmcompError
-from tvmcomp.runtime.address import Address, parse_address
-from tvmcomp.runtime.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET_THREADS
 from tvmcomp.runtime.copying_program import CopyingProgram
-from tvmcomp.runtime.device_errors import call_error, connect_error, overdue_error
 from tvmcomp.runtime.program import Program
-from tvmcomp.runtime.rpc_connection import OverdueError, RpcConnection
+from tvmcomp.runtime.remote.address import Address, parse_address
+from tvmcomp.runtime.remote.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET_THREADS
+from tvmcomp.runtime.remote.device_errors import call_error, connect_error, overdue_error
+from tvmcomp.runtime.remote.rpc_connection import OverdueError, RpcConnection
+from tvmcomp.runtime.remote.tracker import request_device
 from tvmcomp.runtime.threads import AFFINITY_BIG_CORES, Pin, Threads
-from tvmcomp.runtime.tracker import request_device
 from tvmcomp.targets.description import TargetDescription
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tvmcomp.errors import ToolError
-from tvmcomp.fingerprint import local_fingerprint
 from tvmcomp.model import Operator, UsedRecord
 from tvmcomp.passes.kernel_sources import kernels_of_operators
 from tvmcomp.targets import TargetDescription, runs_here
+from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.jobs import Failed
 from tvmcomp.tuning.log.record import Versions
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog

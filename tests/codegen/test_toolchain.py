@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from tvmcomp import targets, toolchain
+from tvmcomp import targets
+from tvmcomp.codegen import toolchain
 from tvmcomp.errors import ToolError
 from tvmcomp.tvm_import import tvm
 

@@ -27,13 +27,13 @@ from small_artifacts import (
     one_kernel_artifact,
 )
 
+from tvmcomp.artifact.golden import compare
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, InputError
-from tvmcomp.golden import compare
-from tvmcomp.runtime import device
 from tvmcomp.runtime.bench import benchmark
-from tvmcomp.runtime.device import connect
-from tvmcomp.runtime.device_errors import KILLED_BY, call_error
 from tvmcomp.runtime.profile import profile
+from tvmcomp.runtime.remote import device
+from tvmcomp.runtime.remote.device import connect
+from tvmcomp.runtime.remote.device_errors import KILLED_BY, call_error
 from tvmcomp.runtime.session import load_on
 
 ONE = {"x": np.ones(1, "float32")}
@@ -263,8 +263,8 @@ def test_the_session_of_a_client_that_dies_is_ended(server: Served, tmp_path: Pa
     one_kernel_artifact("endless").save(tmp_path / "endless.tvmc")
     code = f"""
 import numpy as np
-from tvmcomp.runtime.device import connect
-from tvmcomp.runtime.device_errors import KILLED_BY, call_error
+from tvmcomp.runtime.remote.device import connect
+from tvmcomp.runtime.remote.device_errors import KILLED_BY, call_error
 from tvmcomp.runtime.session import load_on
 session = load_on(connect({server.address!r}), {str(tmp_path / "endless.tvmc")!r})
 print("running", flush=True)

@@ -1,0 +1,1 @@
+"""The artifact: the .tvmc file, the zip under it, its reference outputs."""

@@ -1,0 +1,1 @@
+"""Code generation: scheduled kernels become one library for the target."""

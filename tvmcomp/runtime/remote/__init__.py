@@ -1,0 +1,1 @@
+"""Running on another device: TVM RPC, trackers."""
