@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from needed import missing
-
-# The emulated board is a program as well as a module, so its folder is no package.
-sys.path.insert(0, str(Path(__file__).parent / "board"))
 
 if TYPE_CHECKING:
     from board import Board, BoardRoot

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from networks import (
+    EXAMPLE,
+    NetworkWriter,
+    classifier,
+    images,
+    onnxruntime_outputs,
+    share_of_range,
+)
 from onnx import TensorProto
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -27,16 +34,6 @@ from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.precision import choose_numbers
-
-sys.path.insert(0, str(Path(__file__).parent / "e2e"))
-from networks import (
-    EXAMPLE,
-    NetworkWriter,
-    classifier,
-    images,
-    onnxruntime_outputs,
-    share_of_range,
-)
 
 MODEL = EXAMPLE / "model.onnx"
 

@@ -1,15 +1,12 @@
-"""The benchmarks are scripts beside each other, so their folder is no package."""
+"""Fixtures of the benchmarks' tests."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import onnx
 import onnx.parser
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 
 @pytest.fixture

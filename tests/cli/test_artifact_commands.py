@@ -12,9 +12,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # small_artifacts.py
-sys.path.insert(0, str(Path(__file__).parents[1] / "runtime"))  # served.py
 from served import Served
 from small_artifacts import (
     ARM,

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 from command_line import succeeds, tvmcomp
 from networks import classifier, images, onnxruntime_outputs, share_of_range, tiny
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from onnx import helper
+from onnx_models import save
 
 import tvmcomp.quantize
 from tvmcomp.cli import main as main_module
 from tvmcomp.model import Operator
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "frontend"))
-from onnx_models import save
 
 
 @pytest.fixture

@@ -1,12 +1,8 @@
 """``tvmcomp logs``: what each command prints, and its exit status."""
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
-sys.path.insert(0, str(Path(__file__).parents[1] / "tuning" / "log"))
 from command_line import message_of, succeeds, tvmcomp
 from made_up import records, trial, workload
 

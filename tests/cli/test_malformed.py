@@ -4,14 +4,11 @@ status 2; no trace of Python or C++; and nothing half written."""
 from __future__ import annotations
 
 import socket
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
 from command_line import console_script, message_of, tvmcomp
 from networks import NetworkWriter, images, tiny
 

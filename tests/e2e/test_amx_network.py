@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from networks import NetworkWriter, images, mobile
 from schedules.amx_machine import AMX_TARGET, amx
 

@@ -6,7 +6,6 @@ ONNX Runtime's.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
 from command_line import message_of, succeeds, tvmcomp
 from networks import EXAMPLE, images, mobile, onnxruntime_outputs, share_of_range
 

@@ -6,12 +6,9 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from served import Served
-
-sys.path.insert(0, str(Path(__file__).parents[1]))  # small_artifacts.py
 
 
 @pytest.fixture(scope="module")

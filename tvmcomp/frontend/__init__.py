@@ -33,6 +33,6 @@ def load_model(
             hint="Give an ONNX model (.onnx); most frameworks can export one.",
         )
     # Imported late: TVM and onnx take a second that `--help` need not pay.
-    from tvmcomp.frontend.onnx import load_onnx
+    from tvmcomp.frontend.onnx.load import load_onnx
 
     return load_onnx(path, shapes or {})

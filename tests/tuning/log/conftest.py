@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import pytest
 from needed import missing
-
-sys.path.insert(0, str(Path(__file__).parent))
 from postgresql_server import binaries, postgresql
 
 from tvmcomp.tuning.log.places import open_store

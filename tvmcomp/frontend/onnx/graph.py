@@ -18,8 +18,8 @@ import onnx
 import onnx.numpy_helper
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx_convert import onnx_input, relax, resolve
-from tvmcomp.frontend.onnx_values import constant, dtype_of, shape_of
+from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
+from tvmcomp.frontend.onnx.values import constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 #: Constants under these operators are hidden from constant folding: folding would turn an int8

@@ -8,9 +8,9 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from tvmcomp.frontend.onnx_converter import Converter
-from tvmcomp.frontend.onnx_resize import Resize, Upsample
-from tvmcomp.frontend.onnx_values import (
+from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.ops_resize import Resize, Upsample
+from tvmcomp.frontend.onnx.values import (
     array_of,
     constant,
     constant_like,

@@ -17,9 +17,9 @@ import onnx_ir.passes.common as passes
 from onnxscript.optimizer import fold_constants
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx_batch_norm import fold_batch_norms
-from tvmcomp.frontend.onnx_file import opset_version
-from tvmcomp.frontend.onnx_support import is_supported, nodes_of
+from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
+from tvmcomp.frontend.onnx.file import opset_version
+from tvmcomp.frontend.onnx.support import is_supported, nodes_of
 
 #: Never folded: they say how a weight is quantized.
 _QUANTIZATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}

@@ -6,9 +6,9 @@ from typing import Any
 
 import onnx
 
-from tvmcomp.frontend.onnx_ops_elementwise import ELEMENTWISE
-from tvmcomp.frontend.onnx_ops_nn import NN
-from tvmcomp.frontend.onnx_ops_tensor import TENSOR
+from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
+from tvmcomp.frontend.onnx.ops_nn import NN
+from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
 # isort: split

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx_convert import CONVERTERS, MICROSOFT_CONVERTERS
+from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS
 
 #: ``If`` is handled by the importer itself.
 _CONTROL_FLOW = {"If"}

@@ -12,7 +12,7 @@ import onnx.external_data_helper
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx_support import nodes_of
+from tvmcomp.frontend.onnx.support import nodes_of
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).
 OLDEST_OPSET = 7

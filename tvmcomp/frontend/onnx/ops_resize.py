@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import onnx.reference
 
-from tvmcomp.frontend.onnx_converter import Converter
-from tvmcomp.frontend.onnx_values import array_of, constant, constant_like, shape_of
+from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

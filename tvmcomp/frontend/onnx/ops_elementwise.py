@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.frontend.onnx_converter import Converter
-from tvmcomp.frontend.onnx_values import array_of, constant_like, dtype_of, shape_of
+from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.values import array_of, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from tvmcomp.frontend.onnx_file import opset_version, read_onnx
-from tvmcomp.frontend.onnx_fold import simplify
-from tvmcomp.frontend.onnx_import import import_graph
-from tvmcomp.frontend.onnx_shapes import bind_shapes
-from tvmcomp.frontend.onnx_support import check_operators
+from tvmcomp.frontend.onnx.file import opset_version, read_onnx
+from tvmcomp.frontend.onnx.fold import simplify
+from tvmcomp.frontend.onnx.graph import import_graph
+from tvmcomp.frontend.onnx.shapes import bind_shapes
+from tvmcomp.frontend.onnx.support import check_operators
 from tvmcomp.model import Model, Signature, TensorSpec
 from tvmcomp.tvm_import import tvm
 

@@ -1,0 +1,1 @@
+"""ONNX: a file becomes Relax."""
