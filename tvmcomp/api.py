@@ -18,7 +18,7 @@ from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.model import Model
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.pipeline import lower
-from tvmcomp.passes.schedule import schedulable
+from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples

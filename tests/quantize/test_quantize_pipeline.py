@@ -11,9 +11,9 @@ from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.passes.integers.qdq import quantize_params
+from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.pipeline import canonical
-from tvmcomp.passes.qdq import quantize_params
-from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import const
 from tvmcomp.progress import NoProgress
 from tvmcomp.qparams import quantize, weight_qparams

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tvmcomp.schedules import Decide, analytic, apply_schedule
 from tvmcomp.schedules.bfloat16 import BITS, import_functions
-from tvmcomp.schedules.compute import (
+from tvmcomp.schedules.conv.compute import (
     Widths,
     Window,
     conv_padding,
@@ -26,7 +26,7 @@ from tvmcomp.schedules.compute import (
     pack_conv_weight,
     pack_depthwise_weight,
 )
-from tvmcomp.schedules.depthwise_dot import (
+from tvmcomp.schedules.conv.depthwise_dot import (
     depthwise_dot_conv,
     dot_lanes,
     pack_depthwise_dot_weight,

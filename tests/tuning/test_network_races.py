@@ -12,7 +12,7 @@ from tvmcomp import frontend, schedules, targets
 from tvmcomp.codegen.compile import generate
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.pipeline import canonical, lower
-from tvmcomp.passes.schedule import schedulable
+from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.tuning.jobs import Failed, Measured
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.record import Workload

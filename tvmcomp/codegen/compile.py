@@ -14,7 +14,7 @@ import numpy as np
 from tvmcomp.codegen.code_target import code_target
 from tvmcomp.codegen.toolchain import linker
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
-from tvmcomp.passes.schedule import Tuned
+from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -27,7 +27,7 @@ class Library:
     Attributes:
         binary: the shared library.
         constants: what ``main`` takes after its inputs, in order.
-        sources: what each kernel computes, see :func:`tvmcomp.passes.kernel_sources`.
+        sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
     """
 

@@ -104,8 +104,9 @@ ELEMENT_WISE: frozenset[str] = frozenset(
     ]
 )
 
-#: Operators that cost a few vector instructions, or some twenty (tvmcomp.schedules.vector_math): as
-#: well done in an epilogue as anywhere. A table would round once more and pass over memory.
+#: Operators that cost a few vector instructions, or some twenty
+#: (tvmcomp.schedules.tir.vector_math): as well done in an epilogue as
+#: anywhere. A table would round once more and pass over memory.
 CHEAP: frozenset[str] = frozenset(
     ["add", "subtract", "multiply", "divide", "clip", "nn.relu", "nn.leakyrelu", "maximum",
      "minimum", "negative", "abs", "erf", "exp", "nn.gelu", "nn.silu", "sigmoid", "tanh"]

@@ -12,27 +12,27 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.channels_last import channels_last
-from tvmcomp.passes.constant_division import constant_division
+from tvmcomp.passes.canonical.channels_last import channels_last
+from tvmcomp.passes.canonical.constant_division import constant_division
+from tvmcomp.passes.canonical.fold_scale import fold_scale
+from tvmcomp.passes.canonical.fuse_normalization import fuse_normalization
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
-from tvmcomp.passes.fold_scale import fold_scale
-from tvmcomp.passes.fuse_normalization import fuse_normalization
-from tvmcomp.passes.half import half_precision
-from tvmcomp.passes.halo import write_halos
-from tvmcomp.passes.kernel_sources import kernel_sources
-from tvmcomp.passes.legalize_quantize import legalize_quantize
-from tvmcomp.passes.lift_constants import lift_constants
-from tvmcomp.passes.lower_anchors import lower_anchors
-from tvmcomp.passes.lower_matmul import lower_matmul
-from tvmcomp.passes.lower_rows import lower_rows
-from tvmcomp.passes.qdq import has_qdq
-from tvmcomp.passes.realize import realize
+from tvmcomp.passes.integers.qdq import has_qdq
+from tvmcomp.passes.integers.realize import realize
+from tvmcomp.passes.lowering.half import half_precision
+from tvmcomp.passes.lowering.kernel_sources import kernel_sources
+from tvmcomp.passes.lowering.legalize_quantize import legalize_quantize
+from tvmcomp.passes.lowering.lift_constants import lift_constants
+from tvmcomp.passes.lowering.lower_anchors import lower_anchors
+from tvmcomp.passes.lowering.lower_matmul import lower_matmul
+from tvmcomp.passes.lowering.lower_rows import lower_rows
+from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.rewriter import main_bindings, op_name
-from tvmcomp.passes.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
-from tvmcomp.passes.store_bfloat16 import import_into_kernels, store_bfloat16
-from tvmcomp.passes.unaligned_inputs import unaligned_inputs
+from tvmcomp.passes.scheduled.halo import write_halos
+from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
+from tvmcomp.passes.scheduled.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
-from tvmcomp.schedules.compute import PADDING
+from tvmcomp.schedules.conv.compute import PADDING
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.model import Operator
+from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS
-from tvmcomp.passes.realize import realize
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

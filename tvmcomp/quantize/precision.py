@@ -9,9 +9,9 @@ import msgspec
 
 from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
-from tvmcomp.passes.imported_qdq import quantize_in_layout
+from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
+from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.pipeline import Watch, canonical
-from tvmcomp.passes.qdq import has_qdq
 from tvmcomp.progress import Progress
 from tvmcomp.quantize import QuantConfig, report_operators
 from tvmcomp.quantize.data import Samples

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.anchor_forms import pack_untransformed
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
-from tvmcomp.passes.lower_anchors import anchor_kernel, as_anchor
+from tvmcomp.passes.lowering.anchor_forms import pack_untransformed
+from tvmcomp.passes.lowering.lower_anchors import anchor_kernel, as_anchor
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import (
     BindingRewriter,

@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tvmcomp.schedules import host_passes
-from tvmcomp.schedules.arm.pixel_pairs import schedule_pixel_pairs
-from tvmcomp.schedules.attention_schedule import schedule_attention
-from tvmcomp.schedules.batched_matmul import schedule_batched_matmul
+from tvmcomp.schedules.amx.plan import AMX_CONV
+from tvmcomp.schedules.amx.schedule import schedule_amx_conv
 from tvmcomp.schedules.bfloat16 import BITS, inline_widening
 from tvmcomp.schedules.blocking import Decide, analytic
-from tvmcomp.schedules.compute import ANCHOR
-from tvmcomp.schedules.default import schedule_default
-from tvmcomp.schedules.depthwise_conv import schedule_depthwise_conv
-from tvmcomp.schedules.depthwise_dot import DEPTHWISE_DOT, schedule_depthwise_dot
-from tvmcomp.schedules.direct_conv import schedule_direct_conv
+from tvmcomp.schedules.conv.compute import ANCHOR
+from tvmcomp.schedules.conv.depthwise_conv import schedule_depthwise_conv
+from tvmcomp.schedules.conv.depthwise_dot import DEPTHWISE_DOT, schedule_depthwise_dot
+from tvmcomp.schedules.conv.direct_conv import schedule_direct_conv
+from tvmcomp.schedules.conv.pixel_pairs import schedule_pixel_pairs
+from tvmcomp.schedules.conv.winograd import WINOGRAD
+from tvmcomp.schedules.conv.winograd_conv import schedule_winograd_conv
 from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
-from tvmcomp.schedules.winograd import WINOGRAD
-from tvmcomp.schedules.winograd_conv import schedule_winograd_conv
-from tvmcomp.schedules.x86.amx_plan import AMX_CONV
-from tvmcomp.schedules.x86.amx_schedule import schedule_amx_conv
+from tvmcomp.schedules.matmul.attention_schedule import schedule_attention
+from tvmcomp.schedules.matmul.batched_matmul import schedule_batched_matmul
+from tvmcomp.schedules.rows.default import schedule_default
+from tvmcomp.schedules.tir import host_passes
 from tvmcomp.targets import TargetDescription
 
 __all__ = ["Decide", "analytic", "apply_schedule", "design_space", "find_anchor"]

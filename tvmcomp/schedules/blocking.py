@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from tvmcomp.schedules.arm.staging import stages_data
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 
@@ -43,6 +42,11 @@ def choose_block(
 
 #: LLVM unrolls a reduction of so few steps.
 _UNROLLED_STEPS = 16
+
+
+def stages_data(target: TargetDescription) -> bool:
+    """Whether ``target`` multiplies by an element of a vector: 64-bit ARM."""
+    return target.family == "arm" and target.triple.startswith("aarch64")
 
 
 def register_blocks(

@@ -12,7 +12,7 @@ import msgspec
 
 from tvmcomp.errors import ToolError
 from tvmcomp.model import Operator, UsedRecord
-from tvmcomp.passes.kernel_sources import kernels_of_operators
+from tvmcomp.passes.lowering.kernel_sources import kernels_of_operators
 from tvmcomp.targets import TargetDescription, runs_here
 from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.jobs import Failed

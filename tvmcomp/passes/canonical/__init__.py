@@ -1,0 +1,1 @@
+"""Imported float Relax becomes the one form that all else expects."""

@@ -1,0 +1,321 @@
+"""Make NHWC the layout of every image-like activation: channels last, weights ``O…I``.
+
+Each tensor of rank 3 to 5 is known in one or both of two forms: ``plain``, as the source model has
+it (NCHW), and ``last``, with its channels moved last (NHWC). An operator takes its inputs in the
+form that suits it and gives its output in that form; a transpose is emitted only where a form is
+asked for that does not exist yet, so between convolutions there is none. What has no rule asks for
+the plain form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvmcomp.passes.canonical import transposed_conv
+from tvmcomp.passes.elementwise import ELEMENT_WISE
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    Constant,
+    const,
+    const_value,
+    op_name,
+    shape_of,
+    with_attributes,
+)
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+_CHANNELS_LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
+_KERNEL_LAST = {3: "OWI", 4: "OHWI", 5: "ODHWI"}
+
+
+@dataclass
+class _Forms:
+    """The forms in which a tensor of the old function exists in the new one."""
+
+    plain: Any = None
+    last: Any = None
+
+
+def to_last(rank: int) -> list[int]:
+    """The permutation from plain to channels last: ``[0, 2, 3, 1]`` for rank 4."""
+    return [0, *range(2, rank), 1]
+
+
+def to_plain(rank: int) -> list[int]:
+    """The permutation from channels last to plain: ``[0, 3, 1, 2]`` for rank 4."""
+    return [0, rank - 1, *range(1, rank - 1)]
+
+
+def channels_last(mod: Any) -> Any:
+    """Convert ``mod`` to NHWC; inputs and outputs of ``main`` keep their layout."""
+    return _ChannelsLast(mod).run()
+
+
+class _ChannelsLast(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        self.forms: dict[Any, _Forms] = {}
+        self.rules: dict[str, Callable[[Any, Any, str], _Forms | None]] = {
+            "nn.conv1d": self.convolution,
+            "nn.conv2d": self.convolution,
+            "nn.conv3d": self.convolution,
+            "nn.conv1d_transpose": self.transposed_convolution,
+            "nn.conv2d_transpose": self.transposed_convolution,
+            "image.resize2d": self.layout_attribute,
+            "concat": self.concat,
+            "nn.group_norm": self.group_norm,
+            "nn.layer_norm": self.layer_norm,
+            "nn.pad": self.pad,
+            "permute_dims": self.permute,
+            "quantize": self.quantize,
+            "dequantize": self.quantize,
+            "strided_slice": self.plain_unless_last,
+        }
+        for name in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"):
+            for dims in (1, 2, 3):
+                self.rules[f"nn.{name}{dims}d"] = self.layout_attribute
+        for name in ("mean", "sum", "max", "min"):
+            self.rules[name] = self.reduce
+        for name in ("nn.softmax", "nn.log_softmax"):
+            self.rules[name] = self.axis_attribute
+        for name in ELEMENT_WISE:
+            self.rules[name] = self.element_wise
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        name = op_name(value)
+        rule = self.rules.get(name) if name else None
+        forms = rule(var, value, var.name) if rule else None
+        if forms is None:
+            return super().rewrite(var, value)
+        self.forms[var] = forms
+        return forms.plain
+
+    def substitute(self, value: Any) -> Any:
+        for var in relax.analysis.free_vars(value):
+            self.env[var] = self.plain(var)
+        return super().substitute(value)
+
+    # The two forms of a tensor.
+
+    def forms_of(self, expr: Any) -> _Forms:
+        if isinstance(expr, Constant):
+            return _Forms(plain=expr)
+        if expr not in self.forms:
+            self.forms[expr] = _Forms(plain=self.env.get(expr, expr))
+        return self.forms[expr]
+
+    def plain(self, expr: Any) -> Any:
+        forms = self.forms_of(expr)
+        if forms.plain is None:
+            rank = len(shape_of(forms.last))
+            forms.plain = self.permuted(forms.last, to_plain(rank), _name(expr))
+        return forms.plain
+
+    def last(self, expr: Any) -> Any:
+        forms = self.forms_of(expr)
+        if forms.last is None:
+            rank = len(shape_of(forms.plain))
+            forms.last = self.permuted(forms.plain, to_last(rank), _name(expr))
+        return forms.last
+
+    def prefers_last(self, expr: Any) -> bool:
+        forms = self.forms_of(expr)
+        return forms.last is not None and forms.plain is None
+
+    def permuted(self, expr: Any, axes: Sequence[int], name: str) -> Any:
+        """``expr`` transposed: a constant at once, a mere move of a unit axis as a reshape."""
+        value = const_value(expr)
+        if value is not None:
+            return const(value.transpose(axes))
+        source = self.builder.lookup_binding(expr) if isinstance(expr, relax.Var) else None
+        if source is not None and op_name(source) == "dequantize":
+            data, scale, zero_point = source.args
+            value = const_value(data)
+            if value is not None:  # The weight of an imported quantized model.
+                axis = axes.index(source.attrs.axis % len(axes))
+                return self.emit(
+                    relax.op.dequantize(const(value.transpose(axes)), scale, zero_point, axis),
+                    name,
+                )
+        shape = shape_of(expr)
+        moved = [axis for axis in axes if shape[axis] > 1]
+        if moved == sorted(moved):
+            return self.emit(relax.op.reshape(expr, [shape[axis] for axis in axes]), f"{name}_as")
+        return self.emit(relax.op.permute_dims(expr, list(axes)), f"{name}_t")
+
+    # Rules: each gives the forms of the output, or None for the plain treatment.
+
+    def convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data, weight = call.args
+        attrs = call.attrs
+        rank = len(shape_of(data))
+        if not str(attrs.data_layout).startswith("NC") or not str(attrs.kernel_layout).startswith(
+            "OI"
+        ):
+            return None
+        operator = getattr(relax.op.nn, f"conv{rank - 2}d")
+        out = operator(
+            self.last(data),
+            self.permuted(self.plain(weight), to_last(rank), _name(weight)),
+            strides=attrs.strides,
+            padding=attrs.padding,
+            dilation=attrs.dilation,
+            groups=attrs.groups,
+            data_layout=_CHANNELS_LAST[rank],
+            kernel_layout=_KERNEL_LAST[rank],
+            out_dtype=attrs.out_dtype,
+        )
+        return _Forms(last=self.emit(out, name))
+
+    def transposed_convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data, weight = call.args[0], const_value(call.args[1])
+        extents = shape_of(var)[2:]
+        if weight is None or not transposed_conv.applies(call.attrs, weight, len(extents)):
+            return None
+        return _Forms(
+            last=transposed_conv.subpixel(
+                self.emit, self.last(data), weight, call.attrs, extents, name
+            )
+        )
+
+    def layout_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:
+        rank = len(shape_of(call.args[0]))
+        if not str(call.attrs.layout).startswith("NC"):
+            return None
+        layout = _CHANNELS_LAST[rank]
+        attrs = with_attributes(call.attrs, layout=layout, out_layout=layout)
+        args = [self.last(call.args[0]), *call.args[1:]]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+
+    def element_wise(self, var: Any, call: Any, name: str) -> _Forms | None:
+        tensors = [arg for arg in call.args if isinstance(arg, relax.Var | Constant)]
+        rank = len(shape_of(var))
+        full = [arg for arg in tensors if len(shape_of(arg)) == rank]
+        if not any(self.prefers_last(arg) for arg in full if isinstance(arg, relax.Var)):
+            return None
+        args = []
+        for arg in call.args:
+            if arg in full:
+                args.append(self.last(arg))
+            elif arg in tensors and shape_of(arg):
+                value = const_value(arg)
+                if value is None:
+                    return None  # Broadcasting a variable of lower rank: rare, left plain.
+                whole = value.reshape((1,) * (rank - value.ndim) + value.shape)
+                args.append(const(whole.transpose(to_last(rank))))
+            else:
+                args.append(arg)
+        return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
+
+    def quantize(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data, scale, zero_point = call.args
+        if isinstance(data, Constant) or not self.prefers_last(data):
+            return None
+        axis = to_last(len(shape_of(data))).index(call.attrs.axis % len(shape_of(data)))
+        operator = getattr(relax.op, op_name(call) or "")
+        out = operator(self.last(data), scale, zero_point, axis, call.attrs.out_dtype)
+        return _Forms(last=self.emit(out, name))
+
+    def concat(self, var: Any, call: Any, name: str) -> _Forms | None:
+        fields = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
+        if not any(self.prefers_last(field) for field in fields):
+            return None
+        rank = len(shape_of(var))
+        axis = to_last(rank).index(int(call.attrs.axis) % rank)
+        return _Forms(
+            last=self.emit(relax.op.concat([self.last(field) for field in fields], axis), name)
+        )
+
+    def pad(self, var: Any, call: Any, name: str) -> _Forms | None:
+        if not self.prefers_last(call.args[0]):
+            return None
+        rank = len(shape_of(var))
+        width = [int(size) for size in call.attrs.pad_width]
+        moved = [size for axis in to_last(rank) for size in width[2 * axis : 2 * axis + 2]]
+        attrs = with_attributes(call.attrs, pad_width=moved)
+        args = [self.last(call.args[0]), *call.args[1:]]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+
+    def reduce(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data = call.args[0]
+        if not self.prefers_last(data) or call.attrs.axis is None:
+            return None
+        rank = len(shape_of(data))
+        axes = [int(axis) % rank for axis in call.attrs.axis]
+        # Without its batch or its channels the result is no image.
+        if not call.attrs.keepdims and not {0, 1}.isdisjoint(axes):
+            return None
+        moved = [to_last(rank).index(axis) for axis in axes]
+        operator = getattr(relax.op, op_name(call) or "")
+        out = self.emit(operator(self.last(data), sorted(moved), call.attrs.keepdims), name)
+        if call.attrs.keepdims:
+            return _Forms(last=out)
+        return _Forms(plain=out) if len(shape_of(var)) == 2 else _Forms(last=out)
+
+    def axis_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:
+        data = call.args[0]
+        if not self.prefers_last(data):
+            return None
+        rank = len(shape_of(data))
+        attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
+        return _Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
+
+    def layer_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """Its axes are mapped; factors of the shape of axes that change order are left alone."""
+        data, *factors = call.args
+        if not self.prefers_last(data):
+            return None
+        rank = len(shape_of(data))
+        axes = sorted(int(axis) % rank for axis in call.attrs.axes)
+        moved = [to_last(rank).index(axis) for axis in axes]
+        if moved != sorted(moved):
+            return None
+        attrs = with_attributes(call.attrs, axes=moved)
+        args = [self.last(data), *(self.plain(factor) for factor in factors)]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+
+    def group_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """The spatial axes precede the channels."""
+        data, *factors = call.args
+        rank = len(shape_of(data))
+        spatial = [int(axis) % rank for axis in call.attrs.axes] == list(range(2, rank))
+        if not self.prefers_last(data) or int(call.attrs.channel_axis) % rank != 1 or not spatial:
+            return None
+        attrs = with_attributes(call.attrs, channel_axis=rank - 1, axes=list(range(1, rank - 1)))
+        args = [self.last(data), *(self.plain(factor) for factor in factors)]
+        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+
+    def plain_unless_last(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """``strided_slice``: its axes are mapped."""
+        data, axes, *rest = call.args
+        rank = len(shape_of(data))
+        if not self.prefers_last(data) or not isinstance(axes, relax.Tuple):
+            return None
+        mapped = [to_last(rank).index(int(axis) % rank) for axis in axes.fields]
+        moved = relax.Tuple([tvm.tirx.IntImm("int64", axis) for axis in mapped])
+        args = [self.last(data), moved, *rest]
+        return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
+
+    def permute(self, var: Any, call: Any, name: str) -> _Forms | None:
+        """A transpose of the source model: between the two forms it is none at all."""
+        data = call.args[0]
+        rank = len(shape_of(data))
+        axes = call.attrs.axes
+        order = [int(a) for a in axes] if axes is not None else list(reversed(range(rank)))
+        if rank < 3 or rank > 5:
+            return None
+        if order == to_last(rank) and self.forms_of(data).last is not None:
+            return _Forms(plain=self.last(data))
+        if order == to_plain(rank):
+            return _Forms(last=self.plain(data))
+        if self.prefers_last(data):
+            composed = [to_plain(rank)[axis] for axis in order]
+            return _Forms(plain=self.permuted(self.last(data), composed, name))
+        return None
+
+
+def _name(expr: Any) -> str:
+    return expr.name if isinstance(expr, relax.Var) else "const"

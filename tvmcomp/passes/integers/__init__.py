@@ -1,0 +1,1 @@
+"""Q/DQ becomes integer operators."""

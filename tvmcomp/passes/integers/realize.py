@@ -1,0 +1,331 @@
+"""Turn Q/DQ patterns into integer operators: the one pass between deciding and compiling.
+
+    conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
+    quantize(chain(dequantize(x)))             -> 256-entry table of the chain
+    conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
+    mean, avg_pool (dequantize(x))             -> dequantize(sum_int32(x))
+    quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
+    quantize(dequantize(x)) with equal parameters -> x
+
+What matches no rule stays float, and is correct: ``dequantize`` and ``quantize`` are operators like
+any other. The zero point's share of a convolution, ``-z * sum(w)``, is a constant added to the
+int32 accumulator, and the bias with it; the activation and the next ``quantize`` follow in float
+registers of the same kernel, rounding half to even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.passes.elementwise import clip_bounds, unary_sources
+from tvmcomp.passes.integers.integer_average import integer_average
+from tvmcomp.passes.integers.qdq import (
+    dequantize_params,
+    quantize_params,
+    same_params,
+    scalar_params,
+    unify_activation_dtype,
+)
+from tvmcomp.passes.integers.rescale import LARGEST_BIAS, rescale
+from tvmcomp.passes.integers.table import evaluate_chain, lookup
+from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    Constant,
+    const,
+    const_value,
+    consumers,
+    main_bindings,
+    op_name,
+    shape_of,
+)
+from tvmcomp.qparams import QParams, quantize
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+def realize(mod: Any, target: TargetDescription) -> Any:
+    """Apply the rules above to ``mod`` (NHWC, with Q/DQ), for the integer types of ``target``."""
+    if main_bindings(mod) is None:
+        return mod
+    return _Realize(unify_activation_dtype(mod, target.activation_dtype)).run()
+
+
+class _Realize(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        bindings = main_bindings(mod) or []
+        self.producer = {binding.var: binding.value for binding in bindings}
+        self.source = unary_sources(bindings)
+        self.users = consumers(mod)
+        #: Additions of a bias that is part of its anchor's accumulator now.
+        self.folded: set[Any] = set()
+        #: (new expression, parameters) -> its quantized form, so that readers share it.
+        self.quantized: list[tuple[Any, QParams, Any]] = []
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        name = op_name(value)
+        rules: dict[str, Callable[[Any, Any], Any | None]] = {
+            "quantize": self.quantize,
+            "dequantize": self.dequantize,
+            "add": self.add,
+            "matmul": self.anchor,
+            **dict.fromkeys(CONVOLUTIONS, self.anchor),
+            **dict.fromkeys(AVERAGES, self.average),
+        }
+        rule = rules.get(name) if name else None
+        replaced = rule(var, value) if rule else None
+        return replaced if replaced is not None else super().rewrite(var, value)
+
+    # Anchors.
+
+    def anchor(self, var: Any, call: Any) -> Any | None:
+        data = self.dequantized(call.args[0])
+        weight = self.dequantized_weight(call.args[1])
+        if weight is None:
+            return None
+        if data is None:
+            return self.weight_only(call, *weight, var.name)
+        integers, params = data
+        values, scale = weight
+        matmul = op_name(call) == "matmul"
+        zero_point = int(params.zero_point)
+        name = var.name
+        if matmul:
+            acc = relax.op.matmul(integers, const(values), out_dtype="int32")
+            sums = values.astype(np.int64).sum(axis=0)
+        else:
+            integers, padding = self.pad(integers, call.attrs, zero_point, name)
+            acc = self.convolve(call, integers, values, padding)
+            sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
+        acc = self.emit(acc, name)
+        combined = np.broadcast_to(scale.astype(np.float64) * float(params.scale), sums.shape)
+        bias = -zero_point * sums + self.integer_bias(var, combined)
+        scales = np.broadcast_to(scale, sums.shape)
+        call = rescale(self.builder, acc, bias, sums, scales, params, name)
+        return self.emit(call, f"{name}_real")
+
+    def weight_only(self, call: Any, values: np.ndarray, scale: np.ndarray, name: str) -> Any:
+        """Float data times an int8 weight, whose scale follows: the weight takes a quarter."""
+        data = self.substitute(call.args[0])
+        if op_name(call) == "matmul":
+            product = relax.op.matmul(data, const(values), out_dtype="float32")
+        else:
+            padding = [int(p) for p in call.attrs.padding]
+            product = self.convolve(call, data, values, padding, "float32")
+        product = self.emit(product, name)
+        rank = len(shape_of(product))
+        factor = scale if scale.size == 1 else scale.reshape((1,) * (rank - 1) + (-1,))
+        return self.emit(relax.op.multiply(product, const(factor)), f"{name}_real")
+
+    def integer_bias(self, anchor: Any, scale: np.ndarray) -> np.ndarray:
+        """The bias that follows ``anchor``, in units of its accumulator; zero where there is none.
+
+        The addition itself then becomes nothing. A bias too large for the accumulator stays a
+        float addition.
+        """
+        none = np.zeros(scale.shape, np.int64)
+        readers = self.users[anchor]
+        if len(readers) != 1 or readers[0] is None or op_name(readers[0].value) != "add":
+            return none
+        other = [arg for arg in readers[0].value.args if not arg.same_as(anchor)]
+        bias = self.constant(other[0]) if len(other) == 1 else None
+        if bias is None or bias.size != scale.size or bias.shape[-1:] not in ((), scale.shape):
+            return none
+        if shape_of(readers[0].var) != shape_of(anchor):
+            return none  # The bias has more dimensions.
+        units = np.rint(bias.reshape(-1).astype(np.float64) / scale)
+        if not (np.abs(units) < LARGEST_BIAS).all():
+            return none
+        self.folded.add(readers[0].var)
+        return units.astype(np.int64)
+
+    def constant(self, expr: Any) -> np.ndarray | None:
+        """The value of a constant, or of an imported model's dequantized one."""
+        value = const_value(expr)
+        call = self.producer.get(expr)
+        if value is None and call is not None and op_name(call) == "dequantize":
+            return const_value(self.dequantize(expr, call))
+        return value
+
+    def add(self, var: Any, call: Any) -> Any | None:
+        """An addition whose constant went into the accumulator of its anchor."""
+        if var not in self.folded:
+            return None
+        anchor = next(arg for arg in call.args if self.constant(arg) is None)
+        return self.substitute(anchor)
+
+    def convolve(
+        self,
+        call: Any,
+        integers: Any,
+        weight: np.ndarray,
+        padding: list[int],
+        out_dtype: str = "int32",
+    ) -> Any:
+        attrs = call.attrs
+        convolution = getattr(relax.op.nn, (op_name(call) or "").removeprefix("nn."))
+        return convolution(
+            integers,
+            const(weight),
+            strides=attrs.strides,
+            padding=padding,
+            dilation=attrs.dilation,
+            groups=attrs.groups,
+            data_layout=attrs.data_layout,
+            kernel_layout=attrs.kernel_layout,
+            out_layout=attrs.out_layout,
+            out_dtype=out_dtype,
+        )
+
+    def pad(self, integers: Any, attrs: Any, zero_point: int, name: str) -> tuple[Any, list[int]]:
+        """Padding with the zero point, which stands for 0; lowering joins it to the kernel."""
+        flat = [int(p) for p in attrs.padding]
+        if not zero_point or not any(flat):
+            return integers, flat
+        rank = len(flat) // 2
+        width = [0, 0]
+        for d in range(rank):
+            width += [flat[d], flat[d + rank]]
+        padded = self.emit(
+            relax.op.nn.pad(integers, [*width, 0, 0], pad_value=zero_point), f"{name}_pad"
+        )
+        return padded, [0] * len(flat)
+
+    def dequantized(self, expr: Any) -> tuple[Any, QParams] | None:
+        """The 8-bit tensor and scalar parameters behind a ``dequantize``, or None."""
+        call = self.producer.get(expr)
+        if call is None or op_name(call) != "dequantize":
+            return None
+        params = dequantize_params(call)
+        if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
+            return None
+        return self.substitute(call.args[0]), params
+
+    def dequantized_weight(self, expr: Any) -> tuple[np.ndarray, np.ndarray] | None:
+        """The int8 weight and its scale (scalar, or one an output channel), zero point 0."""
+        call = self.producer.get(expr)
+        if call is None or op_name(call) != "dequantize":
+            return None
+        values = const_value(call.args[0])
+        params = dequantize_params(call)
+        if values is None or params is None:
+            return None
+        zero_point = params.zero_point
+        if values.dtype == np.uint8:
+            values = (values.astype(np.int16) - 128).astype(np.int8)
+            zero_point = zero_point - 128
+        if values.dtype != np.int8 or np.any(zero_point):
+            return None
+        if params.axis is not None and values.shape[params.axis] != params.scale.size:
+            return None
+        out_axis = 0 if values.ndim > 2 else values.ndim - 1
+        if params.axis is not None and params.scale.size > 1 and params.axis != out_axis:
+            return None
+        return values, params.scale.reshape(-1)
+
+    # Averages.
+
+    def average(self, var: Any, call: Any) -> Any | None:
+        data = self.dequantized(call.args[0])
+        if data is None:
+            return None
+        return integer_average(self.emit, *data, var, call)
+
+    # Quantize and dequantize themselves.
+
+    def dequantize(self, var: Any, call: Any) -> Any | None:
+        value, params = const_value(call.args[0]), dequantize_params(call)
+        if value is None or params is None or params.dtype != "int32":
+            return None
+        # An imported model's int32 bias: a float constant of the epilogue.
+        scale, zero_point = params.scale, params.zero_point
+        if params.axis is not None:
+            shape = [1] * value.ndim
+            shape[params.axis] = -1
+            scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
+        real = (value.astype(np.float64) - zero_point) * scale
+        return const(real.astype(np.float32))
+
+    def quantize(self, var: Any, call: Any) -> Any | None:
+        params = quantize_params(call)
+        if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
+            return None
+        return self.in_integers(call.args[0], params, var.name)
+
+    def in_integers(self, old: Any, params: QParams, name: str) -> Any:
+        """The integers of ``old``, an expression of the old function, for ``params``."""
+        if isinstance(old, Constant):
+            value = const_value(old)
+            assert value is not None
+            return const(quantize(value, params))
+        new = self.substitute(old)
+        for known, with_params, integers in self.quantized:
+            if known.same_as(new) and same_params(with_params, params):
+                return integers
+        integers = self.quantized_form(old, params, name)
+        self.quantized.append((new, params, integers))
+        return integers
+
+    def quantized_form(self, old: Any, params: QParams, name: str) -> Any:
+        inner = self.dequantized(old)
+        if inner is not None and same_params(inner[1], params):
+            return inner[0]
+        call = self.producer.get(old)
+        if call is not None and op_name(call) in PASS_THROUGH:
+            moved = self.pass_through(call, params, name)
+            if moved is not None:
+                return moved
+        root = self.source.get(old)
+        if root is not None:
+            inner = self.dequantized(root)
+            if inner is not None:
+                table = evaluate_chain(self.producer, root, old, inner[1], params)
+                return self.emit(lookup(self.builder, inner[0], table, name), name)
+        scale, zero_point = scalar_params(params)
+        data = self.substitute(self.unclipped(old, params))
+        return self.emit(relax.op.quantize(data, scale, zero_point, -1, params.dtype), name)
+
+    def unclipped(self, expr: Any, params: QParams) -> Any:
+        """``expr`` without the activations that saturation to 8 bits already does."""
+        call = self.producer.get(expr)
+        if call is None or len(self.users[expr]) != 1:
+            return expr
+        bounds = clip_bounds(call)
+        if bounds is None:
+            return expr
+        limits = np.iinfo(params.dtype)
+        saturated = quantize(np.array(bounds, np.float32), params)
+        if tuple(saturated) != (limits.min, limits.max):
+            return expr
+        return self.unclipped(call.args[0], params)
+
+    def pass_through(self, call: Any, params: QParams, name: str) -> Any | None:
+        """The same operator on quantized data, or None where it would not be exact."""
+        kind = op_name(call)
+        data = call.args[0]
+        if kind == "image.resize2d" and str(call.attrs.method) != "nearest_neighbor":
+            return None
+        if kind == "split":
+            return None
+        if isinstance(data, relax.Tuple):
+            fields = [
+                self.in_integers(field, params, f"{name}_{i}")
+                for i, field in enumerate(data.fields)
+            ]
+            return self.emit(relax.Call(call.op, [relax.Tuple(fields)], call.attrs), name)
+        integers = self.in_integers(data, params, f"{name}_in")
+        if kind == "nn.pad":
+            if str(call.attrs.pad_mode) != "constant":
+                return None
+            fill = quantize(np.float32(float(call.attrs.pad_value)).reshape(1), params)
+            return self.emit(
+                relax.op.nn.pad(integers, call.attrs.pad_width, pad_value=int(fill[0])), name
+            )
+        rest = [self.substitute(arg) for arg in call.args[1:]]
+        return self.emit(relax.Call(call.op, [integers, *rest], call.attrs, call.ty_args), name)

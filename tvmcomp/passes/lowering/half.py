@@ -1,0 +1,47 @@
+"""Half precision on a GPU: convolutions and matrix products multiply 16-bit floats into float32.
+
+CPUs have it in :mod:`tvmcomp.passes.lowering.lower_anchors`, where the weight is widened as it
+is read.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tvmcomp.passes.operator_kinds import ANCHORS
+from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name, with_attributes
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+_NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
+
+
+def half_precision(mod: Any, dtype: str) -> Any:
+    """Give every anchor with a constant float32 weight ``dtype`` operands and a float32 result.
+
+    Args:
+        mod: Relax.
+        dtype: ``float16`` or ``bfloat16``.
+    """
+    return _HalfPrecision(mod, dtype).run()
+
+
+class _HalfPrecision(BindingRewriter):
+    def __init__(self, mod: Any, dtype: str) -> None:
+        super().__init__(mod)
+        self.dtype = dtype
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
+        if weight is None or weight.dtype != np.float32:
+            return super().rewrite(var, value)
+        limit = float(ml_dtypes.finfo(_NUMPY[self.dtype]).max)
+        narrow = const(np.clip(weight, -limit, limit).astype(_NUMPY[self.dtype]))
+        data = self.emit(
+            relax.op.astype(self.substitute(value.args[0]), self.dtype), f"{var.name}_half"
+        )
+        attrs = with_attributes(value.attrs, out_dtype=tvm.runtime.DataType("float32"))
+        return self.emit(relax.Call(value.op, [data, narrow], attrs), var.name)

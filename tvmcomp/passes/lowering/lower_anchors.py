@@ -1,0 +1,198 @@
+"""Lower convolutions and matrix products with constant weights to TE over packed weights.
+
+The weight is packed at build time into the order in which the target's schedule reads it
+(:mod:`tvmcomp.schedules.conv.compute`), so the artifact holds packed constants and nothing is
+repacked at run time. A constant ``nn.pad`` before a convolution becomes the convolution's own
+padding. Whatever has no constant weight is left to TVM's legalization and the default schedule.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from tvmcomp.passes.lowering.anchor_forms import Anchor, choose_form
+from tvmcomp.passes.lowering.store_bfloat16 import rounded
+from tvmcomp.passes.operator_kinds import ANCHORS
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    const,
+    const_value,
+    dtype_of,
+    op_name,
+    shape_of,
+)
+from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
+from tvmcomp.schedules.conv.compute import PAD_VALUE, PADDING, Widths, Window, pad
+from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+#: The window of a matrix product.
+_SINGLE = Window((1,), (1,), (1,), ((0, 0),))
+_INJECTIVE = 2  # TVM's OpPatternKind::kInjective
+
+
+def lower_anchors(
+    mod: Any, target: TargetDescription, half: str | None = None, winograd: bool = True
+) -> Any:
+    """Lower every anchor of ``mod`` that has a constant weight, for ``target``.
+
+    Args:
+        mod: the module.
+        target: the device.
+        half: ``float16`` or ``bfloat16`` to store float32 weights so; None keeps them.
+        winograd: transform weights where that is faster; without, they are only packed.
+    """
+    return _LowerAnchors(mod, target, half, winograd).run()
+
+
+def anchor_kernel(
+    data_dtype: str, weight: np.ndarray, target: TargetDescription
+) -> DotKernel | None:
+    """The dot product of ``target`` for these dtypes; None where there is none."""
+    if weight.dtype == np.int8 and data_dtype != "float32":
+        kernel = int8_kernel(target)
+    else:
+        kernel = float_kernel(target, str(weight.dtype))
+    return kernel if kernel.data == data_dtype else None
+
+
+def as_anchor(call: Any, weight: np.ndarray) -> Anchor:
+    """The anchor ``call`` as it stands, its weight being ``weight``."""
+    shape = shape_of(call.args[0])
+    if op_name(call) == "matmul":
+        return Anchor(shape, _SINGLE, weight.T[:, None, :])
+    return Anchor(shape, _window(call.attrs, weight), weight)
+
+
+def _window(attrs: Any, weight: np.ndarray) -> Window:
+    flat = [int(p) for p in attrs.padding]
+    rank = len(flat) // 2
+    return Window(
+        kernel=weight.shape[1:-1],
+        strides=tuple(int(s) for s in attrs.strides),
+        dilation=tuple(int(d) for d in attrs.dilation),
+        padding=tuple((flat[d], flat[d + rank]) for d in range(rank)),
+        groups=int(attrs.groups),
+    )
+
+
+class _LowerAnchors(BindingRewriter):
+    def __init__(
+        self, mod: Any, target: TargetDescription, half: str | None, winograd: bool
+    ) -> None:
+        super().__init__(mod)
+        self.winograd_allowed = winograd
+        self.target = target
+        self.half = half
+        self.has_bfloat16 = has_bfloat16(target)
+        self.known_padded: dict[Any, Any] = {}
+        self.known_rounded: dict[Any, Any] = {}
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        lowered = None
+        if op_name(value) in ANCHORS:
+            lowered = self.anchor(self.substitute(value), var.name)
+        return lowered if lowered is not None else super().rewrite(var, value)
+
+    def anchor(self, call: Any, name: str) -> Any | None:
+        data, weight = call.args[0], const_value(call.args[1])
+        if weight is None or not _is_supported(call, weight):
+            return None
+        anchor = as_anchor(call, weight)
+        if op_name(call) != "matmul":
+            data, window = self.absorb_padding(data, anchor.window)
+            anchor = replace(anchor, shape=shape_of(data), window=window)
+        output = anchor.window.output(anchor.shape[-1 - len(anchor.window.kernel) : -1])
+        if 0 in (*anchor.shape, *output):
+            return None  # There is nothing to compute, and no loop to schedule.
+        anchor = replace(anchor, weight=self.stored(anchor))
+        kernel = self.kernel(dtype_of(data), anchor)
+        if kernel is None:
+            return None
+        if kernel.pixels > output[-1]:
+            kernel = int8_kernel(self.target, output[-1])
+        form = choose_form(anchor, kernel, self.target, winograd=self.winograd_allowed)
+        pad_value = anchor.window.pad_value
+        if kernel.data == BITS:
+            data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
+        padded = self.padded(data, form.widths, pad_value, name)
+        return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
+
+    def stored(self, anchor: Anchor) -> np.ndarray:
+        """The anchor's weight, in half precision where that is asked for."""
+        weight = anchor.weight
+        if weight.dtype != np.float32 or self.half is None:
+            return weight
+        if self.half == "bfloat16":
+            if anchor.depthwise and self.has_bfloat16:
+                return weight  # It is multiplied in float32.
+            return weight.astype(ml_dtypes.bfloat16).view(np.uint16)
+        # Beyond float16's range a weight would become infinite.
+        largest = np.finfo(np.float16).max
+        return np.clip(weight, -largest, largest).astype(np.float16)
+
+    def kernel(self, dtype: str, anchor: Anchor) -> DotKernel | None:
+        """The dot product for data of ``dtype``: of bfloat16 where asked for and possible."""
+        if self.half == "bfloat16" and self.has_bfloat16 and dtype == "float32":
+            return bfloat16_kernel(self.target, depthwise=anchor.weight.dtype != BITS)
+        return anchor_kernel(dtype, anchor.weight, self.target)
+
+    def rounded(self, data: Any, name: str) -> Any:
+        """``data`` in bfloat16, for all who need it so."""
+        if data not in self.known_rounded:
+            call = rounded(self.builder, data, f"{name}_rounded")
+            self.known_rounded[data] = self.emit(call, f"{name}_rounded")
+        return self.known_rounded[data]
+
+    def padded(self, data: Any, widths: Widths, value: int, name: str) -> Any:
+        """``data`` with a border: a kernel of its own, one for all who need the same."""
+        if not any(before or after for before, after in widths):
+            return data
+        key = (data, widths, value)
+        if key not in self.known_padded:
+            call = self.builder.call_te(
+                pad,
+                data,
+                widths,
+                value,
+                primfunc_name_hint=f"{name}_pad",
+                primfunc_attrs={
+                    PADDING: [width for pair in widths for width in pair],
+                    PAD_VALUE: value,
+                    # TVM takes a border behind the data only for element-wise.
+                    "op_pattern": _INJECTIVE,
+                },
+            )
+            self.known_padded[key] = self.emit(call, f"{name}_padded")
+        return self.known_padded[key]
+
+    def absorb_padding(self, data: Any, window: Window) -> tuple[Any, Window]:
+        """Join the convolution's own padding with an ``nn.pad`` right before it.
+
+        Returns:
+            The data without the padding, and the window with it.
+        """
+        source = self.builder.lookup_binding(data) if isinstance(data, relax.Var) else None
+        if source is None or op_name(source) != "nn.pad" or any(map(any, window.padding)):
+            return data, window
+        width = [int(p) for p in source.attrs.pad_width]
+        pairs = list(zip(width[::2], width[1::2], strict=True))
+        value = source.attrs.pad_value if hasattr(source.attrs, "pad_value") else source.args[1]
+        value = float(getattr(value, "value", value))
+        first = -1 - len(window.kernel)
+        outer_padded = any(map(any, (*pairs[:first], pairs[-1])))
+        if str(source.attrs.pad_mode) != "constant" or outer_padded or not value.is_integer():
+            return data, window
+        return source.args[0], replace(window, padding=tuple(pairs[first:-1]), pad_value=int(value))
+
+
+def _is_supported(call: Any, weight: np.ndarray) -> bool:
+    if op_name(call) == "matmul":
+        return weight.ndim == 2 and len(shape_of(call.args[0])) >= 2
+    return str(call.attrs.data_layout).endswith("C")

@@ -1,0 +1,184 @@
+"""Write a kernel's result with the border that its readers need: padding without a copied tensor.
+
+:mod:`tvmcomp.passes.lowering.lower_anchors` leaves a kernel ``pad`` before each anchor that reads
+beyond its input. Where another kernel of ours produced that input, this pass (the last one, over
+scheduled kernels) makes the producer write into the padded tensor, whose border it fills, and every
+reader read from there:
+
+    x = conv_0(...)                      x = conv_0'(...)     a border around it
+    y = conv_1(pad(x), ...)      ->      y = conv_1(x, ...)
+    z = add(x, y)                        z = add'(x, y)       reads inside the border
+
+No schedule knows of it: a kernel's buffer is replaced by a larger one, its indices shifted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    consumers,
+    dtype_of,
+    main_bindings,
+    op_name,
+    shape_of,
+)
+from tvmcomp.passes.scheduled.place_buffers import Placement, addressed, fill_border, place_buffers
+from tvmcomp.schedules.conv.compute import PAD_VALUE, PADDING
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+@dataclass(frozen=True)
+class _Halo:
+    """A border around a tensor: elements before and after each dimension, and their value."""
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    value: int
+
+    def around(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """``shape`` with the border."""
+        return tuple(b + n + a for b, n, a in zip(self.before, shape, self.after, strict=True))
+
+    def joined(self, other: _Halo) -> _Halo:
+        """The border that holds both."""
+        return _Halo(
+            tuple(map(max, self.before, other.before)),
+            tuple(map(max, self.after, other.after)),
+            self.value,
+        )
+
+
+def write_halos(mod: Any) -> Any:
+    """Remove the padding kernels of ``mod`` whose input a kernel of ours produces."""
+    pass_ = _WriteHalos(mod)
+    new = pass_.run()
+    called = {b.value.args[0] for b in main_bindings(new) or [] if op_name(b.value) == "call_tir"}
+    replaced = {name.name_hint for name in pass_.replaced} - {name.name_hint for name in called}
+    return tvm.IRModule(
+        {name: func for name, func in new.functions.items() if name.name_hint not in replaced}
+    )
+
+
+class _WriteHalos(BindingRewriter):
+    def __init__(self, mod: Any) -> None:
+        super().__init__(mod)
+        self.halos = _plan(mod)
+        #: Old variable -> where its elements lie in the tensor that replaces it.
+        self.placements: dict[Any, Placement] = {}
+        self.variants: dict[Any, Any] = {}
+        #: Kernels that something else is called in place of.
+        self.replaced: set[Any] = set()
+
+    def rewrite(self, var: Any, value: Any) -> Any:
+        kernel = _kernel(self.mod, value)
+        if kernel is None:
+            return super().rewrite(var, value)
+        args = list(value.args[1].fields)
+        padding = _padding(kernel)
+        if padding is not None and args[0] in self.halos:
+            whole = self.placements[args[0]]
+            offset = tuple(o - b for o, b in zip(whole.offset, padding.before, strict=True))
+            self.placements[var] = Placement(offset, whole.shape)
+            self.replaced.add(value.args[0])
+            return self.env[args[0]]
+        placements = {
+            i: self.placements[arg]
+            for i, arg in enumerate(args)
+            if arg in self.placements and self.placements[arg].shape != shape_of(arg)
+        }
+        halo = self.halos.get(var)
+        if halo is not None:
+            whole = Placement(halo.before, halo.around(shape_of(var)))
+            self.placements[var] = placements[len(args)] = whole
+        if not placements:
+            return super().rewrite(var, value)
+        shape = self.placements[var].shape if halo is not None else shape_of(var)
+        variant = self.variant(value.args[0], kernel, placements, halo)
+        new_args = relax.Tuple([self.substitute(arg) for arg in args])
+        out = relax.TensorType(shape, dtype_of(var))
+        return self.emit(relax.call_tir(variant, new_args, out), var.name)
+
+    def variant(
+        self, name: Any, kernel: Any, placements: dict[int, Placement], halo: _Halo | None
+    ) -> Any:
+        """The kernel ``name`` with some of its buffers placed inside larger ones."""
+        key = (name, halo, tuple(placements.items()))
+        self.replaced.add(name)
+        if key not in self.variants:
+            func = place_buffers(kernel, placements)
+            if halo is not None:
+                inner = tuple(int(dim) for dim in kernel.params[-1].shape)
+                placed = placements[len(func.params) - 1]
+                func = fill_border(func, inner, placed, halo.value)
+            func = func.without_attr("global_symbol")  # The original has it.
+            self.variants[key] = self.builder.add_func(func, f"{name.name_hint}_halo")
+        return self.variants[key]
+
+
+def _plan(mod: Any) -> dict[Any, _Halo]:
+    """The border of each tensor that a kernel of ours can write with one."""
+    users = consumers(mod)
+    producers = {binding.var: binding.value for binding in main_bindings(mod) or []}
+    halos: dict[Any, _Halo] = {}
+    values: dict[Any, set[int]] = {}
+    for value in producers.values():
+        kernel = _kernel(mod, value)
+        padding = _padding(kernel) if kernel is not None else None
+        if padding is None:
+            continue
+        data = value.args[1].fields[0]
+        producer = _kernel(mod, producers[data]) if data in producers else None
+        if producer is None or _padding(producer) is not None or not _one_result(producers[data]):
+            continue
+        if not all(user is not None and _kernel(mod, user.value) for user in users[data]):
+            continue  # It is returned, or read by what is no kernel: its layout is fixed.
+        halos[data] = halos.get(data, padding).joined(padding)
+        values.setdefault(data, set()).add(padding.value)
+    halos = {data: halo for data, halo in halos.items() if len(values[data]) == 1}
+    for value in producers.values():
+        _keep_addressed(mod, value, producers, halos)
+    return halos
+
+
+def _keep_addressed(
+    mod: Any, value: Any, producers: dict[Any, Any], halos: dict[Any, _Halo]
+) -> None:
+    """Drop the halos that don't suit a kernel which takes tensors by address: such a tensor must
+    have just the border that the kernel was made for.
+    """
+    kernel = _kernel(mod, value)
+    for index in addressed(kernel) if kernel is not None else ():
+        arg = value.args[1].fields[index] if index < len(value.args[1].fields) else None
+        halos.pop(arg, None)
+        source = _kernel(mod, producers[arg]) if arg in producers else None
+        padding = _padding(source) if source is not None else None
+        if padding is not None:
+            data = producers[arg].args[1].fields[0]
+            if halos.get(data, padding) != padding:
+                del halos[data]
+
+
+def _kernel(mod: Any, value: Any) -> Any | None:
+    """The scheduled kernel that ``value`` calls, or None for anything else."""
+    if op_name(value) != "call_tir":
+        return None
+    func = mod[value.args[0]]
+    return func if isinstance(func.body, tvm.s_tir.SBlockRealize) else None
+
+
+def _one_result(call: Any) -> bool:
+    return isinstance(call.ty_args[0], relax.TensorType)
+
+
+def _padding(kernel: Any) -> _Halo | None:
+    """The border that ``kernel`` adds, or None where it is no padding kernel."""
+    widths = kernel.attrs.get(PADDING) if kernel.attrs else None
+    if widths is None:
+        return None
+    widths = tuple(int(width) for width in widths)
+    return _Halo(widths[::2], widths[1::2], int(kernel.attrs[PAD_VALUE]))

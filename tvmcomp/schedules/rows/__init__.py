@@ -1,0 +1,1 @@
+"""Operators with no anchor: elementwise, reductions, moves."""

@@ -1,0 +1,249 @@
+"""Element-wise stages that read one tensor along another axis than they write: transposes.
+
+Squares of the tensor are loaded as vectors along the axis that is contiguous there, turned around
+in registers by shuffles, and used as vectors along the last axis of the result: neither side makes
+scalar or strided accesses. What is left at the edges does.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.schedules.rows.loop_nest import (
+    PARALLEL,
+    SERIAL,
+    array,
+    index,
+    loop,
+    nest,
+    sequence,
+    unravel,
+    vector,
+    vectors,
+    with_arrays,
+)
+from tvmcomp.schedules.stages import Axis, Load, Stage, advances, loads, mentions, substitute
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+tirx = tvm.tirx
+
+#: Smaller squares are not worth their shuffles.
+_SMALLEST = 4
+
+
+@dataclass(frozen=True)
+class Transpose:
+    """What makes a stage a transpose.
+
+    Attributes:
+        load: the one load that runs along ``axis``.
+        axis: of the result, not its last; contiguous in what is loaded.
+        side: elements of a square's side.
+        guarded: the stage has conditions (a border around what is loaded): where they don't hold
+            the load may be outside of its tensor, and is not made.
+    """
+
+    load: Any
+    axis: Axis
+    side: int
+    guarded: bool
+
+
+def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
+    """How ``stage`` is a transpose, or None where it is none."""
+    if stage.reduced or len(stage.dims) < 2:
+        return None
+    last = stage.dims[stage.last_long]
+    others = stage.dims[: stage.last_long]
+    found = []
+    for load in loads(stage.value):
+        at = load.indices[-1] if load.indices else None
+        if at is None or not _mention(load.indices, last) or mentions(at, last.var):
+            continue
+        found += [(load, axis) for axis in others if axis.extent > 1 and advances(at, axis.var)]
+    if len(found) != 1 or any(loads(i) for i in found[0][0].indices):
+        return None
+    load, axis = found[0]
+    largest = max(1, target.vector_bits // stage.element_bits)
+    side = 1 << (min(largest, 16, axis.extent, last.extent).bit_length() - 1)
+    return Transpose(load, axis, side, _has_condition(stage.value)) if side >= _SMALLEST else None
+
+
+def _has_condition(expr: Any) -> bool:
+    found: list[Any] = []
+
+    def see(call: Any) -> None:
+        if isinstance(call.op, tvm.ir.Op) and str(call.op.name) == "prim.if_then_else":
+            found.append(call)
+
+    tvm_ffi.structural_walk(expr, (tvm.ir.Call, see))
+    return bool(found)
+
+
+def _mention(indices: Sequence[Any], axis: Axis) -> bool:
+    """Whether one of ``indices`` depends on ``axis``."""
+    return any(mentions(i, axis.var) for i in indices)
+
+
+def transpose_kernel(
+    stage: Stage, transpose: Transpose, target: TargetDescription, parallel: bool
+) -> Any:
+    """The statement that computes ``stage``.
+
+    Args:
+        stage: without reduction.
+        transpose: from :func:`find_transpose`.
+        target: the device.
+        parallel: run on all threads.
+    """
+    return _Emitter(stage, transpose, target).whole(parallel)
+
+
+class _Emitter:
+    def __init__(self, stage: Stage, transpose: Transpose, target: TargetDescription) -> None:
+        self.stage = stage
+        self.transpose = transpose
+        self.side = transpose.side
+        self.lanes = max(1, target.vector_bits // stage.element_bits)
+        #: Written along ``last``, read along ``first``.
+        self.first, self.last = transpose.axis, stage.dims[stage.last_long]
+        self.outer = [axis for axis in stage.dims if axis not in (self.first, self.last)]
+
+    def whole(self, parallel: bool) -> Any:
+        blocks = self.first.extent // self.side
+        extents = [*(axis.extent for axis in self.outer), blocks]
+
+        def body(i: Any) -> Any:
+            *outer, block = unravel(i, extents)
+            at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
+            return self.squares(at, block * self.side)
+
+        kind = PARALLEL if parallel else SERIAL
+        statements = [loop(math.prod(extents), body, kind, "block")]
+        rest = self.first.extent % self.side
+        if rest:
+            statements.append(self.edge(index(self.first.extent - rest), rest))
+        return sequence(statements)
+
+    def edge(self, begin: Any, count: int) -> Any:
+        """The last ``count`` rows of the axis that is read, by plain loops."""
+
+        def body(position: list[Any]) -> Any:
+            *outer, i = position
+            at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
+            at[self.first.var] = begin + i
+            return vectors(self.last.extent, self.lanes, lambda j: self.store(at, j))
+
+        return nest([*(axis.extent for axis in self.outer), count], body)
+
+    def squares(self, at: dict[Any, Any], begin: Any) -> Any:
+        """``side`` rows of the axis that is read, over the whole last axis."""
+        whole = self.last.extent // self.side
+        statements = [loop(whole, lambda j: self.square(at, begin, j * self.side))]
+        rest = self.last.extent % self.side
+        if rest:
+            tail = index(self.last.extent - rest)
+            statements.append(
+                nest(
+                    [self.side, rest],
+                    lambda ij: self.store({**at, self.first.var: begin + ij[0]}, tail + ij[1]),
+                )
+            )
+        return sequence(statements)
+
+    def square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
+        if not self.transpose.guarded:
+            return self.turned_square(at, begin, column)
+        # A square that reaches over the end of what is loaded is computed element by element.
+        load, side = self.transpose.load, self.side
+        known = {**at, self.first.var: begin, self.last.var: column}
+        start = substitute(load.indices[-1], known)
+        inside = tirx.all(start >= 0, start + side <= load.source.shape[-1])
+
+        def plain(ij: list[Any]) -> Any:
+            return self.store({**at, self.first.var: begin + ij[0]}, column + ij[1])
+
+        return tirx.IfThenElse(
+            inside, self.turned_square(at, begin, column), nest([side, side], plain)
+        )
+
+    def turned_square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
+        side, dtype = self.side, str(self.transpose.load.ty.dtype)
+        steps = [array([side * side], dtype, f"step{n}") for n in range(side.bit_length())]
+        statements = []
+        for row in range(side):
+
+            def load(lane: Any, row: int = row) -> Any:
+                values = {**at, self.first.var: begin + lane, self.last.var: column + row}
+                value = self.loaded(values)
+                return tirx.BufferStore(steps[0], value, [lane + row * side])
+
+            statements.append(vector(side, load))
+        for n, (before, after) in enumerate(pairwise(steps)):
+            statements += _exchange(before, after, side, 1 << n)
+        turned = steps[-1]
+        for row in range(side):
+
+            def use(lane: Any, row: int = row) -> Any:
+                element = tirx.BufferLoad(turned, [lane + row * side])
+                return self.store({**at, self.first.var: begin + row}, column + lane, element)
+
+            statements.append(vector(side, use))
+        return with_arrays(steps, sequence(statements))
+
+    def loaded(self, values: dict[Any, Any]) -> Any:
+        """The load, from the nearest row of its tensor where it may lie outside."""
+        load = substitute(self.transpose.load, values)
+        if not self.transpose.guarded:
+            return load
+        *rows, last = load.indices
+        clamped = [
+            tirx.max(tirx.min(row, size - 1), 0)
+            for row, size in zip(rows, load.source.shape[:-1], strict=True)
+        ]
+        return tirx.BufferLoad(load.source, [*clamped, last])
+
+    def store(self, at: dict[Any, Any], column: Any, element: Any = None) -> Any:
+        """The result at ``column`` of the last axis; ``element`` replaces the load."""
+        known = {**at, self.last.var: column}
+        value = self.stage.value
+        if element is not None:
+            value = _replace(value, self.transpose.load, element)
+        indices = [known[axis.var] for axis in self.stage.dims]
+        return tirx.BufferStore(self.stage.buffer, substitute(value, known), indices)
+
+
+def _replace(expr: Any, load: Any, element: Any) -> Any:
+    def see(node: Any) -> Any:
+        same = tvm_ffi.structural_equal(node, load, map_free_vars=False)
+        return element if same else node
+
+    return tvm_ffi.structural_map(expr, ((Load, see),))
+
+
+def _exchange(before: Any, after: Any, side: int, step: int) -> list[Any]:
+    """One of the log2(side) steps of a transpose: rows a and b, ``step`` apart, exchange the
+    elements of a at the columns with that bit and those of b at the columns without it."""
+    statements = []
+
+    def row(i: int) -> Any:
+        return tirx.BufferLoad(before, [tirx.Ramp(index(i * side), index(1), side)])
+
+    def put(i: int, picks: list[int]) -> Any:
+        a, b = row(i & ~step), row(i | step)
+        value = tirx.Shuffle([a, b], [tirx.const(p, "int32") for p in picks])
+        return tirx.BufferStore(after, value, [tirx.Ramp(index(i * side), index(1), side)])
+
+    for i in range(side):
+        if i & step:
+            picks = [side + j if j & step else j + step for j in range(side)]
+        else:
+            picks = [side + j - step if j & step else j for j in range(side)]
+        statements.append(put(i, picks))
+    return statements

@@ -1,0 +1,26 @@
+"""Our own additions to TVM's last passes before code generation, for every CPU kernel."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tvmcomp.schedules.tir.byte_table import byte_tables
+from tvmcomp.schedules.tir.stack_arrays import stack_arrays
+from tvmcomp.schedules.tir.vector_math import vector_math
+from tvmcomp.tvm_import import tvm
+
+
+def register() -> None:
+    """Let every compilation of this process use them."""
+    tvm.tirx.register_tir_pipeline("s_tir", _pipeline)
+
+
+def _pipeline() -> Any:
+    from tvm.s_tir.pipeline import default_s_tir_pipeline
+
+    passes, finalize_host, finalize_device = default_s_tir_pipeline()
+
+    def finalize() -> Any:
+        return tvm.transform.Sequential([stack_arrays, byte_tables, vector_math, finalize_host()])
+
+    return passes, finalize, finalize_device
