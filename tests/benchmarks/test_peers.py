@@ -9,17 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import peers
-import peers_cases
-import peers_engines
-import peers_models
 import pytest
-from peers_disturbance import Disturbance
-from peers_isa import Isa, cpu_flags, isas
-from peers_report import Heat, failures, heat_rows, print_report, summaries
-from peers_turns import Contestant, Engine, error_share, take_turns
 from rich.console import Console
-from zoo_packages import ZooError
+
+from benchmarks.peers import __main__ as peers
+from benchmarks.peers import cases as peers_cases
+from benchmarks.peers import engines as peers_engines
+from benchmarks.peers import models as peers_models
+from benchmarks.peers.disturbance import Disturbance
+from benchmarks.peers.isa import Isa, cpu_flags, isas
+from benchmarks.peers.report import Heat, failures, heat_rows, print_report, summaries
+from benchmarks.peers.turns import Contestant, Engine, error_share, take_turns
+from benchmarks.zoo.packages import ZooError
 
 NATIVE = Isa("native", "", reduce_range=False)
 HELD = Isa("x86-64-v3", "AVX2", reduce_range=False)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import static
-import static_loops
 from needed import missing
 from onnx import TensorProto, helper, numpy_helper
+
+from benchmarks.arm import static, static_loops
 
 ASSEMBLY = """
 kernel:

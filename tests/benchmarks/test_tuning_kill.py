@@ -1,4 +1,4 @@
-"""Tuners killed at random moments, a few times; benchmarks/tuning_kill.py does it often."""
+"""Tuners killed at random moments, a few times; benchmarks/tuning/kill.py does it often."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-import tuning_kill
 from needed import missing
+
+from benchmarks.tuning import kill as tuning_kill
 
 
 @pytest.mark.parametrize(("store", "tuners"), [("log", 1), ("log", 2), ("log.db", 2)])

@@ -1,6 +1,6 @@
 """Networks of the kinds that int8 may harm, small and with random weights: built, run, judged.
 
-Trained ones, with the points that they lose, are the work of benchmarks/accuracy.py.
+Trained ones, with the points that they lose, are the work of benchmarks/accuracy.
 """
 
 from __future__ import annotations

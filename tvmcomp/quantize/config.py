@@ -22,9 +22,9 @@ from tvmcomp.quantize.observers import OBSERVERS
 DEFAULT_OBSERVER = "mse"
 
 #: Signal-to-quantization-noise ratio at the network's outputs that the accuracy guard keeps. Of the
-#: values tried on eleven small networks of all kinds (``benchmarks/accuracy.py kinds --sweep``) the
-#: smallest with which none lost half a point of its score (10 dB lost 3.1, 15 dB 1.1), and with
-#: which the classifiers of ``benchmarks/zoo.py`` lose at most 0.3.
+#: values tried on eleven small networks of all kinds (``python -m benchmarks.accuracy kinds
+#: --sweep``) the smallest with which none lost half a point of its score (10 dB lost 3.1, 15 dB
+#: 1.1), and with which the classifiers of ``benchmarks/zoo`` lose at most 0.3.
 DEFAULT_MIN_SQNR_DB = 20.0
 
 OFF = "off"

@@ -1,4 +1,4 @@
-"""Made-up records; used by tests, by processes that they start, and by benchmarks/logs.py."""
+"""Made-up records; used by tests, by processes that they start, by benchmarks/tuning/logs.py."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What tvmcomp is measured with: run from the repository's root as `python -m benchmarks.peers`."""

@@ -1,0 +1,1 @@
+"""What the number formats cost in accuracy, beside other quantizers."""

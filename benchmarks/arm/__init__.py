@@ -1,0 +1,1 @@
+"""ARM code: static analysis of kernels, and the emulated board."""

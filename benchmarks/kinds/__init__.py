@@ -1,0 +1,1 @@
+"""Small networks of many kinds, trained on real data."""

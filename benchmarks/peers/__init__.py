@@ -1,0 +1,1 @@
+"""tvmcomp beside ONNX Runtime and OpenVINO: latency, memory, calls."""

@@ -1,0 +1,1 @@
+"""The tuner: trials a minute, what tuning gains, logs, tuners that are killed."""

@@ -1,0 +1,1 @@
+"""Real trained networks and their data, out of PyPI packages."""
