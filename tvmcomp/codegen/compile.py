@@ -105,7 +105,9 @@ def run_here(
     allow_amx(here)
     lowered = lower(mod, here, half=half)
     vm = tvm.relax.VirtualMachine(generate(lowered, here), tvm.cpu())
-    args = [tvm.runtime.tensor(np.ascontiguousarray(x)) for x in (*inputs, *lowered.constants)]
+    # np.ascontiguousarray would give a scalar a dimension.
+    arrays = (np.asarray(x, order="C") for x in (*inputs, *lowered.constants))
+    args = [tvm.runtime.tensor(array) for array in arrays]
     vm.set_input("main", *args)
     vm.invoke_stateful("main")
     outputs = vm.get_outputs("main")

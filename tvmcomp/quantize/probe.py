@@ -96,7 +96,7 @@ class Probe:
         for name in (*on, *weights_only):
             for index, weight in self._quantized_weights.get(name, {}).items():
                 constants[index] = weight
-        args = [tvm.runtime.tensor(np.ascontiguousarray(x)) for x in inputs]
+        args = [tvm.runtime.tensor(np.asarray(x, order="C")) for x in inputs]
         self._vm.set_input("main", *args, tvm.runtime.tensor(switches), *constants)
         self._vm.invoke_stateful("main")
         results = [np.from_dlpack(out) for out in self._vm.get_outputs("main")]

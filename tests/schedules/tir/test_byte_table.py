@@ -6,12 +6,14 @@ import re
 
 import numpy as np
 import pytest
-from passes.relax_modules import tensor
+from passes.relax_modules import module, tensor
+from passes.relax_modules import weight as weight_in_integers
 
 from tvmcomp import targets
 from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.integers.table import lookup
 from tvmcomp.passes.pipeline import lower
+from tvmcomp.passes.rewriter import const
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -49,3 +51,24 @@ def test_the_instruction(name, instruction):
     mod = looks_up((4, 256), target.activation_dtype)
     assembly = generate(lower(mod, target), target).mod.imports[0].inspect_source("asm")
     assert re.search(instruction, assembly)
+
+
+@pytest.mark.parametrize("name", ["sapphirerapids", "rpi4"])
+@pytest.mark.parametrize("channels", [4, 8, 16])
+def test_256_vectors_are_no_table(name, channels):
+    """A convolution in int8 keeps its data as an array of vectors: here 256 of them."""
+    target = targets.load(name)
+    weight = np.ones((32, 3, 3, channels), np.int8)
+
+    def convolution(emit, x):
+        scale, zero = const(np.float32(0.1)), const(np.int32(128))
+        real = emit(relax.op.quantize(x, scale, zero, -1, "uint8"), "q")
+        real = emit(relax.op.dequantize(real, scale, zero, -1), "dq")
+        kernel = emit(weight_in_integers(weight, np.full(32, 0.1, np.float32), 0), "w")
+        return emit(
+            relax.op.nn.conv2d(real, kernel, padding=1, data_layout="NHWC", kernel_layout="OHWI"),
+            "conv",
+        )
+
+    mod = module(convolution, x=(1, 16, 16, channels))
+    generate(lower(mod, target), target)

@@ -206,8 +206,8 @@ class _ChannelsLast(BindingRewriter):
                     return None  # Broadcasting a variable of lower rank: rare, left plain.
                 whole = value.reshape((1,) * (rank - value.ndim) + value.shape)
                 args.append(const(whole.transpose(to_last(rank))))
-            else:
-                args.append(arg)
+            else:  # A 0-d tensor, or no tensor at all.
+                args.append(self.substitute(arg))
         return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 
     def quantize(self, var: Any, call: Any, name: str) -> _Forms | None:
@@ -216,7 +216,8 @@ class _ChannelsLast(BindingRewriter):
             return None
         axis = to_last(len(shape_of(data))).index(call.attrs.axis % len(shape_of(data)))
         operator = getattr(relax.op, op_name(call) or "")
-        out = operator(self.last(data), scale, zero_point, axis, call.attrs.out_dtype)
+        factors = self.substitute(scale), self.substitute(zero_point)
+        out = operator(self.last(data), *factors, axis, call.attrs.out_dtype)
         return _Forms(last=self.emit(out, name))
 
     def concat(self, var: Any, call: Any, name: str) -> _Forms | None:

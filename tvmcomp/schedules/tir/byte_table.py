@@ -28,10 +28,13 @@ def has_byte_tables(target: TargetDescription) -> bool:
 
 
 def is_byte_table(load: Any) -> bool:
-    """Whether ``load`` reads a table of 256 bytes."""
+    """Whether ``load`` reads a table of 256 bytes: each of them alone, and no vectors of bytes,
+    which is what an array in registers is made of.
+    """
     shape = load.source.shape
     size = shape[0] if len(shape) == 1 else None
-    is_byte = tvm.DataType(str(load.source.ty.dtype)).bits == 8
+    entry = tvm.DataType(str(load.source.ty.dtype))
+    is_byte = entry.bits == 8 and entry.lanes == 1
     return is_byte and isinstance(size, tirx.IntImm) and int(size) == _ENTRIES
 
 
