@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
+from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_nn import NN
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
@@ -57,6 +58,7 @@ _NOT_SERVED = {
 CONVERTERS: dict[str, Any] = {
     **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
     **ELEMENTWISE,
+    **INTEGER,
     **NN,
     **TENSOR,
 }

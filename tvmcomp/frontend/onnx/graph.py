@@ -19,6 +19,7 @@ import onnx.numpy_helper
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
+from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.values import constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
@@ -139,6 +140,10 @@ class _GraphImporter:
             attributes["tvm_custom"] = {"name": name, "num_outputs": len(node.output)}
             converter = resolve(node).get_converter(self.opset)
             named = _NamedBuilder(self.block, name)
+            inputs = [
+                value if value is None or _is_leaf(value) else named.emit(value)
+                for value in with_indices_in_range(node.op_type, inputs, attributes)
+            ]
             result = converter(named, onnx_input(inputs), attributes, [self.values, {}])
             results = [named.flatten(field) for field in self._fields(named, result, name)]
         for index, output in enumerate(node.output):

@@ -13,7 +13,6 @@ from tvmcomp.frontend.onnx.ops_resize import Resize, Upsample
 from tvmcomp.frontend.onnx.values import (
     array_of,
     constant,
-    constant_like,
     dtype_of,
     ints_of,
     shape_of,
@@ -55,24 +54,12 @@ def _scaled(expr: Any, factor: float, dtype: str) -> Any:
 
 
 class Gather(Converter):
-    """Gather; negative indices count from the end."""
+    """Gather, of indices that :mod:`.indices` brought into range."""
 
     @classmethod
     def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        data, indices = inputs[0], inputs[1]
-        shape = shape_of(data)
-        axis = attr.get("axis", 0) % len(shape)
-        array = array_of(indices)
-        if array is not None:
-            if array.size and not -shape[axis] <= array.min() <= array.max() < shape[axis]:
-                raise ValueError(f"it has indices outside 0 to {shape[axis] - 1}")
-            indices = constant(np.where(array < 0, array + shape[axis], array).astype("int64"))
-        else:
-            size = constant_like(indices, shape[axis])
-            negative = relax.op.less(indices, constant_like(indices, 0))
-            indices = relax.op.where(negative, relax.op.add(indices, size), indices)
-        # Clipped: an index that comes at run time must not read other memory.
-        return relax.op.take(data, indices, axis, mode="clip")
+        axis = attr.get("axis", 0) % len(shape_of(inputs[0]))
+        return relax.op.take(inputs[0], inputs[1], axis, mode="clip")
 
 
 class Slice(Converter):

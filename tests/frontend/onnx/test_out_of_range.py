@@ -1,0 +1,160 @@
+"""Indices, divisors and shifts out of range at run time: defined results, and no foreign memory.
+
+Every result is compared with numpy's of the clamped operand, and with ONNX Runtime where the
+operand is in range.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import onnxruntime
+import pytest
+from onnx import helper
+from onnx_models import run, save
+
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend import load_model
+
+FAR = [-(2**31), -(10**9), -100, 100, 10**9, 2**31 - 1]
+
+
+def _model(tmp_path, op, feeds, *, opset=18, weights=None, inputs=None, **attributes):
+    weights = weights or {}
+    types = {n: helper.np_dtype_to_tensor_dtype(a.dtype) for n, a in feeds.items()}
+    first = next(iter({**feeds, **weights}.values()))
+    types["y"] = helper.np_dtype_to_tensor_dtype(first.dtype)
+    node = helper.make_node(op, inputs or [*feeds, *weights], ["y"], **attributes)
+    shapes = {name: array.shape for name, array in feeds.items()}
+    return save(
+        tmp_path / "m.onnx", [node], shapes, ["y"], weights=weights, types=types, opset=opset
+    )
+
+
+def _ours(path, *feeds):
+    model = load_model(path)
+    names = [spec.name for spec in model.signature.inputs]
+    return [run(model, {n: f[n] for n in names})[0] for f in feeds]
+
+
+def _reference(path, feeds):
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    return session.run(None, feeds)[0]
+
+
+def _clamped(indices, sizes):
+    sizes = np.asarray(sizes)
+    wrapped = np.where(indices < 0, indices + sizes, indices)
+    return np.asarray(np.clip(wrapped, 0, sizes - 1), indices.dtype)
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(7)
+
+
+def _with_far(rng, inside):
+    """Replace half of the numbers by ones that are far out of range."""
+    mixed = np.where(rng.random(inside.shape) < 0.5, rng.choice(FAR, inside.shape), inside)
+    return np.asarray(mixed, inside.dtype)
+
+
+def _data(rng, *shape):
+    return rng.normal(size=shape).astype("float32")
+
+
+# operator, data, indices, updates, attributes, sizes that the indices point into
+CASES = [
+    ("Gather", (5, 3), (2, 2), None, {}, 5),
+    ("Gather", (5, 3), (), None, {"axis": -1}, 3),
+    ("GatherElements", (4, 5), (2, 5), None, {}, 4),
+    ("GatherElements", (4, 5, 2), (3, 9, 2), None, {"axis": 1}, 5),
+    ("GatherND", (4, 5, 3), (6, 2), None, {}, (4, 5)),
+    ("GatherND", (2, 5, 3), (2, 4, 1), None, {"batch_dims": 1}, (5,)),
+    ("ScatterND", (4, 5, 3), (2, 2), (2, 3), {}, (4, 5)),
+]
+
+
+@pytest.mark.parametrize("op, data, indices, updates, attributes, sizes", CASES)
+def test_indices(tmp_path, rng, op, data, indices, updates, attributes, sizes):
+    # The ND operators take int64 only.
+    dtype = "int32" if op == "GatherElements" else "int64"
+    low = -np.asarray(sizes)
+    feeds = {"x": _data(rng, *data), "i": np.asarray(rng.integers(low, -low, indices), dtype)}
+    if updates:
+        feeds["i"] = np.stack([np.arange(len(feeds["i"]))] * indices[-1], -1).astype(dtype) - 2
+        feeds["u"] = _data(rng, *updates)
+    far = {**feeds, "i": _with_far(rng, feeds["i"])}
+    path = _model(tmp_path, op, feeds, **attributes)
+    inside, outside = _ours(path, feeds, far)
+    np.testing.assert_array_equal(inside, _reference(path, feeds))
+    clamped = {**far, "i": _clamped(far["i"], sizes)}
+    if not updates:
+        np.testing.assert_array_equal(outside, _reference(path, clamped))
+    # Where two updates meet, either may win; none comes from elsewhere.
+    known = np.concatenate([array.ravel() for name, array in far.items() if name != "i"])
+    assert np.isin(outside, known).all()
+
+
+@pytest.mark.parametrize(
+    "op, data, index, attributes",
+    [
+        ("Gather", (5, 3), [5], {}),
+        ("Gather", (5, 3), [-6], {}),
+        ("GatherElements", (4, 5), [[10**9]], {"axis": 1}),
+        ("GatherND", (4, 5), [10**8, 10**8], {}),
+        ("GatherND", (4, 5), [[0, -6]], {}),
+    ],
+)
+def test_constant_index_out_of_range_is_refused(tmp_path, rng, op, data, index, attributes):
+    path = _model(
+        tmp_path, op, {"x": _data(rng, *data)}, weights={"i": np.array(index)}, **attributes
+    )
+    with pytest.raises(ModelError, match=f"{op}.*outside"):
+        load_model(path)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int32", "int64", "uint8", "uint32", "uint64"])
+@pytest.mark.parametrize("op, fmod", [("Div", 0), ("Mod", 0), ("Mod", 1)])
+def test_integer_division(tmp_path, rng, op, fmod, dtype):
+    info = np.iinfo(dtype)
+    attributes = {} if op == "Div" else {"fmod": fmod}
+    a, b = (rng.integers(info.min, info.max, 64, dtype=dtype, endpoint=True) for _ in "ab")
+    b[b == 0] = 3
+    if info.min:
+        b[::7] = -1
+        b[1::7] = -5
+    path = _model(tmp_path, op, {"a": a, "b": b}, **attributes)
+    bad = {"a": a.copy(), "b": b.copy()}
+    bad["a"][:10], bad["b"][:10:2] = info.min, 0
+    if info.min:
+        bad["b"][1:10:2] = -1
+    inside, outside = _ours(path, {"a": a, "b": b}, bad)
+    if op == "Div" or dtype not in ("uint8",):
+        np.testing.assert_array_equal(inside, _reference(path, {"a": a, "b": b}))
+    zero, minus = bad["b"] == 0, (bad["b"] == -1 if info.min else np.zeros(64, bool))
+    assert (outside[zero] == 0).all()
+    with np.errstate(all="ignore"):
+        wanted = np.negative(bad["a"][minus]) if op == "Div" else 0
+    np.testing.assert_array_equal(outside[minus], wanted)
+    np.testing.assert_array_equal(outside[10:], inside[10:])
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint32", "uint64"])
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_shifts(tmp_path, rng, direction, dtype):
+    bits = np.iinfo(dtype).bits
+    a = rng.integers(0, np.iinfo(dtype).max, 64, dtype=dtype, endpoint=True)
+    b = rng.integers(0, 2 * bits, 64).astype(dtype)
+    path = _model(tmp_path, "BitShift", {"a": a, "b": b}, direction=direction)
+    (got,) = _ours(path, {"a": a, "b": b})
+    shift = np.left_shift if direction == "LEFT" else np.right_shift
+    np.testing.assert_array_equal(got, np.where(b < bits, shift(a, b % bits), 0))
+
+
+@pytest.mark.parametrize("op", ["Div", "Mod"])
+def test_constant_zero_divisor_is_refused(tmp_path, op):
+    path = _model(
+        tmp_path, op, {"a": np.ones(3, "int32")}, weights={"b": np.array([1, 0, 2], "int32")}
+    )
+    with pytest.raises(ModelError, match="constant 0"):
+        load_model(path)
