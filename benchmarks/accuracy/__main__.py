@@ -26,7 +26,7 @@ import tvmcomp
 from benchmarks.accuracy import cases as accuracy_cases
 from benchmarks.accuracy.cases import Arrays, Case, gathered
 from benchmarks.accuracy.peers import PEERS
-from benchmarks.kinds import __main__ as kinds
+from benchmarks.kinds import catalogue as kinds
 from benchmarks.processes import environment
 from benchmarks.zoo.packages import ZooError
 from tvmcomp.quantize import QuantConfig

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.kinds import __main__ as kinds
+from benchmarks.kinds import catalogue as kinds
 from benchmarks.kinds import data as kinds_data
-from benchmarks.zoo import __main__ as zoo
+from benchmarks.zoo import catalogue as zoo
 from benchmarks.zoo import data as zoo_data
 
 Arrays = dict[str, NDArray]

@@ -18,7 +18,7 @@ from rich.table import Table
 import tvmcomp
 from benchmarks.accuracy import cases as accuracy_cases
 from benchmarks.accuracy.cases import Arrays, Case, gathered
-from benchmarks.kinds import __main__ as kinds
+from benchmarks.kinds import catalogue as kinds
 from benchmarks.zoo.packages import ZooError
 
 #: Points of a task's score that half precision may lose; of the agreement over a thousand classes,

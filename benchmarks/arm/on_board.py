@@ -22,7 +22,7 @@ from rich.table import Table
 
 import tvmcomp
 from benchmarks.processes import ROOT
-from benchmarks.zoo import __main__ as zoo
+from benchmarks.zoo import catalogue as zoo
 from benchmarks.zoo import data as zoo_data
 
 sys.path.insert(0, str(ROOT / "tests" / "board"))

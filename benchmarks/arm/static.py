@@ -29,7 +29,7 @@ from rich.table import Table
 
 from benchmarks.arm import static_loops
 from benchmarks.arm.static_geometry import Geometry, geometry
-from benchmarks.zoo import __main__ as zoo
+from benchmarks.zoo import catalogue as zoo
 from benchmarks.zoo.packages import ZooError
 from tvmcomp import frontend, targets
 from tvmcomp.errors import TvmcompError

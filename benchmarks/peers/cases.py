@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from benchmarks.zoo import __main__ as zoo
+from benchmarks.zoo import catalogue as zoo
 from benchmarks.zoo import data as zoo_data
 from benchmarks.zoo.packages import ZooError
 

@@ -26,7 +26,14 @@ import psutil
 from benchmarks.peers.cases import Case
 from benchmarks.peers.isa import Isa
 from benchmarks.processes import ROOT, environment
-from benchmarks.zoo.packages import ZooError, cache_folder, locked, sha256_of, written_whole
+from benchmarks.zoo.packages import (
+    ZooError,
+    cache_folder,
+    locked,
+    read_note,
+    sha256_of,
+    written_whole,
+)
 
 PRECISIONS = ("fp32", "int8", "bf16")
 _SAMPLING_SECONDS = 0.05
@@ -80,7 +87,7 @@ def make(
     note = path.with_name(f"{path.name}.json")
     with locked(f"peers-{path.name}"):
         source = _source(case, engine, number, isa)
-        known = _read_note(note)
+        known = read_note(note)
         if not rebuild and path.exists() and known:
             same = known["source"] == source
             if same or (stale and known["source"]["network"] == source["network"]):
@@ -139,13 +146,6 @@ def peer_versions() -> dict[str, str | None]:
     except (OSError, subprocess.CalledProcessError) as error:
         raise ZooError(f"TVMCOMP_PEERS_PYTHON, {peers_python()}, does not run: {error}") from error
     return json.loads(done.stdout)
-
-
-def _read_note(path: Path) -> dict[str, Any]:
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):  # missing, or cut short: the file is made again
-        return {}
 
 
 def _make(case: Case, engine: str, number: str, isa: Isa, path: Path) -> Made:

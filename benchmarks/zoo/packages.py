@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -160,3 +161,11 @@ def unpack(wheel: Wheel, folder: Path) -> None:
     """Unpack the whole wheel below `folder` (zipfile refuses to write outside it)."""
     with zipfile.ZipFile(wheel_path(wheel)) as archive:
         archive.extractall(folder)
+
+
+def read_note(path: Path) -> dict:
+    """What was noted when a file was made; empty when it never was finished."""
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):  # missing, or cut short: the file is made again
+        return {}
