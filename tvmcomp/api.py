@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +29,8 @@ from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.log.places import Location, open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
-from tvmcomp.tuning.network import untuned_network
+from tvmcomp.tuning.network import baseline_network
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
@@ -95,9 +97,8 @@ def build(
     here = targets.detect()
     numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
-        summary = _tune(
-            network, numeric, description, trials, records, tuning_progress, device=device, cc=cc
-        )
+        options = TuneOptions(trials, device=device, cc=cc, progress=tuning_progress)
+        summary = _tune(network, numeric, description, records, options)
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
@@ -151,7 +152,7 @@ def tune(
     The arguments are those of :func:`build`, and:
 
     Args:
-        trials: None tries as many as gain something.
+        trials: None tries as many as are worth their time.
         budget: seconds that the search may take, about.
         operators: tune only kernels with one of these texts in their names; all where empty.
         builders: a Ray cluster to build candidates on: ``ray``, or its address.
@@ -170,33 +171,27 @@ def tune(
     numeric = choose_numbers(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
-    return _tune(
-        network,
-        numeric,
-        description,
+    options = TuneOptions(
         trials,
-        records,
-        progress,
-        operators,
         budget=budget,
         device=device,
-        cc=cc,
         builders=builders,
+        cc=cc,
         more=more,
+        progress=progress,
     )
+    return _tune(network, numeric, description, records, options, operators)
 
 
 def _tune(
     model: Model,
     numeric: Numeric,
     target: TargetDescription,
-    trials: int | None,
     log: TuningLog,
-    progress: Callable[[Event], None] | None,
+    options: TuneOptions,
     operators: Sequence[str] = (),
-    cc: str | None = None,
-    **options: Any,
 ) -> TuneSummary:
+    """Tune the kernels of ``numeric`` whose names hold one of ``operators``; all where empty."""
     from tvmcomp import schedules
     from tvmcomp.tuning.tuner import tune as tune_tasks
 
@@ -212,19 +207,14 @@ def _tune(
             f"no kernel of the network has a name with {' or '.join(map(repr, operators))} in it",
             hint=f"They are named like {', '.join(sorted(lowered.calls)[:3])}.",
         )
-    return tune_tasks(
-        tasks,
-        target,
-        trials,
-        log,
+    options = replace(
+        options,
         space=schedules.design_space(target),
-        untuned=partial(schedules.apply_schedule, target=target),
-        network=partial(untuned_network, lowered, model, target, cc) if runs else None,
+        apply_baseline=partial(schedules.apply_schedule, target=target),
+        network=partial(baseline_network, lowered, model, target, options.cc) if runs else None,
         in_integers=in_integers(lowered),
-        progress=progress,
-        cc=cc,
-        **options,
     )
+    return tune_tasks(tasks, target, log, options)
 
 
 def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog) -> None:

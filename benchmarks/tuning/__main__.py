@@ -70,10 +70,10 @@ class Curve:
         """Take in an event of the tuner."""
         if isinstance(event, TaskStarted):
             self._weights[event.task] = event.weight
-            self.untuned += event.weight * event.untuned_seconds
+            self.untuned += event.weight * event.baseline_seconds
             self.points.clear()  # all tasks start before the first of them improves
         if isinstance(event, TaskStarted | Improved):
-            self._best[event.task] = event.best_seconds
+            self._best[event.task] = event.incumbent_seconds
             total = sum(self._weights[task] * best for task, best in self._best.items())
             self.points.append((time.monotonic() - self._start, total))
             if self.ends_at is not None and self.reached(*self.ends_at) is not None:
@@ -280,10 +280,10 @@ def _tune(
 
 def _kernels(summary: TuneSummary) -> tuple[float, float]:
     """Seconds of all kernels of an inference: untuned, and best."""
-    tasks = [task for task in summary.tasks if task.untuned_seconds and task.best_seconds]
+    tasks = [task for task in summary.tasks if task.baseline_seconds and task.incumbent_seconds]
     return (
-        sum(task.weight * (task.untuned_seconds or 0.0) for task in tasks),
-        sum(task.weight * (task.best_seconds or 0.0) for task in tasks),
+        sum(task.weight * (task.baseline_seconds or 0.0) for task in tasks),
+        sum(task.weight * (task.incumbent_seconds or 0.0) for task in tasks),
     )
 
 

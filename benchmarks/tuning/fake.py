@@ -20,11 +20,12 @@ from tvmcomp import targets
 from tvmcomp.errors import LogError
 from tvmcomp.schedules import Decide
 from tvmcomp.targets.fingerprint import local_fingerprint
-from tvmcomp.tuning import tuner
+from tvmcomp.tuning import batches, tuner
 from tvmcomp.tuning.events import Event
 from tvmcomp.tuning.jobs import Failed, Measured
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.measure import Group
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task
 
 #: Kernels, and points of each one's design space.
@@ -38,7 +39,7 @@ class FakeBench:
     def __init__(self, *_: object) -> None:
         self.fingerprint = local_fingerprint()
         self.boards = self
-        self._untuned_built = False
+        self._baselines_built = False
 
     def report(self) -> dict[str, int]:
         """The boards have no faults."""
@@ -51,8 +52,8 @@ class FakeBench:
         pass
 
     def build(self, modules: Sequence[str]) -> Iterator[tuple[int, Path | Failed]]:
-        """A library for each; the untuned schedules come first, and do not fail."""
-        may_fail, self._untuned_built = self._untuned_built, True
+        """A library for each; the baselines come first, and do not fail."""
+        may_fail, self._baselines_built = self._baselines_built, True
         for index in range(len(modules)):
             if may_fail and random.random() < 0.1:
                 yield index, Failed("build error", "made up")
@@ -107,16 +108,15 @@ def space(schedule: Any, decide: Decide) -> str:
 def main(log: str) -> None:
     """Tune until nothing is left to try."""
     tuner.Bench = FakeBench
-    tuner.PATIENCE = 10**9
+    batches.PATIENCE = 10**9
     tasks = [Task(f"kernel {number}", kernel(number)) for number in range(TASKS)]
 
     def tell(event: Event) -> None:
         print(msgspec.json.encode(event).decode(), flush=True)
 
     try:
-        tuner.tune(
-            tasks, targets.load("native"), None, open_log(log), space=space, progress=tell, seed=1
-        )
+        options = TuneOptions(space=space, progress=tell, seed=1)
+        tuner.tune(tasks, targets.load("native"), open_log(log), options)
     except LogError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -14,6 +14,7 @@ from tvmcomp.tuning import measure
 from tvmcomp.tuning.events import Event, TrialDone
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.tuner import tune
 from tvmcomp.tvm_import import tvm
@@ -57,7 +58,7 @@ def test_three_boards_one_killed_and_one_frozen(
             nonlocal done
             if isinstance(event, TrialDone):
                 done += 1
-                # The first two are the untuned schedules; from the third on all boards work.
+                # The first two are the baselines; from the third on all boards work.
                 # A moment later each of them is in the middle of a session again.
                 if done == 4:
                     threading.Timer(0.5, frozen.freeze).start()
@@ -65,7 +66,9 @@ def test_three_boards_one_killed_and_one_frozen(
                     threading.Timer(0.5, killed.kill).start()
 
         address = f"{tracker.address}/arm"
-        summary = tune(tasks, target, 13, log, device=address, space=space, progress=tell)
+        summary = tune(
+            tasks, target, log, TuneOptions(13, device=address, space=space, progress=tell)
+        )
         frozen.thaw()
         assert sound.is_alive()
     assert not summary.interrupted

@@ -78,7 +78,7 @@ def test_prune(logs):
     folder, _ = logs
     store = open_store(folder)
     store.add([Entry(encode(trial(0, run_secs=(), error="run crash: x")))])
-    store.add([Entry(encode(trial(0, 1.0, untuned=True)))])
+    store.add([Entry(encode(trial(0, 1.0, is_baseline=True)))])
     assert succeeds("logs", "prune", folder, "--keep", 2, "--dry-run")["removed"] == 15
     assert count(folder) == 32
     assert succeeds("logs", "prune", folder, "--keep", 2)["removed"] == 15

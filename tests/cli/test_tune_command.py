@@ -12,6 +12,7 @@ from tvmcomp.cli.tune import command
 from tvmcomp.errors import TargetError
 from tvmcomp.schedules import Decide
 from tvmcomp.tuning.log.places import open_log
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.tuner import tune
 from tvmcomp.tvm_import import tvm
@@ -38,18 +39,10 @@ def one_kernel(monkeypatch):
 
     def tune_network(model, *, target, trials, log, device, budget, more, cc, progress, **options):
         asked.append({"model": model, **options})
-        return tune(
-            [Task("relu", _relu(), 2)],
-            targets.load(target),
-            trials,
-            open_log(log),
-            budget=budget,
-            device=device,
-            space=_space,
-            cc=cc,
-            more=more,
-            progress=progress,
+        options = TuneOptions(
+            trials, budget, device, cc=cc, more=more, progress=progress, space=_space
         )
+        return tune([Task("relu", _relu(), 2)], targets.load(target), open_log(log), options)
 
     monkeypatch.setitem(vars(tvmcomp), "tune", tune_network)
     return asked

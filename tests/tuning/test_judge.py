@@ -2,7 +2,7 @@
 
 import random
 
-from tvmcomp.tuning.judge import gain, unsteady, wins
+from tvmcomp.tuning.judge import speedup, unsteady, wins
 
 
 def rounds(speed, noise, number=15, drift=0.0, seed=0):
@@ -15,8 +15,8 @@ def rounds(speed, noise, number=15, drift=0.0, seed=0):
 
 def test_a_drift_of_the_machine_is_no_gain():
     run, base = rounds(1.0, 0.01, drift=0.5)
-    assert abs(gain(run, base) - 1) < 0.01 and not wins(run, base)
-    assert abs(gain(*rounds(1.5, 0.01, drift=0.5)) - 1.5) < 0.02
+    assert abs(speedup(run, base) - 1) < 0.01 and not wins(run, base)
+    assert abs(speedup(*rounds(1.5, 0.01, drift=0.5)) - 1.5) < 0.02
 
 
 def test_equal_kernels_hardly_ever_win():

@@ -131,9 +131,9 @@ def test_no_database_is_a_clear_error(tmp_path, native):
         read(tmp_path, native)
 
 
-def test_an_untuned_schedule_is_not_exported(tmp_path, log, relu, make_trial, native):
+def test_a_baseline_is_not_exported(tmp_path, log, relu, make_trial, native):
     """It has no trace: MetaSchedule would take its time for that of plain loops."""
-    log.append(make_trial(relu, (1e-9,), untuned=True))
+    log.append(make_trial(relu, (1e-9,), is_baseline=True))
     assert write_database(tmp_path / "ours", log, native, [].append) == 0
 
 

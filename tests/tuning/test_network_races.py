@@ -13,13 +13,14 @@ from tvmcomp.codegen.compile import generate
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.pipeline import canonical, lower
 from tvmcomp.passes.scheduled.schedule import schedulable
-from tvmcomp.tuning.jobs import Failed, Measured
+from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.record import Workload
 from tvmcomp.tuning.log.tuning_log import TuningLog
-from tvmcomp.tuning.measure import Bench
-from tvmcomp.tuning.network import untuned_network
+from tvmcomp.tuning.measure import ROUNDS, Bench
+from tvmcomp.tuning.network import baseline_network
 from tvmcomp.tuning.network_races import NetworkRaces
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.races import Kernel
 from tvmcomp.tuning.space import Candidate, point
 from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
@@ -50,7 +51,7 @@ def lowered(model):
 
 @pytest.fixture(scope="module")
 def network(lowered, model):
-    return untuned_network(lowered, model, HERE)
+    return baseline_network(lowered, model, HERE)
 
 
 def tasks_of(lowered):
@@ -69,7 +70,7 @@ def searches(lowered):
         schedules.apply_schedule(schedule, HERE)
         workload = Workload(workload_hash(task.func), task.name, arguments_of(task.func))
         baseline = Candidate(schedule, [[], []])
-        made.append(TaskSearch(task, (task.name,), workload, baseline, [], roof=0.0))
+        made.append(TaskSearch(task, (task.name,), workload, baseline, [], roofline_seconds=0.0))
     return made
 
 
@@ -86,7 +87,7 @@ def convolutions(searches):
 
 
 def other_points(search, number):
-    """Candidates that differ from the untuned schedule."""
+    """Candidates that differ from the baseline."""
     guess = point(SPACE, search.task.func)
     name, values = max(guess.options.items(), key=lambda each: len(each[1]))
     others = [value for value in values if value != guess.choices[name]][:number]
@@ -129,8 +130,8 @@ def test_one_pass_measures_candidates_of_every_task(races, searches):
         assert len(baseline) == len(run_secs) and min(*baseline, *run_secs) > 0
         assert len(run_secs) in (3, 6)  # the unsteady ones race twice
     whole = races.whole([built[0]], 3)
-    kernels = sum(races.baseline(search).run_secs[0][0] for search in searches)
-    assert whole.run_secs[0][0] > 0.5 * kernels
+    assert [len(times) for times in whole.run_secs] == [3, 3] and min(map(min, whole.run_secs)) > 0
+    assert all(len(races.baseline(search).run_secs[0]) == ROUNDS for search in searches)
     races.keep([built[0]])
     assert {path.exists() for path in built[0].libraries} == {True}
     assert not any(path.exists() for path in built[len(entries) - 1].libraries)
@@ -167,7 +168,7 @@ def badly(schedule):
 
 
 def bad_network(model):
-    """One whose untuned schedules are bad on purpose."""
+    """One whose baselines are bad on purpose."""
 
     def scheduled(name, func):
         schedule = tvm.s_tir.Schedule(module_of(func))
@@ -175,41 +176,64 @@ def bad_network(model):
         return schedule.mod["main"]
 
     lowered = lower(canonical(model.mod), HERE, tuned=scheduled)
-    return lowered, untuned_network(lowered, model, HERE)
+    return lowered, baseline_network(lowered, model, HERE)
 
 
+@pytest.fixture
+def faster_times(monkeypatch):
+    """Whatever is run, and it is run: a kernel in place of another takes half of its time."""
+    run = Bench.race_in_network
+
+    def made_up(bench, variants, rounds):
+        reply = run(bench, variants, rounds)
+        if isinstance(reply, Failed):
+            return reply
+        found = []
+        for replaced, times in zip(({}, *variants), reply, strict=True):
+            each = {name: 1.0 if name in replaced else 2.0 for name in times if name != WHOLE}
+            each[WHOLE] = sum(each.values())
+            found.append({name: (seconds,) * rounds for name, seconds in each.items()})
+        return tuple(found)
+
+    monkeypatch.setattr(Bench, "race_in_network", made_up)
+
+
+@pytest.mark.usefixtures("faster_times")
 def test_a_network_is_tuned_as_a_whole(model, tmp_path):
-    """A bad untuned schedule is beaten in the network, and a build knows."""
+    """A bad baseline is beaten in the network, and a build knows."""
     log = TuningLog([FolderStore(tmp_path)])
     lowered, network = bad_network(model)
     tasks = tasks_of(lowered)
-    arguments = {"space": SPACE, "untuned": badly}
-    summary = tune(tasks, HERE, 17, log, network=lambda: network, **arguments)
+    arguments = {"space": SPACE, "apply_baseline": badly}
+    summary = tune(tasks, HERE, log, TuneOptions(17, network=lambda: network, **arguments))
     assert {task.status for task in summary.tasks} <= {"tuned", "exhausted", "settled"}
-    assert 0 < summary.tuned_seconds < summary.untuned_seconds
+    assert summary.tuned_seconds < summary.baseline_seconds and not summary.unchanged
     assert not any(task.failures for task in summary.tasks)
-    assert any(task.best_seconds < task.untuned_seconds for task in summary.tasks)
+    assert any(task.incumbent_seconds == task.baseline_seconds / 2 for task in summary.tasks)
     with UsedRecords(log, HERE) as used:
         scheduled = [used(task.name, task.func) for task in tasks]
     assert any(func is not None for func in scheduled)
     assert set(used.used) == {task.name for task in tasks}
-    again = tune(tasks, HERE, 17, log, network=lambda: 1 / 0, **arguments)
+    again = tune(tasks, HERE, log, TuneOptions(17, network=lambda: 1 / 0, **arguments))
     assert again.trials == 0 and {task.status for task in again.tasks} == {"found"}
 
 
 CRASH = Failed("run crash", "")
 
 
+@pytest.mark.usefixtures("faster_times")
 @pytest.mark.parametrize(
-    ("alone", "together", "kept"),
+    ("alone", "together", "unchanged"),
     [
-        (Measured(((1.0,), (1.0,))), CRASH, False),
-        (Measured(((1.0,), (1.0,))), Measured(((1.0,) * 15, (1.1,) * 15)), False),
-        (CRASH, CRASH, True),
+        (Measured(((1.0,), (1.0,))), CRASH, True),
+        (Measured(((1.0,), (1.0,))), Measured(((1.0,) * 15, (1.1,) * 15)), True),
+        (CRASH, CRASH, False),
     ],
     ids=["crashes", "is slower", "the machine is at fault"],
 )
-def test_what_fails_together_is_taken_back(model, tmp_path, monkeypatch, alone, together, kept):
+def test_what_fails_together_is_taken_back(
+    model, tmp_path, monkeypatch, alone, together, unchanged
+):
     """Records that crash or are slower only when all of them are in the network."""
     monkeypatch.setattr(
         NetworkRaces, "whole", lambda _, kernels, rounds: together if kernels else alone
@@ -217,15 +241,19 @@ def test_what_fails_together_is_taken_back(model, tmp_path, monkeypatch, alone, 
     log = TuningLog([FolderStore(tmp_path)])
     lowered, network = bad_network(model)
     tasks = tasks_of(lowered)
-    summary = tune(tasks, HERE, 9, log, space=SPACE, untuned=badly, network=lambda: network)
+    options = TuneOptions(9, space=SPACE, apply_baseline=badly, network=lambda: network)
+    summary = tune(tasks, HERE, log, options)
     assert any(
         trial.confirmed for task in tasks for trial in log.trials(workload_hash(task.func), HERE)
     )
-    gained = [task.best_seconds < task.untuned_seconds for task in summary.tasks]
-    assert any(gained) == kept and summary.tuned_seconds == summary.untuned_seconds
+    kept = [task.incumbent_seconds < task.baseline_seconds for task in summary.tasks]
+    assert summary.unchanged == unchanged and any(kept) != unchanged
+    # An unchanged network has no times of its own: those without tuning are not told twice.
+    assert summary.baseline_seconds == (1.0 if unchanged else None)
+    assert summary.tuned_seconds is None
     with UsedRecords(log, HERE) as used:
         scheduled = [used(task.name, task.func) for task in tasks]
-    assert any(func is not None for func in scheduled) == kept
+    assert any(func is not None for func in scheduled) != unchanged
 
 
 def test_a_candidate_that_the_network_cannot_call_fails_alone(races, searches):

@@ -10,12 +10,11 @@ from tvmcomp.tuning.task_search import PATIENCE, TaskSearch
 
 @pytest.fixture
 def make():
-    def search(untuned, roof, weight=1, idle=0, ours=True):
+    def search(baseline_seconds, roofline_seconds, weight=1, idle=0, ours=True):
         task = Task("kernel", None, weight)
-        search = TaskSearch(
-            task, ("kernel",), Workload("0" * 16, "kernel", ()), Candidate(None, []), [], roof
-        )
-        search.untuned, search.idle = untuned, idle
+        key = Workload("0" * 16, "kernel", ())
+        search = TaskSearch(task, ("kernel",), key, Candidate(None, []), [], roofline_seconds)
+        search.baseline_seconds, search.idle = baseline_seconds, idle
         search.guess = Candidate(None, []) if ours else None
         return search
 
@@ -23,11 +22,11 @@ def make():
 
 
 def test_time_goes_where_an_inference_can_gain_most(make):
-    far = make(untuned=4.0, roof=1.0)
-    often = make(untuned=2.0, roof=1.0, weight=10)
-    at_roof = make(untuned=20.0, roof=20.0)
-    unlucky = make(untuned=4.0, roof=1.0, idle=PATIENCE // 2)
-    by_rules = make(untuned=6.0, roof=1.0, ours=False)
+    far = make(baseline_seconds=4.0, roofline_seconds=1.0)
+    often = make(baseline_seconds=2.0, roofline_seconds=1.0, weight=10)
+    at_roof = make(baseline_seconds=20.0, roofline_seconds=20.0)
+    unlucky = make(baseline_seconds=4.0, roofline_seconds=1.0, idle=PATIENCE // 2)
+    by_rules = make(baseline_seconds=6.0, roofline_seconds=1.0, ours=False)
     assert 0 < by_rules.promise < far.promise
     ranked = sorted([at_roof, unlucky, far, often], key=lambda each: -each.promise)
     assert ranked[:2] == [often, far] and set(map(id, ranked[2:])) == {id(unlucky), id(at_roof)}
@@ -39,9 +38,9 @@ def test_a_search_that_stops_gaining_settles_and_sooner_at_the_roof(make):
     assert not at_roof.settled(4 * 7 + 4) and at_roof.settled(4 * 7)
 
 
-def test_the_best_is_told_in_the_untuned_schedules_terms(make):
-    search = make(untuned=3.0, roof=1.0, weight=2)
-    search.best_gain = 1.5
+def test_the_incumbent_is_told_in_the_baselines_terms(make):
+    search = make(baseline_seconds=3.0, roofline_seconds=1.0, weight=2)
+    search.speedup = 1.5
     summary = search.summary("tuned")
-    assert (summary.untuned_seconds, summary.best_seconds) == (3.0, 2.0)
-    assert make(untuned=None, roof=1.0).promise == 0.0
+    assert (summary.baseline_seconds, summary.incumbent_seconds) == (3.0, 2.0)
+    assert make(baseline_seconds=None, roofline_seconds=1.0).promise == 0.0

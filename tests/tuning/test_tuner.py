@@ -10,12 +10,13 @@ import pytest
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
 from tvmcomp.targets.fingerprint import local_fingerprint
-from tvmcomp.tuning import tuner
+from tvmcomp.tuning import batches
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.interrupts import interrupts_held
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.trace import apply_record
 from tvmcomp.tuning.tuner import tune
@@ -42,11 +43,13 @@ def outputs(schedule, native, *inputs):
 def test_tune_a_space_of_our_own(tmp_path, relu, relu_space, native):
     events = []
     task = Task("relu", relu, weight=3)
-    summary = tune([task], native, 8, log_in(tmp_path), space=relu_space, progress=events.append)
+    summary = tune(
+        [task], native, log_in(tmp_path), TuneOptions(8, space=relu_space, progress=events.append)
+    )
     (result,) = summary.tasks
     # The plain loops, then each of the three points once: nothing is left to try.
     assert (result.status, result.trials, result.failures) == ("exhausted", 4, {})
-    assert result.weight == 3 and 0 < result.best_seconds <= result.untuned_seconds
+    assert result.weight == 3 and 0 < result.incumbent_seconds <= result.baseline_seconds
     assert result.roofline_seconds > 0
     names = [type(event).__name__ for event in events if not isinstance(event, Improved)]
     assert names == [
@@ -66,10 +69,8 @@ def test_tune_a_space_of_our_own(tmp_path, relu, relu_space, native):
     summary = tune(
         [Task("other", relu)],
         native,
-        64,
         open_log(tmp_path),
-        space=relu_space,
-        progress=again.append,
+        TuneOptions(64, space=relu_space, progress=again.append),
     )
     assert summary.trials == 0 and summary.tasks[0].status == "found"
     assert not any(isinstance(event, TaskStarted | TrialDone) for event in again)
@@ -92,16 +93,18 @@ def vectors(schedule):
     schedule.vectorize(schedule.split(columns, [None, 16])[1])
 
 
-def test_what_is_no_faster_than_untuned_is_never_used(tmp_path, relu, native):
-    """Each candidate is measured beside the untuned schedule, and a build uses none of them."""
+def test_what_is_no_faster_than_the_baseline_is_never_used(tmp_path, relu, native):
+    """Each candidate is measured beside the baseline, and a build uses none of them."""
     task = Task("relu", relu)
-    summary = tune([task], native, 9, log_in(tmp_path), space=slow_space, untuned=vectors)
+    summary = tune(
+        [task], native, log_in(tmp_path), TuneOptions(9, space=slow_space, apply_baseline=vectors)
+    )
     (result,) = summary.tasks
-    assert result.status == "exhausted" and result.best_seconds == result.untuned_seconds
+    assert result.status == "exhausted" and result.incumbent_seconds == result.baseline_seconds
     trials = trials_in(tmp_path, relu)
-    (first,) = (trial for trial in trials if trial.untuned)
+    (first,) = (trial for trial in trials if trial.is_baseline)
     assert not first.baseline_secs
-    rest = [trial for trial in trials if not trial.untuned]
+    rest = [trial for trial in trials if not trial.is_baseline]
     assert len(rest) == 3 and not any(trial.confirmed for trial in rest)
     assert all(len(trial.run_secs) == len(trial.baseline_secs) for trial in rest)
     with UsedRecords(log_in(tmp_path), native) as used:
@@ -122,9 +125,12 @@ def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, nati
     task = Task("relu", relu)
     log = log_in(tmp_path)
     (result,) = tune(
-        [task], native, 9, log, space=fast_space, untuned=slow, progress=events.append
+        [task],
+        native,
+        log,
+        TuneOptions(9, space=fast_space, apply_baseline=slow, progress=events.append),
     ).tasks
-    assert result.best_seconds < result.untuned_seconds / 1.5
+    assert result.incumbent_seconds < result.baseline_seconds / 1.5
     assert any(isinstance(event, Improved) for event in events)
     confirmed = [trial for trial in trials_in(tmp_path, relu) if trial.confirmed]
     assert confirmed and all(len(trial.run_secs) >= 15 for trial in confirmed)
@@ -136,7 +142,7 @@ def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, nati
 def test_what_computes_something_else_is_never_used(tmp_path, relu, native):
     """A schedule that skips half of its work is fast, and wrong."""
 
-    def untuned(schedule):
+    def slow(schedule):
         slow_space(schedule, lambda sch, name, candidates, best_guess: best_guess)
 
     def wrong_space(schedule, decide):
@@ -150,9 +156,11 @@ def test_what_computes_something_else_is_never_used(tmp_path, relu, native):
         return "wrong"
 
     log = log_in(tmp_path)
-    (result,) = tune([Task("relu", relu)], native, 9, log, space=wrong_space, untuned=untuned).tasks
+    (result,) = tune(
+        [Task("relu", relu)], native, log, TuneOptions(9, space=wrong_space, apply_baseline=slow)
+    ).tasks
     assert result.failures == {"wrong result": 1}
-    assert result.best_seconds == result.untuned_seconds
+    assert result.incumbent_seconds == result.baseline_seconds
     assert any("differs" in (trial.error or "") for trial in trials_in(tmp_path, relu))
     with UsedRecords(log, native) as used:
         assert used("relu", relu) is None
@@ -168,13 +176,17 @@ def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, relu, matmul, relu_s
                 raise KeyboardInterrupt
 
     tasks = [Task("relu", relu), Task("matmul", matmul)]
-    summary = tune(tasks, native, 6, log_in(tmp_path), space=relu_space, progress=interrupt)
+    summary = tune(
+        tasks, native, log_in(tmp_path), TuneOptions(6, space=relu_space, progress=interrupt)
+    )
     assert summary.interrupted
     assert {task.status for task in summary.tasks} == {"interrupted"}
     kept = trials_in(tmp_path, relu) + trials_in(tmp_path, matmul)
     assert len(kept) == 4
     events = []
-    again = tune(tasks, native, 6, log_in(tmp_path), space=relu_space, progress=events.append)
+    again = tune(
+        tasks, native, log_in(tmp_path), TuneOptions(6, space=relu_space, progress=events.append)
+    )
     assert not again.interrupted and not any(trial.error for trial in kept)
     known = {event.task: event.trials_done for event in events if isinstance(event, TaskStarted)}
     assert sum(known.values()) == 4
@@ -190,20 +202,20 @@ def test_candidates_that_do_not_build_are_counted(tmp_path, relu, native):
         schedule.bind(inner, "threadIdx.x")  # a GPU's thread on a CPU
         return "bad"
 
-    summary = tune([Task("relu", relu)], native, 8, log_in(tmp_path), space=bad)
+    summary = tune([Task("relu", relu)], native, log_in(tmp_path), TuneOptions(8, space=bad))
     (result,) = summary.tasks
     assert result.failures == {"build error": 2} and result.trials == 3
-    assert result.best_seconds == result.untuned_seconds
+    assert result.incumbent_seconds == result.baseline_seconds
     errors = [trial.error for trial in trials_in(tmp_path, relu) if trial.error]
     assert len(errors) == 2 and all(error.startswith("build error: ") for error in errors)
 
 
 def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_space, native):
     task = Task("matmul", matmul)
-    summary = tune([task], native, 17, log_in(tmp_path), space=relu_space)
+    summary = tune([task], native, log_in(tmp_path), TuneOptions(17, space=relu_space))
     (result,) = summary.tasks
     assert result.status == "tuned" and result.trials == 17
-    assert result.best_seconds < result.untuned_seconds
+    assert result.incumbent_seconds < result.baseline_seconds
     with UsedRecords(log_in(tmp_path), native) as used:
         func = used("matmul", matmul)
     generator = np.random.default_rng(0)
@@ -215,7 +227,7 @@ def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_sp
     library["main"](*tensors)
     np.testing.assert_allclose(tensors[-1].numpy(), a @ b, rtol=1e-4, atol=1e-4)
     # More trials go on from what is known.
-    assert tune([task], native, 20, log_in(tmp_path), space=relu_space).trials == 3
+    assert tune([task], native, log_in(tmp_path), TuneOptions(20, space=relu_space)).trials == 3
 
 
 def test_what_a_search_raises_ends_no_other(tmp_path, relu, matmul, relu_space, native):
@@ -225,7 +237,7 @@ def test_what_a_search_raises_ends_no_other(tmp_path, relu, matmul, relu_space, 
         raise RuntimeError("no idea")
 
     tasks = [Task("matmul", matmul), Task("relu", relu)]
-    broken, other = tune(tasks, native, 4, log_in(tmp_path), space=space).tasks
+    broken, other = tune(tasks, native, log_in(tmp_path), TuneOptions(4, space=space)).tasks
     assert broken.status == "failed" and "RuntimeError: no idea" in broken.error
     assert other.status == "tuned" and other.trials == 4
 
@@ -240,14 +252,16 @@ def test_ctrl_c_within_tvm_waits_for_the_end_of_it():
 
 def test_a_budget_ends_the_run_and_the_tasks_stay_open(tmp_path, matmul, relu_space, native):
     task = Task("matmul", matmul)
-    summary = tune([task], native, None, log_in(tmp_path), space=relu_space, budget=0.01)
-    # The untuned schedule is measured whatever the budget: it is what all else is compared with.
+    summary = tune(
+        [task], native, log_in(tmp_path), TuneOptions(None, space=relu_space, budget=0.01)
+    )
+    # The baseline is measured whatever the budget: it is what all else is compared with.
     assert summary.tasks[0].status == "open" and summary.trials == 1
     assert not log_in(tmp_path).finished(workload_hash(matmul), native, 1, local_fingerprint())
 
 
 def many_points(schedule, decide):
-    """Twenty points, none better than the untuned schedule."""
+    """Twenty points, none better than the baseline."""
     rows, columns = schedule.get_loops(schedule.get_sblock("y"))
     outer = schedule.split(rows, [None, decide(schedule, "rows", [1, 2, 4, 8, 16], 1)])[0]
     inner = schedule.split(columns, [None, decide(schedule, "columns", [1, 2, 4, 8], 1)])[0]
@@ -256,19 +270,21 @@ def many_points(schedule, decide):
 
 
 def test_a_search_settles_and_goes_on_where_time_is_left(tmp_path, relu, native, monkeypatch):
-    monkeypatch.setattr(tuner, "PATIENCE", 4)
+    monkeypatch.setattr(batches, "PATIENCE", 4)
     tasks = [Task("relu", relu)]
-    arguments = {"space": many_points, "untuned": vectors}
-    (result,) = tune(tasks, native, None, log_in(tmp_path / "a"), **arguments).tasks
+    arguments = {"space": many_points, "apply_baseline": vectors}
+    (result,) = tune(tasks, native, log_in(tmp_path / "a"), TuneOptions(None, **arguments)).tasks
     assert (result.status, result.trials) == ("settled", 5)
-    (result,) = tune(tasks, native, None, log_in(tmp_path / "b"), budget=120, **arguments).tasks
+    (result,) = tune(
+        tasks, native, log_in(tmp_path / "b"), TuneOptions(None, budget=120, **arguments)
+    ).tasks
     assert (result.status, result.trials) == ("exhausted", 21)
 
 
 def test_a_search_that_was_about_to_settle_does_so_in_the_next_run(
     tmp_path, relu, native, monkeypatch
 ):
-    monkeypatch.setattr(tuner, "PATIENCE", 4)
+    monkeypatch.setattr(batches, "PATIENCE", 4)
     done = []
 
     def interrupt(event):
@@ -276,21 +292,21 @@ def test_a_search_that_was_about_to_settle_does_so_in_the_next_run(
         if done[-1] and sum(done) == 5:
             raise KeyboardInterrupt
 
-    log, arguments = log_in(tmp_path), {"space": many_points, "untuned": vectors}
+    log, arguments = log_in(tmp_path), {"space": many_points, "apply_baseline": vectors}
     tasks = [Task("relu", relu)]
-    assert tune(tasks, native, None, log, progress=interrupt, **arguments).interrupted
+    assert tune(tasks, native, log, TuneOptions(None, progress=interrupt, **arguments)).interrupted
     assert not log.finished(workload_hash(relu), native, 1, local_fingerprint())
-    (result,) = tune(tasks, native, None, log, **arguments).tasks
+    (result,) = tune(tasks, native, log, TuneOptions(None, **arguments)).tasks
     assert (result.status, result.trials) == ("settled", 0)
 
 
 def test_one_kernel_under_two_names_is_tuned_once(tmp_path, relu, relu_space, native):
     tasks = [Task("one", relu, 2), Task("other", relu, 1)]
-    summary = tune(tasks, native, 2, log_in(tmp_path), space=relu_space)
+    summary = tune(tasks, native, log_in(tmp_path), TuneOptions(2, space=relu_space))
     assert summary.trials == 2
     one, other = summary.tasks
     assert (one.task, one.weight, other.task, other.weight) == ("one", 2, "other", 1)
-    assert one.best_seconds == other.best_seconds
+    assert one.incumbent_seconds == other.incumbent_seconds
     assert len({trial.kernel for trial in trials_in(tmp_path, relu)}) == 2
 
 
@@ -314,14 +330,16 @@ def server():
 def test_the_log_that_is_written_holds_its_workloads(tmp_path, relu, relu_space, native):
     """Where another one that is read holds them, too."""
     stores = [FolderStore(tmp_path / name) for name in ("own", "other")]
-    tune([Task("relu", relu)], native, 1, TuningLog(stores[1:]), space=relu_space)
-    tune([Task("relu", relu)], native, 2, TuningLog(stores), space=relu_space)
+    tune([Task("relu", relu)], native, TuningLog(stores[1:]), TuneOptions(1, space=relu_space))
+    tune([Task("relu", relu)], native, TuningLog(stores), TuneOptions(2, space=relu_space))
     assert TuningLog(stores[:1]).definition(workload_hash(relu)) is not None
 
 
 def test_tune_on_a_device(tmp_path, relu, relu_space, native, server):
     store = log_in(tmp_path)
-    summary = tune([Task("relu", relu)], native, 3, store, space=relu_space, device=server)
+    summary = tune(
+        [Task("relu", relu)], native, store, TuneOptions(3, space=relu_space, device=server)
+    )
     (result,) = summary.tasks
     assert (result.status, result.trials, result.failures) == ("tuned", 3, {})
     trials = store.trials(workload_hash(relu), native)
@@ -331,5 +349,5 @@ def test_tune_on_a_device(tmp_path, relu, relu_space, native, server):
 
 def test_a_device_that_does_not_answer_is_a_clear_error(tmp_path, relu, native):
     with pytest.raises(DeviceError, match=r"127\.0\.0\.1:1"):
-        tune([Task("relu", relu)], native, 3, log_in(tmp_path), device="127.0.0.1:1")
+        tune([Task("relu", relu)], native, log_in(tmp_path), TuneOptions(3, device="127.0.0.1:1"))
     assert not list(tmp_path.iterdir())

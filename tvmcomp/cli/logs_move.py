@@ -101,7 +101,7 @@ def prune_command(
 ) -> None:
     """Take out slow and failed trials that no build will use.
 
-    The untuned schedules, finished searches and workloads stay.
+    The baselines, finished searches and workloads stay.
 
     \b
     Example:

@@ -47,7 +47,7 @@ def verify_command(
     """Rebuild and measure the records that builds for a target would use, here or on a device.
 
     Each must make the kernel that was measured, compute what the unscheduled kernel computes, and
-    be as fast as it was, beside the untuned schedule where that was measured, too. Exit status 1
+    be as fast as it was, beside the baseline where that was measured, too. Exit status 1
     where one no longer holds, or a line can't be read.
 
     \b

@@ -30,8 +30,8 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
-    help="Candidates to measure for each kernel, the untuned one included.  [default: 64, or as "
-    "many as gain something in the --budget]",
+    help="Candidates to measure for each kernel, the baseline included.  [default: 64, or as "
+    "many as find something faster in the --budget]",
 )
 @click.option("--budget", help="Time for the whole search: 90s, 20m, 1.5h.")
 @click.option(
@@ -64,8 +64,8 @@ def command(
 ) -> None:
     """Measure schedules of MODEL's kernels and keep what is found for later builds.
 
-    Time goes where an inference can still gain most. On this machine kernels are measured in the
-    network that calls them. A schedule is kept only if it beats the untuned one again and again, in
+    Time goes where it may still save an inference most. On this machine kernels are measured in the
+    network that calls them. A schedule is kept only if it beats the baseline again and again, in
     turns with it. Every trial is written to the log at once.
     Stopped by Ctrl-C, or worse, the same command goes on where it was; a kernel whose search has
     finished is not tuned again. A build with the same --log uses what was kept.
@@ -130,17 +130,17 @@ def _print_event(event: Event) -> None:
 def _print_summary(summary: TuneSummary) -> None:
     from tvmcomp.tuning.progress import times
 
-    columns = "task, calls, untuned ms, best ms, ratio, roofline ms, trials, failed, status"
+    columns = "task, calls, baseline ms, incumbent ms, speedup, roofline ms, trials, failed, status"
     table = Table(*columns.split(", "))
     for task in summary.tasks:
-        untuned, best = task.untuned_seconds, task.best_seconds
+        baseline, incumbent = task.baseline_seconds, task.incumbent_seconds
         failures = ", ".join(f"{kind} {count}" for kind, count in sorted(task.failures.items()))
         table.add_row(
             plain(task.task),
             str(task.weight),
-            _milliseconds(untuned),
-            _milliseconds(best),
-            "–" if untuned is None or best is None else f"{untuned / best:.2f}",
+            _milliseconds(baseline),
+            _milliseconds(incumbent),
+            "–" if baseline is None or incumbent is None else f"{baseline / incumbent:.2f}",
             _milliseconds(task.roofline_seconds),
             str(task.trials),
             failures or "0",
@@ -160,18 +160,20 @@ def _print_summary(summary: TuneSummary) -> None:
     for task in summary.tasks:
         if task.status == "failed":
             err.print(plain(f"{task.task} failed: {task.error}"), soft_wrap=True)
-    timed = [task for task in summary.tasks if task.untuned_seconds and task.best_seconds]
+    timed = [task for task in summary.tasks if task.baseline_seconds and task.incumbent_seconds]
     if timed:
-        untuned, best = (
+        baseline, incumbent = (
             sum(task.weight * (getattr(task, which) or 0.0) for task in timed)
-            for which in ("untuned_seconds", "best_seconds")
+            for which in ("baseline_seconds", "incumbent_seconds")
         )
-        out.print(f"all kernels of an inference: {times(untuned, best)}")
-    if summary.untuned_seconds and summary.tuned_seconds:
+        out.print(f"all kernels of an inference: {times(baseline, incumbent)}")
+    if summary.baseline_seconds and summary.tuned_seconds:
         out.print(
             "the network, measured in turns without and with what was found: "
-            + times(summary.untuned_seconds, summary.tuned_seconds)
+            + times(summary.baseline_seconds, summary.tuned_seconds)
         )
+    elif summary.unchanged:
+        out.print("the network stays as it is without tuning: nothing found is faster in all of it")
     for fault, count in summary.faults.items():
         err.print(Text.assemble(("board: ", "yellow"), plain(f"{fault} ({count} times)")))
 

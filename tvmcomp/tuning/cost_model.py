@@ -1,7 +1,7 @@
-"""What points of our design spaces gain: learned from every trial of the same kind of workload.
+"""How fast points of our design spaces are: learned from every trial of the same kind of workload.
 
 One gradient-boosted model for each design space, over the choices and the shapes of the kernel. It
-predicts ``log(untuned time / time)``, which carries over between shapes and between devices, and
+predicts ``log(speedup)``, which carries over between shapes and between devices, and
 so it starts from what the logs hold of other networks.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
-from tvmcomp.tuning.judge import gain
+from tvmcomp.tuning.judge import speedup
 from tvmcomp.tuning.log.nearest import nearness
 from tvmcomp.tuning.log.record import Argument, MeasuredPoint, Trial
 from tvmcomp.tuning.log.tuning_log import TuningLog
@@ -41,14 +41,14 @@ class _Rows:
 
     names: list[str]
     features: list[list[float]] = field(default_factory=list)
-    gains: list[float] = field(default_factory=list)
+    log_speedups: list[float] = field(default_factory=list)
     weights: list[float] = field(default_factory=list)
     model: object | None = None
     fitted: int = 0
 
 
 class CostModel:
-    """Predicts gains; starts with nothing known."""
+    """Predicts speedups; starts with nothing known."""
 
     def __init__(self) -> None:
         # A version of a schedule that has other choices is another space.
@@ -61,25 +61,25 @@ class CostModel:
         names = sorted(trial.choices)
         rows = self._spaces.setdefault((trial.space, *names), _Rows(names))
         rows.features.append(_features(names, trial.workload.arguments, trial.choices))
-        rows.gains.append(math.log(gain(trial.run_secs, trial.baseline_secs)))
+        rows.log_speedups.append(math.log(speedup(trial.run_secs, trial.baseline_secs)))
         rows.weights.append(weight)
 
     def predict(
         self, space: str, arguments: tuple[Argument, ...], points: Sequence[Mapping[str, int]]
     ) -> np.ndarray | None:
-        """The logarithm of the gain of each point; None where too little is known."""
+        """The logarithm of the speedup of each point; None where too little is known."""
         rows = self._spaces.get((space, *sorted(points[0]))) if points else None
-        if rows is None or len(rows.gains) < _LEAST_ROWS:
+        if rows is None or len(rows.log_speedups) < _LEAST_ROWS:
             return None
         import xgboost  # not above: it takes half a second
 
-        if rows.fitted != len(rows.gains):
+        if rows.fitted != len(rows.log_speedups):
             data = xgboost.DMatrix(
-                np.array(rows.features), np.array(rows.gains), weight=np.array(rows.weights)
+                np.array(rows.features), np.array(rows.log_speedups), weight=np.array(rows.weights)
             )
             settings = {"max_depth": 5, "eta": 0.15, "min_child_weight": _EARLIER, "nthread": 1}
             rows.model = xgboost.train(settings, data, num_boost_round=60)
-            rows.fitted = len(rows.gains)
+            rows.fitted = len(rows.log_speedups)
         asked = np.array([_features(rows.names, arguments, choices) for choices in points])
         assert isinstance(rows.model, xgboost.Booster)
         return np.asarray(rows.model.predict(xgboost.DMatrix(asked)))

@@ -1,4 +1,8 @@
-"""What the tuner tells while it runs: the events that a progress display or ``--json`` shows."""
+"""What the tuner tells while it runs: the events that a progress display or ``--json`` shows.
+
+In JSON ``baseline_seconds`` is written ``untuned_seconds``, and ``incumbent_seconds``
+``best_seconds``: the names that scripts know.
+"""
 
 from __future__ import annotations
 
@@ -20,43 +24,43 @@ class TuningStarted(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_
 
 
 class TaskStarted(msgspec.Struct, frozen=True, tag_field="event", tag="task_started"):
-    """A task's untuned schedule has its time; the search may begin.
+    """The baseline of a task has its time; the search may begin.
 
     Attributes:
         task: its name.
         weight: calls of it in one inference.
         trials_done: trials that were in the log already.
-        untuned_seconds, best_seconds: of a call.
+        baseline_seconds, incumbent_seconds: of a call.
         roofline_seconds: no schedule takes less, as far as is known.
     """
 
     task: str
     weight: int
     trials_done: int
-    untuned_seconds: float
-    best_seconds: float
+    baseline_seconds: float = msgspec.field(name="untuned_seconds")
+    incumbent_seconds: float = msgspec.field(name="best_seconds")
     roofline_seconds: float
 
 
 class TrialDone(msgspec.Struct, frozen=True, tag_field="event", tag="trial_done"):
     """One candidate was tried. Times are medians, in seconds; None where nothing was measured.
 
-    ``best_seconds`` is of the fastest schedule that is confirmed, or of the untuned one.
+    ``incumbent_seconds`` is of the fastest candidate that is confirmed, or else of the baseline.
     """
 
     task: str
     seconds: float | None
     error: str | None
-    best_seconds: float | None
-    untuned_seconds: float | None
+    incumbent_seconds: float | None = msgspec.field(name="best_seconds")
+    baseline_seconds: float | None = msgspec.field(name="untuned_seconds")
 
 
 class Improved(msgspec.Struct, frozen=True, tag_field="event", tag="improved"):
-    """A candidate beat the untuned schedule again in many turns: builds will use it."""
+    """A candidate beat the baseline again in many turns: builds will use it."""
 
     task: str
-    best_seconds: float
-    untuned_seconds: float
+    incumbent_seconds: float = msgspec.field(name="best_seconds")
+    baseline_seconds: float = msgspec.field(name="untuned_seconds")
 
 
 class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done"):
@@ -67,10 +71,11 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
         weight: calls of it in one inference.
         status: ``tuned`` (as many trials as were asked for), ``settled`` (it stopped gaining),
             ``exhausted`` (its design space was tried whole), ``found`` (the log already held it),
-            ``failed`` (its untuned schedule did not run), ``open`` (the time was over first),
+            ``failed`` (its baseline did not run), ``open`` (the time was over first),
             ``interrupted`` or ``pending`` (the run was interrupted in it, or before it).
-        untuned_seconds: time of what a build without records uses, or None.
-        best_seconds: time of what a build now uses, or None.
+        baseline_seconds: time of the baseline, which a build without records uses, or None.
+        incumbent_seconds: time of the incumbent, which a build now uses, or None; of the baseline
+            while there is no incumbent.
         trials: trials of this run; of tasks that are one kernel by several names, the first's.
         failures: failed trials of this run, by kind.
         roofline_seconds: no schedule takes less, as far as is known; None where nothing is.
@@ -80,8 +85,8 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
     task: str
     weight: int
     status: str
-    untuned_seconds: float | None
-    best_seconds: float | None
+    baseline_seconds: float | None = msgspec.field(name="untuned_seconds")
+    incumbent_seconds: float | None = msgspec.field(name="best_seconds")
     trials: int
     failures: dict[str, int]
     roofline_seconds: float | None = None
@@ -98,8 +103,10 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
         log: the folder that holds the records.
         problems: lines of the log that were skipped.
         faults: what the boards did wrong, and how often.
-        untuned_seconds, tuned_seconds: an inference of the network without any records, and with
-            what this run's tasks keep, in turns; None where kernels were measured alone.
+        baseline_seconds, tuned_seconds: an inference of the network without any records, and with
+            the incumbents of this run's tasks, in turns; None where kernels were measured alone.
+        unchanged: the network was measured, and nothing was kept for it: it stays as it is without
+            records, and ``tuned_seconds`` is None.
     """
 
     tasks: tuple[TaskSummary, ...]
@@ -108,8 +115,9 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
     log: str
     problems: tuple[str, ...] = ()
     faults: dict[str, int] = {}
-    untuned_seconds: float | None = None
+    baseline_seconds: float | None = msgspec.field(default=None, name="untuned_seconds")
     tuned_seconds: float | None = None
+    unchanged: bool = False
 
     @property
     def trials(self) -> int:
@@ -125,4 +133,4 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
 Event = TuningStarted | TaskStarted | TrialDone | Improved | TaskSummary | TuneSummary
 
 #: Is told each event as it happens.
-Progress = Callable[[Event], None]
+Listener = Callable[[Event], None]

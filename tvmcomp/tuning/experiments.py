@@ -1,21 +1,21 @@
-"""Try candidates: build them, measure them beside the untuned schedule, and log what comes of it.
+"""Try candidates: build them, measure them beside the baseline, and log what comes of it.
 
-Every measurement takes turns with the untuned schedule in the same session, so a machine that
-slows down, and boards that differ, show in both times. What looks faster challenges the best so
-far of its task: see :mod:`tvmcomp.tuning.incumbents`.
+Every measurement takes turns with the baseline in the same session, so a machine that
+slows down, and boards that differ, show in both times. What looks faster challenges the incumbent
+of its task: see :mod:`tvmcomp.tuning.incumbents`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tvmcomp.tuning.events import Progress, TaskStarted, TrialDone
+from tvmcomp.tuning.events import Listener, TaskStarted, TrialDone
 from tvmcomp.tuning.incumbents import Challenger, Incumbents
 from tvmcomp.tuning.jobs import Failed, Measured
-from tvmcomp.tuning.judge import LEAST_GAIN, gain
+from tvmcomp.tuning.judge import LEAST_SPEEDUP, speedup
 from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.measure import ROUNDS
-from tvmcomp.tuning.races import Entry, Kernel, Races
+from tvmcomp.tuning.races import Attempt, Kernel, Races
 from tvmcomp.tuning.recorder import Recorder, words
 from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.space import Candidate
@@ -43,7 +43,7 @@ class Experiments:
         incumbents: Incumbents,
         races: Races,
         roofline: Roofline,
-        tell: Progress,
+        tell: Listener,
     ) -> None:
         self._recorder = recorder
         self._incumbents = incumbents
@@ -52,7 +52,7 @@ class Experiments:
         self._tell = tell
 
     def start(self, searches: Sequence[TaskSearch]) -> None:
-        """Build the untuned schedules, and measure them."""
+        """Build the baselines, and measure them."""
         for search in searches:
             self._recorder.define(search)
         failed = set()
@@ -65,85 +65,93 @@ class Experiments:
 
     def _measure_baseline(self, search: TaskSearch) -> None:
         kernel = kernel_hash(search.baseline.schedule)
-        known = [t.seconds for t in search.known if t.untuned and t.run_secs and t.kernel == kernel]
-        search.untuned = known[-1] if known else None
-        if search.untuned is None:
+        known = [
+            trial.seconds
+            for trial in search.known
+            if trial.is_baseline and trial.run_secs and trial.kernel == kernel
+        ]
+        search.baseline_seconds = known[-1] if known else None
+        if search.baseline_seconds is None:
             result = self._races.baseline(search)
             self._note(search, search.baseline, result)
             if isinstance(result, Failed):
                 return
-        assert search.untuned is not None and search.best_seconds is not None
-        self._roofline.raise_to(search.task.func, search.workload.arguments, search.best_seconds)
+        seconds = search.incumbent_seconds
+        assert seconds is not None
+        self._roofline.raise_to(search.task.func, search.workload.arguments, seconds)
 
     def announce(self, search: TaskSearch) -> None:
         """Tell how a task stands at the start of its search."""
-        search.roof = self._roofline.seconds(search.task.func, search.workload.arguments)
-        assert search.untuned is not None and search.best_seconds is not None
+        search.roofline_seconds = self._roofline.seconds(
+            search.task.func, search.workload.arguments
+        )
+        assert search.baseline_seconds is not None and search.incumbent_seconds is not None
         self._tell(
             TaskStarted(
                 search.task.name,
                 search.task.weight,
                 search.already,
-                search.untuned,
-                search.best_seconds,
-                search.roof,
+                search.baseline_seconds,
+                search.incumbent_seconds,
+                search.roofline_seconds,
             )
         )
 
-    def try_all(self, entries: Sequence[Entry]) -> list[float | None]:
+    def try_all(self, attempts: Sequence[Attempt]) -> list[float | None]:
         """Build and measure candidates; the seconds of each, None where it failed.
 
-        They are scaled to the untuned schedule's time of the beginning.
+        They are scaled to the baseline's time of the beginning.
         """
         kernels: dict[int, Kernel] = {}
-        for index, built in self._races.build(entries):
+        for index, built in self._races.build(attempts):
             if isinstance(built, Failed):
-                self._note(*entries[index], built)
+                self._note(*attempts[index], built)
             else:
                 kernels[index] = built
         order = sorted(kernels)
-        gains: dict[int, float] = {}
-        runners = [(entries[index][0], kernels[index]) for index in order]
+        speedups: dict[int, float] = {}
+        runners = [(attempts[index][0], kernels[index]) for index in order]
         for at, result in self._races.race(runners, ROUNDS):
-            trial = self._note(*entries[order[at]], result)
+            trial = self._note(*attempts[order[at]], result)
             if trial.run_secs:
-                gains[order[at]] = gain(trial.run_secs, trial.baseline_secs)
+                speedups[order[at]] = speedup(trial.run_secs, trial.baseline_secs)
         challengers: dict[str, list[int]] = {}
-        for index in sorted(gains, key=lambda index: -gains[index]):
-            search, _ = entries[index]
+        for index in sorted(speedups, key=lambda index: -speedups[index]):
+            search, _ = attempts[index]
             group = challengers.setdefault(search.workload.hash, [])
-            least = max(LEAST_GAIN, search.best_gain)
-            if gains[index] > least and len(group) < _CHALLENGERS:
+            least = max(LEAST_SPEEDUP, search.speedup)
+            if speedups[index] > least and len(group) < _CHALLENGERS:
                 group.append(index)
         self._incumbents.challenge(
             [
-                Challenger(*entries[index], kernels[index])
+                Challenger(*attempts[index], kernels[index])
                 for group in challengers.values()
                 for index in group
             ]
         )
         return [
-            (search.untuned or 0.0) / gains[index] if index in gains else None
-            for index, (search, _) in enumerate(entries)
+            (search.baseline_seconds or 0.0) / speedups[index] if index in speedups else None
+            for index, (search, _) in enumerate(attempts)
         ]
 
     def _note(self, search: TaskSearch, candidate: Candidate, result: Measured | Failed) -> Trial:
         """Log a first measurement, and tell of it."""
-        untuned = candidate is search.baseline
+        is_baseline = candidate is search.baseline
         if isinstance(result, Failed):
             search.failures[result.kind] += 1
             search.error = words(result)
             trial = self._recorder.trial(
-                search, candidate, None, error=search.error, untuned=untuned
+                search, candidate, None, error=search.error, is_baseline=is_baseline
             )
         else:
             *baseline, run_secs = result.run_secs
             trial = self._recorder.trial(
                 search, candidate, result.device,
-                run_secs=run_secs, untuned=untuned, baseline_secs=baseline[0] if baseline else (),
+                run_secs=run_secs, is_baseline=is_baseline,
+                baseline_secs=baseline[0] if baseline else (),
             )  # fmt: skip
-            if untuned:
-                search.untuned = trial.seconds
+            if is_baseline:
+                search.baseline_seconds = trial.seconds
         search.trials += 1
         search.idle += 1
         self._tell(
@@ -151,8 +159,8 @@ class Experiments:
                 search.task.name,
                 trial.seconds if trial.run_secs else None,
                 trial.error,
-                search.best_seconds,
-                search.untuned,
+                search.incumbent_seconds,
+                search.baseline_seconds,
             )
         )
         return trial

@@ -1,7 +1,7 @@
-"""The best confirmed candidate of each task, its incumbent: how one becomes that, and stays it.
+"""The fastest confirmed candidate of each task, its incumbent: how one becomes that, and stays it.
 
-A candidate that looks faster challenges. It has to win in many turns with the untuned schedule,
-faster than the incumbent does, with the untuned schedule's results; and at last together with the
+A candidate that looks faster challenges. It has to win in many turns with the baseline,
+faster than the incumbent does, with the baseline's results; and at last together with the
 incumbents of the other tasks.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from statistics import median
 
-from tvmcomp.tuning.events import Improved, Progress
+from tvmcomp.tuning.events import Improved, Listener
 from tvmcomp.tuning.jobs import Failed, Measured
-from tvmcomp.tuning.judge import gain, wins
+from tvmcomp.tuning.judge import speedup, wins
 from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.races import Kernel, Races
 from tvmcomp.tuning.recorder import Recorder, words
@@ -20,7 +21,7 @@ from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.space import Candidate, module_text
 from tvmcomp.tuning.task_search import TaskSearch
 
-#: Turns that a candidate has to win in.
+#: Rounds that a candidate has to win in.
 _CONFIRMING_ROUNDS = 15
 
 
@@ -41,19 +42,19 @@ class Challenger:
     race: Measured | None = None
 
     @property
-    def gain(self) -> float:
-        """How many times as fast as the untuned schedule."""
-        return gain(self.run_secs, self.baseline_secs)
+    def speedup(self) -> float:
+        """How many times as fast as the baseline."""
+        return speedup(self.run_secs, self.baseline_secs)
 
     @property
     def won(self) -> bool:
-        """Whether all its races together show a gain."""
+        """Whether all its races together show that it is faster."""
         return wins(self.run_secs, self.baseline_secs)
 
     @property
     def is_incumbent(self) -> bool:
-        """Whether it is its task's best so far."""
-        return self.candidate is self.search.best
+        """Whether it is its task's incumbent already."""
+        return self.candidate is self.search.incumbent
 
     def after(self, race: Measured) -> Challenger:
         """With the times of another race."""
@@ -64,6 +65,36 @@ class Challenger:
             baseline_secs=self.baseline_secs + baseline,
             race=race,
         )
+
+
+@dataclass(frozen=True)
+class NetworkOutcome:
+    """What became of the whole network.
+
+    Attributes:
+        baseline_secs: its times without tuning, one a round.
+        tuned_secs: its times with all incumbents, in the same rounds; empty where there are none.
+    """
+
+    baseline_secs: tuple[float, ...]
+    tuned_secs: tuple[float, ...] = ()
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether nothing is kept for it: it stays the network without tuning."""
+        return not self.tuned_secs
+
+    @property
+    def baseline_seconds(self) -> float:
+        """Of an inference without tuning."""
+        return median(self.baseline_secs)
+
+    @property
+    def tuned_seconds(self) -> float | None:
+        """Of an inference with tuning, by the speedup in the rounds: machines drift."""
+        if self.unchanged:
+            return None
+        return self.baseline_seconds / speedup(self.tuned_secs, self.baseline_secs)
 
 
 class Incumbents:
@@ -78,7 +109,7 @@ class Incumbents:
     """
 
     def __init__(
-        self, recorder: Recorder, bench: Bench, races: Races, roofline: Roofline, tell: Progress
+        self, recorder: Recorder, bench: Bench, races: Races, roofline: Roofline, tell: Listener
     ) -> None:
         self._recorder = recorder
         self._bench = bench
@@ -103,7 +134,7 @@ class Incumbents:
             self._record(raced, confirmed=False)
             if raced.is_incumbent:
                 lost.add(raced.search.workload.hash)
-        for workload in lost - self._keep_best(won):
+        for workload in lost - self._keep_fastest(won):
             self._take_back(searches[workload])
         self._races.keep(self._kept.values())
 
@@ -115,11 +146,12 @@ class Incumbents:
             for index, result in self._races.race(runners, _CONFIRMING_ROUNDS)
         ]
 
-    def _keep_best(self, won: Mapping[str, list[Challenger]]) -> set[str]:
+    def _keep_fastest(self, won: Mapping[str, list[Challenger]]) -> set[str]:
         """Of each workload keep the fastest whose results are right; which workloads have one."""
         kept = set()
         waiting = {
-            workload: sorted(group, key=lambda each: -each.gain) for workload, group in won.items()
+            workload: sorted(group, key=lambda each: -each.speedup)
+            for workload, group in won.items()
         }
         while waiting:
             first = [group.pop(0) for group in waiting.values()]
@@ -137,7 +169,7 @@ class Incumbents:
         return kept
 
     def _differences(self, challengers: Sequence[Challenger]) -> list[str | Failed]:
-        """How each differs from the untuned schedule; incumbents were compared before."""
+        """How each differs from the baseline; incumbents were compared before."""
         pairs = [
             (
                 module_text(each.candidate),
@@ -150,26 +182,29 @@ class Incumbents:
         found = iter(self._bench.differences(pairs))
         return ["" if each.is_incumbent else next(found) for each in challengers]
 
-    def conclude(self, searches: Sequence[TaskSearch]) -> Measured | None:
-        """Race all incumbents in the network together, and take back what does not gain there.
+    def conclude(self, searches: Sequence[TaskSearch]) -> NetworkOutcome | None:
+        """Race all incumbents in the network together, and take back what is no faster there.
 
         Returns:
-            Times of the whole network, untuned and with what is kept; None where it is not run.
+            What became of the whole network; None where it is not run, or does not run at all.
         """
-        if all(search.untuned is None for search in searches):
+        if all(search.baseline_seconds is None for search in searches):
             return None
         self._confirm_together(searches)
-        holders = self._built(searches)
-        whole = self._races.whole([each.kernel for each in holders], _CONFIRMING_ROUNDS)
-        if isinstance(whole, Failed) and not self._network_runs():
-            return None  # whatever the reason is: it is not what was found
-        times = whole if isinstance(whole, Measured) else None
-        # Each of them has won twice: what is within the noise is no reason to lose them.
-        slower = times is not None and wins(times.run_secs[0], times.run_secs[1])
-        if slower or isinstance(whole, Failed):  # together they crash
-            for each in holders:
-                self._take_back(each.search)
-        return Measured((times.run_secs[0],) * 2) if times and slower else times
+        incumbents = self._built(searches)
+        whole = self._races.whole([each.kernel for each in incumbents], _CONFIRMING_ROUNDS)
+        if isinstance(whole, Measured) and incumbents:
+            outcome = NetworkOutcome(*whole.run_secs)
+            # Each of them has won twice: what is within the noise is no reason to lose them.
+            if not wins(outcome.baseline_secs, outcome.tuned_secs):
+                return outcome
+        if isinstance(whole, Failed):  # together they crash, or it is not what was found
+            whole = self._races.whole([], 1)
+        if not isinstance(whole, Measured):
+            return None
+        for each in incumbents:
+            self._take_back(each.search)
+        return NetworkOutcome(whole.run_secs[0])
 
     def _network_runs(self) -> bool:
         return isinstance(self._races.whole([], 1), Measured)
@@ -191,15 +226,15 @@ class Incumbents:
 
     def _built(self, searches: Sequence[TaskSearch]) -> list[Challenger]:
         """The incumbent of each task that has one, built."""
-        running = [search for search in searches if search.untuned is not None]
-        held = [(search, search.best) for search in running if search.best is not None]
-        earlier = [entry for entry in held if entry[0].workload.hash not in self._kept]
+        running = [search for search in searches if search.baseline_seconds is not None]
+        held = [(search, search.incumbent) for search in running if search.incumbent is not None]
+        earlier = [each for each in held if each[0].workload.hash not in self._kept]
         for index, built in self._races.build(earlier):  # of an earlier run
             if isinstance(built, Kernel):
                 self._kept[earlier[index][0].workload.hash] = built
         return [
-            Challenger(search, best, self._kept[search.workload.hash], *search.best_times)
-            for search, best in held
+            Challenger(search, incumbent, self._kept[search.workload.hash], *search.incumbent_times)
+            for search, incumbent in held
             if search.workload.hash in self._kept
         ]
 
@@ -219,20 +254,21 @@ class Incumbents:
         device = raced.race.device
         self._recorder.trial(raced.search, raced.candidate, device, error=words(wrong))
 
-    def _keep(self, best: Challenger) -> None:
-        search, was_incumbent = best.search, best.is_incumbent
-        search.best, search.best_gain = best.candidate, best.gain
-        search.best_times = best.run_secs, best.baseline_secs
-        self._kept[search.workload.hash] = best.kernel
+    def _keep(self, winner: Challenger) -> None:
+        search, was_incumbent = winner.search, winner.is_incumbent
+        search.incumbent, search.speedup = winner.candidate, winner.speedup
+        search.incumbent_times = winner.run_secs, winner.baseline_secs
+        self._kept[search.workload.hash] = winner.kernel
         if was_incumbent:
             return
         search.idle = 0
-        assert search.best_seconds is not None and search.untuned is not None
-        self._roofline.raise_to(search.task.func, search.workload.arguments, search.best_seconds)
-        self._tell(Improved(search.task.name, search.best_seconds, search.untuned))
+        seconds, baseline_seconds = search.incumbent_seconds, search.baseline_seconds
+        assert seconds is not None and baseline_seconds is not None
+        self._roofline.raise_to(search.task.func, search.workload.arguments, seconds)
+        self._tell(Improved(search.task.name, seconds, baseline_seconds))
 
     def _take_back(self, search: TaskSearch) -> None:
         """Keep nothing of a task: nor what was confirmed before its incumbent was found."""
         self._recorder.take_back(search)
-        search.best, search.best_times, search.best_gain = None, ((), ()), 1.0
+        search.incumbent, search.incumbent_times, search.speedup = None, ((), ()), 1.0
         self._kept.pop(search.workload.hash, None)

@@ -91,7 +91,7 @@ class Replay(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         module: the workload, see :func:`tvmcomp.tuning.task.write_module`.
         record: its line in the log: JSON, which holds what msgpack does not.
-        target: what an untuned kernel is scheduled for.
+        target: what the baseline is scheduled for.
     """
 
     module: str
@@ -157,12 +157,12 @@ class Replayed(msgspec.Struct, frozen=True, tag=True):
 
     Attributes:
         scheduled: by the record.
-        untuned: as a build without records schedules it.
+        baseline: as a build without records schedules it.
         unscheduled: the workload itself.
     """
 
     scheduled: str
-    untuned: str
+    baseline: str
     unscheduled: str
 
 

@@ -12,15 +12,15 @@ from statistics import median
 
 import numpy as np
 
-#: A gain below this is not worth a record: it is about what a quiet machine's noise comes to.
-LEAST_GAIN = 1.01
+#: A speedup below this is not worth a record: it is about what a quiet machine's noise comes to.
+LEAST_SPEEDUP = 1.01
 #: Standard deviations that chance stays below in 49 of 50 cases.
 _DEVIATIONS = 2.05
 #: A measurement is unsteady where a quarter of its ratios are off the median by more than this.
 _UNSTEADY = 0.1
 
 
-def gain(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> float:
+def speedup(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> float:
     """How many times as fast as the baseline: the median over the rounds."""
     return median(_ratios(run_secs, baseline_secs))
 
@@ -28,13 +28,13 @@ def gain(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> float:
 def wins(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> bool:
     """Whether a kernel is faster than the baseline beyond doubt.
 
-    Its median gain has to be worth it, and so many rounds have to show one as chance would in one
-    case of fifty (the sign test, by the normal approximation).
+    Its median speedup has to be worth it, and so many rounds have to show one as chance would in
+    one case of fifty (the sign test, by the normal approximation).
     """
     ratios = _ratios(run_secs, baseline_secs)
     won = sum(ratio > 1.0 for ratio in ratios)
     beyond_chance = won - len(ratios) / 2 > _DEVIATIONS * math.sqrt(len(ratios)) / 2
-    return median(ratios) >= LEAST_GAIN and beyond_chance
+    return median(ratios) >= LEAST_SPEEDUP and beyond_chance
 
 
 def unsteady(run_secs: Sequence[float], baseline_secs: Sequence[float]) -> bool:

@@ -137,7 +137,7 @@ def write_database(
     records: list[bytes] = []
     for workload in log.workloads():
         definition = log.definition(workload)
-        # What a build may use. An untuned schedule of ours has no trace: MetaSchedule would take
+        # What a build may use. A baseline of ours has no trace: MetaSchedule would take
         # it for plain loops.
         found = [each for each in log.ranked(workload, target) if each.record.usable]
         if not definition or not found:

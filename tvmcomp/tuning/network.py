@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Network:
-    """A network without tuning.
+    """A network of baselines: without tuning.
 
     Attributes:
         artifact: it, built.
@@ -32,7 +32,7 @@ class Network:
     rescheduled: Callable[[Mapping[str, PrimFunc]], IRModule]
 
 
-def untuned_network(
+def baseline_network(
     lowered: Lowered, model: Model, target: TargetDescription, cc: str | None = None
 ) -> Network:
     """Build ``lowered``, which no tuning record has scheduled.

@@ -11,7 +11,7 @@ from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
 from tvmcomp.tuning.judge import unsteady
 from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.network import Network
-from tvmcomp.tuning.races import Entry, Kernel, remove_others
+from tvmcomp.tuning.races import Attempt, Kernel, remove_others
 from tvmcomp.tuning.task_search import TaskSearch
 from tvmcomp.tvm_import import tvm
 
@@ -30,7 +30,7 @@ class NetworkRaces:
         self._built: set[Path] = set()
 
     def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
-        """Run the network as it is, which measures every untuned schedule at once."""
+        """Run the network as it is, which measures every baseline at once."""
         self._bench.use_network(self._network)
         reply = self._bench.race_in_network([], ROUNDS)
         if isinstance(reply, Failed):
@@ -45,18 +45,18 @@ class NetworkRaces:
         """See :class:`tvmcomp.tuning.races.Races`."""
         return Measured((self._seconds(search, self._baseline),))
 
-    def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
+    def build(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Kernel | Failed]]:
         """A task's candidates go into one library; each alone where that fails."""
         functions: dict[int, dict[str, Any]] = {}
-        for indices in _variants([search for search, _ in entries]):
-            for index, made in self._placed(entries, indices):
+        for indices in _variants([search for search, _ in attempts]):
+            for index, made in self._placed(attempts, indices):
                 if isinstance(made, Failed):
                     yield index, made
                 else:
                     functions[index] = made
         groups: dict[str, list[int]] = {}
         for index in functions:
-            groups.setdefault(entries[index][0].workload.hash, []).append(index)
+            groups.setdefault(attempts[index][0].workload.hash, []).append(index)
         again = []
         for group, built in self._build(list(groups.values()), functions):
             if isinstance(built, Failed) and len(group) > 1:
@@ -95,29 +95,31 @@ class NetworkRaces:
             )
 
     def _placed(
-        self, entries: Sequence[Entry], indices: list[int]
+        self, attempts: Sequence[Attempt], indices: list[int]
     ) -> Iterator[tuple[int, dict[str, Any] | Failed]]:
         """Of candidates of different tasks, the functions that the network would call."""
         try:
-            yield from self._functions(entries, indices).items()
+            yield from self._functions(attempts, indices).items()
         except Exception as error:  # noqa: BLE001  generic rules may make anything
             if len(indices) == 1:
                 yield indices[0], Failed("build error", f"its network can't call it: {error}"[:300])
                 return
             for index in indices:
-                yield from self._placed(entries, [index])
+                yield from self._placed(attempts, [index])
 
-    def _functions(self, entries: Sequence[Entry], indices: list[int]) -> dict[int, dict[str, Any]]:
+    def _functions(
+        self, attempts: Sequence[Attempt], indices: list[int]
+    ) -> dict[int, dict[str, Any]]:
         schedules = {
-            name: entries[index][1].schedule.mod["main"]
+            name: attempts[index][1].schedule.mod["main"]
             for index in indices
-            for name in entries[index][0].names
+            for name in attempts[index][0].names
         }
         with interrupts_held():
             module = self._network.rescheduled(schedules)
         new = {str(var.name_hint): func for var, func in module.functions.items()}
         return {
-            index: {name: new[name] for name in self._kernels(entries[index][0]) & new.keys()}
+            index: {name: new[name] for name in self._kernels(attempts[index][0]) & new.keys()}
             for index in indices
         }
 

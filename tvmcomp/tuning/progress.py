@@ -1,4 +1,4 @@
-"""The tuner's live view: share done, time left, best against untuned and the roofline, failures."""
+"""The tuner's live view: share done, time left, incumbents beside baselines, failures."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ class _Row:
 
     def __init__(self, started: TaskStarted) -> None:
         self.weight = started.weight
-        self.untuned = started.untuned_seconds
-        self.best = started.best_seconds
-        self.roof = started.roofline_seconds
+        self.baseline = started.baseline_seconds
+        self.incumbent = started.incumbent_seconds
+        self.roofline = started.roofline_seconds
         self.trials = started.trials_done
         self.status = "…"
 
 
 class LiveProgress:
-    """A :data:`Progress` that draws on ``console``. A context manager."""
+    """A :data:`Listener` that draws on ``console``. A context manager."""
 
     def __init__(self, console: Console) -> None:
         self._live = Live(console=console, refresh_per_second=4, transient=True)
@@ -75,7 +75,7 @@ class LiveProgress:
                 if event.error:
                     self._failures[event.error.split(":")[0]] += 1
             case Improved():
-                self._rows[event.task].best = event.best_seconds
+                self._rows[event.task].incumbent = event.incumbent_seconds
             case TaskSummary():
                 self._ended += 1
                 if event.task in self._rows:
@@ -113,21 +113,23 @@ class LiveProgress:
     def _network(self) -> str:
         """All kernels of an inference together."""
         rows = self._rows.values()
-        untuned = sum(row.weight * row.untuned for row in rows)
-        best = sum(row.weight * row.best for row in rows)
-        roof = sum(row.weight * row.roof for row in rows)
-        return f"kernels of an inference: {times(untuned, best)}, roofline {roof * 1e3:.3f} ms"
+        baseline = sum(row.weight * row.baseline for row in rows)
+        incumbent = sum(row.weight * row.incumbent for row in rows)
+        bound = sum(row.weight * row.roofline for row in rows)
+        return (
+            f"kernels of an inference: {times(baseline, incumbent)}, roofline {bound * 1e3:.3f} ms"
+        )
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
         ranked = sorted(
-            self._rows.items(), key=lambda each: each[1].weight * each[1].best, reverse=True
+            self._rows.items(), key=lambda each: each[1].weight * each[1].incumbent, reverse=True
         )
         for name, row in ranked[:_ROWS]:
             table.add_row(
                 name[:40],
-                times(row.untuned, row.best),
-                f"roofline {row.roof * 1e3:.3f}",
+                times(row.baseline, row.incumbent),
+                f"roofline {row.roofline * 1e3:.3f}",
                 f"{row.trials} trials",
                 row.status,
             )
@@ -136,11 +138,11 @@ class LiveProgress:
         return table
 
 
-def times(untuned: float | None, best: float | None) -> str:
+def times(baseline: float | None, incumbent: float | None) -> str:
     """``1.234 -> 0.567 ms (2.18x)``, as far as it is known."""
-    if untuned is None or best is None:
-        return "–" if best is None else f"{best * 1e3:.3f} ms"
-    return f"{untuned * 1e3:.3f} -> {best * 1e3:.3f} ms ({untuned / best:.2f}x)"
+    if baseline is None or incumbent is None:
+        return "–" if incumbent is None else f"{incumbent * 1e3:.3f} ms"
+    return f"{baseline * 1e3:.3f} -> {incumbent * 1e3:.3f} ms ({baseline / incumbent:.2f}x)"
 
 
 def _clock(seconds: float) -> str:

@@ -1,4 +1,7 @@
-"""What the tuner asks of a place to measure in, and the one that measures each kernel alone."""
+"""What the tuner asks of a place to measure in, and the one that measures each kernel alone.
+
+A race is a paired measurement: in every round the baseline runs, and then what it is compared with.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from tvmcomp.tuning.space import Candidate, module_text
 from tvmcomp.tuning.task_search import TaskSearch
 
 #: A candidate of a task.
-Entry = tuple[TaskSearch, Candidate]
+Attempt = tuple[TaskSearch, Candidate]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,24 +36,24 @@ class Kernel:
 
 
 class Races(Protocol):
-    """Builds candidates, and measures each in turns with the untuned schedule of its task."""
+    """Builds candidates, and measures each in turns with the baseline of its task."""
 
     def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
-        """Build the untuned schedules; which of them failed."""
+        """Build the baselines; which of them failed."""
 
     def baseline(self, search: TaskSearch) -> Measured | Failed:
-        """Measure an untuned schedule."""
+        """Measure a baseline."""
 
-    def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
+    def build(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Kernel | Failed]]:
         """Build candidates; yields (index, what came of it) of each, in any order."""
 
     def race(
         self, runners: Sequence[tuple[TaskSearch, Kernel]], rounds: int
     ) -> Iterator[tuple[int, Measured | Failed]]:
-        """Measure kernels, each beside the untuned schedule of its task.
+        """Measure kernels, each beside the baseline of its task.
 
         Yields:
-            (index, times: the untuned schedule's, then the kernel's) of each, in any order.
+            (index, times: the baseline's, then the kernel's) of each, in any order.
 
         Raises:
             DeviceError: no device is left.
@@ -68,7 +71,7 @@ class AloneRaces:
 
     def __init__(self, bench: Bench) -> None:
         self._bench = bench
-        self._untuned: dict[str, Path] = {}
+        self._baselines: dict[str, Path] = {}
         self._built: set[Path] = set()
 
     def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
@@ -78,17 +81,17 @@ class AloneRaces:
             if isinstance(built, Failed):
                 yield searches[index], built
             else:
-                self._untuned[searches[index].workload.hash] = built
+                self._baselines[searches[index].workload.hash] = built
 
     def baseline(self, search: TaskSearch) -> Measured | Failed:
         """See :class:`Races`."""
-        untuned = self._untuned[search.workload.hash]
-        ((_, result),) = self._bench.race([Group([untuned], search.workload.arguments, None)])
+        baseline = self._baselines[search.workload.hash]
+        ((_, result),) = self._bench.race([Group([baseline], search.workload.arguments, None)])
         return result
 
-    def build(self, entries: Sequence[Entry]) -> Iterator[tuple[int, Kernel | Failed]]:
+    def build(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Kernel | Failed]]:
         """See :class:`Races`."""
-        modules = [module_text(candidate) for _, candidate in entries]
+        modules = [module_text(candidate) for _, candidate in attempts]
         for index, built in self._bench.build(modules):
             if isinstance(built, Failed):
                 yield index, built
@@ -102,9 +105,9 @@ class AloneRaces:
         """See :class:`Races`."""
         groups = [
             Group(
-                [self._untuned[search.workload.hash], *kernel.libraries],
+                [self._baselines[search.workload.hash], *kernel.libraries],
                 search.workload.arguments,
-                search.best_seconds,
+                search.incumbent_seconds,
             )
             for search, kernel in runners
         ]

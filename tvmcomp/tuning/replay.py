@@ -36,9 +36,9 @@ def replay(job: Replay) -> Replayed:
     if foreign_code(func):
         raise ValueError(f"the workload in the log would run foreign code: {foreign_code(func)}")
     schedule = rebuild(record, func)
-    untuned = tvm.s_tir.Schedule(module_of(func))
-    apply_schedule(untuned, job.target)
-    modules = (schedule.mod, untuned.mod, module_of(func))
+    baseline = tvm.s_tir.Schedule(module_of(func))
+    apply_schedule(baseline, job.target)
+    modules = (schedule.mod, baseline.mod, module_of(func))
     return Replayed(*(str(tvm.ir.save_json(module)) for module in modules))
 
 

@@ -1,8 +1,8 @@
 """The roofline: how fast a kernel could be on a device, from its arithmetic and its tensors.
 
 A target's description tells the width of its vectors and not its clock. An ordinary clock is taken
-for a start, and a kernel that turns out to be faster than its roof raises the roof for all: the
-roofline ranks kernels by what they may still gain, and tells where a search can stop.
+for a start, and a kernel that turns out to be faster than its bound raises the bounds of all: the
+roofline ranks kernels by what may still be won, and tells where a search can stop.
 """
 
 from __future__ import annotations

@@ -86,13 +86,13 @@ class RuleSearch:
         for trial in tried:
             self._seen.add(json.dumps(trial.trace))
             schedule = apply_record(trial, func) if trial.run_secs else None
-            if schedule is not None and not trial.untuned:
+            if schedule is not None and not trial.is_baseline:
                 known.append((Candidate(schedule, trial.trace), trial.seconds))
         if known:
             self._remember([candidate for candidate, _ in known], [time for _, time in known])
 
     def propose(self, count: int) -> list[Candidate]:
-        """See :class:`Search`."""
+        """See :class:`SearchStrategy`."""
         while True:
             proposed = self._context.generate_measure_candidates()
             if proposed is None:
@@ -110,7 +110,7 @@ class RuleSearch:
             self._notify([], [])
 
     def learn(self, candidates: Sequence[Candidate], seconds: Sequence[float | None]) -> None:
-        """See :class:`Search`."""
+        """See :class:`SearchStrategy`."""
         results = self._remember(candidates, seconds)
         self._notify(*results)
 

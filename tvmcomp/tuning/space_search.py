@@ -34,7 +34,7 @@ class SpaceSearch:
         func: the PrimFunc.
         arguments: its tensors, which the model knows it by.
         guess: the point that the schedule itself would choose.
-        model: predicts how much faster than the untuned schedule a point is.
+        model: predicts how much faster than the baseline a point is.
         tried: trials of earlier runs: they are not proposed again.
         seen: hashes of further kernels that are known.
         seed: of the draws.
@@ -84,14 +84,14 @@ class SpaceSearch:
 
     def propose(self, count: int) -> list[Candidate]:
         """Up to ``count`` new candidates; none when there is nothing left to try."""
-        gains = self._model.predict(self._guess.space, self._arguments, self._left)
-        if gains is not None:
+        predicted = self._model.predict(self._guess.space, self._arguments, self._left)
+        if predicted is not None:
             # Stable: points that the model can't tell apart keep their random order.
-            order = sorted(range(len(self._left)), key=lambda i: -gains[i])
+            order = sorted(range(len(self._left)), key=lambda i: -predicted[i])
             self._left = [self._left[i] for i in order]
         candidates: list[Candidate] = []
         while self._left and len(candidates) < count:
-            explore = gains is not None and len(candidates) % _EXPLORED == _EXPLORED - 1
+            explore = predicted is not None and len(candidates) % _EXPLORED == _EXPLORED - 1
             at = self._explored() if explore else 0
             candidate = self._apply(self._left.pop(at))
             if candidate is not None:

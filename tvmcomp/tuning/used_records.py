@@ -1,4 +1,4 @@
-"""Tuning records in a build: each kernel takes the best that fits, and the build says which."""
+"""Tuning records in a build: each kernel takes the fastest that fits, and the build says which."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class UsedRecords:
         target: what is compiled for.
         cc: linker command, None for the target's own.
 
-    Where nothing is known to be faster than the untuned schedule, the kernel keeps it.
+    Where nothing is known to be faster than the baseline, the kernel keeps it.
 
     Attributes:
         used: kernel -> the record that decided its schedule.
@@ -69,19 +69,19 @@ class UsedRecords:
         self._bench = None
 
     def __call__(self, name: str, func: Any) -> Any | None:
-        """The scheduled function for the kernel ``name``, or None: it stays untuned."""
-        untuned = None
+        """The scheduled function for the kernel ``name``, or None: it keeps the baseline."""
+        baseline = None
         lost: set[str] = set()
         for found in self.log.ranked(workload_hash(func), self.target, self.device):
             record = found.record
             same_versions = record.versions == self._versions
-            if record.untuned and same_versions:
-                untuned = untuned or found
+            if record.is_baseline and same_versions:
+                baseline = baseline or found
             if not record.confirmed and self.device and self.device.same_model(record.device):
                 lost.add(record.kernel)
-            # What comes after the untuned schedule is slower, unless it won in turns with it. To
+            # What comes after the baseline is slower, unless it won in turns with it. To
             # have won on another model of device helps nothing where it was not kept on this one.
-            if not record.usable or (untuned and not record.confirmed):
+            if not record.usable or (baseline and not record.confirmed):
                 continue
             if record.confirmed and record.kernel in lost:
                 continue
@@ -92,8 +92,8 @@ class UsedRecords:
                 continue
             self.used[name] = found
             return schedule.mod["main"]
-        if untuned:  # made anew: not every untuned schedule has a trace
-            self.used[name] = untuned
+        if baseline:  # made anew: not every baseline has a trace
+            self.used[name] = baseline
         return None
 
     def _passes(self, found: Found, schedule: Schedule, func: Any) -> bool:
@@ -134,8 +134,8 @@ class UsedRecords:
         if not used:
             return None
         found = max(used, key=lambda found: found.seconds)
-        untuned = "; the untuned schedule: nothing is known to be faster"
-        reason = found.reason + (untuned if found.record.untuned else "")
+        baseline = "; the baseline: nothing is known to be faster"
+        reason = found.reason + (baseline if found.record.is_baseline else "")
         return UsedRecord(found.id, found.seconds, found.record.date, reason)
 
     def notes(self) -> list[str]:
@@ -145,12 +145,12 @@ class UsedRecords:
         if len(problems) > len(notes):
             notes.append(f"log: {len(problems) - len(notes)} more lines were skipped")
         if self.used:
-            untuned = sum(found.record.untuned for found in self.used.values())
+            baselines = sum(found.record.is_baseline for found in self.used.values())
             reasons = sorted({found.reason for found in self.used.values()})
             more = " …" if len(reasons) > 3 else ""
             notes.append(
-                f"{len(self.used) - untuned} kernels are scheduled by tuning records, {untuned} "
-                f"keep the untuned schedule by them ({'; '.join(reasons[:3])}{more})"
+                f"{len(self.used) - baselines} kernels are scheduled by tuning records, "
+                f"{baselines} keep the baseline by them ({'; '.join(reasons[:3])}{more})"
             )
         return notes
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.jobs import Failed
-from tvmcomp.tuning.judge import gain
+from tvmcomp.tuning.judge import speedup
 from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog
 from tvmcomp.tuning.measure import Bench
@@ -57,7 +57,7 @@ def verify(
 
     Each is scheduled again in a worker process, must make the kernel that its hash names, must
     compute what the unscheduled kernel computes, and must be as fast as it was: compared with the
-    untuned schedule, in turns, where the record was, as a machine is slower one day than another.
+    baseline, in turns, where the record was, as a machine is slower one day than another.
 
     Args:
         log: what to check.
@@ -96,7 +96,7 @@ def _verify_one(log: TuningLog, bench: Bench, found: Found, tolerance: float) ->
         return result("failed", f"{wrong.kind}: {wrong.message}")
     if wrong:
         return result("wrong", wrong)
-    modules = (replayed.untuned, replayed.scheduled)
+    modules = (replayed.baseline, replayed.scheduled)
     return _time(bench, record, found.seconds, modules, tolerance, result)
 
 
@@ -119,15 +119,18 @@ def _time(
     measured = bench.time(modules, record.workload.arguments, seconds)
     if isinstance(measured, Failed):
         return result("failed", f"{measured.kind}: {measured.message}")
-    untuned, run_secs = measured.run_secs
+    baseline_secs, run_secs = measured.run_secs
     now = median(run_secs)
     if not bench.fingerprint.same_model(record.device):
         return result("not_timed", f"measured on {record.device.cpu or 'an unknown CPU'}", now)
     slowdown, reason = now / seconds, f"{now / seconds:.2f} times as long as it took"
     if record.baseline_secs:
-        was, is_now = gain(record.run_secs, record.baseline_secs), gain(run_secs, untuned)
+        was, is_now = (
+            speedup(record.run_secs, record.baseline_secs),
+            speedup(run_secs, baseline_secs),
+        )
         slowdown = was / is_now
-        reason = f"{is_now:.2f} times as fast as the untuned schedule, and was {was:.2f} times"
+        reason = f"{is_now:.2f} times as fast as the baseline, and was {was:.2f} times"
     if slowdown > tolerance:
         return result("slower", reason, now)
     return result("faster" if slowdown * tolerance < 1.0 else "holds", None, now)

@@ -114,12 +114,12 @@ def test_what_was_measured_twice_counts_with_all_its_times(log):
 
 
 def test_a_slower_day_is_not_a_slower_schedule(log):
-    log.append(trial(run_secs=(1e-3,), untuned=True))
+    log.append(trial(run_secs=(1e-3,), is_baseline=True))
     log.append(trial(run_secs=(4e-3,) * 3, baseline_secs=(8e-3,) * 3, trace=other_trace(1)))
     log.append(trial(run_secs=(8e-4,) * 3, baseline_secs=(1e-3,) * 3, trace=other_trace(2)))
     found = list(log.ranked(workload(0), SKYLAKE, DESKTOP))
     assert [each.seconds for each in found] == pytest.approx([5e-4, 8e-4, 1e-3])
-    assert found[-1].record.untuned
+    assert found[-1].record.is_baseline
 
 
 def test_what_an_unknown_device_took_says_least(log):

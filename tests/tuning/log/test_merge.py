@@ -86,7 +86,7 @@ def test_prune_keeps_what_builds_use(store):
         candidate(1, 2e-6),
         candidate(1, 3e-6),
         trial(seconds=5e-3, device=LAPTOP),
-        trial(seconds=1.0, untuned=True),
+        trial(seconds=1.0, is_baseline=True),
         finished,
         Definition(**common, module="eJw="),
     ]
@@ -103,7 +103,7 @@ def test_prune_keeps_what_builds_use(store):
     assert prune(store, keep=2) == 0
 
 
-def test_prune_keeps_what_won_against_the_untuned_schedule(store):
+def test_prune_keeps_what_won_against_the_baseline(store):
     """A lucky candidate that did not is no reason to forget it: builds would not use that."""
     lucky = trial(seconds=1e-6, baseline_secs=(1e-6,), trace=[[], [[0, 1]]])
     won = trial(seconds=2e-6, baseline_secs=(3e-6,), trace=[[], [[0, 2]]], confirmed=True)

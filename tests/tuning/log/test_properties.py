@@ -47,7 +47,7 @@ def some_trials(draw):
         target=draw(st.sampled_from([SKYLAKE, AMX, PI])),
         device=draw(st.sampled_from(DEVICES)),
         date=draw(st.sampled_from(["2026-11-22T00:00:00+00:00", "2027-01-01T00:00:00+00:00"])),
-        untuned=draw(st.booleans()),
+        is_baseline=draw(st.booleans()),
     )
 
 

@@ -86,7 +86,7 @@ class Summary(msgspec.Struct, gc=False):
     error: Text | None = None
     trials: Count = 0
     exhausted: bool = False
-    untuned: bool = False
+    is_baseline: bool = msgspec.field(default=False, name="untuned")
     confirmed: bool = False
 
     def __post_init__(self) -> None:
@@ -265,8 +265,8 @@ def age(entry: Entry) -> tuple[str, int, bool, str]:
     return summary.date, len(summary.run_secs), not summary.confirmed, entry.digest
 
 
-def gains(entries: Iterable[Entry]) -> list[float]:
-    """How many times as fast as the untuned schedule each round was, of all ``entries``."""
+def speedups(entries: Iterable[Entry]) -> list[float]:
+    """How many times as fast as the baseline each round was, of all ``entries``."""
     return [
         base / run
         for entry in entries

@@ -8,14 +8,14 @@ from typing import Any
 
 import msgspec
 
-from tvmcomp.tuning.log.line import Entry, age, gains
+from tvmcomp.tuning.log.line import Entry, age, speedups
 from tvmcomp.tuning.log.store import Store
 
 
 def prune(store: Store, keep: int, dry_run: bool = False) -> int:
     """Keep the fastest trials, confirmed ones first; take out the slower and the failed ones.
 
-    Untuned schedules, finished searches and workloads stay. What is malformed stays, too: it is
+    Baselines, finished searches and workloads stay. What is malformed stays, too: it is
     reported, and for a person to look at.
 
     Args:
@@ -38,7 +38,7 @@ def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
     groups: dict[tuple[Any, ...], dict[tuple[bytes, str], list[Entry]]] = {}
     for entry in entries:
         summary = entry.summary
-        if summary.type != "trial" or summary.untuned:
+        if summary.type != "trial" or summary.is_baseline:
             continue
         try:
             # As a look-up groups them: the target's name and the system's kernel don't count.
@@ -66,5 +66,5 @@ def _superfluous(entries: Iterable[Entry], keep: int) -> Iterator[Entry]:
 def _rank(same: list[Entry]) -> tuple[bool, float, float, str]:
     newest = max(same, key=age)
     seconds = median([time for entry in same for time in entry.summary.run_secs])
-    gained = median(gains(same) or [1.0])
-    return (not newest.summary.confirmed, -gained, seconds, newest.digest)
+    speedup = median(speedups(same) or [1.0])
+    return (not newest.summary.confirmed, -speedup, seconds, newest.digest)

@@ -157,11 +157,11 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
             where that is not known. A record of other versions is used only where it makes the
             same again.
         run_secs: every measured time of one call, in seconds; empty where the trial failed.
-        baseline_secs: times of the untuned schedule, taken in turns with ``run_secs``; empty where
+        baseline_secs: times of the baseline, taken in turns with ``run_secs``; empty where
             it was not measured beside.
-        confirmed: measured again in many turns it was faster than the untuned schedule.
+        confirmed: measured again in many turns it was faster than the baseline.
         error: why it failed (``build error: …``, ``run crash: …``), or None.
-        untuned: it is the schedule that a build without records uses.
+        is_baseline: it is the schedule that a build without records uses; ``untuned`` in a line.
         space: the design space of ours that it is a point of, or "".
         choices: the point: what was chosen, by name.
     """
@@ -174,14 +174,14 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     baseline_secs: tuple[Seconds, ...] = ()
     confirmed: bool = False
     error: Text | None = None
-    untuned: bool = False
+    is_baseline: bool = msgspec.field(default=False, name="untuned")
     space: Text = ""
     choices: dict[Text, Choice] = {}
 
     @property
     def usable(self) -> bool:
-        """Whether a build may use it: it is known to gain, or came without a baseline."""
-        return not self.untuned and (self.confirmed or not self.baseline_secs)
+        """Whether a build may use it: it is known to be faster, or came without a baseline."""
+        return not self.is_baseline and (self.confirmed or not self.baseline_secs)
 
     @property
     def seconds(self) -> float:

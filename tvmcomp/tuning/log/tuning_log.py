@@ -10,7 +10,7 @@ from statistics import median
 from tvmcomp.errors import LogError
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import DeviceModel, Fingerprint
-from tvmcomp.tuning.log.line import Entry, age, encode, gains
+from tvmcomp.tuning.log.line import Entry, age, encode, speedups
 from tvmcomp.tuning.log.nearest import Nearness, nearness
 from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial, Versions
 from tvmcomp.tuning.log.store import Store
@@ -77,10 +77,10 @@ class TuningLog:
         """Every measured schedule of a workload for the instruction set of ``target``, best first.
 
         Those of the same model as ``device`` go first, then the nearest description, then the model
-        that gained most; of a model the fastest. Times of unlike devices are never compared. What
-        was measured more than once on devices of a model counts with all its times, and comes once.
-        A device is slower one day than another: what was measured in turns with the untuned
-        schedule counts by its gain.
+        of the largest speedup; of a model the fastest. Times of unlike devices are never compared.
+        What was measured more than once on devices of a model counts with all its times, and comes
+        once. A device is slower one day than another: what was measured in turns with the baseline
+        counts by its speedup.
 
         Args:
             workload: :func:`tvmcomp.tuning.task.workload_hash` of the kernel.
@@ -106,20 +106,20 @@ class TuningLog:
                 what = (number, bytes(summary.trace), summary.kernel)
                 groups.setdefault(what, []).append(entry)
         in_order = list(places)
-        untuned: dict[int, list[float]] = {}
-        gained = [1.0] * len(places)
+        baselines: dict[int, list[float]] = {}
+        fastest = [1.0] * len(places)
         for (number, *_), same in groups.items():
-            times = [t for e in same if e.summary.untuned for t in e.summary.run_secs]
-            untuned.setdefault(number, []).extend(times)
+            times = [t for e in same if e.summary.is_baseline for t in e.summary.run_secs]
+            baselines.setdefault(number, []).extend(times)
             if max(same, key=age).summary.confirmed:
-                gained[number] = max(gained[number], median(gains(same) or [1.0]))
+                fastest[number] = max(fastest[number], median(speedups(same) or [1.0]))
         timed = []
         for (number, *_), same in groups.items():
             near, model = in_order[number]
-            seconds, newest = _seconds(same, untuned[number]), max(same, key=age)
-            # Of models that are equally near, the one that gained most goes first. An unknown
+            seconds, newest = _seconds(same, baselines[number]), max(same, key=age)
+            # Of models that are equally near, the one of the largest speedup goes first. An unknown
             # device's times say least: they are an import's, and nothing was beside them.
-            order = (*near[:2], not model[0], -gained[number], model, seconds, newest.digest)
+            order = (*near[:2], not model[0], -fastest[number], model, seconds, newest.digest)
             timed.append((order, near.reason, seconds, newest))
         timed.sort(key=lambda each: each[0])
         for _, reason, seconds, entry in timed:
@@ -204,9 +204,9 @@ class TuningLog:
             self._malformed[entry.digest] = f"record {entry.digest[:12]} skipped: {error}"
 
 
-def _seconds(same: Sequence[Entry], untuned: Sequence[float]) -> float:
-    """Of a call: the untuned schedule's time over the gain, where both are known."""
-    ratios = gains(same)
-    if ratios and untuned:
-        return median(untuned) / median(ratios)
+def _seconds(same: Sequence[Entry], baseline_secs: Sequence[float]) -> float:
+    """Of a call: the baseline's time over the speedup, where both are known."""
+    ratios = speedups(same)
+    if ratios and baseline_secs:
+        return median(baseline_secs) / median(ratios)
     return median([seconds for entry in same for seconds in entry.summary.run_secs])

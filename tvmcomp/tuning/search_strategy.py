@@ -1,4 +1,4 @@
-"""What the tuner asks of a search; SpaceSearch and RuleSearch do it."""
+"""What the tuner asks of a search strategy; SpaceSearch and RuleSearch are the two."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 from tvmcomp.tuning.space import Candidate
 
 
-class Search(Protocol):
+class SearchStrategy(Protocol):
     """A source of candidates that learns from what they turn out to be.
 
     Attributes:
