@@ -33,7 +33,7 @@ from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
-from tvmcomp.quantize.precision import choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 
 MODEL = EXAMPLE / "model.onnx"
 
@@ -276,10 +276,10 @@ def test_a_quantized_model_is_honoured(quantized_model: Path) -> None:
 def test_a_quantized_model_runs_on_integer_kernels(quantized_model: Path) -> None:
     target = targets.load("cascadelake")
     network = frontend.load_model(quantized_model, {})
-    numeric = choose_numbers(
+    choice = choose_precision(
         network, target, targets.detect(), None, None, QuantConfig(), NoProgress(), None
     )
-    executable = generate(lower(numeric.mod, target), target)
+    executable = generate(lower(choice.mod, target), target)
     (code,) = [module for module in executable.mod.imports if module.kind == "llvm"]
     labels = re.split(r"^([A-Za-z_]\w*):", code.inspect_source("asm"), flags=re.MULTILINE)
     kernels = zip(labels[1::2], labels[2::2], strict=True)

@@ -22,8 +22,9 @@ from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import Samples, load_samples
-from tvmcomp.quantize.precision import Numeric, choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.runtime.session import load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
@@ -95,20 +96,20 @@ def build(
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
     here = targets.detect()
-    numeric = choose_numbers(network, description, here, quant, samples, settings, progress, watch)
+    choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
         options = TuneOptions(trials, device=device, cc=cc, progress=tuning_progress)
-        summary = _tune(network, numeric, description, records, options)
+        summary = _tune(network, choice, description, records, options)
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
     with UsedRecords(records, description, cc) as used:
         library = compile_module(
-            numeric.mod, description, watch=watch, tuned=used, half=numeric.half, cc=cc
+            choice.mod, description, watch=watch, tuned=used, half=choice.half, cc=cc
         )
     progress.stage("checking")
     inputs = _example_inputs(network, samples)
-    notes = [*numeric.notes, *used.notes(), *_cost_of_float(numeric, here, inputs)]
+    notes = [*choice.notes, *used.notes(), *_cost_of_float(choice, here, inputs)]
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -117,16 +118,16 @@ def build(
         signature=network.signature,
         source=str(Path(network.source).resolve()),
         source_digest=network.digest,
-        quant=numeric.quant,
-        calibration=numeric.calibration,
-        operators=used.named_in(numeric.operators, library.sources),
+        quant=choice.precision,
+        calibration=choice.calibration,
+        operators=used.named_in(choice.operators, library.sources),
         unaligned_inputs=library.unaligned_inputs,
         notes=notes,
     )
     artifact = finish()
     if not golden:
         return artifact
-    return finish(golden=_golden(numeric, artifact, here, inputs))
+    return finish(golden=_golden(choice, artifact, here, inputs))
 
 
 def tune(
@@ -168,7 +169,7 @@ def tune(
     _check_tunable(description, device, records)
     network = frontend.load_model(model, shapes or {})
     samples = _samples(calibration, network, settings)
-    numeric = choose_numbers(
+    choice = choose_precision(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
     options = TuneOptions(
@@ -180,22 +181,22 @@ def tune(
         more=more,
         progress=progress,
     )
-    return _tune(network, numeric, description, records, options, operators)
+    return _tune(network, choice, description, records, options, operators)
 
 
 def _tune(
     model: Model,
-    numeric: Numeric,
+    choice: PrecisionChoice,
     target: TargetDescription,
     log: TuningLog,
     options: TuneOptions,
     operators: Sequence[str] = (),
 ) -> TuneSummary:
-    """Tune the kernels of ``numeric`` whose names hold one of ``operators``; all where empty."""
+    """Tune the kernels of ``choice`` whose names hold one of ``operators``; all where empty."""
     from tvmcomp import schedules
     from tvmcomp.tuning.tuner import tune as tune_tasks
 
-    lowered = lower(numeric.mod, target, half=numeric.half)
+    lowered = lower(choice.mod, target, half=choice.half)
     runs = targets.runs_here(target) is None
     tasks = [
         Task(name, lowered.tasks[name], calls)
@@ -272,7 +273,7 @@ def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]
 
 
 def _golden(
-    numeric: Numeric, artifact: Artifact, here: TargetDescription, inputs: list[np.ndarray]
+    choice: PrecisionChoice, artifact: Artifact, here: TargetDescription, inputs: list[np.ndarray]
 ) -> Golden:
     """What the network gives on this machine: the artifact itself where it runs here, and else
     the same numbers compiled for this machine, which the device then is compared with.
@@ -282,20 +283,20 @@ def _golden(
     if targets.runs_here(artifact.metadata.target) is None:
         with load(artifact) as session:
             return Golden(named, session.run(named))
-    outputs, _ = run_here(numeric.mod, here, inputs, numeric.half)
+    outputs, _ = run_here(choice.mod, here, inputs, choice.half)
     return Golden(
         named, {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)}
     )
 
 
 def _cost_of_float(
-    numeric: Numeric, here: TargetDescription, inputs: list[np.ndarray]
+    choice: PrecisionChoice, here: TargetDescription, inputs: list[np.ndarray]
 ) -> list[str]:
     """What the operators that the guard kept in float cost in time, measured on this machine."""
-    if numeric.without_guard is None:
+    if choice.without_guard is None:
         return []
-    _, guarded = run_here(numeric.mod, here, inputs, timed_runs=_COST_RUNS)
-    _, unguarded = run_here(numeric.without_guard, here, inputs, timed_runs=_COST_RUNS)
+    _, guarded = run_here(choice.mod, here, inputs, timed_runs=_COST_RUNS)
+    _, unguarded = run_here(choice.without_guard, here, inputs, timed_runs=_COST_RUNS)
     return [
         f"keeping them in float takes {guarded / unguarded:.2f} times as long as everything in "
         f"int8: {guarded * 1e3:.3f} ms and {unguarded * 1e3:.3f} ms, measured on this machine "

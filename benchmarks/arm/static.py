@@ -38,7 +38,7 @@ from tvmcomp.passes.pipeline import call_counts, lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.schedules import apply_schedule
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -85,7 +85,7 @@ def lowered_network(network: Model, target: TargetDescription, int8: bool) -> An
         }
         samples = load_samples([noise], network.signature, None, None)
     config = QuantConfig(min_sqnr_db=None, observer="minmax")
-    numeric = choose_numbers(
+    choice = choose_precision(
         network,
         target,
         targets.detect(),
@@ -95,7 +95,7 @@ def lowered_network(network: Model, target: TargetDescription, int8: bool) -> An
         NoProgress(),
         None,
     )
-    return lower(numeric.mod, target)
+    return lower(choice.mod, target)
 
 
 def analyse(lowered: Any, target: TargetDescription, loops: Path | None) -> list[Kernel]:

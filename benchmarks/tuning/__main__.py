@@ -41,7 +41,7 @@ from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.tuning.events import Event, Improved, TaskStarted, TuneSummary
 from tvmcomp.tuning.task import Task
 
@@ -138,10 +138,10 @@ def _kernels_of(case: Case, precision: str) -> tuple[targets.TargetDescription, 
     samples = None
     if "calibration" in options:
         samples = load_samples(options["calibration"], network.signature, None, 8)
-    numeric = choose_numbers(
+    choice = choose_precision(
         network, here, here, options.get("quant"), samples, QuantConfig(), NoProgress(), None
     )
-    lowered = lower(numeric.mod, here, half=numeric.half)
+    lowered = lower(choice.mod, here, half=choice.half)
     return here, [Task(name, lowered.tasks[name], n) for name, n in lowered.calls.items()]
 
 

@@ -15,8 +15,9 @@ from tvmcomp import frontend, targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import Numeric, choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.targets import TargetDescription
 
 VNNI = targets.load("cascadelake")
@@ -45,10 +46,10 @@ NETWORKS: dict[str, tuple[Any, str, tuple[int, ...]]] = {
 
 def numbers(
     path: Path, quant: Any, name: str, samples: np.ndarray, target: TargetDescription
-) -> Numeric:
+) -> PrecisionChoice:
     network = frontend.load_model(path, {})
     data = load_samples([{name: sample} for sample in samples], network.signature)
-    return choose_numbers(network, target, VNNI, quant, data, QuantConfig(), NoProgress(), None)
+    return choose_precision(network, target, VNNI, quant, data, QuantConfig(), NoProgress(), None)
 
 
 @pytest.fixture(params=NETWORKS)
@@ -67,10 +68,10 @@ def needs(target: TargetDescription) -> None:
 def test_integers_are_those_of_vnni(network: tuple[Path, str, np.ndarray]) -> None:
     needs(VNNI)
     path, name, samples = network
-    numeric = numbers(path, "int8", name, samples, VNNI)
-    wanted, _ = run_here(numeric.mod, VNNI, [samples[1]])
+    choice = numbers(path, "int8", name, samples, VNNI)
+    wanted, _ = run_here(choice.mod, VNNI, [samples[1]])
     with amx() as counts:
-        given, _ = run_here(numeric.mod, AMX_TARGET, [samples[1]])
+        given, _ = run_here(choice.mod, AMX_TARGET, [samples[1]])
     assert not counts or counts["products"] > 0
     for one, other in zip(given, wanted, strict=True):
         np.testing.assert_array_equal(one, other)

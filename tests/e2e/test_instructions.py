@@ -14,8 +14,9 @@ from tvmcomp.codegen.compile import generate
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import Numeric, choose_numbers
+from tvmcomp.quantize.precision import choose_precision
 
 #: Target -> instruction of convolutions and matrix products (of a single row another one, where it
 #: needs no pairs), instruction of depthwise ones.
@@ -34,29 +35,29 @@ PROMISED = {
 }
 
 
-def quantized(path: Path, name: str, samples: np.ndarray) -> Numeric:
+def quantized(path: Path, name: str, samples: np.ndarray) -> PrecisionChoice:
     network, here = frontend.load_model(path, {}), targets.detect()
     data = load_samples([{name: sample} for sample in samples], network.signature)
-    return choose_numbers(network, here, here, "int8", data, QuantConfig(), NoProgress(), None)
+    return choose_precision(network, here, here, "int8", data, QuantConfig(), NoProgress(), None)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Numeric:
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> PrecisionChoice:
     path = classifier(tmp_path_factory.mktemp("model") / "net.onnx")
     return quantized(path, "x", images(4, 3, 16, 16)[:, None])
 
 
 @pytest.fixture(scope="module")
-def sequences(tmp_path_factory: pytest.TempPathFactory) -> Numeric:
+def sequences(tmp_path_factory: pytest.TempPathFactory) -> PrecisionChoice:
     path = speech(tmp_path_factory.mktemp("model") / "net.onnx")
     samples = np.random.default_rng(0).standard_normal((4, 1, 16, 64)).astype("float32")
     return quantized(path, "x", samples)
 
 
-def kernels(numeric: Numeric, target_name: str) -> dict[str, str]:
+def kernels(choice: PrecisionChoice, target_name: str) -> dict[str, str]:
     """Operator's name -> assembly of its kernel, of every convolution and matrix product."""
     target = targets.load(target_name)
-    executable = generate(lower(numeric.mod, target), target)
+    executable = generate(lower(choice.mod, target), target)
     (code,) = [module for module in executable.mod.imports if module.kind == "llvm"]
     labels = re.split(r"^([A-Za-z_]\w*):", code.inspect_source("asm"), flags=re.MULTILINE)
     found: dict[str, str] = {}
@@ -72,7 +73,7 @@ def count(instruction: str, assembly: str) -> int:
 
 
 @pytest.mark.parametrize("target", PROMISED)
-def test_convolutions_of_pictures(pictures: Numeric, target: str) -> None:
+def test_convolutions_of_pictures(pictures: PrecisionChoice, target: str) -> None:
     found = kernels(pictures, target)
     dot, depthwise = PROMISED[target]
     assert len(found) == 4
@@ -81,7 +82,7 @@ def test_convolutions_of_pictures(pictures: Numeric, target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["x86-64-v3", "cascadelake", "rpi4", "rpi5"])
-def test_convolutions_of_sequences(sequences: Numeric, target: str) -> None:
+def test_convolutions_of_sequences(sequences: PrecisionChoice, target: str) -> None:
     found = kernels(sequences, target)
     dot, depthwise = PROMISED[target]
     # A window of one dimension has no rows to take four at a time.

@@ -1,4 +1,4 @@
-"""Which number format a build gives each operator, and the errors where it can't."""
+"""Which precision a build gives each operator, and the errors where it can't."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Signature, TensorSpec
 from tvmcomp.passes.rewriter import const
 from tvmcomp.progress import NoProgress
-from tvmcomp.quantize import QuantConfig, plan
+from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import choose_numbers
+from tvmcomp.quantize.operator_report import expected_operators
+from tvmcomp.quantize.precision import choose_precision
 
 HERE = targets.detect()
 RNG = np.random.default_rng(0)
@@ -35,24 +36,24 @@ def imported(emit, x):
 
 def choose(quant, build=network, target=HERE, samples=None, watch=None):
     model = Model(module(build, x=(2, 6)), SIGNATURE, "net.onnx", "0" * 64)
-    return choose_numbers(model, target, HERE, quant, samples, QuantConfig(), NoProgress(), watch)
+    return choose_precision(model, target, HERE, quant, samples, QuantConfig(), NoProgress(), watch)
 
 
-def dtypes(numeric):
-    return {op.name: op.dtype for op in numeric.operators}
+def dtypes(choice):
+    return {op.name: op.dtype for op in choice.operators}
 
 
 def test_float_by_default():
-    numeric = choose(None)
-    assert (numeric.quant, numeric.half) == ("none", None)
-    assert dtypes(numeric) == {"m": "float32", "y": "float32"}
+    choice = choose(None)
+    assert (choice.precision, choice.half) == ("none", None)
+    assert dtypes(choice) == {"m": "float32", "y": "float32"}
 
 
 @pytest.mark.parametrize(("quant", "dtype"), [("fp16", "float16"), ("bf16", "bfloat16")])
 def test_half_precision_is_for_what_has_weights(quant, dtype):
-    numeric = choose(quant, target=targets.load("sapphirerapids"))
-    assert (numeric.quant, numeric.half) == (quant, dtype)
-    assert dtypes(numeric) == {"m": dtype, "y": "float32"}
+    choice = choose(quant, target=targets.load("sapphirerapids"))
+    assert (choice.precision, choice.half) == (quant, dtype)
+    assert dtypes(choice) == {"m": dtype, "y": "float32"}
 
 
 @pytest.mark.parametrize(
@@ -78,22 +79,22 @@ def test_int8_needs_samples():
 def test_int8_from_samples():
     phases = []
     samples = load_samples([{"x": uniform(RNG, 2, 6)} for _ in range(4)], SIGNATURE)
-    numeric = choose("int8", samples=samples, watch=lambda name, _: phases.append(name))
-    assert numeric.quant == "int8"
-    assert dtypes(numeric) == {"m": "int8", "y": "float32"}
-    assert numeric.calibration["samples"] == 4
+    choice = choose("int8", samples=samples, watch=lambda name, _: phases.append(name))
+    assert choice.precision == "int8"
+    assert dtypes(choice) == {"m": "int8", "y": "float32"}
+    assert choice.calibration["samples"] == 4
     assert phases[-1] == "annotated"
 
 
 @pytest.mark.parametrize("quant", [None, "int8"])
 def test_a_model_that_came_quantized_is_not_calibrated_again(quant):
-    numeric = choose(quant, imported)
-    assert numeric.quant == "int8"
-    assert dtypes(numeric)["m"] == "int8"
-    assert "came quantized" in numeric.notes[0]
+    choice = choose(quant, imported)
+    assert choice.precision == "int8"
+    assert dtypes(choice)["m"] == "int8"
+    assert "came quantized" in choice.notes[0]
 
 
 def test_inspect_plans_without_samples():
-    planned = {op.name: op for op in plan(module(network, x=(2, 6)))}
+    planned = {op.name: op for op in expected_operators(module(network, x=(2, 6)))}
     assert planned["m"].dtype == "int8"
     assert planned["y"].reason == "no integer form"

@@ -60,7 +60,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         signature: inputs and outputs.
         source: path of the model file it was built from.
         source_digest: SHA-256 of that file.
-        quant: the number format that was asked for.
+        quant: the precision that was asked for.
         calibration: how it was calibrated; empty where nothing was.
         operators: what was decided for each operator.
         constants: the arrays of ``constants.bin``, in the order of ``main``'s parameters.

@@ -37,11 +37,11 @@ def command(model: str, shapes: tuple[str, ...], as_json: bool) -> None:
       tvmcomp inspect model.onnx --shape x=1,3,224,224
     """
     from tvmcomp.frontend import load_model
-    from tvmcomp.quantize import plan
+    from tvmcomp.quantize.operator_report import expected_operators
     from tvmcomp.report.inspect import inspect_model
 
     loaded = load_model(model, parse_shapes(shapes))
-    inspection = inspect_model(loaded, plan(loaded.mod))
+    inspection = inspect_model(loaded, expected_operators(loaded.mod))
     if as_json:
         print_json(msgspec.to_builtins(inspection))
     else:

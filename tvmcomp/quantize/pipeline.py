@@ -1,22 +1,22 @@
-"""Calibrate, guard, annotate: the float network and samples in, the network with Q/DQ out."""
+"""Calibrate, guard, annotate: the float network and samples in, the fake-quantized network out."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.errors import ConfigError
-from tvmcomp.model import Operator, Signature
+from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
-from tvmcomp.quantize import report_operators
 from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.calibrate import calibrate
+from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
 from tvmcomp.quantize.guard import Guard
+from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
@@ -29,25 +29,6 @@ _FEWEST_SAMPLES = 4
 _GUARD_MACS = 1.5e12
 
 
-@dataclass(frozen=True)
-class Quantized:
-    """A quantized network, before ``realize``.
-
-    Attributes:
-        mod: Relax with Q/DQ.
-        without_guard: the same with nothing kept in float, or None where the guard kept nothing.
-        operators: the report's list.
-        calibration: how it was calibrated, for the artifact's metadata.
-        notes: what a person should know.
-    """
-
-    mod: Any
-    without_guard: Any | None
-    operators: list[Operator]
-    calibration: dict[str, Any]
-    notes: list[str]
-
-
 def quantize_network(
     mod: Any,
     signature: Signature,
@@ -55,7 +36,7 @@ def quantize_network(
     config: QuantConfig,
     here: TargetDescription,
     progress: Progress,
-) -> Quantized:
+) -> PrecisionChoice:
     """Quantize a float network (NHWC) to 8-bit integers.
 
     Args:
@@ -109,12 +90,13 @@ def quantize_network(
     }
     own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, result.weight_only).items()}
     alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
-    return Quantized(
+    return PrecisionChoice(
         annotate(mod, final, qparams),
-        annotate(mod, operators, qparams) if result.keep_float else None,
+        "int8",
         report_operators(mod, final, own_db, alone_db),
-        calibration,
-        notes,
+        without_guard=annotate(mod, operators, qparams) if result.keep_float else None,
+        calibration=calibration,
+        notes=notes,
     )
 
 

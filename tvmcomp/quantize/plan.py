@@ -8,7 +8,7 @@ The rules, for a float module in NHWC:
    operators that merely move data): an addition between float operators gains nothing from it.
 3. What is computed in the registers of an anchor's kernel (bias, ReLU, hard-swish, the addition of
    a residual) is not rounded in between: only the operands that come from memory are quantized.
-4. A chain of element-wise operators on one tensor becomes a 256-entry table, unless it is cheap and
+4. A chain of element-wise operators on one tensor becomes a lookup table, unless it is cheap and
    follows an anchor (rule 3).
 5. Operators that move data, and maxima, take quantized data as it is.
 6. An embedding (rows taken out of a constant table) stores its table as int8 with a scale a row;
@@ -18,7 +18,7 @@ The rules, for a float module in NHWC:
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -111,33 +111,37 @@ def plan_operators(
         weight_only: those of ``keep_float`` whose weights are stored as int8 nevertheless; those
             of the others are stored as float16.
     """
-    bindings = main_bindings(mod)
-    if bindings is None:
+    if main_bindings(mod) is None:
         return []
     settings = config or QuantConfig()
-    planner = _Planner(mod, bindings, settings, frozenset(keep_float), frozenset(weight_only))
-    return planner.plan()
+    return _Planner(mod, settings, frozenset(keep_float), frozenset(weight_only)).plan()
 
 
-@dataclass
 class _Planner:
-    mod: Any
-    bindings: list[Any]
-    config: QuantConfig
-    keep_float: frozenset[str]
-    weight_only: frozenset[str]
-    producer: dict[Any, Any] = field(default_factory=dict)
-    users: dict[Any, list[Any]] = field(default_factory=dict)
-
-    def plan(self) -> list[PlannedOperator]:
-        self.users = consumers(self.mod)
+    def __init__(
+        self,
+        mod: Any,
+        config: QuantConfig,
+        keep_float: frozenset[str],
+        weight_only: frozenset[str],
+    ) -> None:
+        self.bindings: list[Any] = main_bindings(mod) or []
+        self.config = config
+        self.keep_float = keep_float
+        self.weight_only = weight_only
+        self.users: dict[Any, list[Any]] = consumers(mod)
         self.producer = {binding.var: binding for binding in self.bindings}
         self.position = {binding.var: i for i, binding in enumerate(self.bindings)}
+        #: What the chain of element-wise operators on one tensor starts at.
         self.source = unary_sources(self.bindings)
-        self.refused = {b.var: self.refusal(b) for b in self.bindings}
+        #: Why an operator may not be quantized at all; None where it may.
+        self.refused = {binding.var: self.refusal(binding) for binding in self.bindings}
         self.chain = self.anchor_chains()
         self.wanted = self.wanted_in_integers()
+        #: Tensors that integers hold, as far as the plan has come.
         self.capable: set[Any] = set()
+
+    def plan(self) -> list[PlannedOperator]:
         planned = []
         for binding in self.bindings:
             if isinstance(binding.value, tvm.ir.Call):

@@ -1,9 +1,8 @@
-"""Choose the number formats of a network: float32, half precision, or calibrated 8-bit integers."""
+"""Choose the precision of a network: float32, half precision, or calibrated 8-bit integers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -13,9 +12,11 @@ from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.pipeline import Watch, canonical
 from tvmcomp.progress import Progress
-from tvmcomp.quantize import QuantConfig, report_operators
+from tvmcomp.quantize.choice import PrecisionChoice
+from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
 from tvmcomp.quantize.imported import imported_operators
+from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.pipeline import quantize_network
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.schedules.dot import bfloat16_kernel
@@ -24,31 +25,7 @@ from tvmcomp.targets import TargetDescription
 _HALF = {"fp16": "float16", "bf16": "bfloat16"}
 
 
-@dataclass(frozen=True)
-class Numeric:
-    """A network with its number formats decided.
-
-    Attributes:
-        mod: NHWC Relax, with Q/DQ where it is quantized.
-        quant: what was asked for; ``int8`` for a model that came quantized.
-        operators: the build report's list.
-        half: ``float16`` or ``bfloat16`` where the anchors' weights are stored so, and multiplied
-            so where the target can.
-        without_guard: the quantized network with nothing kept in float, where the guard kept some.
-        calibration: how it was calibrated.
-        notes: what a person should know.
-    """
-
-    mod: Any
-    quant: Literal["none", "int8", "fp16", "bf16"]
-    operators: list[Operator]
-    half: str | None = None
-    without_guard: Any | None = None
-    calibration: dict[str, Any] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def choose_numbers(
+def choose_precision(
     network: Model,
     target: TargetDescription,
     here: TargetDescription,
@@ -57,8 +34,8 @@ def choose_numbers(
     config: QuantConfig,
     progress: Progress,
     watch: Watch | None,
-) -> Numeric:
-    """Decide every operator's number format.
+) -> PrecisionChoice:
+    """Decide every operator's precision.
 
     Args:
         network: the imported network.
@@ -83,7 +60,7 @@ def choose_numbers(
     if has_qdq(mod):
         mod = quantize_in_layout(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]
-        return Numeric(mod, "int8", imported_operators(mod, target), notes=notes)
+        return PrecisionChoice(mod, "int8", imported_operators(mod, target), notes=notes)
     if quant == "int8":
         if samples is None:
             raise CalibrationError(
@@ -94,14 +71,7 @@ def choose_numbers(
         quantized = quantize_network(mod, network.signature, samples, config, here, progress)
         if watch:
             watch("annotated", quantized.mod)
-        return Numeric(
-            quantized.mod,
-            "int8",
-            quantized.operators,
-            without_guard=quantized.without_guard,
-            calibration=quantized.calibration,
-            notes=quantized.notes,
-        )
+        return quantized
     operators = report_operators(mod, plan_operators(mod))
     half = _HALF[quant] if quant else None
     operators = [
@@ -112,7 +82,9 @@ def choose_numbers(
         )
         for operator in operators
     ]
-    return Numeric(mod, quant or "none", operators, half=half, notes=_half_notes(half, target))
+    return PrecisionChoice(
+        mod, quant or "none", operators, half=half, notes=_half_notes(half, target)
+    )
 
 
 def _half_notes(half: str | None, target: TargetDescription) -> list[str]:

@@ -1,7 +1,7 @@
 """Turn Q/DQ patterns into integer operators: the one pass between deciding and compiling.
 
     conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
-    quantize(chain(dequantize(x)))             -> 256-entry table of the chain
+    quantize(chain(dequantize(x)))             -> lookup table of the chain
     conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
     mean, avg_pool (dequantize(x))             -> dequantize(sum_int32(x))
     quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
@@ -71,8 +71,8 @@ class _Realize(BindingRewriter):
     def rewrite(self, var: Any, value: Any) -> Any:
         name = op_name(value)
         rules: dict[str, Callable[[Any, Any], Any | None]] = {
-            "quantize": self.quantize,
-            "dequantize": self.dequantize,
+            "quantize": self.absorb_quantize,
+            "dequantize": self.fold_dequantize,
             "add": self.add,
             "matmul": self.anchor,
             **dict.fromkeys(CONVOLUTIONS, self.anchor),
@@ -150,7 +150,7 @@ class _Realize(BindingRewriter):
         value = const_value(expr)
         call = self.producer.get(expr)
         if value is None and call is not None and op_name(call) == "dequantize":
-            return const_value(self.dequantize(expr, call))
+            return const_value(self.fold_dequantize(expr, call))
         return value
 
     def add(self, var: Any, call: Any) -> Any | None:
@@ -239,7 +239,8 @@ class _Realize(BindingRewriter):
 
     # Quantize and dequantize themselves.
 
-    def dequantize(self, var: Any, call: Any) -> Any | None:
+    def fold_dequantize(self, var: Any, call: Any) -> Any | None:
+        """A constant behind ``dequantize``, as a float constant."""
         value, params = const_value(call.args[0]), dequantize_params(call)
         if value is None or params is None or params.dtype != "int32":
             return None
@@ -252,7 +253,8 @@ class _Realize(BindingRewriter):
         real = (value.astype(np.float64) - zero_point) * scale
         return const(real.astype(np.float32))
 
-    def quantize(self, var: Any, call: Any) -> Any | None:
+    def absorb_quantize(self, var: Any, call: Any) -> Any | None:
+        """``quantize`` as a part of what makes its data; None where it is per channel."""
         params = quantize_params(call)
         if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
             return None

@@ -1,4 +1,4 @@
-"""A chain of element-wise operators on one 8-bit tensor, as a table of its 256 results."""
+"""A chain of element-wise operators on one 8-bit tensor, as a lookup table of its 256 results."""
 
 from __future__ import annotations
 

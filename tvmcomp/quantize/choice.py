@@ -1,0 +1,36 @@
+"""What was chosen for a network: the precision of every operator, and how that came about."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from tvmcomp.model import Operator
+
+#: ``none`` is the model's own: float32.
+Precision = Literal["none", "int8", "fp16", "bf16"]
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """A network in its chosen precision.
+
+    Attributes:
+        mod: NHWC Relax; fake-quantized, with Q/DQ in it, where operators run in integers.
+        precision: what was asked for; ``int8`` for a model that came quantized.
+        operators: the build report's list.
+        half: ``float16`` or ``bfloat16`` where the anchors' weights are stored so, and multiplied
+            so where the target can.
+        without_guard: the fake-quantized network with nothing kept in float, where the guard kept
+            some.
+        calibration: how it was calibrated, for the artifact's metadata.
+        notes: what a person should know.
+    """
+
+    mod: Any
+    precision: Precision
+    operators: list[Operator]
+    half: str | None = None
+    without_guard: Any | None = None
+    calibration: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)

@@ -1,0 +1,53 @@
+"""The plan as people read it: a line for each operator, in reports and in `tvmcomp inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvmcomp.model import Operator
+from tvmcomp.passes.macs import macs
+from tvmcomp.passes.pipeline import canonical
+from tvmcomp.passes.rewriter import main_bindings
+from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.plan import PlannedOperator, plan_operators
+
+
+def expected_operators(mod: Any, config: QuantConfig | None = None) -> list[Operator]:
+    """What a calibrated int8 build of ``mod`` would quantize, before any measurement.
+
+    Args:
+        mod: float Relax as a frontend gives it.
+        config: settings by operator.
+    """
+    mod = canonical(mod)
+    return report_operators(mod, plan_operators(mod, config))
+
+
+def report_operators(
+    mod: Any,
+    operators: Sequence[PlannedOperator],
+    own_db: dict[str, float] | None = None,
+    alone_db: dict[str, float] | None = None,
+) -> list[Operator]:
+    """The plan as the build report lists it.
+
+    Args:
+        mod: the module that was planned.
+        operators: the plan.
+        own_db: SQNR of each operator's own result, in dB.
+        alone_db: SQNR of the network with the operator alone quantized, in dB.
+    """
+    calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
+    return [
+        Operator(
+            name=operator.name,
+            kind=operator.kind,
+            dtype="int8" if operator.quantized else operator.float_dtype,
+            reason=operator.reason,
+            sqnr_db=(own_db or {}).get(operator.name) if operator.quantized else None,
+            network_sqnr_db=(alone_db or {}).get(operator.name),
+            macs=macs(calls[operator.var]),
+        )
+        for operator in operators
+    ]
