@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.golden import Golden
+from tvmcomp.artifact.reference import Reference
 from tvmcomp.model import Operator, Signature, TensorSpec
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -54,7 +54,7 @@ def dense_reference(x: np.ndarray, weights: dict[str, np.ndarray]) -> dict[str, 
 
 
 def dense_artifact(
-    target: TargetDescription = HERE, *, with_golden: bool = True, source: str = "dense.onnx"
+    target: TargetDescription = HERE, *, with_reference: bool = True, source: str = "dense.onnx"
 ) -> Artifact:
     """relu(x @ w + b) and its double: one input, two outputs, two constants."""
     weights = dense_weights()
@@ -73,7 +73,7 @@ def dense_artifact(
         source=source,
         source_digest="0" * 64,
         operators=(Operator("dense", "matmul", "float32", macs=FEATURES * CLASSES),),
-        golden=Golden({"x": x}, dense_reference(x, weights)) if with_golden else None,
+        reference=Reference({"x": x}, dense_reference(x, weights)) if with_reference else None,
     )
 
 

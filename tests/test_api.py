@@ -137,7 +137,7 @@ def test_int8_report(int8_artifact: Artifact) -> None:
 def test_constants_shrink(float_artifact: Artifact, int8_artifact: Artifact) -> None:
     whole = float_artifact.constants_nbytes
     assert int8_artifact.constants_nbytes <= 0.27 * whole
-    half = tvmcomp.build(MODEL, quant="fp16", golden=False)
+    half = tvmcomp.build(MODEL, quant="fp16", reference=False)
     assert half.constants_nbytes <= 0.55 * whole
 
 
@@ -225,7 +225,7 @@ def test_oldest_and_newest_opset(opset: int, tmp_path: Path) -> None:
     model = onnx.load(path)
     assert model.opset_import[0].version == opset
     x = images(1, 3, 16, 16)
-    found = tvmcomp.load(tvmcomp.build(path, golden=False)).run({"x": x})["y"]
+    found = tvmcomp.load(tvmcomp.build(path, reference=False)).run({"x": x})["y"]
     # ONNX Runtime may be older than the onnx package; these operators are the same in opset 17.
     known = classifier(tmp_path / "known.onnx", 17)
     assert share_of_range(found, onnxruntime_outputs(known, {"x": x})["y"]) < 1e-4

@@ -9,12 +9,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tvmcomp.api import build, tune
+    from tvmcomp.runtime.figures import bench, evaluate
     from tvmcomp.runtime.session import load
 
 #: Name -> where it is defined. Imported when first used: loading an artifact needs no compiler.
-_PUBLIC = {"build": "tvmcomp.api", "tune": "tvmcomp.api", "load": "tvmcomp.runtime.session"}
+_PUBLIC = {
+    "build": "tvmcomp.api",
+    "tune": "tvmcomp.api",
+    "load": "tvmcomp.runtime.session",
+    "bench": "tvmcomp.runtime.figures",
+    "evaluate": "tvmcomp.runtime.figures",
+}
 
-__all__ = ["__version__", "build", "load", "tune"]
+__all__ = ["__version__", "bench", "build", "evaluate", "load", "tune"]
 
 
 def __getattr__(name: str) -> Any:

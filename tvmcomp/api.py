@@ -13,10 +13,11 @@ import numpy as np
 
 from tvmcomp import frontend, targets
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.golden import Golden
+from tvmcomp.artifact.reference import Reference
 from tvmcomp.codegen.compile import compile_module, in_integers, run_here
 from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.model import Model
+from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.scheduled.schedule import schedulable
@@ -53,11 +54,13 @@ def build(
     *,
     config: QuantConfig | str | os.PathLike[str] | None = None,
     device: str | None = None,
-    cc: str | None = None,
-    golden: bool = True,
+    linker: str | None = None,
+    reference: bool = True,
     dump: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
+    cc: str | None = None,
+    golden: bool | None = None,
 ) -> Artifact:
     """Compile a trained network for a device.
 
@@ -75,16 +78,19 @@ def build(
             several of which the first is written; None for the user's own folder.
         config: quantization settings, or a path to their TOML.
         device: where to measure while tuning; None for this machine.
-        cc: a linker's command line, in place of the default one.
-        golden: keep inputs and the outputs they give in the artifact.
+        linker: a C compiler's command line to link with, in place of the built-in linker.
+        reference: keep reference inputs and outputs in the artifact: what it must give.
         dump: a folder to write the module to after every phase.
         progress: is told of each stage.
         tuning_progress: is told of each trial.
+        cc, golden: what ``linker`` and ``reference`` were called.
 
     Raises:
         TvmcompError: the model, target, samples, configuration, tools or device don't do; the
             message says which and what to do.
     """
+    linker = renamed("cc", cc, "linker", linker)
+    reference = renamed("golden", golden, "reference", reference)
     progress = progress or NoProgress()
     watch = Dump(Path(dump)) if dump else None
     description = target if isinstance(target, TargetDescription) else targets.load(target)
@@ -98,14 +104,14 @@ def build(
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
-        options = TuneOptions(trials, device=device, cc=cc, progress=tuning_progress)
+        options = TuneOptions(trials, device=device, linker=linker, progress=tuning_progress)
         summary = _tune(network, choice, description, records, options)
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
-    with UsedRecords(records, description, cc) as used:
+    with UsedRecords(records, description, linker) as used:
         library = compile_module(
-            choice.mod, description, watch=watch, tuned=used, half=choice.half, cc=cc
+            choice.mod, description, watch=watch, tuned=used, half=choice.half, linker=linker
         )
     progress.stage("checking")
     inputs = _example_inputs(network, samples)
@@ -125,9 +131,9 @@ def build(
         notes=notes,
     )
     artifact = finish()
-    if not golden:
+    if not reference:
         return artifact
-    return finish(golden=_golden(choice, artifact, here, inputs))
+    return finish(reference=_reference(choice, artifact, here, inputs))
 
 
 def tune(
@@ -143,10 +149,11 @@ def tune(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     config: QuantConfig | str | os.PathLike[str] | None = None,
     device: str | None = None,
-    cc: str | None = None,
+    linker: str | None = None,
     builders: str | None = None,
     more: bool = False,
     progress: Callable[[Event], None] | None = None,
+    cc: str | None = None,
 ) -> TuneSummary:
     """Search for faster schedules of a network's kernels and log what is measured.
 
@@ -177,7 +184,7 @@ def tune(
         budget=budget,
         device=device,
         builders=builders,
-        cc=cc,
+        linker=renamed("cc", cc, "linker", linker),
         more=more,
         progress=progress,
     )
@@ -212,7 +219,7 @@ def _tune(
         options,
         space=schedules.design_space(target),
         apply_baseline=partial(schedules.apply_schedule, target=target),
-        network=partial(baseline_network, lowered, model, target, options.cc) if runs else None,
+        network=partial(baseline_network, lowered, model, target, options.linker) if runs else None,
         in_integers=in_integers(lowered),
     )
     return tune_tasks(tasks, target, log, options)
@@ -272,9 +279,9 @@ def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]
     ]
 
 
-def _golden(
+def _reference(
     choice: PrecisionChoice, artifact: Artifact, here: TargetDescription, inputs: list[np.ndarray]
-) -> Golden:
+) -> Reference:
     """What the network gives on this machine: the artifact itself where it runs here, and else
     the same numbers compiled for this machine, which the device then is compared with.
     """
@@ -282,9 +289,9 @@ def _golden(
     named = {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)}
     if targets.runs_here(artifact.metadata.target) is None:
         with load(artifact) as session:
-            return Golden(named, session.run(named))
+            return Reference(named, session.run(named))
     outputs, _ = run_here(choice.mod, here, inputs, choice.half)
-    return Golden(
+    return Reference(
         named, {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)}
     )
 

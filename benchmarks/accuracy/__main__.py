@@ -54,7 +54,7 @@ def build(case: Case, config: QuantConfig | None) -> tuple[Any, float]:
         calibration=None if config is None else case.calibration,
         shapes=case.shapes,
         config=config,
-        golden=False,
+        reference=False,
     )
     return artifact, time.perf_counter() - begin
 

@@ -44,7 +44,8 @@ def judge_network(case: Case, quant: str) -> dict[str, Any]:
     """One row of the table."""
     reference = kinds.run_float(case.model, case.inputs)
     artifacts = [
-        tvmcomp.build(case.model, quant=q, shapes=case.shapes, golden=False) for q in (None, quant)
+        tvmcomp.build(case.model, quant=q, shapes=case.shapes, reference=False)
+        for q in (None, quant)
     ]
     sessions = [tvmcomp.load(artifact, threads=1) for artifact in artifacts]
     before, after = (

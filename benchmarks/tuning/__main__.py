@@ -294,7 +294,7 @@ def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]
     """
     name, _, precision = network.partition(":")
     case = load(name)
-    build = partial(tvmcomp.build, case.model, golden=False, **_options(case, precision))
+    build = partial(tvmcomp.build, case.model, reference=False, **_options(case, precision))
     with tempfile.TemporaryDirectory() as scratch:
         paths = [Path(scratch, f"{which}.tvmc") for which in ("untuned", "tuned")]
         for path, location in zip(paths, ("none", [log, "none"]), strict=True):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 import tvmcomp.artifact.archive
 from tvmcomp.artifact.archive import write_archive
 from tvmcomp.artifact.artifact import FORMAT_VERSION, Artifact
-from tvmcomp.artifact.golden import Golden, compare
+from tvmcomp.artifact.reference import Reference, compare
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Signature, TensorSpec
 from tvmcomp.targets.description import TargetDescription
@@ -46,7 +46,7 @@ def make_artifact() -> Artifact:
         quant="int8",
         calibration={"observer": "entropy", "samples": 12},
         operators=(Operator("conv", "nn.conv2d", "int8", sqnr_db=31.5),),
-        golden=Golden(
+        reference=Reference(
             {"x": np.ones((1, 3), ml_dtypes.bfloat16), "i": np.array(3)},
             {"a/b:0": np.array([0.5, np.nan], np.float32)},
         ),
@@ -70,10 +70,12 @@ def test_everything_survives_the_file(saved: Path) -> None:
     for ours, theirs in zip(made.constants, loaded.constants, strict=True):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         assert ours.tobytes() == theirs.tobytes()
-    assert made.golden is not None and loaded.golden is not None
-    np.testing.assert_array_equal(loaded.golden.outputs["a/b:0"], made.golden.outputs["a/b:0"])
-    assert loaded.golden.inputs["x"].dtype == ml_dtypes.bfloat16
-    assert loaded.golden.inputs["i"].shape == ()
+    assert made.reference is not None and loaded.reference is not None
+    np.testing.assert_array_equal(
+        loaded.reference.outputs["a/b:0"], made.reference.outputs["a/b:0"]
+    )
+    assert loaded.reference.inputs["x"].dtype == ml_dtypes.bfloat16
+    assert loaded.reference.inputs["i"].shape == ()
 
 
 def test_constants_are_mapped_and_aligned(saved: Path) -> None:
@@ -86,8 +88,8 @@ def test_other_tools_can_read_it(saved: Path) -> None:
     with zipfile.ZipFile(saved) as archive:
         assert archive.testzip() is None
         assert archive.namelist() == ["metadata.json", "lib.so", "constants.bin", "golden.npz"]
-        golden = np.load(io.BytesIO(archive.read("golden.npz")), allow_pickle=False)
-        np.testing.assert_array_equal(golden["outputs/a/b:0"], [0.5, np.nan])
+        reference = np.load(io.BytesIO(archive.read("golden.npz")), allow_pickle=False)
+        np.testing.assert_array_equal(reference["outputs/a/b:0"], [0.5, np.nan])
 
 
 @settings(max_examples=300, deadline=None)
@@ -256,10 +258,10 @@ def test_an_interrupted_save_keeps_the_old_file(
 
 def test_golden_comparison() -> None:
     wanted = np.linspace(-1, 1, 2001, dtype=np.float32)
-    golden = Golden({}, {"y": wanted})
+    reference = Reference({}, {"y": wanted})
 
     def agreement(given: np.ndarray, quant: str):
-        return compare({"y": given}, golden, quant)[0]
+        return compare({"y": given}, reference, quant)[0]
 
     assert agreement(wanted, "none").agrees
     assert agreement(wanted + np.float32(1e-4), "none").agrees
@@ -271,5 +273,5 @@ def test_golden_comparison() -> None:
     assert agreement(outlier, "int8").max_difference > 1
     outlier[:3] = np.nan
     assert not agreement(outlier, "int8").agrees
-    nan = Golden({}, {"y": np.array([np.nan, np.inf], np.float32)})
+    nan = Reference({}, {"y": np.array([np.nan, np.inf], np.float32)})
     assert compare(nan.outputs, nan, "none")[0].agrees

@@ -23,7 +23,7 @@ from small_artifacts import (
 )
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.golden import Golden
+from tvmcomp.artifact.reference import Reference
 
 #: Ctrl-C while TVM calls back into Python: TVM makes an error of its own of it.
 INTERRUPTED = """
@@ -74,11 +74,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("artifacts")
     artifact = dense_artifact()
     artifact.save(folder / "net.tvmc")
-    dense_artifact(with_golden=False).save(folder / "bare.tvmc")
+    dense_artifact(with_reference=False).save(folder / "bare.tvmc")
     dense_artifact(X86 if HERE is ARM else ARM).save(folder / "other.tvmc")
-    assert artifact.golden is not None
-    wrong = {name: array + 1 for name, array in artifact.golden.outputs.items()}
-    _with_golden(artifact, Golden(artifact.golden.inputs, wrong)).save(folder / "wrong.tvmc")
+    assert artifact.reference is not None
+    wrong = {name: array + 1 for name, array in artifact.reference.outputs.items()}
+    _with_reference(artifact, Reference(artifact.reference.inputs, wrong)).save(
+        folder / "wrong.tvmc"
+    )
     np.save(folder / "x.npy", X[:1])
     np.savez(folder / "x.npz", x=X[:1])
     labels = dense_reference(X, dense_weights())["y"].argmax(axis=1)
@@ -87,7 +89,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _with_golden(artifact: Artifact, golden: Golden | None) -> Artifact:
+def _with_reference(artifact: Artifact, reference: Reference | None) -> Artifact:
     metadata = artifact.metadata
     names = [spec.name for spec in metadata.constants]
     return Artifact.create(
@@ -97,7 +99,7 @@ def _with_golden(artifact: Artifact, golden: Golden | None) -> Artifact:
         signature=metadata.signature,
         source=metadata.source,
         source_digest=metadata.source_digest,
-        golden=golden,
+        reference=reference,
     )
 
 
@@ -149,7 +151,7 @@ def test_run_refuses_bad_inputs(folder: Path, tmp_path: Path) -> None:
         ("absent.npz", "No such file"),
     ):
         assert message in refusal("run", net, "--input", tmp_path / file)
-    assert "holds no golden inputs" in refusal("run", folder / "bare.tvmc")
+    assert "holds no reference inputs" in refusal("run", folder / "bare.tvmc")
     assert "threads are asked for" in refusal("run", net, "--threads", 1000)
     assert "can't be written" in refusal("run", net, "-o", tmp_path / "absent" / "out.npz")
 
@@ -175,7 +177,7 @@ def test_bench(folder: Path) -> None:
     assert answer("bench", folder / "bare.tvmc", "--repeat", 5)["agrees"] is None
     done = tvmcomp("bench", folder / "wrong.tvmc", "--repeat", 5)
     assert done.returncode == 1
-    assert "differ from the golden ones: y, z" in done.stderr
+    assert "differ from the reference ones: y, z" in done.stderr
 
 
 def test_eval(folder: Path) -> None:

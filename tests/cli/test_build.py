@@ -136,9 +136,9 @@ def test_dump_writes_each_phase(folder: Path, tmp_path: Path) -> None:
     assert all("def main" in file.read_text() for file in files)
 
 
-def test_threads_and_cc(folder: Path, tmp_path: Path) -> None:
+def test_threads_and_linker(folder: Path, tmp_path: Path) -> None:
     path = tmp_path / "net.tvmc"
-    options = ("-o", path, "--threads", 1, "--cc", "gcc")
+    options = ("-o", path, "--threads", 1, "--linker", "gcc")
     report = succeeds("build", folder / "tiny.onnx", *options)
     assert report["quant"] == "none"
     artifact = Artifact.load(path)
@@ -148,6 +148,15 @@ def test_threads_and_cc(folder: Path, tmp_path: Path) -> None:
         and b"GCC: (" not in Artifact.load(_built_by_default(folder, tmp_path)).library
     )
     assert succeeds("run", path)["agrees"] is True
+
+
+def test_options_by_their_old_names_work_with_a_note(folder: Path, tmp_path: Path) -> None:
+    done = tvmcomp("build", folder / "tiny.onnx", "-o", tmp_path / "net.tvmc", "--cc=gcc", "--json")
+    assert done.returncode == 0 and "note: --cc is called --linker now" in done.stderr
+    assert b"GCC: (" in Artifact.load(tmp_path / "net.tvmc").library
+    json.loads(done.stdout)
+    done = tvmcomp("build", folder / "tiny.onnx", "--linker", "no-such", "--", "--cc")
+    assert done.returncode == 2 and "note" not in done.stderr
 
 
 def _built_by_default(folder: Path, tmp_path: Path) -> Path:

@@ -108,7 +108,7 @@ def test_shapes(build: Refused, refused: Refused, tmp_path: Path) -> None:
 def test_calibration(build: Refused, net: Path, tmp_path: Path) -> None:
     good = images(4, 3, 8, 8)
     int8 = ("--quant", "int8")
-    contains(build(net, *int8), "int8 needs calibration data", "--calib")
+    contains(build(net, *int8), "int8 needs calibration data", "--calibration")
     calib = tmp_path / "calib.npz"
     np.savez(calib, x=good[:0])
     contains(build(net, *int8, "--calib", calib), calib, "there are no samples")
@@ -192,8 +192,8 @@ def test_a_users_target_with_an_error(
 
 
 def test_tools_and_folders(build: Refused, refused: Refused, net: Path, tmp_path: Path) -> None:
-    contains(build(net, "--cc", "no-such-cc"), "no compiler 'no-such-cc'", "leave --cc out")
-    contains(build(net, "--cc", "false"), "the linker failed")
+    contains(build(net, "--linker", "no-such-cc"), "no compiler 'no-such-cc'", "leave --linker out")
+    contains(build(net, "--linker", "false"), "the linker failed")
     nowhere = tmp_path / "nowhere" / "out.tvmc"
     contains(refused("build", net, "-o", nowhere), nowhere, "no folder", "Make the folder")
     contains(refused("build", net, "-o", tmp_path), tmp_path, "can't be written")

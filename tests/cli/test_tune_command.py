@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 import tvmcomp
-from tvmcomp import targets
+from tvmcomp.cli.build import command as build_command
 from tvmcomp.cli.tune import command
 from tvmcomp.errors import TargetError
 from tvmcomp.schedules import Decide
@@ -37,12 +37,14 @@ def one_kernel(monkeypatch):
     """Stand in for the compiler: whatever the model, it is one task."""
     asked = []
 
-    def tune_network(model, *, target, trials, log, device, budget, more, cc, progress, **options):
-        asked.append({"model": model, **options})
+    def tune_network(
+        model, *, target, trials, log, device, budget, more, linker, progress, **options
+    ):
+        asked.append({"model": model, "target": target, **options})
         options = TuneOptions(
-            trials, budget, device, cc=cc, more=more, progress=progress, space=_space
+            trials, budget, device, linker=linker, more=more, progress=progress, space=_space
         )
-        return tune([Task("relu", _relu(), 2)], targets.load(target), open_log(log), options)
+        return tune([Task("relu", _relu(), 2)], target, open_log(log), options)
 
     monkeypatch.setitem(vars(tvmcomp), "tune", tune_network)
     return asked
@@ -71,6 +73,24 @@ def test_a_damaged_log_is_said(tmp_path, one_kernel):
     arguments = [str(tmp_path / "net.onnx"), "--trials", "1", "--log", str(tmp_path / "log")]
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 0 and "line skipped" in done.output
+
+
+def test_the_kernels_are_those_of_a_build_with_the_same_options(tmp_path, one_kernel, monkeypatch):
+    built = []
+    monkeypatch.setitem(vars(tvmcomp), "build", lambda model, **options: built.append(options))
+    (tmp_path / "net.onnx").write_bytes(b"")
+    settings = tmp_path / "settings.toml"
+    settings.write_text('keep_float = ["a"]\nobserver = "minmax"\n')
+    arguments = [str(tmp_path / "net.onnx"), "--quant", "int8", "--calibration", str(tmp_path)]
+    arguments += ["--quant-config", str(settings), "--keep-float", "b", "--min-sqnr", "off"]
+    arguments += ["--threads", "3", "--shape", "x=8,64", "--log", str(tmp_path / "log")]
+    CliRunner().invoke(command, [*arguments, "--trials", "1", "--json"], catch_exceptions=False)
+    CliRunner().invoke(build_command, [*arguments, "-o", str(tmp_path / "net.tvmc")])
+    (tuned,), (build,) = one_kernel, built
+    for name in ("target", "quant", "calibration", "shapes", "config"):
+        assert tuned[name] == build[name], name
+    assert tuned["config"].keep_float == ("a", "b") and tuned["config"].min_sqnr_db is None
+    assert tuned["config"].observer == "minmax" and tuned["target"].cores == 3
 
 
 @pytest.mark.parametrize("text", ["", "20", "m", "-3s", "nans", "infh", "1.5 years"])
@@ -111,6 +131,7 @@ def test_a_target_that_is_not_here_needs_a_device(tmp_path):
 def test_nothing_could_be_tuned(tmp_path, one_kernel):
     """The reason is said, and the status tells a script."""
     (tmp_path / "net.onnx").write_bytes(b"")
-    arguments = [str(tmp_path / "net.onnx"), "--log", str(tmp_path / "log"), "--cc", "no-such-cc"]
+    arguments = [str(tmp_path / "net.onnx"), "--log", str(tmp_path / "log")]
+    arguments += ["--linker", "no-such-cc"]
     done = CliRunner().invoke(command, arguments)
     assert done.exit_code == 1 and "no-such-cc" in done.output, done.output

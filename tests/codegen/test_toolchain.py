@@ -50,9 +50,9 @@ def network() -> Any:
     return builder.get()
 
 
-def link(target: targets.TargetDescription, path: Path, cc: str | None = None) -> None:
+def link(target: targets.TargetDescription, path: Path, linker: str | None = None) -> None:
     executable = tvm.compile(network(), target=tvm.target.Target(target.tvm_target_dict()))
-    executable.export_library(str(path), fcompile=toolchain.linker(target, cc))
+    executable.export_library(str(path), fcompile=toolchain.link_function(target, linker))
 
 
 def check_self_contained(path: Path, machine: str) -> ELFFile:
@@ -101,7 +101,7 @@ def test_a_module_without_kernels_is_of_the_targets_architecture(tmp_path: Path)
         builder.emit_func_output(x)
     target = targets.load("arm")
     executable = tvm.compile(builder.get(), target=tvm.target.Target(target.tvm_target_dict()))
-    executable.export_library(str(tmp_path / "lib.so"), fcompile=toolchain.linker(target))
+    executable.export_library(str(tmp_path / "lib.so"), fcompile=toolchain.link_function(target))
     check_self_contained(tmp_path / "lib.so", "EM_AARCH64")
 
 
@@ -109,7 +109,7 @@ def test_the_same_objects_give_the_same_bytes(tmp_path: Path) -> None:
     target = targets.load("arm")
     executable = tvm.compile(network(), target=tvm.target.Target(target.tvm_target_dict()))
     for name in ("one.so", "two.so"):
-        executable.export_library(str(tmp_path / name), fcompile=toolchain.linker(target))
+        executable.export_library(str(tmp_path / name), fcompile=toolchain.link_function(target))
     assert (tmp_path / "one.so").read_bytes() == (tmp_path / "two.so").read_bytes()
 
 
@@ -131,13 +131,13 @@ def test_a_glibc_too_old_for_a_symbol_is_not_required(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="no gcc on this machine")
 def test_own_compiler(tmp_path: Path) -> None:
-    link(targets.detect(), tmp_path / "lib.so", cc="gcc -Wl,--build-id=none")
+    link(targets.detect(), tmp_path / "lib.so", linker="gcc -Wl,--build-id=none")
     assert tvm.runtime.load_module(str(tmp_path / "lib.so"))
 
 
 def test_own_compiler_that_is_missing() -> None:
     with pytest.raises(ToolError, match="no compiler 'no-such-gcc'"):
-        toolchain.linker(targets.load("arm"), cc="no-such-gcc -O2")
+        toolchain.link_function(targets.load("arm"), linker="no-such-gcc -O2")
 
 
 def test_own_compiler_for_another_architecture(
@@ -145,7 +145,7 @@ def test_own_compiler_for_another_architecture(
 ) -> None:
     monkeypatch.setenv("ZIG_GLOBAL_CACHE_DIR", str(toolchain._cache_folder()))
     with pytest.raises(ToolError, match=r"(?s)the linker failed.*aarch64-linux-gnu") as error:
-        link(targets.load("arm"), tmp_path / "lib.so", cc=zig_cc("x86_64-linux-gnu"))
+        link(targets.load("arm"), tmp_path / "lib.so", linker=zig_cc("x86_64-linux-gnu"))
     assert error.value.where is not None
     assert "linking for arm" in error.value.where
 
@@ -165,7 +165,7 @@ def test_a_triple_that_the_linker_does_not_know(tmp_path: Path) -> None:
 def test_linking_without_ziglang_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(ToolError, match="pip install ziglang"):
-        toolchain.linker(targets.load("arm"))
+        toolchain.link_function(targets.load("arm"))
 
 
 def test_the_cache_leaves_a_home_that_is_read_only(

@@ -19,8 +19,8 @@ _ENTRY = "import sys; from tvmcomp.cli.main import main; sys.argv[0] = 'tvmcomp'
 #: the arguments and the files for its output. Answers with the exit status.
 _SERVER = """
 import importlib, json, os, sys
-for module in ("api", "frontend.onnx", "runtime.device", "runtime.evaluate", "cli.build",
-               "cli.inspect", "cli.tune", "report.build", "tuning.measure", "toolchain"):
+for module in ("api", "frontend.onnx", "runtime.remote.device", "runtime.evaluate", "cli.build",
+               "cli.inspect", "cli.tune", "report.build", "tuning.measure", "codegen.toolchain"):
     importlib.import_module(f"tvmcomp.{module}")
 from tvmcomp.cli.main import main
 for line in sys.stdin:

@@ -98,7 +98,7 @@ def test_int8_is_what_this_machine_computes(
 ) -> None:
     artifact, here = built(name, target, "int8"), built(name, "native", "int8")
     there = ("--device", board.address)
-    # With its golden inputs: `run` itself compares with the golden outputs of this machine.
+    # With its reference inputs: `run` itself compares with the reference outputs of this machine.
     assert succeeds("run", artifact, *there)["agrees"] is True
     given = ("--input", networks[name].sample)
     found = run_outputs(artifact, tmp_path / "there.npz", *given, *there)
@@ -108,10 +108,13 @@ def test_int8_is_what_this_machine_computes(
         step = np.ptp(array) / STEPS
         assert np.mean(np.abs(found[output] - array) <= step) >= 0.999, output
         assert np.ptp(array) > 0
-    golden_there, golden_here = Artifact.load(artifact).golden, Artifact.load(here).golden
-    assert golden_there is not None and golden_here is not None
-    for output, array in golden_here.outputs.items():
-        np.testing.assert_array_equal(golden_there.outputs[output], array)
+    reference_there, reference_here = (
+        Artifact.load(artifact).reference,
+        Artifact.load(here).reference,
+    )
+    assert reference_there is not None and reference_here is not None
+    for output, array in reference_here.outputs.items():
+        np.testing.assert_array_equal(reference_there.outputs[output], array)
 
 
 @pytest.mark.parametrize("target", ["arm", "rpi5"])

@@ -47,7 +47,7 @@ def weight(rng: np.random.Generator, *shape: int) -> np.ndarray:
 
 
 def int8(path: Path, samples: list[Arrays], config: QuantConfig | None = None) -> Artifact:
-    return tvmcomp.build(path, quant="int8", calibration=samples, config=config, golden=False)
+    return tvmcomp.build(path, quant="int8", calibration=samples, config=config, reference=False)
 
 
 def ratios(path: Path, artifact: Artifact, samples: list[Arrays]) -> dict[str, float]:

@@ -73,7 +73,7 @@ def test_bf16_needs_a_target_that_has_it():
 def test_int8_needs_samples():
     with pytest.raises(CalibrationError) as caught:
         choose("int8")
-    assert "--calib" in caught.value.hint
+    assert "--calibration" in caught.value.hint
 
 
 def test_int8_from_samples():

@@ -163,7 +163,7 @@ def test_float_network_by_path(tmp_path: Path) -> None:
     other = msgspec.structs.replace(
         dense_artifact().metadata, signature=Signature(SIGNATURE.inputs, SIGNATURE.outputs[:1])
     )
-    odd = dense_artifact(with_golden=False)
+    odd = dense_artifact(with_reference=False)
     with pytest.raises(InputError, match="other inputs or outputs"):
         find_float_network(Artifact(other, odd.library, odd.constants), tmp_path / "float.tvmc")
 

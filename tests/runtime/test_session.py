@@ -119,7 +119,7 @@ def test_benchmark(session: Session) -> None:
 
 
 def test_benchmark_without_golden_inputs() -> None:
-    assert benchmark(load(dense_artifact(with_golden=False)), 10).runs == 10
+    assert benchmark(load(dense_artifact(with_reference=False)), 10).runs == 10
 
 
 def test_profile_names_every_kernel_and_harms_nothing(session: Session) -> None:

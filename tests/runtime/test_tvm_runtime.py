@@ -38,8 +38,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 LOAD_AND_RUN = """
 import sys, numpy as np, tvmcomp
 session = tvmcomp.load({path!r})
-y = session.run(session.artifact.golden.inputs)["y"]
-np.testing.assert_allclose(y, session.artifact.golden.outputs["y"], rtol=1e-5, atol=1e-6)
+y = session.run(session.artifact.reference.inputs)["y"]
+np.testing.assert_allclose(y, session.artifact.reference.outputs["y"], rtol=1e-5, atol=1e-6)
 """
 
 
@@ -59,7 +59,7 @@ def test_a_process_that_ran_an_artifact_can_compile_and_run_on(path: Path) -> No
         "from small_artifacts import one_kernel_artifact\n"
         'doubled = tvmcomp.load(one_kernel_artifact("double"))\n'
         'print(doubled.run({{"x": np.array([4], "float32")}})["y"])\n'
-        "again = session.run(session.artifact.golden.inputs)\n"
+        "again = session.run(session.artifact.reference.inputs)\n"
         'print(bool((again["y"] == y).all()))\n'
     )
     assert run_alone(code.format(path=str(path))).split() == ["[8.]", "True"]

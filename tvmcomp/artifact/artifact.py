@@ -27,10 +27,11 @@ import msgspec
 import numpy as np
 
 from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
-from tvmcomp.artifact.golden import Golden, decode_golden, encode_golden
+from tvmcomp.artifact.reference import Reference, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Signature
+from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version could misread a file of the new one.
@@ -102,13 +103,19 @@ class Artifact:
         metadata: what it is.
         library: the shared library's bytes.
         constants: the weights, in the order of ``metadata.constants``.
-        golden: inputs and the outputs they gave when it was built, or None.
+        reference: inputs and the outputs that they must give, or None.
     """
 
     metadata: Metadata
     library: bytes
     constants: Sequence[np.ndarray]
-    golden: Golden | None = None
+    reference: Reference | None = None
+
+    @property
+    def golden(self) -> Reference | None:
+        """What ``reference`` was called."""
+        note_old_name("Artifact.golden", "Artifact.reference")
+        return self.reference
 
     @classmethod
     def create(
@@ -123,7 +130,7 @@ class Artifact:
         quant: Quant = "none",
         calibration: Mapping[str, Any] | None = None,
         operators: Sequence[Operator] = (),
-        golden: Golden | None = None,
+        reference: Reference | None = None,
         notes: Sequence[str] = (),
         unaligned_inputs: bool = False,
     ) -> Artifact:
@@ -138,8 +145,8 @@ class Artifact:
         """
         arrays = tuple(np.require(array, requirements="C") for array in constants.values())
         members = {"lib.so": library, "constants.bin": _pack(arrays)}
-        if golden is not None:
-            members["golden.npz"] = encode_golden(golden)
+        if reference is not None:
+            members["golden.npz"] = encode_reference(reference)
         metadata = Metadata(
             format=FORMAT_VERSION,
             tvmcomp=version("tvmcomp"),
@@ -157,7 +164,7 @@ class Artifact:
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
         )
-        return cls(metadata, library, arrays, golden)
+        return cls(metadata, library, arrays, reference)
 
     @property
     def constants_nbytes(self) -> int:
@@ -175,8 +182,8 @@ class Artifact:
             "lib.so": self.library,
             "constants.bin": _pack(self.constants),
         }
-        if self.golden is not None:
-            members["golden.npz"] = encode_golden(self.golden)
+        if self.reference is not None:
+            members["golden.npz"] = encode_reference(self.reference)
         write_archive(Path(path), members)
 
     @classmethod
@@ -192,12 +199,12 @@ class Artifact:
         metadata = _decode_metadata(members["metadata.json"].tobytes(), str(path))
         _check_digests(metadata, members, str(path))
         arrays = _unpack(metadata.constants, members["constants.bin"], str(path))
-        golden = None
+        reference = None
         if "golden.npz" in members:
-            golden = decode_golden(
+            reference = decode_reference(
                 members["golden.npz"].tobytes(), metadata.signature, where=str(path)
             )
-        return cls(metadata, members["lib.so"].tobytes(), arrays, golden)
+        return cls(metadata, members["lib.so"].tobytes(), arrays, reference)
 
 
 def _align(offset: int) -> int:

@@ -42,8 +42,8 @@ def command(
     """Measure ARTIFACT: latency after a warm-up, load time, peak memory.
 
     Every run is timed by itself where it runs, without the copies of inputs and outputs; on a
-    device the network is not in the figures. The golden inputs are run first, if the artifact
-    holds them: where the outputs differ from the golden ones the exit status is 1.
+    device the network is not in the figures. The reference inputs are run first, if the artifact
+    holds them: where the outputs differ from the reference ones the exit status is 1.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def command(
     import msgspec
 
     from tvmcomp.artifact.artifact import Artifact
-    from tvmcomp.artifact.golden import compare
+    from tvmcomp.artifact.reference import compare
     from tvmcomp.runtime.bench import benchmark
     from tvmcomp.runtime.profile import profile as profile_kernels
     from tvmcomp.runtime.session import load_on
@@ -64,9 +64,9 @@ def command(
     ):
         loaded: Artifact = session.artifact
         agreements = []
-        if loaded.golden is not None:
-            outputs = session.run(loaded.golden.inputs)
-            agreements = compare(outputs, loaded.golden, loaded.metadata.quant)
+        if loaded.reference is not None:
+            outputs = session.run(loaded.reference.inputs)
+            agreements = compare(outputs, loaded.reference, loaded.metadata.quant)
         result = benchmark(session, repeat)
         kernels = profile_kernels(session) if profile else []
     agrees = all(agreement.agrees for agreement in agreements)
@@ -83,10 +83,10 @@ def command(
         if profile:
             out.print(_kernel_table(kernels))
         if agreements and agrees:
-            out.print("outputs agree with the golden ones")
+            out.print("outputs agree with the reference ones")
     if not agrees:
         differing = ", ".join(a.output for a in agreements if not a.agrees)
-        err.print(f"[red]outputs differ from the golden ones: {differing}[/red]")
+        err.print(f"[red]outputs differ from the reference ones: {differing}[/red]")
     ctx.exit(0 if agrees else 1)
 
 

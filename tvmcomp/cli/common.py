@@ -13,9 +13,30 @@ from rich.text import Text
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Options that have another name now; the old ones work for one version more, with a note.
+_OLD_OPTIONS = {"--cc": "--linker"}
+
 #: Tables and reports go to standard output; progress and messages to standard error.
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
+
+
+class NotingCommand(click.Command):
+    """A command that takes options by their old names, too, and says what they are called now."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See :class:`click.Command`."""
+        end = args.index("--") if "--" in args else len(args)
+        return super().parse_args(ctx, [*map(_new_spelling, args[:end]), *args[end:]])
+
+
+def _new_spelling(argument: str) -> str:
+    option, equals, value = argument.partition("=")
+    if option not in _OLD_OPTIONS:
+        return argument
+    new = _OLD_OPTIONS[option]
+    err.print(f"note: {option} is called {new} now; the old name goes with the next version")
+    return f"{new}{equals}{value}"
 
 
 def json_option(command: F) -> F:

@@ -9,11 +9,19 @@ import click
 import msgspec
 from rich.table import Table
 
-from tvmcomp.cli.common import err, json_option, out, plain, print_json, print_problems
+from tvmcomp.cli.common import (
+    NotingCommand,
+    err,
+    json_option,
+    out,
+    plain,
+    print_json,
+    print_problems,
+)
 from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened
 
 
-@click.command("verify")
+@click.command("verify", cls=NotingCommand)
 @logs_argument
 @click.option("--target", default="native", show_default=True, help="Target name or TOML file.")
 @click.option("--device", help="Measure on HOST:PORT, or on a board of TRACKER:PORT/KEY.")
@@ -32,7 +40,7 @@ from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened
     help="How many times slower or faster still holds. A kernel is measured alone here, which is "
     "not quite what it takes in a network.",
 )
-@click.option("--cc", help="Link with this C compiler's command line.")
+@click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line.")
 @json_option
 def verify_command(
     logs: tuple[str, ...],
@@ -41,7 +49,7 @@ def verify_command(
     device: str | None,
     records: int,
     tolerance: float,
-    cc: str | None,
+    linker: str | None,
     as_json: bool,
 ) -> None:
     """Rebuild and measure the records that builds for a target would use, here or on a device.
@@ -60,7 +68,7 @@ def verify_command(
 
     description = targets.load(target)
     results = []
-    with opened([*logs, *log]) as opened_log, Bench(description, device, cc) as bench:
+    with opened([*logs, *log]) as opened_log, Bench(description, device, linker) as bench:
         with err.status("verifying") as status:
             for result in verify(opened_log, description, bench, records, tolerance):
                 results.append(result)

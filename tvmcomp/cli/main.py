@@ -44,7 +44,7 @@ def cli(ctx: click.Context, verbose: bool) -> None:
 
     \b
     Example:
-      tvmcomp build model.onnx -o model.tvmc --target arm --quant int8 --calib calib.npz
+      tvmcomp build model.onnx -o model.tvmc --target arm --quant int8 --calibration calib.npz
     """
     ctx.obj = {"verbose": verbose}
 

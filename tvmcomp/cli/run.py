@@ -1,4 +1,4 @@
-"""``tvmcomp run``: run an artifact on given inputs, or on its golden ones."""
+"""``tvmcomp run``: run an artifact on given inputs, or on its reference ones."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Run ARTIFACT once and show, or write, its outputs.
 
-    Without --input it runs on the golden inputs that the artifact holds, compares with the golden
-    outputs, and exits with status 1 where they differ.
+    Without --input it runs on the reference inputs that the artifact holds, compares with the
+    reference outputs, and exits with status 1 where they differ.
 
     \b
     Examples:
@@ -54,20 +54,20 @@ def command(
       tvmcomp run net.tvmc --device 192.168.1.20:9090
     """
     from tvmcomp.artifact.artifact import Artifact
-    from tvmcomp.artifact.golden import compare
+    from tvmcomp.artifact.reference import compare
     from tvmcomp.errors import InputError
     from tvmcomp.runtime.arrays import write_npz
     from tvmcomp.runtime.session import load_on
 
     loaded = Artifact.load(artifact)
-    golden = loaded.golden if input_path is None else None
+    reference = loaded.reference if input_path is None else None
     if input_path is not None:
         inputs = _read_inputs(input_path, loaded.metadata.signature)
-    elif golden is not None:
-        inputs = dict(golden.inputs)
+    elif reference is not None:
+        inputs = dict(reference.inputs)
     else:
         raise InputError(
-            "the artifact holds no golden inputs to run on",
+            "the artifact holds no reference inputs to run on",
             where=str(artifact),
             hint="Give --input x.npy or --input in.npz.",
         )
@@ -76,7 +76,7 @@ def command(
         machine_name, used_threads = machine.name, session.threads
     if output_path is not None:
         write_npz(output_path, outputs)
-    agreements = [] if golden is None else compare(outputs, golden, loaded.metadata.quant)
+    agreements = [] if reference is None else compare(outputs, reference, loaded.metadata.quant)
     agrees = all(agreement.agrees for agreement in agreements)
     rows = {name: _summary(array) for name, array in outputs.items()}
     if as_json:
@@ -84,23 +84,23 @@ def command(
             {
                 "machine": machine_name,
                 "threads": used_threads,
-                "inputs": "golden" if golden else str(input_path),
+                "inputs": "golden" if reference else str(input_path),
                 "outputs": rows,
                 "written": None if output_path is None else str(output_path),
                 "golden": [
                     {field: getattr(a, field) for field in a.__struct_fields__} for a in agreements
                 ],
-                "agrees": agrees if golden else None,
+                "agrees": agrees if reference else None,
             }
         )
     else:
-        source = "its golden inputs" if golden else str(input_path)
+        source = "its reference inputs" if reference else str(input_path)
         out.print(f"ran on {machine_name}, {used_threads} threads, with {source}", soft_wrap=True)
         out.print(_table(rows))
         for agreement in agreements:
             verdict = "[green]agrees[/green]" if agreement.agrees else "[red]DIFFERS[/red]"
             out.print(
-                f"{agreement.output}: {verdict} with the golden output: largest difference "
+                f"{agreement.output}: {verdict} with the reference output: largest difference "
                 f"{agreement.max_difference:.2g} of its range, "
                 f"{agreement.within:.2%} of elements within {agreement.tolerance:g}",
                 soft_wrap=True,

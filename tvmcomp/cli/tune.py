@@ -5,17 +5,17 @@ from __future__ import annotations
 import math
 import sys
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tvmcomp.cli.common import err, log_option, out, parse_shapes, plain, print_problems
+from tvmcomp.cli.common import NotingCommand, err, log_option, out, plain, print_problems
+from tvmcomp.cli.network_options import network_arguments, network_options
 
 if TYPE_CHECKING:
-    from tvmcomp.api import Quant
     from tvmcomp.tuning.events import Event, TuneSummary
 
 
@@ -24,9 +24,9 @@ _TRIALS = 64
 _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
-@click.command("tune")
+@click.command("tune", cls=NotingCommand)
 @click.argument("model", type=click.Path(exists=True, dir_okay=False))
-@click.option("--target", default="native", show_default=True, help="Target name or TOML file.")
+@network_options
 @click.option(
     "--trials",
     type=click.IntRange(min=1),
@@ -39,28 +39,20 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 )
 @log_option
 @click.option("--device", help="Measure on HOST:PORT, or on a board of TRACKER:PORT/KEY.")
-@click.option("--shape", "shapes", multiple=True, help="Bind an input: x=1,3,224,224.")
-@click.option("--quant", type=click.Choice(["none", "int8", "fp16", "bf16"]), default="none")
-@click.option("--calib", type=click.Path(exists=True), help="Calibration data, for int8.")
-@click.option("--cc", help="Link with this C compiler's command line.")
 @click.option("--builders", help="Build on a Ray cluster: ray, or its address.")
 @click.option("--more", is_flag=True, help="Search again where the log has a finished search.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
 def command(
     model: str,
-    target: str,
     trials: int | None,
     budget: str | None,
     ops: tuple[str, ...],
     log: tuple[str, ...],
     device: str | None,
-    shapes: tuple[str, ...],
-    quant: str,
-    calib: str | None,
-    cc: str | None,
     builders: str | None,
     more: bool,
     as_json: bool,
+    **network: Any,
 ) -> None:
     """Measure schedules of MODEL's kernels and keep what is found for later builds.
 
@@ -68,37 +60,34 @@ def command(
     network that calls them. A schedule is kept only if it beats the baseline again and again, in
     turns with it. Every trial is written to the log at once.
     Stopped by Ctrl-C, or worse, the same command goes on where it was; a kernel whose search has
-    finished is not tuned again. A build with the same --log uses what was kept.
+    finished is not tuned again. A build with the same --log uses what was kept: give it the same
+    options, which decide the kernels that it has.
 
     \b
     Example:
       tvmcomp tune model.onnx --budget 20m
       tvmcomp tune model.onnx --target rpi4 --device 192.168.1.20:9190/rpi4 --quant int8 \\
-          --calib calib.npz --trials 64
+          --calibration calib.npz --trials 64
     """
     import tvmcomp
     from tvmcomp.tuning.progress import LiveProgress
 
-    bound = parse_shapes(shapes)
+    arguments = network_arguments(network)
     seconds = None if budget is None else _seconds(budget)
     if trials is None and budget is None:
         trials = _TRIALS
     with nullcontext(_print_event) if as_json else LiveProgress(err) as progress:
         summary = tvmcomp.tune(
             model,
-            target=target,
             trials=trials,
             budget=seconds,
             operators=ops,
             log=log or None,
             device=device,
-            shapes=bound,
-            quant=cast("Quant | None", None if quant == "none" else quant),
-            calibration=calib,
-            cc=cc,
             builders=builders,
             more=more,
             progress=progress,
+            **arguments,
         )
     if not as_json:
         _print_summary(summary)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.codegen.code_target import code_target
-from tvmcomp.codegen.toolchain import linker
+from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
 from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
@@ -50,7 +50,7 @@ def in_integers(lowered: Lowered) -> bool:
     return any(constant.dtype == np.int8 for constant in lowered.constants)
 
 
-def link(executable: Any, target: TargetDescription, cc: str | None = None) -> bytes:
+def link(executable: Any, target: TargetDescription, linker: str | None = None) -> bytes:
     """Link an executable to a shared library for ``target``.
 
     Raises:
@@ -58,7 +58,7 @@ def link(executable: Any, target: TargetDescription, cc: str | None = None) -> b
     """
     with tempfile.TemporaryDirectory(prefix="tvmcomp-link-") as folder:
         path = Path(folder, "lib.so")
-        executable.export_library(str(path), fcompile=linker(target, cc))
+        executable.export_library(str(path), fcompile=link_function(target, linker))
         return path.read_bytes()
 
 
@@ -69,7 +69,7 @@ def compile_module(
     watch: Watch | None = None,
     tuned: Tuned | None = None,
     half: str | None = None,
-    cc: str | None = None,
+    linker: str | None = None,
 ) -> Library:
     """Compile Relax (float, or integer after ``realize``) for ``target``.
 
@@ -79,13 +79,13 @@ def compile_module(
         watch: called after each phase.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` for the anchors' weights, None to leave them.
-        cc: a linker's command line, in place of the default one.
+        linker: the linker's command line, None for the target's own.
 
     Raises:
         ToolError: a tool of the build is missing or failed.
     """
     lowered = lower(mod, target, watch=watch, tuned=tuned, half=half)
-    binary = link(generate(lowered, target), target, cc)
+    binary = link(generate(lowered, target), target, linker)
     return Library(binary, lowered.constants, lowered.sources, lowered.unaligned_inputs)
 
 

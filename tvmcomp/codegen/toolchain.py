@@ -17,7 +17,7 @@ from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
 
 #: What ``executable.export_library(path, fcompile=…)`` takes.
-Linker = Callable[..., None]
+LinkFunction = Callable[..., None]
 
 #: The first link for an architecture builds its compiler support library: seconds when the machine
 #: is idle, a minute when it is small and busy.
@@ -25,7 +25,7 @@ _LINK_TIMEOUT_S = 600
 _LAST_LINES = 12
 
 
-def linker(target: TargetDescription, cc: str | None = None) -> Linker:
+def link_function(target: TargetDescription, linker: str | None = None) -> LinkFunction:
     """Return a function that links TVM's object files to a shared library for ``target``.
 
     The library needs nothing on the device but libc and libm (and, left open, the functions of
@@ -33,14 +33,14 @@ def linker(target: TargetDescription, cc: str | None = None) -> Linker:
 
     Args:
         target: gives the triple, which may name the oldest glibc to load on.
-        cc: a C compiler's command line to link with instead of zig's
+        linker: a C compiler's command line to link with instead of zig's
             (``"aarch64-linux-gnu-gcc -mcpu=cortex-a72"``).
 
     Raises:
         ToolError: the compiler is not installed. Calling the result raises it when linking fails.
     """
-    command = _zig_command(target) if cc is None else _own_command(cc)
-    environment = _zig_environment() if cc is None else dict(os.environ)
+    command = _zig_command(target) if linker is None else _own_command(linker)
+    environment = _zig_environment() if linker is None else dict(os.environ)
 
     def link(output: str, objects: Sequence[str], options: Sequence[str] = (), **_: Any) -> None:
         _run([*command, "-shared", "-o", output, *objects, *options, "-lm"], environment, target)
@@ -75,7 +75,7 @@ def _zig_command(target: TargetDescription) -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
         raise ToolError(
             "the linker that tvmcomp uses, the package ziglang, is not installed",
-            hint="`pip install ziglang`, or name a C compiler for the target with --cc.",
+            hint="`pip install ziglang`, or name a C compiler for the target with --linker.",
         )
     # -s and -O2 are for zig's own support library, which it builds at the first link: without them
     # that takes ten times as long and the library is twenty times as big.
@@ -83,13 +83,13 @@ def _zig_command(target: TargetDescription) -> list[str]:
     return [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-s", "-O2"]
 
 
-def _own_command(cc: str) -> list[str]:
-    command = shlex.split(cc)
+def _own_command(linker: str) -> list[str]:
+    command = shlex.split(linker)
     if not command or shutil.which(command[0]) is None:
         raise ToolError(
-            f"there is no compiler {command[0] if command else cc!r} on this machine",
-            where="--cc",
-            hint="Install it, or leave --cc out: the built-in linker serves every target.",
+            f"there is no compiler {command[0] if command else linker!r} on this machine",
+            where="--linker",
+            hint="Install it, or leave --linker out: the built-in linker serves every target.",
         )
     return command
 
@@ -138,5 +138,5 @@ def _run(command: list[str], environment: dict[str, str], target: TargetDescript
             "\n  ".join(["the linker failed:", *lines]),
             where=where,
             hint=f"Its triple is {target.link_triple or target.triple} (`link_triple` of the "
-            "target); a compiler given with --cc must make code for the same.",
+            "target); a compiler given with --linker must make code for the same.",
         )

@@ -65,8 +65,8 @@ def choose_precision(
         if samples is None:
             raise CalibrationError(
                 "int8 needs calibration data",
-                hint="Give some hundred samples with --calib (an .npz, or a folder of .npy, .npz "
-                "or images), or choose --quant fp16.",
+                hint="Give some hundred samples with --calibration (an .npz, or a folder of .npy, "
+                ".npz or images), or choose --quant fp16.",
             )
         quantized = quantize_network(mod, network.signature, samples, config, here, progress)
         if watch:

@@ -42,7 +42,7 @@ class Benchmark(msgspec.Struct, frozen=True):
 
 
 def benchmark(session: Session, runs: int | None = None) -> Benchmark:
-    """Time ``session`` on its golden inputs, or on any where it has none.
+    """Time ``session`` on its reference inputs, or on any where it has none.
 
     Args:
         session: what to measure.

@@ -12,9 +12,9 @@ from tvmcomp.model import Signature
 
 
 def example_inputs(artifact: Artifact) -> Mapping[str, np.ndarray]:
-    """The golden inputs, or :func:`any_inputs` where there are none."""
-    golden = artifact.golden
-    return golden.inputs if golden else any_inputs(artifact.metadata.signature)
+    """The reference inputs, or :func:`any_inputs` where there are none."""
+    reference = artifact.reference
+    return reference.inputs if reference else any_inputs(artifact.metadata.signature)
 
 
 def any_inputs(signature: Signature) -> dict[str, np.ndarray]:

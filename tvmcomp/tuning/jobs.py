@@ -15,14 +15,14 @@ class Build(msgspec.Struct, frozen=True, tag=True):
     Attributes:
         module: the IRModule, as ``tvm.ir.save_json`` writes it.
         target: what it is compiled for.
-        cc: linker command of ``--cc``, or None for the target's own.
+        linker: the linker's command line of ``--linker``, or None for the target's own.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         path: where the shared library goes.
     """
 
     module: str
     target: TargetDescription
-    cc: str | None
+    linker: str | None
     path: str
     in_integers: bool = False
 

@@ -79,7 +79,7 @@ class Bench:
     Args:
         target: what to compile for.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
-        cc: linker command, None for the target's own.
+        linker: the linker's command line, None for the target's own.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
 
@@ -91,13 +91,13 @@ class Bench:
         self,
         target: TargetDescription,
         device: str | None = None,
-        cc: str | None = None,
+        linker: str | None = None,
         in_integers: bool = False,
         builders: str | None = None,
     ) -> None:
         self._target = target
         self._device = device
-        self._cc = cc
+        self._linker = linker
         self._in_integers = in_integers
         self._cold = True
         self._build_timeout = _FIRST_BUILD_SECONDS
@@ -287,7 +287,7 @@ class Bench:
 
     def _build_job(self, module: str) -> Build:
         path = Path(self._folder, f"{next(self._names)}.so")
-        return Build(module, self._target, self._cc, str(path), self._in_integers)
+        return Build(module, self._target, self._linker, str(path), self._in_integers)
 
 
 def _seconds_for(group: Group, rounds: int) -> float:

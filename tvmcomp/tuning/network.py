@@ -33,7 +33,7 @@ class Network:
 
 
 def baseline_network(
-    lowered: Lowered, model: Model, target: TargetDescription, cc: str | None = None
+    lowered: Lowered, model: Model, target: TargetDescription, linker: str | None = None
 ) -> Network:
     """Build ``lowered``, which no tuning record has scheduled.
 
@@ -41,13 +41,13 @@ def baseline_network(
         lowered: the network.
         model: what it was imported as.
         target: the device.
-        cc: linker command, None for the target's own.
+        linker: the linker's command line, None for the target's own.
 
     Raises:
         ToolError: the linker is missing or failed.
     """
     artifact = Artifact.create(
-        library=link(generate(lowered, target), target, cc),
+        library=link(generate(lowered, target), target, linker),
         constants={f"constant_{i}": array for i, array in enumerate(lowered.constants)},
         target=target,
         signature=model.signature,

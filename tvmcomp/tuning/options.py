@@ -23,7 +23,7 @@ class TuneOptions:
         budget: seconds that the run may take, about; None for no limit.
         device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
-        cc: linker command, None for the target's own.
+        linker: the linker's command line, None for the target's own.
         more: search again where the log says that a search has finished.
         seed: of the searches' random choices.
         progress: is told what happens.
@@ -38,7 +38,7 @@ class TuneOptions:
     budget: float | None = None
     device: str | None = None
     builders: str | None = None
-    cc: str | None = None
+    linker: str | None = None
     more: bool = False
     seed: int = 0
     progress: Listener | None = None

@@ -67,7 +67,7 @@ def tune(
     outcome: NetworkOutcome | None = None
     try:
         with Bench(
-            target, options.device, options.cc, options.in_integers, options.builders
+            target, options.device, options.linker, options.in_integers, options.builders
         ) as bench:
             fingerprint = bench.fingerprint
             left = {

@@ -38,7 +38,7 @@ class UsedRecords:
     Args:
         log: where to look.
         target: what is compiled for.
-        cc: linker command, None for the target's own.
+        linker: the linker's command line, None for the target's own.
 
     Where nothing is known to be faster than the baseline, the kernel keeps it.
 
@@ -46,12 +46,14 @@ class UsedRecords:
         used: kernel -> the record that decided its schedule.
     """
 
-    def __init__(self, log: TuningLog, target: TargetDescription, cc: str | None = None) -> None:
+    def __init__(
+        self, log: TuningLog, target: TargetDescription, linker: str | None = None
+    ) -> None:
         self.log = log
         self.target = target
         self.device = local_fingerprint() if runs_here(target) is None else None
         self.used: dict[str, Found] = {}
-        self._cc = cc
+        self._linker = linker
         self._versions = Versions.here()
         self._bench: Bench | None = None
         self._resources = ExitStack()
@@ -100,7 +102,7 @@ class UsedRecords:
         """Whether a kernel of other versions does what the unscheduled one does."""
         try:
             if self._bench is None:
-                self._bench = self._resources.enter_context(Bench(self.target, cc=self._cc))
+                self._bench = self._resources.enter_context(Bench(self.target, linker=self._linker))
             modules = (_json(schedule.mod), _json(module_of(func)))
             reason = self._bench.difference(modules, arguments_of(func))
             if isinstance(reason, Failed):

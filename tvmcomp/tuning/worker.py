@@ -20,7 +20,7 @@ import msgspec
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
 from tvmcomp.codegen.code_target import code_target
-from tvmcomp.codegen.toolchain import linker
+from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.runtime.machine import ThisMachine
@@ -60,7 +60,7 @@ def build(job: Build) -> Built:
     start = time.monotonic()
     module = tvm.ir.load_json(job.module)
     library = tvm.compile(module, target=code_target(job.target, job.in_integers))
-    library.export_library(job.path, fcompile=linker(job.target, job.cc))
+    library.export_library(job.path, fcompile=link_function(job.target, job.linker))
     return Built(time.monotonic() - start)
 
 

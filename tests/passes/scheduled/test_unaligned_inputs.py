@@ -81,7 +81,7 @@ def reference(path: Path, x: np.ndarray) -> np.ndarray:
 def test_an_input_is_read_in_place_at_any_elements_address(name: str, tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     save_network(name, path)
-    artifact = tvmcomp.build(path, golden=False)
+    artifact = tvmcomp.build(path, reference=False)
     assert artifact.metadata.unaligned_inputs
     session = tvmcomp.load(artifact, threads=1)
     values = RNG.standard_normal(INPUT).astype("float32")
@@ -98,7 +98,7 @@ def test_quantized(tmp_path: Path) -> None:
     save_network("convolution", path)
     samples = [{"x": RNG.standard_normal(INPUT).astype("float32")} for _ in range(4)]
     session = tvmcomp.load(
-        tvmcomp.build(path, quant="int8", calibration=samples, golden=False), threads=1
+        tvmcomp.build(path, quant="int8", calibration=samples, reference=False), threads=1
     )
     wanted = session.run({"x": at_address(samples[0]["x"], 0)})["y"]
     for offset in (4, 20, 36):
@@ -109,7 +109,7 @@ def test_quantized(tmp_path: Path) -> None:
 def test_an_address_between_elements_is_copied(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     save_network("element-wise", path)
-    session = tvmcomp.load(tvmcomp.build(path, golden=False), threads=1)
+    session = tvmcomp.load(tvmcomp.build(path, reference=False), threads=1)
     values = RNG.standard_normal(INPUT).astype("float32")
     x = at_address(values, 2)
     np.testing.assert_array_equal(session.run({"x": x})["y"], np.maximum(values, 0))
@@ -132,7 +132,7 @@ def test_a_scalar_condition_and_its_branches(tmp_path: Path) -> None:
     path = tmp_path / "net.onnx"
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, path)
-    session = tvmcomp.load(tvmcomp.build(path, golden=False), threads=1)
+    session = tvmcomp.load(tvmcomp.build(path, reference=False), threads=1)
     values = RNG.standard_normal(INPUT).astype("float32")
     for condition, wanted in ((True, np.maximum(values, 0)), (False, -values)):
         inputs = {"c": np.array(condition), "x": at_address(values, 4)}

@@ -27,7 +27,7 @@ from small_artifacts import (
     one_kernel_artifact,
 )
 
-from tvmcomp.artifact.golden import compare
+from tvmcomp.artifact.reference import compare
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, InputError
 from tvmcomp.runtime.bench import benchmark
 from tvmcomp.runtime.profile import profile
@@ -57,9 +57,9 @@ def session_folders() -> set[Path]:
 
 def test_runs_and_is_measured_there(either_server: Served) -> None:
     with connect(either_server.address) as board, load_on(board, dense_artifact()) as session:
-        golden = session.artifact.golden
-        assert golden is not None
-        assert all(a.agrees for a in compare(session.run(golden.inputs), golden, "none"))
+        reference = session.artifact.reference
+        assert reference is not None
+        assert all(a.agrees for a in compare(session.run(reference.inputs), reference, "none"))
         for seed in range(3):  # each run sees its own inputs
             x = np.random.default_rng(seed).standard_normal((1, 8)).astype("float32")
             wanted = dense_reference(x, dense_weights())
@@ -102,7 +102,7 @@ def test_wrong_inputs_end_no_session(server: Served) -> None:
     with connect(server.address) as board, load_on(board, dense_artifact()) as session:
         with pytest.raises(InputError, match="'x' is missing"):
             session.run({})
-        session.run(dense_artifact().golden.inputs)  # type: ignore[union-attr]
+        session.run(dense_artifact().reference.inputs)  # type: ignore[union-attr]
 
 
 def test_leaves_no_file_and_no_process(server: Served) -> None:
@@ -111,7 +111,7 @@ def test_leaves_no_file_and_no_process(server: Served) -> None:
         (folder,) = session_folders() - before
         assert list(folder.iterdir()) == []  # the library is gone as soon as it is loaded
         assert len(server.sessions()) == 1
-        session.run(dense_artifact().golden.inputs)  # type: ignore[union-attr]
+        session.run(dense_artifact().reference.inputs)  # type: ignore[union-attr]
     wait_for(lambda: not server.sessions() and not session_folders() - before)
 
 
@@ -162,7 +162,7 @@ def test_too_slow_and_the_server_does_not_say_so(
         os.kill(server.process.pid, signal.SIGSTOP)
         try:
             with pytest.raises(DeviceError, match="did not finish"):
-                session.run(dense_artifact().golden.inputs)  # type: ignore[union-attr]
+                session.run(dense_artifact().reference.inputs)  # type: ignore[union-attr]
         finally:
             os.kill(server.process.pid, signal.SIGCONT)
             process.resume()

@@ -11,7 +11,7 @@ import pytest
 from served import Served
 from small_artifacts import dense_artifact
 
-from tvmcomp.artifact.golden import compare
+from tvmcomp.artifact.reference import compare
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.remote import device
 from tvmcomp.runtime.remote.address import parse_address
@@ -44,9 +44,9 @@ def test_runs_on_a_tracked_device_again_and_again(tracker: Served, tracked: Serv
         with connect(f"{tracker.address}/rpi4") as board:
             assert board.name == f"{tracker.address}/rpi4"
             session = load_on(board, dense_artifact())
-            golden = session.artifact.golden
-            assert golden is not None
-            assert all(a.agrees for a in compare(session.run(golden.inputs), golden, "none"))
+            reference = session.artifact.reference
+            assert reference is not None
+            assert all(a.agrees for a in compare(session.run(reference.inputs), reference, "none"))
 
 
 def test_lists_devices(tracker: Served, tracked: Served) -> None:

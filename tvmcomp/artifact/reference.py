@@ -1,4 +1,7 @@
-"""Golden inputs and outputs: what an artifact must give, kept with it, and how closely it does."""
+"""Reference inputs and outputs: what an artifact must give, kept with it, and how closely it does.
+
+In the artifact they are ``golden.npz``, the name that every version reads.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ _NPY_HEADER_LIMIT = 4096
 
 
 @dataclass(frozen=True)
-class Golden:
+class Reference:
     """Arrays by name that match the signature's inputs and outputs."""
 
     inputs: Mapping[str, np.ndarray]
@@ -28,11 +31,11 @@ class Golden:
 
 
 class Agreement(msgspec.Struct, frozen=True):
-    """How closely one output repeats its golden array.
+    """How closely one output repeats its reference array.
 
     Attributes:
         output: its name.
-        max_difference: largest absolute difference, as a share of the golden array's range.
+        max_difference: largest absolute difference, as a share of the reference array's range.
         within: share of the elements that are within the tolerance.
         tolerance: as a share of the range; see :data:`TOLERANCE`.
         agrees: at least 99.9% are within.
@@ -45,24 +48,24 @@ class Agreement(msgspec.Struct, frozen=True):
     agrees: bool
 
 
-#: By the artifact's number format, as a share of the output's range. Another CPU adds up floats in
+#: By the artifact's precision, as a share of the output's range. Another CPU adds up floats in
 #: another order; an 8-bit value near the middle between two steps (0.4% apart) then takes the
 #: other one. It may not compute something else.
 TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 1e-2}
 _ENOUGH = 0.999
 
 
-def compare(outputs: Mapping[str, np.ndarray], golden: Golden, quant: str) -> list[Agreement]:
-    """Compare ``outputs`` with the golden ones, output by output.
+def compare(outputs: Mapping[str, np.ndarray], reference: Reference, quant: str) -> list[Agreement]:
+    """Compare ``outputs`` with the reference ones, output by output.
 
     Args:
-        outputs: arrays by name, of the golden arrays' shapes.
-        golden: what they should be.
-        quant: the artifact's number format; a key of :data:`TOLERANCE`.
+        outputs: arrays by name, of the reference arrays' shapes.
+        reference: what they should be.
+        quant: the artifact's precision; a key of :data:`TOLERANCE`.
     """
     tolerance = TOLERANCE[quant]
     found = []
-    for name, wanted in golden.outputs.items():
+    for name, wanted in reference.outputs.items():
         difference = _difference(outputs[name], wanted)
         within = float(np.mean(difference <= tolerance)) if wanted.size else 1.0
         largest = float(np.max(difference)) if wanted.size else 0.0
@@ -80,16 +83,16 @@ def _difference(given: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.where(same, 0.0, np.abs(given - wanted) / span)
 
 
-def encode_golden(golden: Golden) -> bytes:
+def encode_reference(reference: Reference) -> bytes:
     """Pack as an ``.npz``; dtypes that numpy's format doesn't know go as bytes."""
-    arrays = {f"inputs/{name}": _as_bytes(array) for name, array in golden.inputs.items()}
-    arrays |= {f"outputs/{name}": _as_bytes(array) for name, array in golden.outputs.items()}
+    arrays = {f"inputs/{name}": _as_bytes(array) for name, array in reference.inputs.items()}
+    arrays |= {f"outputs/{name}": _as_bytes(array) for name, array in reference.outputs.items()}
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     return buffer.getvalue()
 
 
-def decode_golden(data: bytes, signature: Signature, *, where: str) -> Golden:
+def decode_reference(data: bytes, signature: Signature, *, where: str) -> Reference:
     """Unpack and check against ``signature``.
 
     Raises:
@@ -108,7 +111,7 @@ def decode_golden(data: bytes, signature: Signature, *, where: str) -> Golden:
                 arrays[key] = _read_array(archive, key, spec)
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, TypeError) as error:
         raise ArtifactError(f"golden.npz can't be read: {error}", where=where) from None
-    return Golden(
+    return Reference(
         inputs={spec.name: arrays[f"inputs/{spec.name}"] for spec in signature.inputs},
         outputs={spec.name: arrays[f"outputs/{spec.name}"] for spec in signature.outputs},
     )

@@ -1,0 +1,134 @@
+"""The options that decide which kernels a network becomes: the same of `build` and of `tune`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tvmcomp.cli.common import parse_shapes
+
+if TYPE_CHECKING:
+    from tvmcomp.quantize import QuantConfig
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--target", default="native", show_default=True, help="Target name or TOML file."),
+    click.option(
+        "--quant",
+        type=click.Choice(["none", "int8", "fp16", "bf16"]),
+        default="none",
+        show_default=True,
+        help="Precision; none is the model's own.",
+    ),
+    click.option(
+        "--calibration",
+        "--calib",
+        "calibration",
+        metavar="PATH",
+        type=click.Path(path_type=Path),
+        help="Calibration data for int8: an .npz, or a folder of .npy, .npz or images.",
+    ),
+    click.option(
+        "--shape",
+        "shapes",
+        multiple=True,
+        metavar="NAME=DIM,…",
+        help="Bind an input's shape: x=1,3,224,224; repeatable.",
+    ),
+    click.option("--quant-config", type=click.Path(path_type=Path), help="TOML of settings."),
+    click.option(
+        "--keep-float", multiple=True, metavar="NODE", help="Keep an operator in float; repeatable."
+    ),
+    click.option(
+        "--min-sqnr",
+        metavar="DB|off",
+        help="Signal-to-noise ratio that the accuracy guard keeps at the outputs; off quantizes "
+        "all.",
+    ),
+    click.option(
+        "--threads", type=click.IntRange(min=1), help="Cores to build for [the target's]."
+    ),
+    click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
+)
+_NAMES = [
+    "target",
+    "quant",
+    "calibration",
+    "shapes",
+    "quant_config",
+    "keep_float",
+    "min_sqnr",
+    "threads",
+    "linker",
+]
+
+
+def network_options(command: F) -> F:
+    """Add them; the command gives what it gets by keyword to :func:`network_arguments`."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of :func:`tvmcomp.build` and :func:`tvmcomp.tune` that the options stand for.
+
+    Raises:
+        click.UsageError: they don't go together, or one is malformed.
+        TvmcompError: the target, or the file of settings, can't be used.
+    """
+    import msgspec
+
+    from tvmcomp import targets
+
+    quant, calibration = options["quant"], options["calibration"]
+    keep_float, min_sqnr = options["keep_float"], options["min_sqnr"]
+    config = _config(options["quant_config"], keep_float, min_sqnr)
+    if quant != "int8" and (calibration or options["quant_config"] or keep_float or min_sqnr):
+        raise click.UsageError(
+            "--calibration, --quant-config, --keep-float and --min-sqnr go with --quant int8"
+        )
+    target = targets.load(options["target"])
+    if options["threads"] is not None:
+        target = msgspec.structs.replace(target, cores=options["threads"])
+    return {
+        "target": target,
+        "quant": None if quant == "none" else quant,
+        "calibration": calibration,
+        "shapes": parse_shapes(options["shapes"]),
+        "config": config,
+        "linker": options["linker"],
+    }
+
+
+def _config(path: Path | None, keep_float: tuple[str, ...], min_sqnr: str | None) -> QuantConfig:
+    import msgspec
+
+    from tvmcomp.quantize import QuantConfig
+
+    config = QuantConfig.load(path) if path else QuantConfig()
+    changes: dict[str, Any] = {}
+    if keep_float:
+        changes["keep_float"] = (*config.keep_float, *keep_float)
+    if min_sqnr is not None:
+        changes["min_sqnr_db"] = _decibels(min_sqnr)
+    return msgspec.structs.replace(config, **changes)
+
+
+def _decibels(text: str) -> float | None:
+    if text == "off":
+        return None
+    try:
+        value = float(text)
+        if math.isfinite(value) and value > 0:
+            return value
+    except ValueError:
+        pass
+    raise click.BadParameter(
+        f"{text!r} is neither a number of dB above 0 nor 'off'", param_hint="--min-sqnr"
+    )
