@@ -165,11 +165,13 @@ def tune(
         operators: tune only kernels with one of these texts in their names; all where empty.
         builders: a Ray cluster to build candidates on: ``ray``, or its address.
         more: search again where the log holds a finished search.
+        cc: what ``linker`` was called.
 
     Raises:
         ConfigError: no kernel has such a name.
         TvmcompError: as :func:`build` says.
     """
+    linker = renamed("cc", cc, "linker", linker)
     description = target if isinstance(target, TargetDescription) else targets.load(target)
     settings = _config(config)
     records = open_log(log)  # an error in it is known now, and not after minutes of work
@@ -184,7 +186,7 @@ def tune(
         budget=budget,
         device=device,
         builders=builders,
-        linker=renamed("cc", cc, "linker", linker),
+        linker=linker,
         more=more,
         progress=progress,
     )
