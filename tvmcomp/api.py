@@ -19,6 +19,7 @@ from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.model import Model
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
+from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
@@ -113,6 +114,9 @@ def build(
         library = compile_module(
             choice.mod, description, watch=watch, tuned=used, half=choice.half, linker=linker
         )
+    operators = used.named_in(choice.operators, library.sources)
+    if description.family != "cuda":
+        operators = with_generic_marked(operators, library.sources, library.tasks)
     progress.stage("checking")
     inputs = _example_inputs(network, samples)
     notes = [*choice.notes, *used.notes(), *_cost_of_float(choice, here, inputs)]
@@ -126,7 +130,7 @@ def build(
         source_digest=network.digest,
         quant=choice.precision,
         calibration=choice.calibration,
-        operators=used.named_in(choice.operators, library.sources),
+        operators=operators,
         unaligned_inputs=library.unaligned_inputs,
         notes=notes,
     )

@@ -56,6 +56,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             quantized; what the accuracy guard ranks by.
         macs: multiply-accumulates of one inference.
         record: the tuning record that its kernel was scheduled by, or None.
+        generic: it multiplies and adds up, and no schedule is made for its kernel.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     network_sqnr_db: float | None = None
     macs: int = 0
     record: UsedRecord | None = None
+    generic: bool = False
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 from onnx import helper
 from onnx_models import save
 
-import tvmcomp.quantize
 from tvmcomp.cli import main as main_module
 from tvmcomp.model import Operator
+from tvmcomp.quantize import operator_report
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def planned(monkeypatch):
         Operator("conv", "nn.conv2d", "int8", macs=3888),
         Operator("r", "nn.relu", "float32", "no"),
     ]
-    monkeypatch.setattr(tvmcomp.quantize, "plan", lambda mod, config=None: plan, raising=False)
+    monkeypatch.setattr(operator_report, "expected_operators", lambda mod, config=None: plan)
 
 
 def tvmcomp_command(monkeypatch, *arguments: str) -> int:
@@ -66,3 +66,13 @@ def test_table(network, planned, monkeypatch, capsys):
 def test_unbound_dimension_is_status_2(network, planned, monkeypatch, capsys):
     assert tvmcomp_command(monkeypatch, "inspect", str(network)) == 2
     assert "--shape x=1,3,8,8" in capsys.readouterr().err
+
+
+def test_all_shows_every_operator(network, planned, monkeypatch, capsys):
+    arguments = ("inspect", str(network), "--shape", "x=1,3,8,8")
+    assert tvmcomp_command(monkeypatch, *arguments) == 0
+    short = capsys.readouterr().out
+    assert "1 more operator: 1 nn.relu; 1 of them in float: 1 no; --all shows them" in short
+    assert tvmcomp_command(monkeypatch, *arguments, "--all") == 0
+    whole = capsys.readouterr().out
+    assert "nn.relu" in whole and "--all" not in whole

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tvmcomp.cli.common import err, json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
+from tvmcomp.report.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     from tvmcomp.runtime.bench import Benchmark
@@ -109,12 +110,10 @@ def _latency_table(result: Benchmark, size: int) -> Table:
 
 
 def _kernel_table(kernels: list[KernelTime]) -> Table:
-    table = Table("kernel")
-    for column in ("calls", "ms", "share"):
-        table.add_column(column, justify="right")
-    for kernel in kernels:
-        table.add_row(kernel.name, str(kernel.calls), f"{kernel.ms:.4f}", f"{kernel.share:.1%}")
-    return table
+    columns = [Column("kernel", "name"), Column("calls", "number", rank=1)]
+    columns += [Column("ms", "number"), Column("share", "number", rank=2)]
+    rows = [(each.name, str(each.calls), f"{each.ms:.4f}", f"{each.share:.1%}") for each in kernels]
+    return fitted_table(columns, rows, out)[0]
 
 
 def _milliseconds(value: float) -> str:

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from tvmcomp.cli.common import NotingCommand, err, json_option, log_option, out, print_json
+from tvmcomp.cli.common import (
+    NotingCommand,
+    all_option,
+    err,
+    json_option,
+    log_option,
+    out,
+    print_json,
+)
 from tvmcomp.cli.network_options import network_arguments, network_options
 
 
@@ -21,6 +29,7 @@ from tvmcomp.cli.network_options import network_arguments, network_options
 @log_option
 @click.option("--device", metavar="ADDRESS", help="Measure there while tuning.")
 @click.option("--dump", type=click.Path(file_okay=False), help="Write each phase's module here.")
+@all_option
 @json_option
 def command(
     model: Path,
@@ -29,6 +38,7 @@ def command(
     log: tuple[str, ...],
     device: str | None,
     dump: str | None,
+    show_all: bool,
     as_json: bool,
     **network: Any,
 ) -> None:
@@ -36,6 +46,9 @@ def command(
 
     int8 measures on the calibration samples how much each operator's quantization harms the
     outputs, and keeps in float the few that harm most (--min-sqnr, --keep-float).
+
+    It ends with the operators that matter: what stays float and why, what has only a generic
+    kernel, what takes most multiplications. --all shows every one, and --json everything.
 
     \b
     Examples:
@@ -72,4 +85,4 @@ def command(
     if as_json:
         print_json(report)
     else:
-        print_report(report, out)
+        print_report(report, out, show_all=show_all)

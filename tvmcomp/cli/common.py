@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from tvmcomp.report.fitted import printable
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: Options that have another name now; the old ones work for one version more, with a note.
@@ -44,6 +46,12 @@ def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")(command)
 
 
+def all_option(command: F) -> F:
+    """Add ``--all``: every operator is shown, and not only those that matter."""
+    help_text = "Show every operator, not only those that matter."
+    return click.option("--all", "show_all", is_flag=True, help=help_text)(command)
+
+
 def log_option(command: F) -> F:
     """Add ``--log``, which may be repeated."""
     return click.option(
@@ -65,7 +73,7 @@ def print_json(document: Any) -> None:
 
 def plain(text: str) -> Text:
     """Text out of a log for a terminal: no markup, no control characters."""
-    return Text("".join(char if char.isprintable() else "?" for char in text))
+    return Text(printable(text))
 
 
 def print_problems(problems: Iterable[str]) -> None:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 import msgspec
-from rich.table import Column, Table
 
-from tvmcomp.cli.common import json_option, out, parse_shapes, print_json
+from tvmcomp.cli.common import all_option, json_option, out, parse_shapes, print_json
 
 if TYPE_CHECKING:
     from tvmcomp.model import TensorSpec
@@ -24,13 +23,15 @@ if TYPE_CHECKING:
     metavar="NAME=DIM,…",
     help="Full shape of an input with dynamic dimensions; repeat for more inputs.",
 )
+@all_option
 @json_option
-def command(model: str, shapes: tuple[str, ...], as_json: bool) -> None:
+def command(model: str, shapes: tuple[str, ...], show_all: bool, as_json: bool) -> None:
     """Show what MODEL takes, gives and holds, and what would run in int8.
 
-    Lists inputs and outputs, operators by count, parameters, multiply-accumulates, and for each
-    operator whether `build --quant int8` would compute it in integers, or why not. (A build with
-    calibration data may keep more operators in float: its accuracy guard measures them.)
+    Lists inputs and outputs, operators by count, parameters, multiply-accumulates, and for the
+    operators that matter (--all: for each) whether `build --quant int8` would compute them in
+    integers, or why not. (A build with calibration data may keep more operators in float: its
+    accuracy guard measures them.)
 
     \b
     Example:
@@ -45,10 +46,12 @@ def command(model: str, shapes: tuple[str, ...], as_json: bool) -> None:
     if as_json:
         print_json(msgspec.to_builtins(inspection))
     else:
-        _print(inspection)
+        _print(inspection, show_all)
 
 
-def _print(inspection: Inspection) -> None:
+def _print(inspection: Inspection, show_all: bool) -> None:
+    from tvmcomp.report.operators import print_operators
+
     out.print(f"{inspection.source}  (SHA-256 {inspection.digest[:16]}…)", soft_wrap=True)
     for title, specs in (
         ("inputs", inspection.signature.inputs),
@@ -58,18 +61,10 @@ def _print(inspection: Inspection) -> None:
     megabytes = inspection.parameter_bytes / 1e6
     out.print(f"parameters {inspection.parameters:,} ({megabytes:.2f} MB)")
     out.print(f"MACs       {inspection.macs:,}")
-    operators = Table(Column("operator"), Column("count", justify="right"))
-    for name, count in inspection.operators.items():
-        operators.add_row(name, str(count))
-    out.print(operators)
-    plan = Table(Column("node", overflow="fold"), "operator", "would run in")
-    plan.add_column("MACs", justify="right")
-    plan.add_column("reason", overflow="fold")
-    for each in inspection.plan:
-        plan.add_row(
-            each.name, each.kind, each.dtype, f"{each.macs:,}" if each.macs else "", each.reason
-        )
-    out.print(plan)
+    total = sum(inspection.operators.values())
+    counts = ", ".join(f"{count} {name}" for name, count in inspection.operators.items())
+    out.print(f"operators  {total:,}: {counts}", markup=False)
+    print_operators(inspection.plan, out, runs_in="would run in", show_all=show_all)
 
 
 def _spec_text(spec: TensorSpec) -> str:

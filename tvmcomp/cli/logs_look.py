@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
-from rich.table import Table
 
 from tvmcomp.cli.common import json_option, out, plain, print_json, print_problems
 from tvmcomp.cli.logs_common import logs_argument, milliseconds, one, opened, the_one
+from tvmcomp.report.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.log.line import Entry
@@ -48,18 +48,28 @@ def list_command(
     if as_json:
         print_json({"records": rows, "problems": problems})
         return
-    table = Table("id", "workload", "kernel", "target", "device", "ms", "date")
-    for row in rows:
-        table.add_row(
+    columns = (
+        Column("id"),
+        Column("workload", rank=5),
+        Column("kernel", "name"),
+        Column("target", "name", rank=3),
+        Column("device", "name", rank=2),
+        Column("ms", "sentence"),
+        Column("date", rank=4),
+    )
+    cells = [
+        (
             row["id"][:12],
             row["workload"],
-            plain(row["name"]),
-            plain(row["target"]),
-            plain(row["device"]),
-            plain(row["error"]) if row["error"] else milliseconds(row["seconds"]),
-            plain(row["date"]),
+            row["name"],
+            row["target"],
+            row["device"],
+            row["error"] or milliseconds(row["seconds"]),
+            row["date"],
         )
-    out.print(table)
+        for row in rows
+    ]
+    out.print(fitted_table(columns, cells, out)[0])
     print_problems(problems)
 
 

@@ -7,7 +7,6 @@ from collections import Counter
 
 import click
 import msgspec
-from rich.table import Table
 
 from tvmcomp.cli.common import (
     NotingCommand,
@@ -19,6 +18,7 @@ from tvmcomp.cli.common import (
     print_problems,
 )
 from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened
+from tvmcomp.report.fitted import Column, fitted_table
 
 
 @click.command("verify", cls=NotingCommand)
@@ -78,17 +78,26 @@ def verify_command(
     if as_json:
         print_json({"records": msgspec.to_builtins(results), "problems": problems})
     else:
-        table = Table("id", "kernel", "status", "ms in the log", "ms now", "reason")
-        for result in results:
-            table.add_row(
+        columns = (
+            Column("id", rank=4),
+            Column("kernel", "name"),
+            Column("status"),
+            Column("ms in the log", "number", rank=3),
+            Column("ms now", "number", rank=2),
+            Column("reason", "sentence", rank=1),
+        )
+        rows = [
+            (
                 result.record[:12],
-                plain(result.name),
+                result.name,
                 result.status,
                 milliseconds(result.seconds),
                 milliseconds(result.seconds_now),
-                plain(result.reason or ""),
+                result.reason or "",
             )
-        out.print(table)
+            for result in results
+        ]
+        out.print(fitted_table(columns, rows, out)[0])
         counts = Counter(result.status for result in results)
         out.print(
             ", ".join(f"{count} {status}" for status, count in counts.items()) or "no records"

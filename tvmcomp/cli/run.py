@@ -10,6 +10,7 @@ from rich.table import Table
 
 from tvmcomp.cli.common import json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
+from tvmcomp.report.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     import numpy as np
@@ -138,8 +139,10 @@ def _summary(array: np.ndarray) -> dict[str, Any]:
 
 
 def _table(rows: dict[str, dict[str, Any]]) -> Table:
-    table = Table("output", "type", "min", "max", "mean")
+    cells = []
     for name, row in rows.items():
         numbers = ("-" if row[key] is None else f"{row[key]:.6g}" for key in ("min", "max", "mean"))
-        table.add_row(name, f"{row['dtype']}{row['shape']}", *numbers)
-    return table
+        cells.append((name, f"{row['dtype']}{row['shape']}", *numbers))
+    columns = [Column("output", "name"), Column("type", "name")]
+    columns += [Column("min", "number", 2), Column("max", "number", 1), Column("mean", "number", 3)]
+    return fitted_table(columns, cells, out)[0]

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from tvmcomp.cli.common import NotingCommand, err, log_option, out, plain, print_problems
 from tvmcomp.cli.network_options import network_arguments, network_options
+from tvmcomp.report.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.events import Event, TuneSummary
@@ -119,23 +120,7 @@ def _print_event(event: Event) -> None:
 def _print_summary(summary: TuneSummary) -> None:
     from tvmcomp.tuning.progress import times
 
-    columns = "task, calls, baseline ms, incumbent ms, speedup, roofline ms, trials, failed, status"
-    table = Table(*columns.split(", "))
-    for task in summary.tasks:
-        baseline, incumbent = task.baseline_seconds, task.incumbent_seconds
-        failures = ", ".join(f"{kind} {count}" for kind, count in sorted(task.failures.items()))
-        table.add_row(
-            plain(task.task),
-            str(task.weight),
-            _milliseconds(baseline),
-            _milliseconds(incumbent),
-            "–" if baseline is None or incumbent is None else f"{baseline / incumbent:.2f}",
-            _milliseconds(task.roofline_seconds),
-            str(task.trials),
-            failures or "0",
-            task.status,
-        )
-    out.print(table)
+    out.print(_task_table(summary))
     if not summary.tasks:
         out.print("the network has no kernel to tune")
     elif all(task.status == "found" for task in summary.tasks):
@@ -165,6 +150,38 @@ def _print_summary(summary: TuneSummary) -> None:
         out.print("the network stays as it is without tuning: nothing found is faster in all of it")
     for fault, count in summary.faults.items():
         err.print(Text.assemble(("board: ", "yellow"), plain(f"{fault} ({count} times)")))
+
+
+def _task_table(summary: TuneSummary) -> Table:
+    rows = []
+    for task in summary.tasks:
+        baseline, incumbent = task.baseline_seconds, task.incumbent_seconds
+        failures = ", ".join(f"{kind} {count}" for kind, count in sorted(task.failures.items()))
+        rows.append(
+            (
+                task.task,
+                str(task.weight),
+                _milliseconds(baseline),
+                _milliseconds(incumbent),
+                "–" if baseline is None or incumbent is None else f"{baseline / incumbent:.2f}",
+                _milliseconds(task.roofline_seconds),
+                str(task.trials),
+                failures or "0",
+                task.status,
+            )
+        )
+    columns = (
+        Column("task", "name"),
+        Column("calls", "number", rank=4),
+        Column("baseline ms", "number", rank=1),
+        Column("incumbent ms", "number", rank=2),
+        Column("speedup", "number"),
+        Column("roofline ms", "number", rank=6),
+        Column("trials", "number", rank=5),
+        Column("failed", "sentence", rank=3),
+        Column("status"),
+    )
+    return fitted_table(columns, rows, out)[0]
 
 
 def _milliseconds(seconds: float | None) -> str:

@@ -28,12 +28,14 @@ class Library:
         binary: the shared library.
         constants: what ``main`` takes after its inputs, in order.
         sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
+        tasks: the kernels before they were scheduled, by name.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
     """
 
     binary: bytes
     constants: list[np.ndarray]
     sources: dict[str, frozenset[str]]
+    tasks: dict[str, Any]
     unaligned_inputs: bool
 
 
@@ -86,7 +88,9 @@ def compile_module(
     """
     lowered = lower(mod, target, watch=watch, tuned=tuned, half=half)
     binary = link(generate(lowered, target), target, linker)
-    return Library(binary, lowered.constants, lowered.sources, lowered.unaligned_inputs)
+    return Library(
+        binary, lowered.constants, lowered.sources, lowered.tasks, lowered.unaligned_inputs
+    )
 
 
 def run_here(

@@ -39,6 +39,11 @@ from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 
+#: Reasons why an operator is not rounded to integers, which reports tell apart.
+KEPT_BY_GUARD = "kept in float by the accuracy guard"
+KEPT_AS_ASKED = "kept in float as asked"
+IN_REGISTERS = "in the registers of its anchor"
+
 _TWO_OPERANDS = frozenset(["add", "multiply", "subtract", "maximum", "minimum"])
 
 #: In shorter rows of an embedding the scales would take most of what int8 saves.
@@ -170,9 +175,9 @@ class _Planner:
         if name is None:
             return "no operator"
         if binding.var.name in self.keep_float:
-            return "kept in float by the accuracy guard"
+            return KEPT_BY_GUARD
         if self.config.for_operator(binding.var.name, name).dtype == "float":
-            return "kept in float as asked"
+            return KEPT_AS_ASKED
         if name in ANCHORS:
             return self.anchor_refusal(binding.value)
         return None
@@ -246,7 +251,7 @@ class _Planner:
             return PlannedOperator(var, kind, quantized=True)
         if var not in self.wanted:
             if var in self.chain:
-                return PlannedOperator(var, kind, reason="in the registers of its anchor")
+                return PlannedOperator(var, kind, reason=IN_REGISTERS)
             return PlannedOperator(var, kind, reason=self.float_reason(kind, var))
         if kind in PASS_THROUGH:
             moved = relax.analysis.free_vars(call)

@@ -8,9 +8,10 @@ from typing import Any
 
 import msgspec
 from rich.console import Console
-from rich.table import Table
 
 from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.model import Operator
+from tvmcomp.report.operators import print_operators
 
 
 def build_report(artifact: Artifact, path: Path) -> dict[str, Any]:
@@ -29,12 +30,11 @@ def build_report(artifact: Artifact, path: Path) -> dict[str, Any]:
     }
 
 
-def print_report(report: dict[str, Any], console: Console) -> None:
-    """Print the report: a table of operators, then sizes and notes."""
-    operators = report["operators"]
-    if report["quant"] == "int8":
-        console.print(_operator_table(operators))
-    counts = Counter(operator["dtype"] for operator in operators if operator["macs"])
+def print_report(report: dict[str, Any], console: Console, *, show_all: bool = False) -> None:
+    """Print the report: the operators that matter, or all of them, then sizes and notes."""
+    operators = msgspec.convert(report["operators"], list[Operator])
+    print_operators(operators, console, runs_in="runs in", show_all=show_all)
+    counts = Counter(operator.dtype for operator in operators if operator.macs)
     kinds = ", ".join(f"{count} in {dtype}" for dtype, count in counts.most_common())
     console.print(
         f"{report['artifact']}: {report['artifact_bytes'] / 2**20:.2f} MiB, constants "
@@ -50,21 +50,3 @@ def print_report(report: dict[str, Any], console: Console) -> None:
         )
     for note in report["notes"]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
-
-
-def _operator_table(operators: list[dict[str, Any]]) -> Table:
-    table = Table("operator", "kind", "runs in", "SQNR dB", "M MAC", "why not int8")
-    for operator in operators:
-        shown = operator["macs"] or (operator["dtype"] == "int8" and operator["sqnr_db"])
-        if not shown and operator["reason"] in (None, "in the registers of its anchor"):
-            continue
-        ratio = operator["sqnr_db"]
-        table.add_row(
-            operator["name"],
-            operator["kind"],
-            operator["dtype"],
-            "" if ratio is None else f"{ratio:.1f}",
-            f"{operator['macs'] / 1e6:.2f}" if operator["macs"] else "",
-            operator["reason"] or "",
-        )
-    return table
