@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.schedules import find_anchor
-from tvmcomp.schedules.conv.compute import ANCHOR, MACS
+from tvmcomp.schedules.anchor import ANCHOR, MACS
 from tvmcomp.tvm_import import tvm
 
 _REDUCE = 2  # tirx.IterVar.CommReduce

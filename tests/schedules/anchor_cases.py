@@ -15,15 +15,11 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tvmcomp.schedules import Decide, analytic, apply_schedule
+from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, import_functions
-from tvmcomp.schedules.conv.compute import (
-    Widths,
-    Window,
-    conv_padding,
+from tvmcomp.schedules.conv.depthwise_conv import (
     depthwise_conv,
     depthwise_padding,
-    direct_conv,
-    pack_conv_weight,
     pack_depthwise_weight,
 )
 from tvmcomp.schedules.conv.depthwise_dot import (
@@ -31,6 +27,7 @@ from tvmcomp.schedules.conv.depthwise_dot import (
     dot_lanes,
     pack_depthwise_dot_weight,
 )
+from tvmcomp.schedules.conv.direct_conv import conv_padding, direct_conv, pack_conv_weight
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -64,6 +61,11 @@ class Case:
     def input(self) -> tuple[int, ...]:
         """The shape of the data, without what is padded to it."""
         return (*self.lead, *self.spatial, self.channels)
+
+    @property
+    def anchor(self) -> Anchor:
+        """What is computed."""
+        return Anchor(self.input, self.window, self.out_channels)
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -172,13 +174,11 @@ def anchor_tensors(
     weight = te.placeholder(packed.shape, kernel.weight, "weight")
     lanes = _dot_lanes(case, kernel, target)
     if lanes is not None:
-        value = depthwise_dot_conv(data, weight, case.input, case.window, lanes)
+        value = depthwise_dot_conv(data, weight, case.anchor, lanes)
     elif case.depthwise:
-        value = depthwise_conv(data, weight, case.input, case.window, kernel)
+        value = depthwise_conv(data, weight, case.anchor, kernel)
     else:
-        value = direct_conv(
-            data, weight, case.input, case.window, case.out_channels, kernel, target
-        )
+        value = direct_conv(data, weight, case.anchor, kernel, target)
     arguments = [data, weight]
     for name in case.epilogue:
         kind, operation, _ = EPILOGUES[name]
@@ -203,8 +203,8 @@ def _followed_by(value: Any, operation: Callable[..., Any], operand: Any | None,
 def data_padding(case: Case, kernel: DotKernel, target: TargetDescription) -> Widths:
     """What the anchor of ``case`` needs around its data."""
     if case.depthwise:
-        return depthwise_padding(case.input, case.window)
-    return conv_padding(case.input, case.window, case.out_channels, kernel, target)
+        return depthwise_padding(case.anchor)
+    return conv_padding(case.anchor, kernel, target)
 
 
 def random_arguments(
@@ -280,7 +280,7 @@ def _dot_lanes(case: Case, kernel: DotKernel, target: TargetDescription) -> int 
     """Channels that a depthwise convolution takes together, where it is by dot products."""
     if not case.depthwise:
         return None
-    return dot_lanes(case.input, case.window, kernel.data, target)
+    return dot_lanes(case.anchor, kernel.data, target)
 
 
 def _pack(

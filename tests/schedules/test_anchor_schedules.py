@@ -26,7 +26,7 @@ from schedules.design_points import every_kernel
 
 from tvmcomp import targets
 from tvmcomp.schedules import design_space
-from tvmcomp.schedules.conv.compute import Window
+from tvmcomp.schedules.anchor import Window
 from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.space import point

@@ -24,7 +24,7 @@ from schedules.anchor_cases import (
 from tvmcomp import targets
 from tvmcomp.codegen.toolchain import linker
 from tvmcomp.schedules import Decide, analytic
-from tvmcomp.schedules.conv.compute import Window
+from tvmcomp.schedules.anchor import Window
 from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

@@ -15,8 +15,8 @@ from tvmcomp.schedules.bfloat16 import (
     has_bfloat16,
     import_functions,
     round_to_bfloat16,
+    widen,
 )
-from tvmcomp.schedules.registry import widen
 from tvmcomp.tvm_import import tvm
 
 te = tvm.te

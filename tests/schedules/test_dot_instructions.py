@@ -9,7 +9,7 @@ import pytest
 from schedules.anchor_cases import Case, anchor_function, compiled, scheduled
 
 from tvmcomp import targets
-from tvmcomp.schedules.conv.compute import Window
+from tvmcomp.schedules.anchor import Window
 from tvmcomp.schedules.dot import bfloat16_kernel, float_kernel, int8_kernel
 
 WINDOW = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))

@@ -32,13 +32,13 @@ from tvmcomp.passes.scheduled.halo import write_halos
 from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
 from tvmcomp.passes.scheduled.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
-from tvmcomp.schedules.conv.compute import PADDING
+from tvmcomp.schedules.conv.padding import PADDING
+from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
-# TVM's OpPatternKind: kElemWise and kOutEWiseFusable.
-_PATTERNS = {ELEMENT_WISE_KERNEL: 0, EPILOGUE_KERNEL: 4}
+_PATTERNS = {ELEMENT_WISE_KERNEL: OpPattern.ELEMENT_WISE, EPILOGUE_KERNEL: OpPattern.OUT_FUSABLE}
 
 #: Called after each phase with its name and the module: ``--dump`` writes it to a file.
 Watch = Callable[[str, Any], None]
@@ -201,7 +201,7 @@ def _mark_patterns(mod: Any) -> Any:
     for var, func in mod.functions.items():
         for mark, pattern in _PATTERNS.items():
             if func.attrs and mark in func.attrs.keys():  # noqa: SIM118  not a dict
-                mod.update_func(var, func.with_attr("op_pattern", pattern))
+                mod.update_func(var, func.with_attr("op_pattern", int(pattern)))
     return mod
 
 

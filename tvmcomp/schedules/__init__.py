@@ -10,20 +10,25 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tvmcomp.schedules.amx.conv_schedule import schedule_amx_conv
 from tvmcomp.schedules.amx.plan import AMX_CONV
-from tvmcomp.schedules.amx.schedule import schedule_amx_conv
-from tvmcomp.schedules.bfloat16 import BITS, inline_widening
+from tvmcomp.schedules.anchor import ANCHOR
+from tvmcomp.schedules.bfloat16 import inline_widening
 from tvmcomp.schedules.blocking import Decide, analytic
-from tvmcomp.schedules.conv.compute import ANCHOR
-from tvmcomp.schedules.conv.depthwise_conv import schedule_depthwise_conv
-from tvmcomp.schedules.conv.depthwise_dot import DEPTHWISE_DOT, schedule_depthwise_dot
-from tvmcomp.schedules.conv.direct_conv import schedule_direct_conv
-from tvmcomp.schedules.conv.pixel_pairs import schedule_pixel_pairs
+from tvmcomp.schedules.conv.depthwise_conv import DEPTHWISE_CONV
+from tvmcomp.schedules.conv.depthwise_conv_schedule import schedule_depthwise_conv
+from tvmcomp.schedules.conv.depthwise_dot import DEPTHWISE_DOT
+from tvmcomp.schedules.conv.depthwise_dot_schedule import schedule_depthwise_dot
+from tvmcomp.schedules.conv.direct_conv import DIRECT_CONV, PIXEL_PAIRS
+from tvmcomp.schedules.conv.direct_conv_schedule import schedule_direct_conv
+from tvmcomp.schedules.conv.pixel_pairs_schedule import schedule_pixel_pairs
 from tvmcomp.schedules.conv.winograd import WINOGRAD
-from tvmcomp.schedules.conv.winograd_conv import schedule_winograd_conv
-from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.conv.winograd_schedule import schedule_winograd_conv
+from tvmcomp.schedules.dot import DotKernel, dot_kernel
+from tvmcomp.schedules.matmul.attention import ATTENTION
 from tvmcomp.schedules.matmul.attention_schedule import schedule_attention
-from tvmcomp.schedules.matmul.batched_matmul import schedule_batched_matmul
+from tvmcomp.schedules.matmul.batched_matmul import BATCHED_MATMUL
+from tvmcomp.schedules.matmul.batched_matmul_schedule import schedule_batched_matmul
 from tvmcomp.schedules.rows.default import schedule_default
 from tvmcomp.schedules.tir import host_passes
 from tvmcomp.targets import TargetDescription
@@ -79,11 +84,10 @@ def design_space(target: TargetDescription) -> Callable[[Any, Decide], str]:
 def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
     data, weight = (str(read.source.dtype) for read in sch.get(anchor).reads[-2:])
-    if weight == "int8" and data != "float32":
-        pairs = sch.get(anchor).annotations[ANCHOR] == "pixel_pairs"
-        return int8_kernel(target, None if pairs else 1)
-    half = bfloat16_kernel(target) if data == BITS else None
-    return half or float_kernel(target, weight)
+    pairs = sch.get(anchor).annotations[ANCHOR] == PIXEL_PAIRS
+    kernel = dot_kernel(data, weight, target, None if pairs else 1)
+    assert kernel is not None, f"no dot product of {data} and {weight} on {target.name}"
+    return kernel
 
 
 def _of_packed_weight(schedule: Callable[..., None]) -> Callable[..., None]:
@@ -97,12 +101,12 @@ def _of_packed_weight(schedule: Callable[..., None]) -> Callable[..., None]:
 
 #: The schedule of each kind of anchor, by the value of its :data:`ANCHOR` attribute.
 _SCHEDULES: dict[str, Callable[..., None]] = {
-    "attention": schedule_attention,
-    "batched_matmul": schedule_batched_matmul,
+    ATTENTION: schedule_attention,
+    BATCHED_MATMUL: schedule_batched_matmul,
     AMX_CONV: schedule_amx_conv,
     WINOGRAD: schedule_winograd_conv,
-    "depthwise_conv": schedule_depthwise_conv,
+    DEPTHWISE_CONV: schedule_depthwise_conv,
     DEPTHWISE_DOT: schedule_depthwise_dot,
-    "pixel_pairs": _of_packed_weight(schedule_pixel_pairs),
-    "direct_conv": _of_packed_weight(schedule_direct_conv),
+    PIXEL_PAIRS: _of_packed_weight(schedule_pixel_pairs),
+    DIRECT_CONV: _of_packed_weight(schedule_direct_conv),
 }

@@ -40,6 +40,16 @@ def bfloat16_bits(number: float) -> int:
     return int(np.array(number, ml_dtypes.bfloat16).view(BITS))
 
 
+def widen(value: Any, source: str, dtype: str) -> Any:
+    """``value``, of dtype ``source``, as ``dtype``.
+
+    A ``uint16`` holds the bits of a bfloat16, which any target can widen with a shift.
+    """
+    if source == BITS:
+        return tirx.reinterpret("float32", value.astype("uint32") << tirx.const(16, "uint32"))
+    return value.astype(dtype)
+
+
 def round_to_bfloat16(value: Any) -> Any:
     """The float32 TIR expression ``value`` rounded to nearest even, as the bits of a bfloat16."""
     return tirx.call_intrin(BITS, _ROUND, value)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tvmcomp.schedules.arm import intrinsics as arm
 from tvmcomp.schedules.arm.smmla import smmla
-from tvmcomp.schedules.bfloat16 import has_bfloat16
+from tvmcomp.schedules.bfloat16 import BITS, has_bfloat16
 from tvmcomp.schedules.x86 import intrinsics as x86
 from tvmcomp.targets import TargetDescription
 
@@ -41,6 +41,29 @@ class DotKernel:
     instruction: str | None = None
     pixels: int = 1
     temporaries: int = 0
+
+
+def dot_kernel(
+    data: str, weight: str, target: TargetDescription, row: int | None = None
+) -> DotKernel | None:
+    """The kernel of ``target`` for an anchor's dtypes; None where there is none.
+
+    The one rule, for packing the weights and for scheduling what reads them: a workload says no
+    more than its dtypes, so that the records of one build serve the next.
+
+    Args:
+        data, weight: dtypes of the activation and of the weight as it is stored.
+        target: the device.
+        row: pixels in a row of the output, where that is known. One alone makes no pair.
+    """
+    kernel: DotKernel | None
+    if data == BITS:
+        kernel = bfloat16_kernel(target, depthwise=weight != BITS)
+    elif weight == "int8" and data != "float32":
+        kernel = int8_kernel(target, row)
+    else:
+        kernel = float_kernel(target, weight)
+    return kernel if kernel and kernel.data == data else None
 
 
 def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKernel:

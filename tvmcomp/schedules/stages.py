@@ -16,8 +16,8 @@ Load = tvm.ir.expr.TensorLoad
 #: An axis too short for vectors: the channels of a picture.
 TINY = 3
 
-_SPATIAL = 0  # tirx.IterVar.DataPar
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_SPATIAL = tvm.tirx.IterVar.DataPar
+_REDUCE = tvm.tirx.IterVar.CommReduce
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from tvmcomp.tvm_import import tvm
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
 
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_REDUCE = tvm.tirx.IterVar.CommReduce
 #: Cycles a second: what cores of the family run at, about.
 _CLOCK = {"x86": 3.5e9, "arm": 2.0e9, "riscv": 1.5e9, "cuda": 1.5e9}
 #: 8-bit multiply-accumulates for one of float32 in the same vector, by dot product.

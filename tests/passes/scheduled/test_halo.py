@@ -18,7 +18,7 @@ from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const
-from tvmcomp.schedules.conv.compute import PADDING
+from tvmcomp.schedules.conv.padding import PADDING
 
 HERE = targets.detect()
 RNG = np.random.default_rng(0)

@@ -25,7 +25,7 @@ from tvmcomp.schedules.amx.choose import plan_amx, plans
 from tvmcomp.schedules.amx.conv import amx_conv
 from tvmcomp.schedules.amx.pack import pack_amx_weight
 from tvmcomp.schedules.amx.plan import BF16, INT8, AmxPlan
-from tvmcomp.schedules.conv.compute import Window
+from tvmcomp.schedules.anchor import Anchor, Window
 from tvmcomp.schedules.dot import bfloat16_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -176,7 +176,7 @@ def check_int8(case: Case, plan: AmxPlan) -> dict[str, int]:
 
 
 def any_plan(case: Case, kernel: Any, number: int) -> AmxPlan | None:
-    found = list(plans(case.input, case.out_channels, case.window, kernel, AMX_TARGET))
+    found = list(plans(case.anchor, kernel, AMX_TARGET))
     return found[number % len(found)][1] if found else None
 
 
@@ -231,7 +231,7 @@ def _convolve_float64(data: np.ndarray, weight: np.ndarray, window: Window) -> n
 def test_two_loads_of_each_side_make_four_products() -> None:
     """What the register block promises: no more loads than products, and a store an accumulator."""
     case = conv2d(128, 64, 16)
-    plan = plan_amx(case.input, 64, case.window, int8_kernel(AMX_TARGET), AMX_TARGET)
+    plan = plan_amx(case.anchor, int8_kernel(AMX_TARGET), AMX_TARGET)
     assert plan is not None
     counts = check_int8(case, plan)
     if counts:  # a machine with AMX of its own doesn't count
@@ -248,7 +248,7 @@ def test_the_reduction_stays_in_tiles(target: TargetDescription, kernel: Any) ->
     case = conv2d(1024, 256, 56)
     dot = int8_kernel(target) if kernel is INT8 else bfloat16_kernel(target)
     assert dot is not None
-    plan = plan_amx(case.input, 256, case.window, dot, target)
+    plan = plan_amx(case.anchor, dot, target)
     assert plan is not None
     assert plan.kernel == kernel
     mod = schedule_module(tvm.IRModule({"main": amx_conv(plan)}), target)
@@ -279,7 +279,7 @@ def test_the_reduction_stays_in_tiles(target: TargetDescription, kernel: Any) ->
 def test_the_depth_of_a_tile_is_used(case: Case, steps: int, chunk: int) -> None:
     found = [
         plan.depth
-        for _, plan in plans(case.input, case.out_channels, case.window, INT8, SPR)
+        for _, plan in plans(case.anchor, INT8, SPR)
         if plan.depth.beyond == 0 or case.channels == 3
     ]
     assert (steps, chunk) in {(depth.steps, depth.chunk) for depth in found}
@@ -288,7 +288,7 @@ def test_the_depth_of_a_tile_is_used(case: Case, steps: int, chunk: int) -> None
 def test_small_maps_are_one_run_of_pixels() -> None:
     """7 x 7: a tile a row would be half empty."""
     case = conv2d(512, 512, 7)
-    plan = plan_amx(case.input, 512, case.window, int8_kernel(AMX_TARGET), AMX_TARGET)
+    plan = plan_amx(case.anchor, int8_kernel(AMX_TARGET), AMX_TARGET)
     assert plan is not None
     assert plan.band.flat
     assert plan.band.tiles == 4
@@ -297,12 +297,12 @@ def test_small_maps_are_one_run_of_pixels() -> None:
 @pytest.mark.parametrize("target", [SPR, AMX_TARGET], ids=lambda t: t.name)
 def test_vectors_where_they_are_faster(target: TargetDescription) -> None:
     window = Window((1,), (1,), (1,), ((0, 0),))
-    assert plan_amx((1, 16), 10, window, int8_kernel(target), target) is None
-    assert plan_amx((1, 3), 10, window, int8_kernel(target), target) is None
-    assert plan_amx((128, 384), 384, window, int8_kernel(target), target) is not None
+    assert plan_amx(Anchor((1, 16), window, 10), int8_kernel(target), target) is None
+    assert plan_amx(Anchor((1, 3), window, 10), int8_kernel(target), target) is None
+    assert plan_amx(Anchor((128, 384), window, 384), int8_kernel(target), target) is not None
 
 
 def test_other_targets_have_no_tiles() -> None:
     window = Window((1,), (1,), (1,), ((0, 0),))
     vnni = targets.load("cascadelake")
-    assert plan_amx((128, 384), 384, window, int8_kernel(vnni), vnni) is None
+    assert plan_amx(Anchor((128, 384), window, 384), int8_kernel(vnni), vnni) is None

@@ -13,8 +13,8 @@ from schedules.design_points import every_kernel
 
 from tvmcomp import targets
 from tvmcomp.schedules import apply_schedule, design_space
+from tvmcomp.schedules.anchor import Anchor, Window
 from tvmcomp.schedules.conv import winograd
-from tvmcomp.schedules.conv.compute import Window
 from tvmcomp.schedules.dot import float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -47,6 +47,10 @@ class Conv:
         return Window((3, 3), (1, 1), (1, 1), self.padding)
 
     @property
+    def anchor(self) -> Anchor:
+        return Anchor(self.shape, self.window, self.out_channels)
+
+    @property
     def output(self) -> tuple[int, ...]:
         return (self.shape[0], *self.window.output(self.shape[1:3]), self.out_channels)
 
@@ -68,15 +72,13 @@ def convolutions(draw: st.DrawFn) -> Conv:
 
 def function(case: Conv, tile: winograd.Tile, target: TargetDescription) -> Any:
     """The fused PrimFunc: data, weight, then bias and residual where there are any, output."""
-    widths = winograd.winograd_padding(tile, case.shape, case.window, case.out_channels, target)
+    widths = winograd.winograd_padding(tile, case.anchor, target)
     padded = [size + sum(pair) for size, pair in zip(case.shape, widths, strict=True)]
     data = te.placeholder(padded, name="data")
     weight = np.zeros((case.out_channels, 3, 3, case.shape[-1]))
     packed = winograd.pack_winograd_weight(tile, weight, target).shape
     arguments = [data, te.placeholder(packed, name="weight")]
-    value = winograd.winograd_conv(
-        tile, *arguments, case.shape, case.window, case.out_channels, target
-    )
+    value = winograd.winograd_conv(tile, *arguments, case.anchor, target)
     if case.bias:
         arguments.append(te.placeholder((case.out_channels,), name="bias"))
         value = _biased(value, arguments[-1])
@@ -100,7 +102,7 @@ def arguments_and_result(
     rng = np.random.default_rng(0)
     data = rng.standard_normal(case.shape)
     weight = rng.standard_normal((case.out_channels, 3, 3, case.shape[-1]))
-    widths = winograd.winograd_padding(tile, case.shape, case.window, case.out_channels, target)
+    widths = winograd.winograd_padding(tile, case.anchor, target)
     arguments = [np.pad(data, widths), winograd.pack_winograd_weight(tile, weight, target)]
     padded = np.pad(data, ((0, 0), *case.padding, (0, 0)))
     _, height, width, _ = case.output
@@ -187,14 +189,15 @@ def test_every_draw_of_the_design_space_gives_the_same_numbers():
 )
 def test_the_model_chooses(shape, out_channels, expected):
     window = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
-    chosen = winograd.winograd_tile(shape, window, out_channels, float_kernel(V4), V4)
+    chosen = winograd.winograd_tile(Anchor(shape, window, out_channels), float_kernel(V4), V4)
     assert chosen is (TILES[expected] if expected else None)
 
 
 def test_only_plain_float32_convolutions():
     window = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
     shape = (1, 56, 56, 64)
-    assert winograd.winograd_tile(shape, window, 64, int8_kernel(V4), V4) is None
+    assert winograd.winograd_tile(Anchor(shape, window, 64), int8_kernel(V4), V4) is None
     for changes in ({"strides": (2, 2)}, {"dilation": (2, 2)}, {"groups": 2}, {"kernel": (1, 1)}):
         other = dataclasses.replace(window, **changes)
-        assert winograd.winograd_tile(shape, other, 64, float_kernel(V4), V4) is None
+        anchor = Anchor(shape, other, 64)
+        assert winograd.winograd_tile(anchor, float_kernel(V4), V4) is None

@@ -17,7 +17,7 @@ import numpy as np
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.rewriter import const
 from tvmcomp.qparams import QParams
-from tvmcomp.schedules.registry import widen
+from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.tvm_import import tvm
 
 #: Leaves room in an int32 for the products that are added to it.

@@ -1,7 +1,7 @@
 """Lower convolutions and matrix products with constant weights to TE over packed weights.
 
 The weight is packed at build time into the order in which the target's schedule reads it
-(:mod:`tvmcomp.schedules.conv.compute`), so the artifact holds packed constants and nothing is
+(:mod:`tvmcomp.schedules.conv`), so the artifact holds packed constants and nothing is
 repacked at run time. A constant ``nn.pad`` before a convolution becomes the convolution's own
 padding. Whatever has no constant weight is left to TVM's legalization and the default schedule.
 """
@@ -14,7 +14,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tvmcomp.passes.lowering.anchor_forms import Anchor, choose_form
+from tvmcomp.passes.lowering.anchor_forms import choose_form
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
@@ -25,16 +25,17 @@ from tvmcomp.passes.rewriter import (
     op_name,
     shape_of,
 )
+from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
-from tvmcomp.schedules.conv.compute import PAD_VALUE, PADDING, Widths, Window, pad
-from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING, pad
+from tvmcomp.schedules.dot import dot_kernel
+from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 #: The window of a matrix product.
 _SINGLE = Window((1,), (1,), (1,), ((0, 0),))
-_INJECTIVE = 2  # TVM's OpPatternKind::kInjective
 
 
 def lower_anchors(
@@ -51,23 +52,14 @@ def lower_anchors(
     return _LowerAnchors(mod, target, half, winograd).run()
 
 
-def anchor_kernel(
-    data_dtype: str, weight: np.ndarray, target: TargetDescription
-) -> DotKernel | None:
-    """The dot product of ``target`` for these dtypes; None where there is none."""
-    if weight.dtype == np.int8 and data_dtype != "float32":
-        kernel = int8_kernel(target)
-    else:
-        kernel = float_kernel(target, str(weight.dtype))
-    return kernel if kernel.data == data_dtype else None
-
-
-def as_anchor(call: Any, weight: np.ndarray) -> Anchor:
-    """The anchor ``call`` as it stands, its weight being ``weight``."""
-    shape = shape_of(call.args[0])
+def as_anchor(call: Any, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
+    """The anchor ``call`` as it stands, and its ``weight`` as ``[O, *kernel, C/groups]``."""
+    window = _SINGLE
     if op_name(call) == "matmul":
-        return Anchor(shape, _SINGLE, weight.T[:, None, :])
-    return Anchor(shape, _window(call.attrs, weight), weight)
+        weight = weight.T[:, None, :]
+    else:
+        window = _window(call.attrs, weight)
+    return Anchor(shape_of(call.args[0]), window, weight.shape[0]), weight
 
 
 def _window(attrs: Any, weight: np.ndarray) -> Window:
@@ -104,29 +96,28 @@ class _LowerAnchors(BindingRewriter):
         data, weight = call.args[0], const_value(call.args[1])
         if weight is None or not _is_supported(call, weight):
             return None
-        anchor = as_anchor(call, weight)
+        anchor, weight = as_anchor(call, weight)
         if op_name(call) != "matmul":
             data, window = self.absorb_padding(data, anchor.window)
             anchor = replace(anchor, shape=shape_of(data), window=window)
-        output = anchor.window.output(anchor.shape[-1 - len(anchor.window.kernel) : -1])
-        if 0 in (*anchor.shape, *output):
+        if 0 in (*anchor.shape, *anchor.output):
             return None  # There is nothing to compute, and no loop to schedule.
-        anchor = replace(anchor, weight=self.stored(anchor))
-        kernel = self.kernel(dtype_of(data), anchor)
+        weight = self.stored(anchor, weight)
+        dtypes = self.multiplied(dtype_of(data)), str(weight.dtype)
+        kernel = dot_kernel(*dtypes, self.target)
+        if kernel is not None and kernel.pixels > anchor.output[-1]:
+            kernel = dot_kernel(*dtypes, self.target, anchor.output[-1])
         if kernel is None:
             return None
-        if kernel.pixels > output[-1]:
-            kernel = int8_kernel(self.target, output[-1])
-        form = choose_form(anchor, kernel, self.target, winograd=self.winograd_allowed)
+        form = choose_form(anchor, weight, kernel, self.target, winograd=self.winograd_allowed)
         pad_value = anchor.window.pad_value
         if kernel.data == BITS:
             data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
         padded = self.padded(data, form.widths, pad_value, name)
         return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
 
-    def stored(self, anchor: Anchor) -> np.ndarray:
+    def stored(self, anchor: Anchor, weight: np.ndarray) -> np.ndarray:
         """The anchor's weight, in half precision where that is asked for."""
-        weight = anchor.weight
         if weight.dtype != np.float32 or self.half is None:
             return weight
         if self.half == "bfloat16":
@@ -137,11 +128,10 @@ class _LowerAnchors(BindingRewriter):
         largest = np.finfo(np.float16).max
         return np.clip(weight, -largest, largest).astype(np.float16)
 
-    def kernel(self, dtype: str, anchor: Anchor) -> DotKernel | None:
-        """The dot product for data of ``dtype``: of bfloat16 where asked for and possible."""
-        if self.half == "bfloat16" and self.has_bfloat16 and dtype == "float32":
-            return bfloat16_kernel(self.target, depthwise=anchor.weight.dtype != BITS)
-        return anchor_kernel(dtype, anchor.weight, self.target)
+    def multiplied(self, dtype: str) -> str:
+        """What data of ``dtype`` are multiplied as: in bfloat16 where asked for and possible."""
+        in_bfloat16 = self.half == "bfloat16" and self.has_bfloat16 and dtype == "float32"
+        return BITS if in_bfloat16 else dtype
 
     def rounded(self, data: Any, name: str) -> Any:
         """``data`` in bfloat16, for all who need it so."""
@@ -166,7 +156,7 @@ class _LowerAnchors(BindingRewriter):
                     PADDING: [width for pair in widths for width in pair],
                     PAD_VALUE: value,
                     # TVM takes a border behind the data only for element-wise.
-                    "op_pattern": _INJECTIVE,
+                    "op_pattern": int(OpPattern.INJECTIVE),
                 },
             )
             self.known_padded[key] = self.emit(call, f"{name}_padded")

@@ -34,13 +34,12 @@ from tvmcomp.schedules.matmul.batched_matmul import (
 from tvmcomp.schedules.matmul.output_axes import is_writable
 from tvmcomp.schedules.matmul.register_tile import widest_vector
 from tvmcomp.schedules.matmul.view import View
+from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 tirx = tvm.tirx
-
-_OUT_FUSABLE = 4  # TVM's OpPatternKind::kOutEWiseFusable: element-wise operators fuse behind it
 
 
 def lower_matmul(mod: Any, target: TargetDescription) -> Any:
@@ -229,6 +228,6 @@ class _LowerMatmul(BindingRewriter):
             compute,
             *(self.substitute(source) for source in sources),
             primfunc_name_hint=kernel.name,
-            primfunc_attrs={"op_pattern": _OUT_FUSABLE},
+            primfunc_attrs={"op_pattern": int(OpPattern.OUT_FUSABLE)},
         )
         return self.emit(call, kernel.name)

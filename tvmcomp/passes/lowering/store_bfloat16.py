@@ -31,8 +31,7 @@ from tvmcomp.passes.rewriter import (
     substitute,
 )
 from tvmcomp.schedules import find_anchor
-from tvmcomp.schedules.bfloat16 import BITS, WIDENING, import_functions, round_to_bfloat16
-from tvmcomp.schedules.registry import widen
+from tvmcomp.schedules.bfloat16 import BITS, WIDENING, import_functions, round_to_bfloat16, widen
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -41,7 +40,7 @@ te = tvm.te
 
 #: PrimFunc attribute of the rounding kernel.
 _ROUNDING = "tvmcomp.round_to_bfloat16"
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_REDUCE = tvm.tirx.IterVar.CommReduce
 #: A pooled image is data; what sums up this many elements or more is a statistic.
 _STATISTIC = 16
 

@@ -26,7 +26,7 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.passes.scheduled.place_buffers import Placement, addressed, fill_border, place_buffers
-from tvmcomp.schedules.conv.compute import PAD_VALUE, PADDING
+from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

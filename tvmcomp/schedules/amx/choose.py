@@ -20,7 +20,7 @@ from tvmcomp.schedules.amx.plan import (
     amx_kernel,
     is_pointwise,
 )
-from tvmcomp.schedules.conv.compute import Window
+from tvmcomp.schedules.anchor import Anchor, Window
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 
@@ -45,19 +45,11 @@ _DIRECT_EFFICIENCY = 0.75
 _VECTOR_PRODUCTS = {4: 2.0, 2: 1.0}
 
 
-def plan_amx(
-    shape: tuple[int, ...],
-    out_channels: int,
-    window: Window,
-    dot: DotKernel,
-    target: TargetDescription,
-) -> AmxPlan | None:
-    """How AMX computes a convolution of data of ``shape``, ``[*lead, *spatial, channels]``.
+def plan_amx(anchor: Anchor, dot: DotKernel, target: TargetDescription) -> AmxPlan | None:
+    """How AMX computes a convolution.
 
     Args:
-        shape: of the data.
-        out_channels: of the result.
-        window: the geometry.
+        anchor: the convolution.
         dot: the kernel of vectors that would compute it otherwise.
         target: the device.
 
@@ -68,28 +60,23 @@ def plan_amx(
     kernel = amx_kernel(target, dot.data, dot.weight)
     if kernel is None:
         return None
-    candidates = list(plans(shape, out_channels, window, kernel, target))
+    candidates = list(plans(anchor, kernel, target))
     if not candidates:
         return None
     cycles, best = min(candidates, key=lambda pair: pair[0])
-    return best if cycles < _direct_cycles(best, window, dot, target) else None
+    return best if cycles < _direct_cycles(best, anchor.window, dot, target) else None
 
 
 def plans(
-    shape: tuple[int, ...],
-    out_channels: int,
-    window: Window,
-    kernel: AmxKernel,
-    target: TargetDescription,
+    anchor: Anchor, kernel: AmxKernel, target: TargetDescription
 ) -> Iterator[tuple[float, AmxPlan]]:
     """Plans of all kinds, each with the cycles that it takes."""
-    rank = len(window.kernel)
-    lead, spatial, channels = shape[: -rank - 1], shape[-rank - 1 : -1], shape[-1]
+    window, channels, out_channels = anchor.window, anchor.channels, anchor.out_channels
     for merged in _merges(window.groups, out_channels):
         merged_window = dataclasses.replace(window, groups=window.groups // merged)
         for depth in _depths(merged_window, channels // merged_window.groups, kernel):
             start = Band(1, 1, 1, flat=True, pitch=1)
-            sizes = (lead, spatial, channels, out_channels)
+            sizes = (anchor.lead, anchor.spatial, channels, out_channels)
             plan = AmxPlan(*sizes, merged_window, merged, kernel, depth, start)
             for band in _bands(plan, target):
                 cut = dataclasses.replace(plan, band=band)

@@ -14,7 +14,8 @@ from typing import Any
 
 from tvmcomp.schedules.amx import tiles
 from tvmcomp.schedules.amx.plan import AMX_CONV, BAND, TILE, AmxPlan
-from tvmcomp.schedules.conv.compute import ANCHOR
+from tvmcomp.schedules.anchor import ANCHOR
+from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx
@@ -22,7 +23,6 @@ T = tirx.script.builder
 
 #: Bytes: keeps the sums off the stack, where TVM would align them to 16.
 _ALIGNMENT = 128
-_OUT_ELEMENT_WISE_FUSABLE = 4  # TVM's OpPatternKind
 
 
 def amx_conv(plan: AmxPlan) -> Any:
@@ -39,7 +39,7 @@ def amx_conv(plan: AmxPlan) -> Any:
     out_shape = _sizes(*plan.lead, *plan.output, plan.out_channels)
     data_shape = _sizes(*plan.lead, *plan.padded, plan.channels)
     with tvm.script.ir_builder.IRBuilder() as ib, T.prim_func(is_private=True, s_tir=True):
-        T.func_attr({"tirx.noalias": True, "op_pattern": _OUT_ELEMENT_WISE_FUSABLE})
+        T.func_attr({"tirx.noalias": True, "op_pattern": int(OpPattern.OUT_FUSABLE)})
         data = T.arg("data", T.buffer(data_shape, kernel.data))
         weight = T.arg("weight", T.buffer(_sizes(*plan.weight_shape), kernel.weight))
         output = T.arg("output", T.buffer(out_shape, kernel.acc))

@@ -15,13 +15,13 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tvmcomp.schedules.conv.compute import Widths, Window
+from tvmcomp.schedules.anchor import Widths, Window
 from tvmcomp.targets import TargetDescription
 
-#: Value of the block attribute :data:`~tvmcomp.schedules.conv.compute.ANCHOR` of an AMX kernel.
+#: Value of the block attribute :data:`~tvmcomp.schedules.anchor.ANCHOR` of an AMX kernel.
 AMX_CONV = "amx_conv"
 #: Block attribute: ``[rows, width, channels]`` of a band, then how the output's dimensions are to
-#: be split into bands: see :func:`tvmcomp.schedules.amx.schedule.schedule_amx_conv`.
+#: be split into bands: see :func:`tvmcomp.schedules.amx.conv_schedule.schedule_amx_conv`.
 BAND = "tvmcomp.amx_band"
 
 #: Rows of a tile, and output channels in one: sixteen 32-bit sums.

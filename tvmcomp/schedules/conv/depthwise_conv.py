@@ -1,55 +1,58 @@
-"""Depthwise convolution: vectors along the channels, a block of pixels in registers."""
+"""Depthwise convolution, in TE, NHWC."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide
-from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
-from tvmcomp.schedules.parallel import anchor_work, parallelize
-from tvmcomp.targets import TargetDescription
+import numpy as np
 
-_REDUCE = 2  # tirx.IterVar.CommReduce
+from tvmcomp.schedules.anchor import ANCHOR, Anchor, Widths, element
+from tvmcomp.schedules.bfloat16 import widen
+from tvmcomp.schedules.conv.taps import input_index, window_taps
+from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.tvm_import import tvm
 
+te = tvm.te
 
-def schedule_depthwise_conv(
-    sch: Any, block: Any, target: TargetDescription, decide: Decide
-) -> None:
-    """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
-    work = anchor_work(sch, block, target)
-    epilogue = accumulate_in_registers(sch, block, target)
-    loops = sch.get_loops(block)
-    rank = sum(iv.iter_type == _REDUCE for iv in sch.get(block).iter_vars)
-    *rows, width, channel = loops[: len(loops) - rank]
-    taps = loops[len(loops) - rank :]
-    lanes = _largest_divisor(int(sch.get(channel).extent), target.vector_bits // 32)
-    pixels = int(sch.get(width).extent)
-    candidates = [p for p in range(1, 15) if pixels % p == 0]
-    p = decide(sch, "pixels", candidates, max(p for p in candidates if p <= 8))
-
-    vectors = int(sch.get(channel).extent) // lanes
-    v = decide(sch, "vectors", [v for v in (1, 2, 4) if vectors % v == 0], 1)
-    order = decide(sch, "channels_outside", [0, 1, 2], 0)
-
-    channel_outer, channel_block, vector = sch.split(channel, [None, v, lanes])
-    width_outer, width_block = sch.split(width, [None, p])
-    tiles = [*rows, width_outer]
-    tiles.insert((len(rows) + 1, len(rows), len(rows) - 1)[order], channel_outer)
-    sch.reorder(*tiles, *taps, width_block, channel_block, vector)
-    sch.reverse_compute_at(epilogue, tiles[-1])
-    parallelize(sch, tiles[: tiles.index(width_outer)] if order else rows, work, decide)
-    for tap in taps[1:]:
-        sch.unroll(tap)
-    sch.unroll(width_block)
-    sch.unroll(channel_block)
-    sch.vectorize(vector)
-    init = sch.decompose_reduction(block, taps[0])
-    init_loops = sch.get_loops(init)
-    sch.unroll(init_loops[-3])
-    sch.unroll(init_loops[-2])
-    sch.vectorize(init_loops[-1])
-    vectorize_channels(sch, epilogue, target)
+#: Value of :data:`~tvmcomp.schedules.anchor.ANCHOR` on the accumulation.
+DEPTHWISE_CONV = "depthwise_conv"
 
 
-def _largest_divisor(extent: int, limit: int) -> int:
-    return next(lanes for lanes in range(limit, 0, -1) if extent % lanes == 0)
+def depthwise_padding(anchor: Anchor) -> Widths:
+    """What a depthwise convolution needs around its data."""
+    return (*((0, 0),) * len(anchor.lead), *anchor.window.padding, (0, 0))
+
+
+def pack_depthwise_weight(weight: np.ndarray) -> np.ndarray:
+    """Pack ``[C, *K, 1]`` into ``[*K, C]``."""
+    return np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1))
+
+
+def depthwise_conv(data: Any, weight: Any, anchor: Anchor, kernel: DotKernel) -> Any:
+    """Depthwise convolution of ``data [*lead, *S, C]`` with a weight ``[*K, C]``.
+
+    Args:
+        data: with the border of :func:`depthwise_padding` around it.
+        weight: from :func:`pack_depthwise_weight`.
+        anchor: the convolution.
+        kernel: the numeric types.
+
+    Returns:
+        A TE tensor ``[*lead, *S', C]`` of dtype ``kernel.acc``.
+    """
+    window, lead = anchor.window, anchor.lead
+    taps = window_taps(window)
+    n = len(lead)
+
+    def tap(*i: Any) -> Any:
+        left = element(data, *i[:n], *input_index(window, i[n:-1], taps), i[-1])
+        right = element(weight, *taps, i[-1])
+        product = widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc)
+        return te.sum(product, axis=taps)
+
+    return te.compute(
+        (*lead, *anchor.output, anchor.channels),
+        tap,
+        name="depthwise",
+        attrs={ANCHOR: DEPTHWISE_CONV},
+    )

@@ -1,91 +1,184 @@
-"""Direct convolution and matrix product: accumulators in registers, epilogue in the same tile.
+"""Convolution and matrix product over packed weights, in TE, NHWC.
 
-The loop nest, outermost first: parallel over (batch, group, channel block, rows), then blocks of
-pixels in a row; inside, the window and the input channels, and innermost a fully unrolled block of
-``pixels x vectors`` accumulators. The epilogue (requantize, bias, activation, residual) follows in
-the same tile, so accumulators never reach memory. After Georganas et al., "Anatomy of
-High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), in plain NHWC.
+Blocks are named for the schedules: ``conv`` (the accumulation, marked with the anchor attribute),
+``crop`` where the packed channels exceed the real ones, then ``merge`` where groups become
+channels.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
-from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks, stages_data
-from tvmcomp.schedules.conv.staging import stage_data, steps_of_vector
+import numpy as np
+
+from tvmcomp.schedules.anchor import ANCHOR, MACS, Anchor, Widths, element
+from tvmcomp.schedules.bfloat16 import widen
+from tvmcomp.schedules.blocking import register_blocks
+from tvmcomp.schedules.conv.taps import input_index, window_taps
 from tvmcomp.schedules.dot import DotKernel
-from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
-from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
 
-_REDUCE = 2  # tirx.IterVar.CommReduce
-#: Choices offered to the tuner for the accumulator block.
-_BLOCK_CHOICES = 16
+te = tvm.te
+
+#: Value of :data:`~tvmcomp.schedules.anchor.ANCHOR` on the accumulation.
+DIRECT_CONV = "direct_conv"
+#: The same, where a register of accumulators holds several pixels.
+PIXEL_PAIRS = "pixel_pairs"
 
 
-def schedule_direct_conv(
-    sch: Any, block: Any, target: TargetDescription, kernel: DotKernel, decide: Decide
-) -> None:
-    """Schedule the PrimFunc in ``sch`` whose anchor is ``block``.
+def pack_conv_weight(weight: np.ndarray, groups: int, kernel: DotKernel) -> np.ndarray:
+    """Pack ``[O, *K, I/groups]`` into ``[groups, O'/lanes, *K, I'/depth, lanes, depth]``.
+
+    Output channels of a group are padded with zeros to a multiple of ``lanes``, input channels to
+    a multiple of ``depth``.
+    """
+    out_channels, *window, in_channels = weight.shape
+    per_group = out_channels // groups
+    outer = -(-per_group // kernel.lanes)
+    inner = -(-in_channels // kernel.depth)
+    padded = np.zeros(
+        (groups, outer * kernel.lanes, *window, inner * kernel.depth), dtype=weight.dtype
+    )
+    padded[:, :per_group, ..., :in_channels] = weight.reshape(
+        groups, per_group, *window, in_channels
+    )
+    split = padded.reshape(groups, outer, kernel.lanes, *window, inner, kernel.depth)
+    # [g, oo, lanes, *K, ii, depth] -> [g, oo, *K, ii, lanes, depth]
+    spatial_axes = tuple(range(3, 3 + len(window)))
+    last = 3 + len(window)
+    return np.ascontiguousarray(split.transpose(0, 1, *spatial_axes, last, 2, last + 1))
+
+
+def conv_padding(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> Widths:
+    """What :func:`direct_conv` needs around its data: the window's own padding, and what its whole
+    blocks of pixels and of input channels read beyond that.
+    """
+    window = anchor.window
+    whole_width = _whole_width(anchor, kernel, target)
+    width = anchor.output[-1]
+    before, after = window.padding[-1]
+    spatial = (*window.padding[:-1], (before, after + (whole_width - width) * window.strides[-1]))
+    # What a group reads beyond its own channels is the next group's, times weights of zero; behind
+    # the last group there must be something to read.
+    group_in = anchor.group_channels
+    packed_in = -(-group_in // kernel.depth) * kernel.depth
+    return (*((0, 0),) * len(anchor.lead), *spatial, (0, packed_in - group_in))
+
+
+def _whole_width(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> int:
+    """Pixels in the whole blocks that hold a row of the output."""
+    window, width = anchor.window, anchor.output[-1]
+    vectors = -(-(anchor.out_channels // window.groups) // kernel.lanes)
+    steps = math.prod(window.kernel) * -(-anchor.group_channels // kernel.depth)
+    pixels, _ = register_blocks(width, vectors, target, kernel, steps)[0]
+    return -(-width // pixels) * pixels
+
+
+def direct_conv(
+    data: Any, weight: Any, anchor: Anchor, kernel: DotKernel, target: TargetDescription
+) -> Any:
+    """Convolution of ``data [*lead, *S, C]`` with a weight from :func:`pack_conv_weight`.
+
+    A row of the output is computed up to a whole number of accumulator blocks, and what exceeds it
+    is cropped: the kernel's loops have no conditions in them.
 
     Args:
-        sch: a schedule of a fused PrimFunc.
-        block: its ``conv`` block.
+        data: with the border of :func:`conv_padding` around it.
+        weight: from :func:`pack_conv_weight`.
+        anchor: the convolution.
+        kernel: the dot product.
         target: the device.
-        kernel: the dot product that the weights are packed for.
-        decide: answers the choices.
-    """
-    work = anchor_work(sch, block, target)
-    epilogue = accumulate_in_registers(sch, block, target)
-    loops = sch.get_loops(block)
-    reductions = [iv for iv in sch.get(block).iter_vars if iv.iter_type == _REDUCE]
-    rank = len(reductions) - 2
-    reduce_at = len(loops) - len(reductions)
-    *outer, channel = loops[:reduce_at]
-    *taps, reduce_outer, reduce_inner = loops[reduce_at:]
-    *lead_rows, width = outer
-    lead = lead_rows[: len(lead_rows) - (rank - 1)]  # the batch, and the group where there is one
-    rows = lead_rows[len(lead) :]
-    pixels = int(sch.get(width).extent)
-    vectors = int(sch.get(channel).extent) // kernel.lanes
-    steps = math.prod(int(sch.get(loop).extent) for loop in (*taps, reduce_outer))
-    possible = register_blocks(pixels, vectors, target, kernel, steps)
-    blocks = [block for block in possible if pixels % block[0] == 0][:_BLOCK_CHOICES]
-    p, v = choose_block(sch, "block", blocks, decide)
 
-    channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
-    width_outer, width_block = sch.split(width, [None, p])
-    # What stays in a cache meanwhile: a channel block's weights, or a row's (or a block's) data.
-    order = decide(sch, "channels_inside", [0, 1, 2], 0)
-    tiles = [*rows, width_outer]
-    tiles.insert((0, len(rows), len(rows) + 1)[order], channel_outer)
-    sch.reorder(*lead, *tiles, *taps, reduce_outer, width_block, channel_block, lanes, reduce_inner)
-    sch.reverse_compute_at(epilogue, tiles[-1])
-    parallelize(sch, [*lead, *tiles[:-1]], work, decide)
-    sch.unroll(width_block)
-    sch.unroll(channel_block)
-    depth = int(sch.get(reduce_outer).extent)
-    staged = stages_data(target)
-    if staged:
-        unroll = steps_of_vector(kernel, depth)
-        sch.reorder(channel_block, width_block)  # A vector of weights is used up before the next.
+    Returns:
+        A TE tensor ``[*lead, *S', out_channels]`` of dtype ``kernel.acc``.
+    """
+    window, lead, out_channels = anchor.window, anchor.lead, anchor.out_channels
+    groups, group_in, out_spatial = window.groups, anchor.group_channels, anchor.output
+    inner = int(weight.shape[2 + len(window.kernel)])
+    packed_out = int(weight.shape[1]) * kernel.lanes
+    group_out = out_channels // groups
+    whole_width = _whole_width(anchor, kernel, target)
+    taps = window_taps(window)
+    reduce_outer = te.reduce_axis((0, inner), name="ico")
+    reduce_inner = te.reduce_axis((0, kernel.depth), name="ici")
+
+    def product(outer: Sequence[Any], group: Any, at: Sequence[Any], o: Any) -> Any:
+        channel = group * group_in + reduce_outer * kernel.depth + reduce_inner
+        left = element(data, *outer, *input_index(window, at, taps), channel)
+        right = element(
+            weight, group, o // kernel.lanes, *taps, reduce_outer, o % kernel.lanes, reduce_inner
+        )
+        return te.sum(
+            widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc),
+            axis=[*taps, reduce_outer, reduce_inner],
+        )
+
+    whole = (*out_spatial[:-1], whole_width)
+    macs = prod((*lead, *out_spatial, out_channels, *window.kernel, group_in))
+    n = len(lead)
+    if groups == 1:
+        conv = _accumulators(
+            (*lead, *whole, packed_out),
+            lambda *i: product(i[:n], 0, i[n:-1], i[-1]),
+            kernel,
+            macs,
+        )
+        if packed_out == out_channels and whole == out_spatial and kernel.pixels == 1:
+            return conv
+        cropped = (*lead, *out_spatial, out_channels)
+        return te.compute(cropped, lambda *i: element(conv, *_in_tile(i, kernel)), name="crop")
+    grouped = _accumulators(
+        (*lead, groups, *whole, packed_out),
+        lambda *i: product(i[:n], i[n], i[n + 1 : -1], i[-1]),
+        kernel,
+        macs,
+    )
+    if packed_out != group_out or kernel.pixels > 1:
+        # A block of accumulators ends beyond its group: fused with the merge of the groups below,
+        # it would write into the next one, which another thread computes.
+        cropped = (*lead, groups, *out_spatial, group_out)
+        whole_groups = te.compute(
+            cropped, lambda *i: element(grouped, *_in_tile(i, kernel)), name="crop"
+        )
     else:
-        unroll = decide(sch, "unroll", [1, 2, 4, 8], 2 if depth % 2 == 0 else 1)
-    if depth % unroll == 0 and (unroll > 1 or staged):
-        reduce_outer, unrolled = sch.split(reduce_outer, [None, unroll])
-        sch.unroll(unrolled)
-    if staged:
-        stage_data(sch, block, kernel, unroll, reduce_outer)
-    if kernel.depth == 1 or kernel.intrin is None:
-        sch.reorder(reduce_inner, width_block, channel_block, lanes)
-    if kernel.intrin is None:
-        sch.vectorize(lanes)
-    init = sch.decompose_reduction(block, (taps or [reduce_outer])[0])
-    init_loops = sch.get_loops(init)
-    sch.unroll(init_loops[-3])
-    sch.unroll(init_loops[-2])
-    sch.vectorize(init_loops[-1])
-    if kernel.intrin is not None:
-        sch.tensorize(lanes, kernel.intrin)
-    vectorize_channels(sch, epilogue, target)
+        whole_groups = grouped
+    return te.compute(
+        (*lead, *out_spatial, out_channels),
+        lambda *i: element(whole_groups, *i[:n], i[-1] // group_out, *i[n:-1], i[-1] % group_out),
+        name="merge",
+    )
+
+
+def _accumulators(
+    shape: Sequence[int], value: Callable[..., Any], kernel: DotKernel, macs: int
+) -> Any:
+    """The block ``conv`` over ``shape [*, width, channels]``.
+
+    Where a register of accumulators holds several pixels, its elements are the innermost two
+    dimensions of the result: ``[*, width / pixels, channels / lanes, pixels, lanes]``.
+    """
+    if kernel.pixels == 1:
+        return te.compute(shape, value, name="conv", attrs={ANCHOR: DIRECT_CONV, MACS: macs})
+    *outer, width, channels = shape
+    pixels, lanes = kernel.pixels, kernel.lanes
+
+    def in_register(*i: Any) -> Any:
+        *at, w, c, pixel, lane = i
+        return value(*at, w * pixels + pixel, c * lanes + lane)
+
+    tiles = (*outer, width // pixels, channels // lanes, pixels, lanes)
+    attrs = {ANCHOR: PIXEL_PAIRS, MACS: macs}
+    return te.compute(tiles, in_register, name="conv", attrs=attrs)
+
+
+def _in_tile(index: Sequence[Any], kernel: DotKernel) -> Sequence[Any]:
+    """Where the element ``index [*, width, channel]`` is in the result of :func:`_accumulators`."""
+    if kernel.pixels == 1:
+        return index
+    *at, w, c = index
+    pixels, lanes = kernel.pixels, kernel.lanes
+    return (*at, w // pixels, c // lanes, w % pixels, c % lanes)

@@ -37,7 +37,7 @@ def stage_data(sch: Any, block: Any, kernel: DotKernel, steps: int, loop: Any) -
     if steps * kernel.depth == 1:
         return  # A vector of one element is the broadcast.
     axes = sch.get(block).iter_vars
-    spatial = sum(int(axis.iter_type) == 0 for axis in axes)
+    spatial = sum(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in axes)
     width = spatial - 2
 
     def local_index(*at: Any) -> list[Any]:

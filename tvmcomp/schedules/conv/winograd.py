@@ -13,14 +13,14 @@ of its range.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tvmcomp.schedules.anchor import ANCHOR, Anchor, Widths, element
 from tvmcomp.schedules.blocking import register_blocks
-from tvmcomp.schedules.conv.compute import ANCHOR, Widths, Window, element
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -93,18 +93,13 @@ _BYTES_PER_CYCLE = 3
 _MOST_VECTORS = 2
 
 
-def winograd_tile(
-    shape: Sequence[int],
-    window: Window,
-    out_channels: int,
-    kernel: DotKernel,
-    target: TargetDescription,
-) -> Tile | None:
+def winograd_tile(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> Tile | None:
     """The tile that this convolution is fastest with; None where the direct one is faster.
 
     A model in cycles of one core: multiply-adds, transforms, and the transformed weights, two or
     four times as large, where they don't stay in a core's cache.
     """
+    shape, window, out_channels = anchor.shape, anchor.window, anchor.out_channels
     if (kernel.data, kernel.weight) != ("float32", "float32") or window.groups != 1:
         return None
     if (window.kernel, window.strides, window.dilation) != ((3, 3), (1, 1), (1, 1)):
@@ -112,23 +107,21 @@ def winograd_tile(
     lanes = output_lanes(out_channels, target)
     if lanes < min(4, target.vector_bits // 32) or shape[-1] < lanes:
         return None
-    pixels = shape[0] * int(np.prod(window.output(shape[1:3])))
+    pixels = shape[0] * int(np.prod(anchor.output))
     direct = pixels * 9 * shape[-1] * out_channels / (target.vector_bits // 32)
     # Smaller weights first: the larger tile has to be clearly faster.
     best, cost = None, direct / _MARGIN
     for tile in (_TWO, _FOUR):
-        cycles = _cycles(tile, shape, window, out_channels, target)
+        cycles = _cycles(tile, anchor, target)
         if cycles < cost:
             best, cost = tile, cycles / _MARGIN
     return best
 
 
-def _cycles(
-    tile: Tile, shape: Sequence[int], window: Window, out_channels: int, target: TargetDescription
-) -> float:
-    channels = shape[-1]
-    rows, columns = tile_grid(tile, shape, window, out_channels, target)
-    values = shape[0] * rows * columns * tile.reach**2
+def _cycles(tile: Tile, anchor: Anchor, target: TargetDescription) -> float:
+    channels, out_channels = anchor.channels, anchor.out_channels
+    rows, columns = tile_grid(tile, anchor, target)
+    values = anchor.shape[0] * rows * columns * tile.reach**2
     weight_bytes = 4 * tile.reach**2 * channels * out_channels
     lanes = output_lanes(out_channels, target)
     multiplications = values * channels * out_channels / lanes
@@ -145,13 +138,11 @@ def output_lanes(out_channels: int, target: TargetDescription) -> int:
     return lanes
 
 
-def tile_grid(
-    tile: Tile, shape: Sequence[int], window: Window, out_channels: int, target: TargetDescription
-) -> tuple[int, int]:
+def tile_grid(tile: Tile, anchor: Anchor, target: TargetDescription) -> tuple[int, int]:
     """Rows and columns of tiles: a row is a whole number of accumulator blocks."""
-    height, width = window.output(shape[1:3])
+    height, width = anchor.output
     columns = -(-width // tile.size)
-    pixels, _ = accumulator_blocks(columns, out_channels, target)[0]
+    pixels, _ = accumulator_blocks(columns, anchor.out_channels, target)[0]
     return -(-height // tile.size), -(-columns // pixels) * pixels
 
 
@@ -164,13 +155,11 @@ def accumulator_blocks(
     return [(p, v) for p, v in blocks if v <= _MOST_VECTORS]
 
 
-def winograd_padding(
-    tile: Tile, shape: Sequence[int], window: Window, out_channels: int, target: TargetDescription
-) -> Widths:
-    """What :func:`winograd_conv` needs around data of ``shape``: whole tiles."""
+def winograd_padding(tile: Tile, anchor: Anchor, target: TargetDescription) -> Widths:
+    """What :func:`winograd_conv` needs around its data: whole tiles."""
     spatial = []
-    grid = tile_grid(tile, shape, window, out_channels, target)
-    for size, (before, _), count in zip(shape[1:3], window.padding, grid, strict=True):
+    grid = tile_grid(tile, anchor, target)
+    for size, (before, _), count in zip(anchor.spatial, anchor.window.padding, grid, strict=True):
         spatial.append((before, count * tile.size + 2 - size - before))
     return ((0, 0), *spatial, (0, 0))
 
@@ -185,13 +174,7 @@ def pack_winograd_weight(tile: Tile, weight: np.ndarray, target: TargetDescripti
 
 
 def winograd_conv(
-    tile: Tile,
-    data: Any,
-    weight: Any,
-    shape: Sequence[int],
-    window: Window,
-    out_channels: int,
-    target: TargetDescription,
+    tile: Tile, data: Any, weight: Any, anchor: Anchor, target: TargetDescription
 ) -> Any:
     """Convolution of ``data [N, H, W, C]`` with a weight from :func:`pack_winograd_weight`.
 
@@ -199,17 +182,15 @@ def winograd_conv(
         tile: of :func:`winograd_tile`.
         data: with the border of :func:`winograd_padding` around it.
         weight: the transformed weight.
-        shape: of the data without its border.
-        window: the geometry.
-        out_channels: of the result.
+        anchor: the convolution.
         target: the device.
 
     Returns:
         A TE tensor ``[N, H', W', out_channels]`` of float32.
     """
-    batch, channels = shape[0], shape[-1]
+    (batch,), channels, out_channels = anchor.lead, anchor.channels, anchor.out_channels
     size, reach = tile.size, tile.reach
-    rows, columns = tile_grid(tile, shape, window, out_channels, target)
+    rows, columns = tile_grid(tile, anchor, target)
     lanes = output_lanes(out_channels, target)
     k = te.reduce_axis((0, channels), "k")
     part = te.compute(
@@ -240,7 +221,7 @@ def winograd_conv(
         y, r, x, q = h // size, h % size, w // size, w % size
         return _row_of(tile.inverse, q, lambda j: element(inverse_rows, n, y, r, j, x, o))
 
-    return te.compute((batch, *window.output(shape[1:3]), out_channels), inverse, name="inverse")
+    return te.compute((batch, *anchor.output, out_channels), inverse, name="inverse")
 
 
 def _row_of(matrix: np.ndarray, index: Any, at: Callable[[int], Any]) -> Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-from tvmcomp.schedules.conv.compute import ANCHOR, element
+from tvmcomp.schedules.anchor import ANCHOR, element
 from tvmcomp.schedules.matmul.output_axes import ROLES, roles_of, row_dimension
 from tvmcomp.schedules.matmul.view import View
 from tvmcomp.targets import TargetDescription
@@ -26,6 +26,8 @@ from tvmcomp.tvm_import import tvm
 te = tvm.te
 tirx = tvm.tirx
 
+#: Value of :data:`~tvmcomp.schedules.anchor.ANCHOR` on the weighted mean.
+ATTENTION = "attention"
 #: Block attribute: the query rows of a task.
 ROWS_IN_BLOCK = "tvmcomp.rows_in_block"
 
@@ -119,9 +121,7 @@ def attention(
         weight = element(exponentials, *at, keys[2], row)
         return te.sum(weight * value(*at, keys[2], column), axis=keys[2])
 
-    mean = te.compute(
-        whole, weighted, name="mean", attrs={ANCHOR: "attention", ROWS_IN_BLOCK: block}
-    )
+    mean = te.compute(whole, weighted, name="mean", attrs={ANCHOR: ATTENTION, ROWS_IN_BLOCK: block})
     normalized = te.compute(
         whole,
         lambda *i: mean[i] * inverse[tuple(output.index(i)[:-1])],

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvmcomp.schedules.anchor import ANCHOR
 from tvmcomp.schedules.blocking import Decide, choose_block
-from tvmcomp.schedules.conv.compute import ANCHOR
 from tvmcomp.schedules.epilogue import vectorize_channels
 from tvmcomp.schedules.matmul.attention import ROWS_IN_BLOCK
 from tvmcomp.schedules.matmul.output_axes import split_by_role

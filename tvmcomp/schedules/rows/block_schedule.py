@@ -6,9 +6,10 @@ from typing import Any
 
 from tvmcomp.schedules.epilogue import schedule_spatial
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
 
-_SPATIAL = 0  # tirx.IterVar.DataPar
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_SPATIAL = tvm.tirx.IterVar.DataPar
+_REDUCE = tvm.tirx.IterVar.CommReduce
 
 
 def schedule_block(sch: Any, block: Any, target: TargetDescription) -> None:

@@ -21,7 +21,7 @@ from tvmcomp.schedules.stages import Stage, loads, read_stages
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
-_SPATIAL = 0  # tirx.IterVar.DataPar
+_SPATIAL = tvm.tirx.IterVar.DataPar
 
 #: An element-wise stage of at most so many instructions is rather repeated than stored.
 _CHEAP = 8

@@ -8,8 +8,9 @@ from typing import Any
 from tvmcomp.schedules.parallel import work_of, worth_parallel
 from tvmcomp.schedules.stages import read_stages
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
 
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_REDUCE = tvm.tirx.IterVar.CommReduce
 #: Most partial results a row; their sum is computed on one thread.
 _MOST_PARTS = 64
 

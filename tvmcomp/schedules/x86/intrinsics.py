@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.bfloat16 import dot_product
-from tvmcomp.schedules.registry import register_dot
+from tvmcomp.schedules.dot_intrinsic import register_dot
 from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx

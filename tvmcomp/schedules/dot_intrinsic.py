@@ -1,4 +1,4 @@
-"""Registering a tensor intrinsic once, however often it is asked for."""
+"""The tensor intrinsic of a dot product, registered once, however often it is asked for."""
 
 # TVMScript's annotations are calls.
 # mypy: disable-error-code="valid-type,untyped-decorator"
@@ -8,18 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
-
-
-def widen(value: Any, source: str, dtype: str) -> Any:
-    """``value``, of dtype ``source``, as ``dtype``.
-
-    A ``uint16`` holds the bits of a bfloat16, which any target can widen with a shift.
-    """
-    tirx = tvm.tirx
-    if source == "uint16":
-        return tirx.reinterpret("float32", value.astype("uint32") << tirx.const(16, "uint32"))
-    return value.astype(dtype)
 
 
 def register_dot(

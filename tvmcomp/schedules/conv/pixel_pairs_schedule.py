@@ -18,7 +18,7 @@ from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
-_REDUCE = 2  # tirx.IterVar.CommReduce
+_REDUCE = tvm.tirx.IterVar.CommReduce
 #: Choices offered to the tuner for the accumulator block.
 _BLOCK_CHOICES = 8
 
