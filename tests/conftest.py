@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +12,10 @@ from needed import missing
 
 if TYPE_CHECKING:
     from board import Board, BoardRoot
+
+#: Seconds that a test may take, and a slow one: far more than they do on a busy machine. The first
+#: test on a board prepares it.
+LIMIT, SLOW_LIMIT = 3600, 4 * 3600
 
 BOARD_FIXTURES = {"board", "board_root"}
 
@@ -20,6 +26,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if BOARD_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker("board")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Every wait has a limit: a test that hangs fails, and shows where it waits."""
+    limit = SLOW_LIMIT if item.get_closest_marker("slow") else LIMIT
+
+    def over(number: int, frame: FrameType | None) -> None:
+        pytest.fail(f"the test has not ended in {limit} s", pytrace=True)
+
+    before = signal.signal(signal.SIGALRM, over)
+    signal.alarm(limit)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="session")

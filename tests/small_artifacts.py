@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import platform
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+from waiting import run
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.reference import Reference
@@ -188,7 +188,7 @@ def _linker(target: TargetDescription) -> Callable[..., None]:
     options = [] if native else ["-target", target.link_triple]
 
     def link(output: str, objects: list[str], **_: object) -> None:
-        subprocess.run([*command, *options, "-shared", "-o", output, *objects], check=True)
+        run([*command, *options, "-shared", "-o", output, *objects])
 
     link.object_format = "o"  # type: ignore[attr-defined]
     return link

@@ -40,6 +40,8 @@ WHEEL_PLATFORMS = (
 
 # Count this up when the way a root is laid out changes, so that older cached roots are not used.
 LAYOUT = 1
+#: What a step of preparing may take: a download over a slow line.
+STEP_SECONDS = 1200
 
 # A board only runs programs, so the compiler (240 MB) is left out of its root.
 NOT_FOR_A_BOARD = ("libtvm_compiler.so", "libtvm_runtime_cuda.so")
@@ -232,14 +234,20 @@ def _download_wheels(folder: Path, python_version: str) -> None:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
-    done = subprocess.run(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=STEP_SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        raise BoardError(
+            f"preparing the emulated ARM board took over {STEP_SECONDS} s at: {' '.join(command)}"
+        ) from None
     if done.returncode != 0:
         last_lines = "\n".join(done.stdout.splitlines()[-20:])
         shown = " ".join(command)

@@ -19,6 +19,7 @@ from board import Board, BoardError, BoardRoot, Tracker
 from tvm import relax
 from tvm.rpc import RPCSession
 from tvm.script import tirx as T
+from waiting import ended, interruptible, line_of, run
 
 BOARD_PY = Path(__file__).with_name("board.py")
 
@@ -30,7 +31,7 @@ def aarch64(core: str, *features: str) -> tvm.target.Target:
 
 def link(output: str, objects: list[str], options: list[str] | None = None) -> None:
     command = [sys.executable, "-m", "ziglang", "cc", "-target", "aarch64-linux-gnu", "-shared"]
-    subprocess.run([*command, "-o", output, *objects, *(options or [])], check=True)
+    run([*command, "-o", output, *objects, *(options or [])])
 
 
 def connect(board: Board) -> RPCSession:
@@ -215,10 +216,17 @@ def test_command_line_serves_and_takes_the_board_along(
     # A program that is killed outright can't remove its folder of temporary files.
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, str(BOARD_PY), "serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as program:
-        line = program.stdout.readline()
+    program = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=interruptible
+    )
+    try:
+        line = line_of(program.stdout)
         address = line.split()[2].rstrip(",")
         assert line == f"server on {address}, Ctrl-C stops it\n"
         assert answers(address)
         program.send_signal(number)
+        ended(program, 60)
+    finally:
+        program.kill()
+        program.stdout.close()
     wait_until(lambda: not answers(address))

@@ -21,6 +21,7 @@ from small_artifacts import (
     dense_reference,
     dense_weights,
 )
+from waiting import interruptible, run
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.reference import Reference
@@ -250,7 +251,7 @@ def test_help_needs_no_tvm_and_has_an_example(arguments: list[str]) -> None:
         f"cli.main({[*arguments, '--help']!r}, standalone_mode=False)\n"
         "print('tvm imported:', 'tvm' in sys.modules)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "tvm imported: False" in done.stdout
     assert f"tvmcomp {' '.join(arguments)} " in done.stdout.partition("Example")[2]
 
@@ -263,5 +264,11 @@ def test_the_help_of_a_server_warns() -> None:
 
 
 def test_ctrl_c_within_tvm_is_no_defect():
-    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True)
+    done = run(
+        [sys.executable, "-c", INTERRUPTED],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=interruptible,
+    )
     assert (done.returncode, done.stderr.strip()) == (1, "interrupted")

@@ -18,7 +18,7 @@ _ENTRY = "import sys; from tvmcomp.cli.main import main; sys.argv[0] = 'tvmcomp'
 #: Imports what a command may import, then forks a process for each request: a line of JSON with
 #: the arguments and the files for its output. Answers with the exit status.
 _SERVER = """
-import importlib, json, os, sys
+import importlib, json, os, signal, sys
 for module in ("api", "frontend.onnx", "runtime.remote.device", "runtime.evaluate", "cli.build",
                "cli.inspect", "cli.tune", "report.build", "tuning.measure", "codegen.toolchain"):
     importlib.import_module(f"tvmcomp.{module}")
@@ -27,6 +27,7 @@ for line in sys.stdin:
     arguments, out, err = json.loads(line)
     child = os.fork()
     if child == 0:
+        signal.alarm(600)  # a command that hangs is killed: status -14
         os.dup2(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 1)
         os.dup2(os.open(err, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), 2)
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)

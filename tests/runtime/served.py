@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import psutil
+from waiting import LIMIT
 
 
 class Served:
@@ -18,8 +20,10 @@ class Served:
         with log.open("wb") as file:
             self.process = subprocess.Popen(command, stdout=file, stderr=file)
         pattern = re.compile(r" on (\S+:\d+)")
+        deadline = time.monotonic() + LIMIT
         while not (found := pattern.search(log.read_text())):
             assert self.process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, f"it does not listen: {log.read_text()}"
             try:
                 self.process.wait(0.05)
             except subprocess.TimeoutExpired:

@@ -16,6 +16,7 @@ from small_artifacts import (
     dense_weights,
     one_kernel_artifact,
 )
+from waiting import joined
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, InputError
@@ -147,8 +148,7 @@ def test_sessions_of_several_threads(path: Path) -> None:
     workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    joined(*workers)
     assert failures == []
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from small_artifacts import ROWS, parallel_artifact, parallel_reference
+from waiting import joined
 
 from tvmcomp.errors import ConfigError
 from tvmcomp.runtime.session import Session, load
@@ -45,7 +46,7 @@ def in_new_thread(work: Callable[[], None]) -> None:
 
     thread = threading.Thread(target=guarded)
     thread.start()
-    thread.join()
+    joined(thread)
     if failure:
         raise failure[0]
 
@@ -136,8 +137,7 @@ def test_sessions_at_the_same_time() -> None:
         ready.wait(30)
         ran.wait(30)
     measured.wait(30)
-    for worker in workers:
-        worker.join()
+    joined(*workers)
     assert failures == []
     assert len(busy) == 3
 
@@ -155,8 +155,7 @@ def test_one_session_from_several_threads() -> None:
     workers = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    joined(*workers)
     assert failures == []
 
 
@@ -200,7 +199,7 @@ def test_pinned_threads() -> None:
         watcher.start()
         run_right(pinned)
         done.set()
-        watcher.join()
+        joined(watcher)
         assert os.sched_getaffinity(started[0]) == {cores[1]}
         assert seen <= {(cores[0],), tuple(CPUS)}
         assert (cores[0],) in seen

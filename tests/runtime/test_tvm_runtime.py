@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from small_artifacts import HERE, compile_and_link, dense_artifact
+from waiting import run
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.model import Signature, TensorSpec
@@ -21,9 +21,8 @@ def run_alone(code: str) -> str:
     """What ``code`` prints."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TVM_")}
     environment["PYTHONPATH"] = str(TESTS)
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment
-    )
+    command = [sys.executable, "-c", code]
+    done = run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

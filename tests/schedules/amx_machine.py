@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -19,6 +18,7 @@ from unittest.mock import patch
 
 import msgspec
 import numpy as np
+from waiting import run
 
 from tvmcomp import targets
 from tvmcomp.targets import features as cpu_features
@@ -48,7 +48,7 @@ def _trap() -> Any:
     with tempfile.TemporaryDirectory(prefix="tvmcomp-amx-") as folder:
         library = Path(folder, "amx_trap.so")
         command = [sys.executable, "-m", "ziglang", "cc", "-O2", "-shared", "-fPIC"]
-        subprocess.run([*command, "-o", library, source, "-lm"], check=True)
+        run([*command, "-o", library, source, "-lm"])
         trap = ctypes.CDLL(str(library))
     trap.amx_fault.restype = ctypes.c_char_p
     trap.amx_count.restype = ctypes.c_longlong

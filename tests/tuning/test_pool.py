@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import ended, joined, line_of, run
 
 from tvmcomp import targets
 from tvmcomp.tuning.jobs import Build, Built, Failed, Measure, Measured
@@ -31,7 +32,7 @@ def bad_libraries(tmp_path_factory):
         source, paths[name] = folder / f"{name}.c", str(folder / f"{name}.so")
         source.write_text(f"__attribute__((constructor)) void start(void) {{ {body} }}\n")
         zig = [sys.executable, "-m", "ziglang", "cc", "-shared", "-nostdlib"]
-        subprocess.run([*zig, "-o", paths[name], str(source)], check=True, capture_output=True)
+        run([*zig, "-o", paths[name], str(source)], capture_output=True)
     return paths
 
 
@@ -92,7 +93,7 @@ def test_a_killed_worker_costs_its_job_only(pool, build, bad_libraries, native):
     killer = threading.Thread(target=kill)
     killer.start()
     got = replies(pool, [Measure((bad_libraries["hang"],), (), native), build])
-    killer.join()
+    joined(killer)
     assert got[0].kind == "crash" and "SIGKILL" in got[0].message
     assert isinstance(got[1], Built)
 
@@ -112,10 +113,10 @@ def test_workers_end_with_their_tuner():
         "pool = WorkerPool(1)\nprint(pool.pids[0], flush=True)\ntime.sleep(60)\n"
     )
     tuner = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
-    pid = int(tuner.stdout.readline())
+    pid = int(line_of(tuner.stdout))
     time.sleep(4.0)
     tuner.kill()
-    tuner.wait()
+    ended(tuner)
     end = time.monotonic() + 30
     process = Path(f"/proc/{pid}")
     while process.exists() and time.monotonic() < end:

@@ -8,6 +8,7 @@ import time
 
 import psutil
 import pytest
+from waiting import joined
 
 from tvmcomp.errors import ToolError
 from tvmcomp.tuning.builders import open_builders
@@ -57,7 +58,7 @@ def test_a_worker_killed_is_survived(cluster, relu, relu_space, native, tmp_path
         killer = threading.Thread(target=kill)
         killer.start()
         replies = dict(builders.run([*jobs, broken], timeout=60.0))
-        killer.join()
+        joined(killer)
         assert killed and len(replies) == 13
         assert all(isinstance(replies[i], Built) for i in range(12))
         assert isinstance(replies[12], Failed) and replies[12].kind == "error"

@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from waiting import ended, line_of
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
@@ -322,9 +323,9 @@ def server():
     process = subprocess.Popen(
         [sys.executable, "-c", _OUR_SERVER], stdout=subprocess.PIPE, text=True
     )
-    yield f"127.0.0.1:{int(process.stdout.readline())}"
+    yield f"127.0.0.1:{int(line_of(process.stdout))}"
     process.kill()
-    process.wait()
+    ended(process)
 
 
 def test_the_log_that_is_written_holds_its_workloads(tmp_path, relu, relu_space, native):

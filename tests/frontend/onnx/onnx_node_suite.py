@@ -61,6 +61,7 @@ def passes_in_child(case: Any, path: Path, seconds: int = 60) -> bool:
     """Run ``case`` in a process of its own: some crash TVM."""
     child = os.fork()
     if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
         signal.alarm(seconds)
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)

@@ -26,6 +26,7 @@ from small_artifacts import (
     dense_weights,
     one_kernel_artifact,
 )
+from waiting import ended, joined, line_of
 
 from tvmcomp.artifact.reference import compare
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, InputError
@@ -271,12 +272,11 @@ print("running", flush=True)
 session.run({{"x": np.ones(1, "float32")}})
 """
     client = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
-    assert client.stdout is not None
-    assert client.stdout.readline() == "running\n"
+    assert line_of(client.stdout) == "running\n"
     time.sleep(0.3)
     assert len(server.sessions()) == 1
     client.kill()
-    client.wait()
+    ended(client)
     wait_for(lambda: not server.sessions())
 
 
@@ -290,5 +290,5 @@ def test_a_server_that_is_ended_ends_its_session(start: Callable[..., Served]) -
         ending.start()
         with pytest.raises(DeviceError, match=r"is gone|killed by SIGTERM"):
             session.run(ONE)
-        ending.join()
+        joined(ending)
     wait_for(lambda: not process.is_running() and not session_folders() - before)

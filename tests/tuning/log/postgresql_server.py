@@ -39,6 +39,7 @@ def postgresql() -> Iterator[str]:
             stdout=log,
             stderr=log,
             check=False,
+            timeout=120,
         )
         assert done.returncode == 0, (place / "log").read_text()
 

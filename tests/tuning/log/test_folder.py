@@ -1,12 +1,12 @@
 """What a folder of records does beyond being a store: text files, torn lines, git, cat."""
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 from made_up import SKYLAKE, records, trial, workload
+from waiting import run
 
 from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.folder import FolderStore
@@ -153,7 +153,7 @@ def test_the_same_line_in_two_files_counts_once(tmp_path):
 def test_git_merges_logs(tmp_path):
     def git(*arguments):
         command = ["git", "-c", "user.name=x", "-c", "user.email=x@x", *arguments]
-        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+        return run(command, cwd=tmp_path, capture_output=True)
 
     store = FolderStore(tmp_path / "log")
     git("init", "-q", "-b", "main")

@@ -3,11 +3,13 @@
 import sqlite3
 import subprocess
 import sys
+import time
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from made_up import DESKTOP, SKYLAKE, records, trial, workload
+from waiting import LIMIT, ended, run
 
 from tvmcomp.errors import LogError
 from tvmcomp.tuning.log.line import Entry, encode
@@ -151,7 +153,9 @@ def test_eight_writers_of_a_thousand_records_each(store, location):
     log = TuningLog([store])
     seen: list[set[str]] = [set() for _ in range(8)]
     looks = 0
+    deadline = time.monotonic() + 2 * LIMIT
     while any(writer.poll() is None for writer in writers):
+        assert time.monotonic() < deadline, "the writers do not end"
         for index in range(8):
             found = digests(store.find(workload(index)))
             assert found <= expected.keys(), "a look-up gave what nobody wrote"
@@ -190,7 +194,7 @@ def test_killed_writers_lose_nothing_that_was_written(store, location):
         writer.kill()
         promised = max(promised, 30 + 7 * moment + len(writer.stdout.read()))
         writer.stdout.close()
-        writer.wait()
+        ended(writer)
         found = store.find(workload(0))
         assert digests(records(promised, workloads=1)) <= digests(found)
         assert len(found) <= promised + 1
@@ -223,12 +227,12 @@ def test_full_disk_leaves_what_was_written(tmp_path, kind):
     disk = tmp_path / "disk"
     disk.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
-    mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    mounted = run(mount, capture_output=True, check=False).returncode == 0
     try:
         how = "disk" if mounted else "limit"
         command = [sys.executable, "-c", _UNTIL_FULL, str(Path(__file__).parent)]
         command += [str(disk / kind), how]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 3, done.stdout + done.stderr
         written = int(done.stdout.split()[0])
         store = open_store(disk / kind)
@@ -236,7 +240,7 @@ def test_full_disk_leaves_what_was_written(tmp_path, kind):
         store.close()
     finally:
         if mounted:
-            subprocess.run(["umount", "-l", str(disk)], check=True)
+            run(["umount", "-l", str(disk)])
 
 
 _FIRST = """
