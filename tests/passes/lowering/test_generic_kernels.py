@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tvmcomp.model import Operator
 from tvmcomp.passes.lowering.generic_kernels import has_anchor, with_generic_marked
-from tvmcomp.schedules.conv.compute import ANCHOR
+from tvmcomp.schedules.anchor import ANCHOR
 from tvmcomp.tvm_import import tvm
 
 

@@ -10,7 +10,7 @@ import msgspec
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import Operator
 from tvmcomp.passes.lowering.kernel_sources import kernels_of_operators
-from tvmcomp.schedules.conv.compute import ANCHOR
+from tvmcomp.schedules.anchor import ANCHOR
 from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
