@@ -5,6 +5,9 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
+#: Numpy numbers its own types from 0, and those that others register with it from here.
+_FIRST_REGISTERED = 256
+
 
 def numpy_dtype(name: str) -> np.dtype:
     """The numpy dtype called ``name`` (``float32``, ``bfloat16``, …).
@@ -18,3 +21,12 @@ def numpy_dtype(name: str) -> np.dtype:
     if dtype.hasobject or (extension is None and dtype.kind not in "biuf"):
         raise TypeError(f"{name!r} is no type of a tensor's elements")
     return dtype
+
+
+def is_numpys_own(dtype: np.dtype) -> bool:
+    """Whether numpy itself has this type of number, in this machine's byte order.
+
+    ``dtype.isbuiltin`` says something else: whether ``dtype`` is numpy's one object for the type.
+    That of an unpickled array is another, and equal.
+    """
+    return dtype.kind in "biuf" and dtype.isnative and 0 <= dtype.num < _FIRST_REGISTERED

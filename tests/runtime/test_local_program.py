@@ -192,17 +192,14 @@ def test_booleans() -> None:
     np.testing.assert_array_equal(session.run({"x": x})["y0"], ~x)
 
 
-def test_weights_are_mapped_from_the_file(tmp_path: Path) -> None:
+def test_weights_are_used_where_the_file_was_read_to(tmp_path: Path) -> None:
     path = tmp_path / "dense.tvmc"
     dense_artifact().save(path)
     artifact = Artifact.load(path)
     session = load(artifact)
     placed = [tensor.data_ptr() for tensor in session._program._constants]
     assert placed == [array.ctypes.data for array in artifact.constants]
-    maps = Path("/proc/self/maps").read_text().splitlines()
-    mapped = [line for line in maps if line.endswith(str(path))]
-    spans = [tuple(int(x, 16) for x in line.split()[0].split("-")) for line in mapped]
-    assert all(any(low <= p < high for low, high in spans) for p in placed)
+    assert str(path) not in Path("/proc/self/maps").read_text()  # a change of it is not seen
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn"])

@@ -2,21 +2,28 @@
 
 Nothing is ever extracted to a path that a file names, and no size is believed before it is
 compared with the file's own.
+
+A file is read once, to memory of this process alone: what is verified is then what runs, whatever
+becomes of the file. Mapped weights would change with it (`cp new.tvmc old.tvmc` writes to the same
+file), and the process would be killed where the file became shorter. Processes that are to share
+the weights load them first and fork then.
 """
 
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import struct
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO, NoReturn, cast
 
 import numpy as np
 
 from tvmcomp.errors import ArtifactError
+from tvmcomp.replaced_file import replaced_file
 
 #: Bytes that each member's data is aligned to; what TVM's generated code assumes of a tensor.
 ALIGNMENT = 64
@@ -26,68 +33,84 @@ _OPTIONAL = ("golden.npz",)
 _COMMENT_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_COMMENT_PREFIX) + 64
 _END_RECORD = b"PK\x05\x06"
+_END_LENGTH = 22
 _LOCAL_HEADER = struct.Struct("<4s5H3L2H")
+_ZIP64_EXTRA_LENGTH = 20
 #: Id of the extra field that pads a local header; the one Android's zipalign uses.
 _PADDING_ID = 0xD935
 
 
 def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
-    """Write ``members`` to ``path``, atomically.
+    """Write ``members`` to ``path``, atomically, and read them back before it takes its place.
 
     Raises:
         ArtifactError: the file can't be written.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            os.close(handle)
-            _write_zip(Path(temporary), members)
-            Path(temporary).chmod(0o666 & ~_umask())
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replaced_file(path) as temporary:
+            _write_zip(temporary, members)
+            written = read_archive(temporary)
+            if any(written[name].data != data for name, data in members.items()):
+                raise ArtifactError("was not written as it should be", where=str(path))
     except OSError as error:
         raise ArtifactError(f"can't be written: {error.strerror}", where=str(path)) from None
 
 
 def read_archive(path: Path) -> dict[str, np.ndarray]:
-    """Verify the file's digest and map its members.
+    """Read a file, verify its digest, and find its members.
 
     Returns:
-        uint8 arrays by member name, private (copy-on-write) views of the mapped file.
+        uint8 arrays by member name, writable views of memory that is this process's own.
 
     Raises:
         ArtifactError: the file is missing, is no artifact, is truncated, or was changed.
     """
     where = str(path)
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise ArtifactError("is not a file", where=where)
-        with path.open("rb") as file:
-            magic = file.read(4)
-        if magic != b"PK\x03\x04":
-            raise ArtifactError(
-                "is not a tvmcomp artifact",
-                where=where,
-                hint="An artifact is the .tvmc file that `tvmcomp build` writes.",
-            )
-        data = np.memmap(path, dtype=np.uint8, mode="c")
+        memory = _read(path)
     except OSError as error:
         raise ArtifactError(f"can't be read: {error.strerror}", where=where) from None
-    comment = data[-_COMMENT_LENGTH:].tobytes()
-    end = data[-_COMMENT_LENGTH - 22 : -_COMMENT_LENGTH][:4].tobytes()
-    if size < _COMMENT_LENGTH + 22 or end != _END_RECORD:
-        _raise_without_end(path)
+    data = np.frombuffer(memory, np.uint8)
     digest = hashlib.sha256(data[:-_COMMENT_LENGTH].data).hexdigest()
-    if comment != _COMMENT_PREFIX + digest.encode():
+    if data[-_COMMENT_LENGTH:].tobytes() != _COMMENT_PREFIX + digest.encode():
         raise ArtifactError(
             "is damaged or was changed: its SHA-256 digest does not match its content",
             where=where,
             hint="Copy it again from where it was built, or build it again.",
         )
-    return _members(path, data)
+    return _members(memory, data, where)
+
+
+def _read(path: Path) -> mmap.mmap:
+    """The file's bytes in private memory, which begins at a multiple of the page size.
+
+    Raises:
+        OSError: it can't be read, or there is not so much memory.
+        ArtifactError: it does not begin and end as an artifact does.
+    """
+    if not path.is_file():
+        path.stat()  # raises where it is missing
+        raise ArtifactError("is not a file", where=str(path))
+    with path.open("rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.read(4) != b"PK\x03\x04":
+            raise ArtifactError(
+                "is not a tvmcomp artifact",
+                where=str(path),
+                hint="An artifact is the .tvmc file that `tvmcomp build` writes.",
+            )
+        end = size - _COMMENT_LENGTH - _END_LENGTH
+        if end < 0 or os.pread(file.fileno(), len(_END_RECORD), end) != _END_RECORD:
+            _raise_without_end(path)
+        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        file.seek(0)
+        done = 0
+        while done < size:
+            count = file.readinto(memoryview(memory)[done:])
+            if not count:  # someone truncates it just now
+                _raise_without_end(path)
+            done += count
+    return memory
 
 
 def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
@@ -99,6 +122,8 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             info.external_attr = 0o644 << 16
             position = archive.fp.tell() if archive.fp else 0
             unpadded = position + _LOCAL_HEADER.size + len(name) + 4
+            if len(data) * 1.05 > zipfile.ZIP64_LIMIT:  # zipfile's rule for a long header
+                unpadded += _ZIP64_EXTRA_LENGTH
             padding = -unpadded % ALIGNMENT
             info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
             archive.writestr(info, data)
@@ -112,15 +137,12 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             left -= len(chunk)
         file.seek(body)
         file.write(_COMMENT_PREFIX + digest.hexdigest().encode())
-        file.flush()
-        os.fsync(file.fileno())
 
 
-def _members(path: Path, data: np.ndarray) -> dict[str, np.ndarray]:
-    """Map the members of a file whose digest is right; refuse what tvmcomp never writes."""
-    where = str(path)
+def _members(memory: mmap.mmap, data: np.ndarray, where: str) -> dict[str, np.ndarray]:
+    """The members of a file whose digest is right; refuse what tvmcomp never writes."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(cast("IO[bytes]", memory)) as archive:  # it reads and seeks
             infos = archive.infolist()
     except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
         raise ArtifactError(f"is not a readable zip: {error}", where=where) from None
@@ -161,7 +183,7 @@ def _data_start(info: zipfile.ZipInfo, data: np.ndarray) -> int:
     return int(info.header_offset) + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
 
 
-def _raise_without_end(path: Path) -> None:
+def _raise_without_end(path: Path) -> NoReturn:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             is_ours = archive.comment.startswith(_COMMENT_PREFIX)
@@ -176,9 +198,3 @@ def _raise_without_end(path: Path) -> None:
         where=str(path),
         hint="Copy it again from where it was built, or build it again.",
     )
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -5,7 +5,7 @@ An artifact is a zip of stored (uncompressed) members, so ``unzip -l`` shows it:
 - ``metadata.json``: :class:`Metadata`;
 - ``lib.so``: the Relax VM executable as a shared library;
 - ``constants.bin``: the packed weights, each aligned to 64 bytes in the file, so that they are
-  mapped into memory and used where they lie;
+  used where they lie in the memory that the file is read to;
 - ``golden.npz``: inputs and the outputs they must give (optional).
 
 The zip's comment is ``sha256:<hex>`` over every byte before it: any changed byte is found before
@@ -15,6 +15,7 @@ anything is interpreted, and long before native code is loaded.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ import msgspec
 import numpy as np
 
 from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
-from tvmcomp.artifact.reference import Reference, decode_reference, encode_reference
+from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Signature
@@ -140,13 +141,23 @@ class Artifact:
             library: the bytes of the exported shared library.
             constants: the weights by name, in the order of ``main``'s parameters.
             calibration: values that JSON can hold.
+            reference: arrays as ``signature`` says, of any memory layout and byte order.
 
         The other arguments are the fields of :class:`Metadata`.
+
+        Raises:
+            ArtifactError: ``signature`` names two inputs or two outputs alike, or ``reference`` is
+                not as it says.
         """
-        arrays = tuple(np.require(array, requirements="C") for array in constants.values())
+        _check_names(signature, source)
+        arrays = tuple(
+            array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
+            for array in constants.values()
+        )
         members = {"lib.so": library, "constants.bin": _pack(arrays)}
         if reference is not None:
-            members["golden.npz"] = encode_reference(reference)
+            reference = canonical(reference, signature)
+            members["golden.npz"] = encode_reference(reference, signature)
         metadata = Metadata(
             format=FORMAT_VERSION,
             tvmcomp=version("tvmcomp"),
@@ -172,37 +183,52 @@ class Artifact:
         return sum(spec.nbytes for spec in self.metadata.constants)
 
     def save(self, path: str | Path) -> None:
-        """Write the file; a reader never sees it half written.
+        """Write the file and read it back; a reader never sees it half written.
 
         Raises:
             ArtifactError: the file can't be written.
         """
+        write_archive(Path(path), self._members())
+
+    def read_back(self) -> Artifact:
+        """What :meth:`load` makes of the file that :meth:`save` writes.
+
+        Raises:
+            ArtifactError: it can't be read.
+        """
+        members = self._members()
+        arrays = {name: np.frombuffer(data, np.uint8) for name, data in members.items()}
+        return self._from_members(arrays, "the artifact that was built")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Artifact:
+        """Read and verify a file. No later change of the file changes what was loaded.
+
+        Raises:
+            ArtifactError: the file is missing, not an artifact, truncated, changed, of a newer
+                format, or contradicts itself.
+        """
+        return cls._from_members(read_archive(Path(path)), str(path))
+
+    def _members(self) -> dict[str, bytes]:
         members: dict[str, bytes] = {
             "metadata.json": msgspec.json.format(msgspec.json.encode(self.metadata), indent=1),
             "lib.so": self.library,
             "constants.bin": _pack(self.constants),
         }
         if self.reference is not None:
-            members["golden.npz"] = encode_reference(self.reference)
-        write_archive(Path(path), members)
+            members["golden.npz"] = encode_reference(self.reference, self.metadata.signature)
+        return members
 
     @classmethod
-    def load(cls, path: str | Path) -> Artifact:
-        """Read and verify a file. Constants are mapped into memory, not read.
-
-        Raises:
-            ArtifactError: the file is missing, not an artifact, truncated, changed, of a newer
-                format, or contradicts itself.
-        """
-        path = Path(path)
-        members = read_archive(path)
-        metadata = _decode_metadata(members["metadata.json"].tobytes(), str(path))
-        _check_digests(metadata, members, str(path))
-        arrays = _unpack(metadata.constants, members["constants.bin"], str(path))
+    def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
+        metadata = _decode_metadata(members["metadata.json"].tobytes(), where)
+        _check_digests(metadata, members, where)
+        arrays = _unpack(metadata.constants, members["constants.bin"], where)
         reference = None
         if "golden.npz" in members:
             reference = decode_reference(
-                members["golden.npz"].tobytes(), metadata.signature, where=str(path)
+                members["golden.npz"].tobytes(), metadata.signature, where=where
             )
         return cls(metadata, members["lib.so"].tobytes(), arrays, reference)
 
@@ -271,9 +297,27 @@ def _decode_metadata(data: bytes, where: str) -> Metadata:
                 where=where,
                 hint="Upgrade tvmcomp, or build the artifact again with this version.",
             )
-        return msgspec.json.decode(data, type=Metadata)
+        metadata = msgspec.json.decode(data, type=Metadata)
+        _check_names(metadata.signature, where)
+        return metadata
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
+
+
+def _check_names(signature: Signature, where: str) -> None:
+    """Raise ArtifactError where two inputs or two outputs share a name, or one has no characters
+    that a file can hold.
+    """
+    for kind, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
+        names = sorted(spec.name for spec in specs)
+        twice = [name for name, other in itertools.pairwise(names) if name == other]
+        if twice:
+            raise ArtifactError(f"two {kind} have the name {twice[0]!r}", where=where)
+        for name in names:
+            try:
+                name.encode()
+            except UnicodeEncodeError:
+                raise ArtifactError(f"{name!r} of the {kind} is no text", where=where) from None
 
 
 def _check_digests(metadata: Metadata, members: Mapping[str, np.ndarray], where: str) -> None:

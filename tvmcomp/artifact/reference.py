@@ -8,18 +8,20 @@ from __future__ import annotations
 import io
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 import numpy as np
 
-from tvmcomp.dtypes import numpy_dtype
+from tvmcomp.dtypes import is_numpys_own, numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Signature, TensorSpec
 
 #: An .npy header is far smaller than this.
 _NPY_HEADER_LIMIT = 4096
+#: Bytes of a name that a zip file can carry are twice this, and some readers stop earlier.
+_NAME_LIMIT = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -83,12 +85,34 @@ def _difference(given: np.ndarray, wanted: np.ndarray) -> np.ndarray:
         return np.where(same, 0.0, np.abs(given - wanted) / span)
 
 
-def encode_reference(reference: Reference) -> bytes:
-    """Pack as an ``.npz``; dtypes that numpy's format doesn't know go as bytes."""
-    arrays = {f"inputs/{name}": _as_bytes(array) for name, array in reference.inputs.items()}
-    arrays |= {f"outputs/{name}": _as_bytes(array) for name, array in reference.outputs.items()}
+def canonical(reference: Reference, signature: Signature) -> Reference:
+    """The same values as contiguous arrays of exactly the signature's names, shapes and dtypes.
+
+    Raises:
+        ArtifactError: an array is missing, too many, or of another shape or type.
+    """
+    return Reference(
+        _canonical(reference.inputs, signature.inputs, "input"),
+        _canonical(reference.outputs, signature.outputs, "output"),
+    )
+
+
+def encode_reference(reference: Reference, signature: Signature) -> bytes:
+    """Pack as an ``.npz``; dtypes that numpy's format doesn't know go as bytes.
+
+    Args:
+        reference: canonical arrays.
+        signature: theirs.
+    """
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for key, (spec, array) in _keyed(signature, reference).items():
+            plain = is_numpys_own(numpy_dtype(spec.dtype))
+            written = array if plain else np.frombuffer(array.tobytes(), np.uint8)
+            # A fixed date keeps the file the same for the same content.
+            info = zipfile.ZipInfo(f"{key}.npy", date_time=(1980, 1, 1, 0, 0, 0))
+            with archive.open(info, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, written, allow_pickle=False)
     return buffer.getvalue()
 
 
@@ -98,44 +122,78 @@ def decode_reference(data: bytes, signature: Signature, *, where: str) -> Refere
     Raises:
         ArtifactError: an array is missing, or has another size than the signature says.
     """
-    wanted = {f"inputs/{spec.name}": spec for spec in signature.inputs}
-    wanted |= {f"outputs/{spec.name}": spec for spec in signature.outputs}
-    arrays = {}
+    places = {
+        f"{_key(kind, position, spec.name)}.npy": (kind, spec)
+        for kind, specs in _kinds(signature)
+        for position, spec in enumerate(specs)
+    }
+    found: dict[str, dict[str, np.ndarray]] = {kind: {} for kind, _ in _kinds(signature)}
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            if sorted(archive.namelist()) != sorted(f"{key}.npy" for key in wanted):
+            if sorted(archive.namelist()) != sorted(places):
                 raise ArtifactError(
                     "golden.npz does not hold the arrays of the signature", where=where
                 )
-            for key, spec in wanted.items():
-                arrays[key] = _read_array(archive, key, spec)
+            for name, (kind, spec) in places.items():
+                found[kind][spec.name] = _read_array(archive, name, spec)
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError, TypeError) as error:
         raise ArtifactError(f"golden.npz can't be read: {error}", where=where) from None
-    return Reference(
-        inputs={spec.name: arrays[f"inputs/{spec.name}"] for spec in signature.inputs},
-        outputs={spec.name: arrays[f"outputs/{spec.name}"] for spec in signature.outputs},
-    )
+    return Reference(**found)
 
 
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    if array.dtype.isbuiltin == 1:
-        return array
-    return np.frombuffer(array.tobytes(), np.uint8)
+def _canonical(
+    arrays: Mapping[str, np.ndarray], specs: Sequence[TensorSpec], kind: str
+) -> dict[str, np.ndarray]:
+    if set(arrays) != {spec.name for spec in specs}:
+        raise ArtifactError(
+            f"the reference {kind}s are {sorted(arrays)}, the signature's "
+            f"{sorted(spec.name for spec in specs)}"
+        )
+    exact = {}
+    for spec in specs:
+        array = np.asarray(arrays[spec.name])
+        dtype = numpy_dtype(spec.dtype)
+        if array.shape != spec.shape or array.dtype.newbyteorder("=") != dtype:
+            raise ArtifactError(
+                f"the reference {kind} {spec.name!r} is {array.dtype}{list(array.shape)}, "
+                f"its signature says {spec.dtype}{list(spec.shape)}"
+            )
+        exact[spec.name] = array.astype(dtype, order="C", copy=False)
+    return exact
 
 
-def _read_array(archive: zipfile.ZipFile, key: str, spec: TensorSpec) -> np.ndarray:
+def _kinds(signature: Signature) -> tuple[tuple[str, Sequence[TensorSpec]], ...]:
+    return ("inputs", signature.inputs), ("outputs", signature.outputs)
+
+
+def _keyed(signature: Signature, reference: Reference) -> dict[str, tuple[TensorSpec, np.ndarray]]:
+    return {
+        _key(kind, position, spec.name): (spec, getattr(reference, kind)[spec.name])
+        for kind, specs in _kinds(signature)
+        for position, spec in enumerate(specs)
+    }
+
+
+def _key(kind: str, position: int, name: str) -> str:
+    """Where an array lies: under its name, or under its place where a zip can't hold that name."""
+    if "\0" in name or len(name.encode()) > _NAME_LIMIT:
+        return f"{kind}[{position}]"
+    return f"{kind}/{name}"
+
+
+def _read_array(archive: zipfile.ZipFile, name: str, spec: TensorSpec) -> np.ndarray:
     dtype = numpy_dtype(spec.dtype)
     nbytes = math.prod(spec.shape) * dtype.itemsize
-    info = archive.getinfo(f"{key}.npy")
+    info = archive.getinfo(name)
     if info.file_size > nbytes + _NPY_HEADER_LIMIT:
-        raise ValueError(f"{key} takes {info.file_size} bytes, its signature says {nbytes}")
+        raise ValueError(f"{name} takes {info.file_size} bytes, its signature says {nbytes}")
     with archive.open(info) as member:
         array = np.lib.format.read_array(member, allow_pickle=False)
-    if dtype.isbuiltin != 1:
+    if not is_numpys_own(dtype):
         array = np.frombuffer(array.tobytes(), dtype).reshape(spec.shape)
     if array.shape != spec.shape or array.dtype != dtype:
         raise ValueError(
-            f"{key} is {array.dtype}{list(array.shape)}, "
+            f"{name} is {array.dtype}{list(array.shape)}, "
             f"its signature says {spec.dtype}{list(spec.shape)}"
         )
     return array

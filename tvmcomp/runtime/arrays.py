@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,8 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from tvmcomp.errors import InputError
+from tvmcomp.replaced_file import replaced_file
 
 _UNREADABLE = (OSError, ValueError, EOFError, zipfile.BadZipFile)
+#: Bytes of a name; a zip's limit is twice this.
+_LONGEST_NAME = 1 << 15
 _HINT = "Write it with numpy.savez(path, NAME=array, …)."
 
 
@@ -51,19 +52,34 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write an ``.npz``, atomically.
 
     Raises:
-        InputError: it can't be written.
+        InputError: it can't be written, or can't hold an array of such a name.
     """
     try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, allow_pickle=False, **dict(arrays))
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with (
+            replaced_file(path) as temporary,
+            # Not numpy.savez, which takes the names `file` and `allow_pickle` for its own.
+            zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive,
+        ):
+            for name, array in arrays.items():
+                _check_name(name, path)
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asarray(array), allow_pickle=False)
     except OSError as error:
         raise InputError(f"can't be written: {error.strerror}", where=str(path)) from None
+
+
+def _check_name(name: str, path: Path) -> None:
+    """Raise InputError where a zip can't hold an array of this name."""
+    try:
+        encoded = name.encode()
+    except UnicodeEncodeError:
+        encoded = b"\0"
+    if b"\0" in encoded or len(encoded) > _LONGEST_NAME:
+        raise InputError(
+            f"can't be written: an .npz file can't hold an array with the name {name[:40]!r}",
+            where=str(path),
+            hint="Rename that output in the model.",
+        )
 
 
 def _unreadable(path: Path, error: Exception) -> InputError:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.dtypes import numpy_dtype
+from tvmcomp.dtypes import is_numpys_own, numpy_dtype
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import TensorSpec
 from tvmcomp.runtime.inputs import check_array
@@ -25,7 +25,7 @@ def in_place(array: np.ndarray, alignment: int = ALIGNMENT) -> Any | None:
     None where that is not contiguous, does not begin at a multiple of ``alignment``, or holds
     elements that numpy can't export.
     """
-    if array.dtype.isbuiltin != 1 or not array.flags.c_contiguous:
+    if not is_numpys_own(array.dtype) or not array.flags.c_contiguous:
         return None
     tensor = _from_dlpack(array.__dlpack__(max_version=_NEWEST_DLPACK))
     return None if tensor.data_ptr() % alignment else tensor
@@ -53,7 +53,7 @@ def as_array(tensor: Any, dtype: np.dtype) -> np.ndarray:
         tensor: on the CPU.
         dtype: numpy's type of its elements.
     """
-    if dtype.isbuiltin == 1:
+    if is_numpys_own(dtype):
         return np.from_dlpack(tensor)
     memory: Any = (ctypes.c_char * len(extent(tensor))).from_address(tensor.data_ptr())
     memory._tensor = tensor  # keeps it alive
@@ -62,7 +62,7 @@ def as_array(tensor: Any, dtype: np.dtype) -> np.ndarray:
 
 def taker(dtype: np.dtype, *, copy: bool) -> Callable[[Any], np.ndarray]:
     """What makes an array of elements of ``dtype`` from a tensor: over its memory, or a copy."""
-    if dtype.isbuiltin == 1:
+    if is_numpys_own(dtype):
         return _copy if copy else np.from_dlpack
     return (lambda t: as_array(t, dtype).copy()) if copy else (lambda t: as_array(t, dtype))
 
