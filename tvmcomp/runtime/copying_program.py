@@ -9,7 +9,7 @@ import numpy as np
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.runtime.inputs import check_inputs
-from tvmcomp.runtime.program import MAIN, check_count, start_vm, time_evaluator
+from tvmcomp.runtime.program import MAIN, check_outputs, start_vm, time_evaluator
 from tvmcomp.runtime.threads import Threads
 from tvmcomp.tvm_import import tvm
 
@@ -89,7 +89,7 @@ class CopyingProgram:
         get = self._vm["get_output"]
         tensors = [get(MAIN)] if arity == -1 else [get(MAIN, index) for index in range(arity)]
         specs = self._signature.outputs
-        check_count(len(tensors), len(specs))
+        check_outputs(tensors, specs)
         return {spec.name: t.numpy() for spec, t in zip(specs, tensors, strict=True)}
 
     def _time(self, runs: int) -> list[float]:

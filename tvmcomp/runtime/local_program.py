@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,7 +13,7 @@ from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.inputs import check_names
-from tvmcomp.runtime.program import MAIN, check_count, start_vm, time_evaluator
+from tvmcomp.runtime.program import MAIN, check_outputs, start_vm, time_evaluator
 from tvmcomp.runtime.tensors import InputSlot, extent, in_place_or_copied, taker
 from tvmcomp.runtime.threads import Threads, running_on, use_threads
 
@@ -27,14 +26,12 @@ _PAGE = 4096
 class LocalProgram:
     """The :class:`~tvmcomp.runtime.program.Program` of this machine's CPU.
 
-    Calls of several threads wait for each other: TVM's virtual machine runs one at a time.
     A call costs about as much as a small kernel, so :meth:`run` does nothing twice.
     """
 
     def __init__(self, artifact: Artifact, library: Any, threads: Threads) -> None:
         self.threads = threads
         self._library = library
-        self._lock = threading.Lock()
         self._signature = artifact.metadata.signature
         anywhere = artifact.metadata.unaligned_inputs
         self._slots = [
@@ -51,35 +48,39 @@ class LocalProgram:
 
     def bind(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Make ``inputs`` those of what follows."""
-        with self._lock:
-            self._bind(inputs)
+        if len(inputs) != len(self._slots):
+            check_names(inputs, self._signature.inputs)
+        try:
+            self._arguments = [as_tensor(inputs[name]) for name, as_tensor in self._slots]
+        except KeyError:
+            check_names(inputs, self._signature.inputs)
+            raise
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once on ``inputs``."""
-        with self._lock:
-            self._bind(inputs)
-            if self.threads.cores is None:  # without the cost of a context
-                use_threads(self.threads)
+        self.bind(inputs)
+        if self.threads.cores is None:  # without the cost of a context
+            use_threads(self.threads)
+            result = self._main(*self._arguments)
+        else:
+            with running_on(self.threads):
                 result = self._main(*self._arguments)
-            else:
-                with running_on(self.threads):
-                    result = self._main(*self._arguments)
-            if not self._outputs:
-                self._learn_outputs(result)
-            if isinstance(result, tvm_ffi.Tensor):
-                ((name, take),) = self._outputs
-                return {name: take(result)}
-            return {name: take(t) for (name, take), t in zip(self._outputs, result)}  # noqa: B905
+        if not self._outputs:
+            self._learn_outputs(result)
+        if isinstance(result, tvm_ffi.Tensor):
+            ((name, take),) = self._outputs
+            return {name: take(result)}
+        return {name: take(t) for (name, take), t in zip(self._outputs, result)}  # noqa: B905
 
     def time(self, runs: int) -> list[float]:
         """Seconds of each of ``runs`` runs."""
-        with self._lock, running_on(self.threads):
+        with running_on(self.threads):
             cpu = tvm_ffi.device("cpu", 0)
             return time_evaluator(self._vm, cpu, _BOUND, *self._arguments, runs=runs)
 
     def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
         """Run with an instrument."""
-        with self._lock, running_on(self.threads):
+        with running_on(self.threads):
             # A machine of its own: an instrument can't be taken off again.
             vm = start_vm(self._library, tvm_ffi.device("cpu", 0))
             main, given = vm[MAIN], [*self._arguments, *self._constants]
@@ -90,21 +91,11 @@ class LocalProgram:
 
     def close(self) -> None:
         """Let go of everything, and give the memory that no program uses back to the system."""
-        with self._lock:
-            self._arguments, self._constants, self._slots = [], [], []
-            del self._main, self._vm, self._library
+        self._arguments, self._constants, self._slots = [], [], []
+        del self._main, self._vm, self._library
         tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
         with suppress(AttributeError):  # of the GNU C library, which keeps what was freed
             ctypes.CDLL(None).malloc_trim(0)
-
-    def _bind(self, inputs: Mapping[str, np.ndarray]) -> None:
-        if len(inputs) != len(self._slots):
-            check_names(inputs, self._signature.inputs)
-        try:
-            self._arguments = [as_tensor(inputs[name]) for name, as_tensor in self._slots]
-        except KeyError:
-            check_names(inputs, self._signature.inputs)
-            raise
 
     def _learn_outputs(self, result: Any) -> None:
         """Find out how the outputs become arrays that are the caller's.
@@ -115,11 +106,13 @@ class LocalProgram:
         """
         specs = self._signature.outputs
         tensors = (result,) if isinstance(result, tvm_ffi.Tensor) else tuple(result)
-        check_count(len(tensors), len(specs))
+        check_outputs(tensors, specs)
         taken = [extent(tensor) for tensor in (*self._arguments, *self._constants)]
+        outputs = []
         for tensor, spec in zip(tensors, specs, strict=True):
             mine = extent(tensor)
             shared = any(mine.start < other.stop and other.start < mine.stop for other in taken)
             take = taker(numpy_dtype(spec.dtype), copy=shared or len(mine) < _PAGE)
-            self._outputs.append((spec.name, take))
+            outputs.append((spec.name, take))
             taken.append(mine)
+        self._outputs = outputs

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 
+from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.model import TensorSpec
 from tvmcomp.runtime.threads import Threads
 
 #: The function of the library that computes the network.
@@ -18,7 +20,7 @@ _CPU = 1
 
 
 class Program(Protocol):
-    """A network, loaded where it runs.
+    """A network, loaded where it runs. Its session calls it from one thread at a time.
 
     Attributes:
         threads: what its kernels run on.
@@ -30,7 +32,8 @@ class Program(Protocol):
         """Check ``inputs`` and make them those of what follows.
 
         Raises:
-            InputError: a name, shape or dtype is not what the network takes.
+            InputError: a name, shape or dtype is not what the network takes. The inputs bound
+                before stay bound.
         """
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -87,7 +90,14 @@ def time_evaluator(vm: Any, device: Any, function: str, *arguments: Any, runs: i
     return [float(seconds) for seconds in np.frombuffer(measure(*arguments), "float64")]
 
 
-def check_count(outputs: int, signature_outputs: int) -> None:
-    """Raise ArtifactError where a network returned another number of outputs than it lists."""
-    if outputs != signature_outputs:
-        raise ArtifactError(f"returned {outputs} outputs, its signature lists {signature_outputs}")
+def check_outputs(tensors: Sequence[Any], specs: Sequence[TensorSpec]) -> None:
+    """Raise ArtifactError where a network returned other tensors than its signature lists."""
+    if len(tensors) != len(specs):
+        raise ArtifactError(f"returned {len(tensors)} outputs, its signature lists {len(specs)}")
+    for tensor, spec in zip(tensors, specs, strict=True):
+        shape = tuple(tensor.shape)
+        if shape != spec.shape or numpy_dtype(str(tensor.dtype)) != numpy_dtype(spec.dtype):
+            raise ArtifactError(
+                f"returned {spec.name!r} as {tensor.dtype}{list(shape)}, its signature says "
+                f"{spec.dtype}{list(spec.shape)}"
+            )

@@ -10,8 +10,11 @@ from types import TracebackType
 import numpy as np
 
 from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.errors import ConfigError, DeviceError, InputError
 from tvmcomp.model import Signature
+from tvmcomp.runtime.fork_lock import ForkLock
 from tvmcomp.runtime.machine import Machine, ThisMachine
+from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.threads import Pin
 
 
@@ -54,6 +57,9 @@ def load_on(
 class Session:
     """A loaded artifact. Calls of several threads are safe, and wait for each other.
 
+    A forked child may use it too, and shares the weights with its parent. Once it is closed, what
+    needs the network raises DeviceError.
+
     Attributes:
         artifact: what it runs.
         machine: where it runs.
@@ -66,7 +72,10 @@ class Session:
         self.artifact = artifact
         self.machine = machine
         self.load_seconds = 0.0
-        self._program = machine.load(artifact, threads, pin)
+        self._program: Program | None = machine.load(artifact, threads, pin)
+        self._threads = self._program.threads
+        self._has_inputs = not artifact.metadata.signature.inputs
+        self._lock = ForkLock()
 
     @property
     def signature(self) -> Signature:
@@ -76,12 +85,12 @@ class Session:
     @property
     def threads(self) -> int:
         """How many threads the kernels run on."""
-        return self._program.threads.count
+        return self._threads.count
 
     @property
     def cores(self) -> tuple[int, ...] | None:
         """The core of each thread; None where the system chooses."""
-        return self._program.threads.cores
+        return self._threads.cores
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run the network once.
@@ -97,9 +106,13 @@ class Session:
 
         Raises:
             InputError: a name, shape or dtype is not what the network takes.
-            DeviceError: the device failed.
+            ArtifactError: the network returned something else than its signature lists.
+            DeviceError: the device failed, or the session is closed.
         """
-        return self._program.run(inputs)
+        with self._lock:
+            outputs = self._open().run(inputs)
+            self._has_inputs = True
+            return outputs
 
     def set_inputs(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Check the inputs and keep them for :meth:`time`.
@@ -107,15 +120,22 @@ class Session:
         Raises:
             InputError: as :meth:`run`.
         """
-        self._program.bind(inputs)
+        with self._lock:
+            self._open().bind(inputs)
+            self._has_inputs = True
 
     def time(self, runs: int) -> list[float]:
         """Time ``runs`` runs one by one, where they run, with the inputs set or run last.
 
         Returns:
             Seconds of each, without the copies of inputs and outputs and without the network.
+
+        Raises:
+            InputError: no inputs were set.
+            ConfigError: ``runs`` is less than 1.
         """
-        return self._program.time(runs)
+        with self._lock:
+            return self._ready(runs).time(runs)
 
     def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
         """Run with the inputs set or run last, TVM calling an instrument around each kernel.
@@ -124,11 +144,31 @@ class Session:
             factory: name of a global function there that makes the instrument of ``arguments``.
             runs: how many times.
         """
-        self._program.run_instrumented(factory, *arguments, runs=runs)
+        with self._lock:
+            self._ready(runs).run_instrumented(factory, *arguments, runs=runs)
 
     def close(self) -> None:
-        """Let go of the library, the weights and the tensors."""
-        self._program.close()
+        """Let go of the library, the weights and the tensors; a second time it does nothing."""
+        with self._lock:
+            program, self._program = self._program, None
+            if program is not None:
+                program.close()
+
+    def _open(self) -> Program:
+        if self._program is None:
+            raise DeviceError(
+                "the session is closed", where=self.machine.name, hint="Load the artifact again."
+            )
+        return self._program
+
+    def _ready(self, runs: int) -> Program:
+        """The program, with inputs to run ``runs`` times on."""
+        program = self._open()
+        if not self._has_inputs:
+            raise InputError("no inputs are set", hint="Call set_inputs(…) or run(…) first.")
+        if runs < 1:
+            raise ConfigError(f"{runs} runs are asked for; there must be at least 1")
+        return program
 
     def __enter__(self) -> Session:
         return self

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 
 import psutil
 
-from tvmcomp.errors import ConfigError
+from tvmcomp.errors import ConfigError, DeviceError
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.runtime.forked_pool import Pool, forget_workers, pool_of_this_thread
 from tvmcomp.runtime.tvm_runtime import runtime_library
 
 #: TVM's names of what to bind a pool's workers to.
@@ -94,7 +95,17 @@ def use_threads(threads: Threads) -> None:
 
 
 def _configure_pool(threads: Threads) -> None:
-    runtime_library()
+    library = runtime_library()
+    if getattr(_pool, "lost", False):
+        raise DeviceError(
+            "a fork of a process that ran on several threads can't start them anew",
+            where="this machine",
+            hint="Run with threads=1, or start processes by `spawn` (multiprocessing's "
+            'set_start_method("spawn")).',
+        )
+    if getattr(_pool, "forked", False):
+        library._ZN3tvm7runtime9threading15ResetThreadPoolEv()  # starts workers
+        _pool.forked = False
     allowed = os.sched_getaffinity(0)
     # TVM's pool is created with a worker for each CPU named here, and can't grow later. Who is
     # named last is idle.
@@ -106,6 +117,24 @@ def _configure_pool(threads: Threads) -> None:
         configure(mode, threads.count, cpus)
     finally:
         os.sched_setaffinity(0, allowed)  # TVM bound the calling thread too, which is not ours
+
+
+def _before_fork() -> None:
+    _pool.at_fork = pool_of_this_thread()
+
+
+def _after_fork() -> None:
+    """The pool of the child's one thread has lost its workers: see :mod:`forked_pool`."""
+    pool: Pool | None = _pool.at_fork
+    had_workers = getattr(_pool, "threads", None) is not None and _pool.threads.count > 1
+    if pool is not None:
+        forget_workers(pool)
+    _pool.threads = None
+    _pool.forked = pool is not None
+    _pool.lost = had_workers and pool is None
+
+
+os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
 
 
 @contextmanager
