@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.passes.pipeline import Lowered, Watch, lower
 from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
+from tvmcomp.temporary_folder import temporary_folder
 from tvmcomp.tvm_import import tvm
 
 
@@ -56,11 +56,12 @@ def link(executable: Any, target: TargetDescription, linker: str | None = None) 
     """Link an executable to a shared library for ``target``.
 
     Raises:
-        ToolError: the linker is missing or failed.
+        ToolError: the linker is missing or failed, or there is no room for its files.
     """
-    with tempfile.TemporaryDirectory(prefix="tvmcomp-link-") as folder:
-        path = Path(folder, "lib.so")
-        executable.export_library(str(path), fcompile=link_function(target, linker))
+    link_objects = link_function(target, linker)
+    with temporary_folder("link") as folder:
+        path = folder / "lib.so"
+        export(executable, path, link_objects)
         return path.read_bytes()
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from typing import Any, Literal
 
 from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.temporary_folder import HINT
 
 #: What ``executable.export_library(path, fcompile=…)`` takes.
 LinkFunction = Callable[..., None]
@@ -23,6 +25,8 @@ LinkFunction = Callable[..., None]
 #: is idle, a minute when it is small and busy.
 _LINK_TIMEOUT_S = 600
 _LAST_LINES = 12
+#: With less room than this in the temporary folder a linker fails for want of it.
+_LEAST_FREE_BYTES = 1 << 20
 
 
 def link_function(target: TargetDescription, linker: str | None = None) -> LinkFunction:
@@ -134,9 +138,23 @@ def _run(command: list[str], environment: dict[str, str], target: TargetDescript
         raise ToolError(f"can't start it: {error.strerror}", where=where) from None
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines()[-_LAST_LINES:]
+        if done.returncode < 0:
+            lines.append(f"it was ended by {signal.Signals(-done.returncode).name}")
+        if _out_of_room(done, Path(command[command.index("-o") + 1]).parent):
+            raise ToolError(
+                "\n  ".join(["no room for what the linker writes:", *lines]), where=where, hint=HINT
+            )
         raise ToolError(
             "\n  ".join(["the linker failed:", *lines]),
             where=where,
             hint=f"Its triple is {target.link_triple or target.triple} (`link_triple` of the "
             "target); a compiler given with --linker must make code for the same.",
         )
+
+
+def _out_of_room(done: subprocess.CompletedProcess[str], folder: Path) -> bool:
+    """Whether a linker failed because it could not write, as far as it can be told."""
+    signs = ("No space left", "NoSpaceLeft", "File too large", "FileTooBig", "Disk quota")
+    ended_writing = -done.returncode in (signal.SIGBUS, signal.SIGXFSZ)
+    full = shutil.disk_usage(folder).free < _LEAST_FREE_BYTES
+    return ended_writing or full or any(sign in done.stderr + done.stdout for sign in signs)

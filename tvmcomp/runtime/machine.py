@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,7 +14,7 @@ from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.runtime.local_program import LocalProgram
 from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.threads import Pin, Threads, choose_threads, use_threads
-from tvmcomp.runtime.tvm_runtime import runtime_library
+from tvmcomp.runtime.tvm_runtime import load_library
 from tvmcomp.targets import runs_here
 from tvmcomp.targets.description import TargetDescription
 
@@ -79,12 +78,8 @@ class ThisMachine:
         return CopyingProgram(artifact, library, device, chosen, use_threads, self.call)
 
     def load_library(self, library: bytes) -> Any:
-        """Load a shared library from a private folder that is removed at once."""
-        runtime_library()
-        with tempfile.TemporaryDirectory(prefix="tvmcomp-") as folder:
-            path = Path(folder) / "lib.so"
-            path.write_bytes(library)
-            return tvm_ffi.load_module(str(path))
+        """Load a shared library into this process."""
+        return load_library(library)
 
     def tvm_device(self, target: TargetDescription) -> TvmDevice:
         """The CPU or the first GPU."""

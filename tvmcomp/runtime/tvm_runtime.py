@@ -15,9 +15,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tvmcomp.errors import ToolError
 from tvmcomp.ffi_import import tvm_ffi, without_torch
+from tvmcomp.temporary_folder import temporary_folder
 
 
 @functools.cache
@@ -35,6 +37,38 @@ def runtime_library() -> ctypes.CDLL:
     library: ctypes.CDLL = find("tvm_runtime", "RTLD_GLOBAL")
     find("tvm_runtime_extra", "RTLD_LOCAL")  # sort and top-k, which kernels call by name
     return library
+
+
+def load_library(library: bytes) -> Any:
+    """Load a shared library; no file of it is left behind. See :func:`load_library_file`.
+
+    Raises:
+        ToolError: there is no room for its file, or it can't be loaded.
+    """
+    with temporary_folder("load") as folder:
+        path = folder / "lib.so"
+        path.write_bytes(library)
+        try:
+            return load_library_file(path)
+        except (RuntimeError, OSError) as error:
+            reason = str(error).strip().splitlines()[-1].replace(f"{path} ", "")
+            raise ToolError(
+                f"the library can't be loaded: {reason}",
+                where=str(folder.parent),
+                hint="Where that folder is mounted `noexec`, set TMPDIR to another.",
+            ) from None
+
+
+def load_library_file(path: str | Path) -> Any:
+    """Load a shared library; it is unmapped when the last thing that came from it is gone.
+
+    That is its module, each function of it, and each virtual machine: all hold the module, which
+    holds the library, and none of TVM's objects has its code or its destructor in there. Tensors
+    are TVM's runtime's, and the threads of its pool have left a kernel before its call returns.
+    TVM's own default keeps every library for as long as the process lives.
+    """
+    runtime_library()
+    return tvm_ffi.load_module(str(path), keep_module_alive=False)
 
 
 def prefer_runtime_library() -> None:

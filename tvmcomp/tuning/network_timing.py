@@ -18,6 +18,7 @@ from tvmcomp.runtime.example_inputs import example_inputs
 from tvmcomp.runtime.machine import ThisMachine
 from tvmcomp.runtime.program import MAIN, start_vm
 from tvmcomp.runtime.tensors import InputSlot, in_place_or_copied
+from tvmcomp.runtime.tvm_runtime import load_library_file
 from tvmcomp.tuning.jobs import WHOLE, MeasureNetwork
 
 _LEAST_PASSES = 2
@@ -90,7 +91,7 @@ class _Network:
 
         It returns seconds: of all calls of each kernel, and of the whole under :data:`WHOLE`.
         """
-        libraries = {path: tvm_ffi.load_module(path) for path, _ in replaced.values()}
+        libraries = {path: load_library_file(path) for path, _ in replaced.values()}
         others = {k: libraries[path].get_function(name) for k, (path, name) in replaced.items()}
         functions = {**self._functions, **others}
         calls = [(name, functions[name], arguments) for name, arguments in self._calls]

@@ -1,0 +1,108 @@
+"""Write the object files of an executable without letting LLVM end the process.
+
+LLVM leaves the process, exit handlers and all, when a write fails: the disk is full, or a file
+would be larger than the process may write. So it writes to memory, from where we copy.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from tvmcomp.errors import ToolError
+
+#: Code generation of one network takes seconds; a child that waits for a lock never ends.
+_TRIAL_SECONDS = 600
+
+
+def export(executable: Any, path: Path, link: Callable[..., None]) -> None:
+    """Write an executable's object files beside ``path`` and link them to it.
+
+    Args:
+        executable: what ``tvm.compile`` returned.
+        path: of the library to write.
+        link: takes the library's path, the object files' paths, and options by name.
+
+    Raises:
+        OSError: there is no room for an object file.
+        ToolError: one is larger than this process may write; or what ``link`` raises.
+    """
+    _check_file_size_limit(executable, path.parent)
+    folder = path.parent
+    with _in_memory(executable, folder):
+
+        def copy_and_link(output: str, objects: Sequence[str], **options: Any) -> None:
+            for name in objects:
+                _copy_from_memory(Path(name))
+            link(output, objects, **options)
+
+        copy_and_link.get_target_triple = link.get_target_triple  # type: ignore[attr-defined]
+        executable.export_library(str(path), fcompile=copy_and_link, workspace_dir=str(folder))
+
+
+@contextmanager
+def _in_memory(executable: Any, folder: Path) -> Iterator[None]:
+    """Links in ``folder``, by the names that TVM gives to object files, that lead to memory."""
+    modules = _modules(executable.mod)
+    exportable = sum(module.is_compilation_exportable() for module in modules)
+    names = [*(f"lib{index}.o" for index in range(exportable)), "devc.o"]
+    with ExitStack() as stack:
+        for name in names:
+            memory = os.memfd_create(name)
+            stack.callback(os.close, memory)
+            (folder / name).symlink_to(f"/proc/{os.getpid()}/fd/{memory}")
+        yield
+
+
+def _copy_from_memory(path: Path) -> None:
+    if path.is_symlink():
+        data = path.read_bytes()
+        path.unlink()
+        path.write_bytes(data)
+
+
+def _modules(root: Any) -> list[Any]:
+    found = [root]
+    for module in found:  # it grows meanwhile
+        found += [child for child in module.imports if child not in found]
+    return found
+
+
+def _check_file_size_limit(executable: Any, folder: Path) -> None:
+    """Raise ToolError where a limit on the size of files (``ulimit -f``) is too small.
+
+    It holds for memory too. How large the files become is known when they are written, so where
+    there is a limit a child process tries.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    if limit == resource.RLIM_INFINITY:
+        return
+    child = os.fork()
+    if child == 0:
+        try:
+            signal.alarm(_TRIAL_SECONDS)
+            with _in_memory(executable, folder):
+                executable.export_library(
+                    str(folder / "lib.so"), fcompile=_write_only, workspace_dir=str(folder)
+                )
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    for path in folder.iterdir():
+        path.unlink()
+    if status != 0:
+        raise ToolError(
+            f"the code can't be written: this process may write files of {limit} bytes at most",
+            where=str(folder.parent),
+            hint="Raise the limit (`ulimit -f unlimited`).",
+        )
+
+
+def _write_only(*_: Any, **__: Any) -> None:
+    """Stands for a linker."""
