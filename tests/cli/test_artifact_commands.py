@@ -130,7 +130,7 @@ def test_run_on_golden_inputs(folder: Path) -> None:
     assert answer("run", folder / "net.tvmc", "--threads", 1)["agrees"] is True
     done = tvmcomp("run", folder / "net.tvmc")
     assert done.returncode == 0
-    assert "golden" in done.stdout and "agrees" in done.stdout
+    assert "reference" in done.stdout and "agrees" in done.stdout
     done = tvmcomp("run", folder / "wrong.tvmc")
     assert done.returncode == 1
     assert "DIFFERS" in done.stdout

@@ -36,7 +36,7 @@ def test_the_library_holds_a_binary_for_the_gpu(name: str, tmp_path: Path) -> No
     with cuda_kernels.compiled_at_build():
         executable = compile_doubling(target)
     path = tmp_path / "lib.so"
-    executable.export_library(str(path), fcompile=toolchain.linker(target))
+    executable.export_library(str(path), fcompile=toolchain.link_function(target))
     library = path.read_bytes()
     assert b"__global__" not in library  # no source left to compile on the device
     start = library.index(cuda_kernels._BINARY.encode())
