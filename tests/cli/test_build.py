@@ -127,7 +127,8 @@ def test_dump_writes_each_phase(folder: Path, tmp_path: Path) -> None:
     int8(folder, tmp_path / "net.tvmc", "--dump", tmp_path / "dump")
     files = sorted((tmp_path / "dump").iterdir())
     phases = [
-        "imported", "channels_last", "annotated", "realize", "lower_anchors", "fused", "scheduled"
+        "imported", "channels_last", "annotated", "realize", "lower_anchors", "fuse_kernels",
+        "schedule",
     ]  # fmt: skip
     positions = [
         next(i for i, file in enumerate(files) if file.stem.endswith(phase)) for phase in phases

@@ -12,7 +12,8 @@ import numpy as np
 from tvmcomp.codegen.code_target import code_target
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
-from tvmcomp.passes.pipeline import Lowered, Watch, lower
+from tvmcomp.passes.phase import Watch
+from tvmcomp.passes.pipeline import Lowered, lower
 from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription

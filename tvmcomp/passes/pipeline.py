@@ -1,12 +1,13 @@
-"""The order of the passes. This file is the only list of it.
+"""The order of the passes, in phases. This file is the only list of it.
 
-float Relax --canonical--> NHWC float --(quantize)--> Q/DQ
---lower: realize--> integer Relax --> packed anchors, lifted constants, fused, scheduled TIR
+imported Relax --canonical--> NHWC float --(quantize)--> Q/DQ --integers--> integer Relax
+  --lowering--> kernels for what we have our own of --fusion--> nothing but fused kernels
+  --scheduling--> scheduled TIR --scheduled--> borders and inputs in place
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,12 @@ from tvmcomp.passes.lowering.lower_anchors import lower_anchors
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
 from tvmcomp.passes.lowering.lower_rows import lower_rows
 from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
+from tvmcomp.passes.phase import Pass, Phase, Watch
+from tvmcomp.passes.properties import (
+    convolutions_channels_last,
+    kernels_scheduled,
+    only_kernels,
+)
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.passes.scheduled.halo import write_halos
 from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
@@ -40,26 +47,94 @@ from tvmcomp.tvm_import import tvm
 relax = tvm.relax
 _PATTERNS = {ELEMENT_WISE_KERNEL: OpPattern.ELEMENT_WISE, EPILOGUE_KERNEL: OpPattern.OUT_FUSABLE}
 
-#: Called after each phase with its name and the module: ``--dump`` writes it to a file.
-Watch = Callable[[str, Any], None]
 
-
-def _ignore(name: str, mod: Any) -> None:
-    """The :data:`Watch` of a build that dumps nothing."""
+#: What the importer gives -> what quantization and lowering expect: folded, NHWC.
+CANONICAL = Phase(
+    "canonical",
+    {
+        "fuse_normalization": fuse_normalization,
+        "channels_last": channels_last,
+        "constant_division": constant_division,
+        "fold_scale": fold_scale,
+    },
+    ensures=(convolutions_channels_last,),
+)
 
 
 def canonical(mod: Any, watch: Watch | None = None) -> Any:
     """Imported float Relax in the form that quantization and lowering expect: folded, NHWC."""
-    watch = watch or _ignore
-    watch("imported", mod)
-    mod = fuse_normalization(mod)
-    watch("fuse_normalization", mod)
-    mod = channels_last(mod)
-    watch("channels_last", mod)
-    mod = constant_division(mod)
-    mod = fold_scale(mod)
-    watch("fold_scale", mod)
-    return mod
+    if watch is not None:
+        watch("imported", mod)
+    return CANONICAL.run(mod, watch)
+
+
+def _integers(target: TargetDescription) -> Phase:
+    """Q/DQ -> integer operators."""
+    return Phase(
+        "integers",
+        {"realize": lambda mod: realize(mod, target)},
+        requires=(convolutions_channels_last,),
+        ensures=(convolutions_channels_last,),
+    )
+
+
+def _lowering(
+    target: TargetDescription, half: str | None, winograd: bool, constants: list[np.ndarray]
+) -> Phase:
+    """Operators that we have kernels for -> these; what they read is put into ``constants``."""
+
+    def lift(mod: Any) -> Any:
+        mod, lifted = lift_constants(mod)
+        constants.extend(lifted)
+        return mod
+
+    if target.family == "cuda":
+        passes: dict[str, Pass] = {}
+        if half:
+            passes["half_precision"] = lambda mod: half_precision(mod, half)
+    else:
+        passes = {
+            "lower_matmul": lambda mod: lower_matmul(mod, target),
+            "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
+            "lower_rows": lower_rows,
+        }
+    passes["lift_constants"] = lift
+    return Phase("lowering", passes, requires=(convolutions_channels_last,))
+
+
+def _fusion(
+    target: TargetDescription, in_bfloat16: bool, sources: dict[str, frozenset[str]]
+) -> Phase:
+    """The others -> kernels, then neighbours -> one kernel; of what is put into ``sources``."""
+
+    def find_sources(mod: Any) -> Any:
+        sources.update(kernel_sources(mod))
+        return mod
+
+    passes: dict[str, Pass] = {
+        "legalize": relax.transform.LegalizeOps({"relax.quantize": legalize_quantize}),
+        "annotate_patterns": relax.transform.AnnotateTIROpPattern(),
+        "mark_patterns": _mark_patterns,
+        "fuse_operators": relax.transform.FuseOps(),
+        "kernel_sources": find_sources,
+        "store_bfloat16": store_bfloat16,
+        "fuse_kernels": relax.transform.FuseTIR(),
+        "remove_dead_code": relax.transform.DeadCodeElimination(),
+        "import_bfloat16": lambda mod: import_into_kernels(mod, target),
+    }
+    if not in_bfloat16:
+        del passes["store_bfloat16"], passes["import_bfloat16"]
+    return Phase("fusion", passes, ensures=(only_kernels,))
+
+
+def _scheduling(target: TargetDescription, tuned: Tuned | None) -> Phase:
+    """Kernels -> kernels with a schedule."""
+    return Phase(
+        "scheduling",
+        {"schedule": lambda mod: schedule_module(mod, target, tuned)},
+        requires=(only_kernels,),
+        ensures=() if target.family == "cuda" else (kernels_scheduled,),
+    )
 
 
 @dataclass(frozen=True)
@@ -128,63 +203,49 @@ def lower(
     Args:
         mod: the module.
         target: the device.
-        watch: called after each phase.
+        watch: called after each pass.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` to store the anchors' float weights so.
         winograd: transform weights where that is faster; without, they are only packed.
     """
-    watch = watch or _ignore
     in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
+    constants: list[np.ndarray] = []
+    sources: dict[str, frozenset[str]] = {}
     if has_qdq(mod):
-        mod = realize(mod, target)
-        watch("realize", mod)
-    if target.family != "cuda":
-        mod = lower_matmul(mod, target)
-        watch("lower_matmul", mod)
-        mod = lower_anchors(mod, target, half, winograd)
-        mod = lower_rows(mod)
-        watch("lower_anchors", mod)
-    elif half:
-        mod = half_precision(mod, half)
-        watch("half_precision", mod)
-    mod, constants = lift_constants(mod)
+        mod = _integers(target).run(mod, watch)
+    mod = _lowering(target, half, winograd, constants).run(mod, watch)
     with tvm.target.Target(target.tvm_target_dict()):
-        mod = tvm.transform.Sequential(
-            [
-                relax.transform.LegalizeOps({"relax.quantize": legalize_quantize}),
-                relax.transform.AnnotateTIROpPattern(),
-            ]
-        )(mod)
-        mod = _mark_patterns(mod)
-        mod = relax.transform.FuseOps()(mod)
-        sources = kernel_sources(mod)
-        if in_bfloat16:
-            mod = store_bfloat16(mod)
-        mod = tvm.transform.Sequential(
-            [relax.transform.FuseTIR(), relax.transform.DeadCodeElimination()]
-        )(mod)
-    if in_bfloat16:
-        mod = import_into_kernels(mod, target)
-    watch("fused", mod)
+        mod = _fusion(target, in_bfloat16, sources).run(mod, watch)
     tasks = {
         str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
         for var, func in mod.functions.items()
         if isinstance(func, tvm.tirx.PrimFunc)
     }
     calls = call_counts(mod)
-    scheduled = schedule_module(mod, target, tuned)
+    scheduled = _scheduling(target, tuned).run(mod, watch)
     mod, anywhere = scheduled, False
     if target.family != "cuda":
-        mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants))
+        mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants), watch)
     kept = call_counts(mod)
     calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
-    watch("scheduled", mod)
     return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled)
 
 
-def _finish(mod: Any, inputs: int) -> tuple[Any, bool]:
-    """The passes over scheduled kernels, under a ``main`` that takes so many inputs."""
-    return unaligned_inputs(write_halos(mod), inputs)
+def _finish(mod: Any, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:
+    """The passes over scheduled kernels, under a ``main`` that takes so many inputs.
+
+    Returns:
+        The module, and whether its inputs may lie at any address.
+    """
+    anywhere: list[bool] = []
+
+    def unalign(mod: Any) -> Any:
+        mod, found = unaligned_inputs(mod, inputs)
+        anywhere.append(found)
+        return mod
+
+    phase = Phase("scheduled", {"write_halos": write_halos, "unaligned_inputs": unalign})
+    return phase.run(mod, watch), anywhere[0]
 
 
 def _is_scheduled(func: Any) -> bool:

@@ -10,7 +10,8 @@ from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
-from tvmcomp.passes.pipeline import Watch, canonical
+from tvmcomp.passes.phase import Watch
+from tvmcomp.passes.pipeline import canonical
 from tvmcomp.progress import Progress
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
