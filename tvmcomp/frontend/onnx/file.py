@@ -12,6 +12,7 @@ import onnx.external_data_helper
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.limits import check_functions
 from tvmcomp.frontend.onnx.support import nodes_of
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).
@@ -28,7 +29,8 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
 
     Raises:
         ModelError: the file is missing, not ONNX, truncated, breaks the standard, is older than
-            operator set 7 or newer than the onnx package, or names data outside its folder.
+            operator set 7 or newer than the onnx package, names data outside its folder, or has
+            functions that exceed a limit.
     """
     where = str(path)
     try:
@@ -50,6 +52,7 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
             hint="Download or export the file again.",
         )
     _check_opset(model, where)
+    check_functions(model, where=where)
     _set_unknown_operators_apart(model)
     try:
         _load_external_data(model, path)

@@ -1,9 +1,9 @@
 """Simplify an ONNX graph before import: inline functions, fold constants, drop dead nodes.
 
 onnxscript's folder does the work. It evaluates with ONNX's own reference implementation, keeps
-the names of the nodes that stay, inlines an ``If`` whose condition is known, leaves
-QuantizeLinear/DequantizeLinear of weights alone, and its size limits are arguments. (onnxslim
-folds as well, but it also fuses and renames operators, and reports name them.)
+the names of the nodes that stay, and inlines an ``If`` whose condition is known. (onnxslim folds as
+well, but it also fuses and renames operators, and reports name them.) What it may fold, and what
+it may be given at all, :mod:`.foldable` and :mod:`.limits` say.
 """
 
 from __future__ import annotations
@@ -14,36 +14,38 @@ import onnx
 import onnx.inliner
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
-from onnxscript.optimizer import fold_constants
+from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
 from tvmcomp.frontend.onnx.file import opset_version
+from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
+from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
+from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
 from tvmcomp.frontend.onnx.support import is_supported, nodes_of
 
-#: Never folded: they say how a weight is quantized.
-_QUANTIZATION = {"QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear"}
 
-#: No tensor above this many elements is made by folding (an Expand or Range to the size of memory).
-_LARGEST_FOLDED_TENSOR = 1 << 28
-
-
-def simplify(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     """Return ``model`` with functions inlined, constants folded and dead nodes removed.
 
     All shapes of inputs must be static. A node without a name gets one first, its operator and
     its index in the file (``Conv_12``), so that reports can name it.
 
     Raises:
-        ModelError: a constant expression of the model can't be evaluated.
+        ModelError: a constant expression of the model can't be evaluated, or the model exceeds a
+            limit.
     """
+    where = limits.where
     for index, node in enumerate(model.graph.node):
         node.name = node.name or f"{node.op_type}_{index}"
-    model = _inline_functions(model)
+    if model.functions:
+        model = inline_functions(model, where=where)
+    check_attributes(model, where=where)
+    model = _inline_standard_functions(model)
     graph_model = ir.serde.deserialize_model(model)
     try:
         folding = ir.passes.PassManager(
-            [_Fold(), passes.RemoveUnusedNodesPass()], steps=4, early_stop=True
+            [_Fold(limits), passes.RemoveUnusedNodesPass()], steps=4, early_stop=True
         )
         folding(graph_model)
         fold_batch_norms(graph_model.graph)
@@ -53,7 +55,12 @@ def simplify(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
             passes.RemoveUnusedNodesPass(),
         )(graph_model)
     except (RuntimeError, ValueError, TypeError, ir.passes.PassError) as error:
-        cause = error.__cause__ or error
+        # A manager of passes wraps what a pass raises, one inside the other.
+        cause: BaseException = error
+        while not isinstance(cause, ModelError) and cause.__cause__ is not None:
+            cause = cause.__cause__
+        if isinstance(cause, ModelError):
+            raise cause from None
         raise ModelError(
             f"a constant expression can't be evaluated: {' '.join(str(cause).split())[:300]}",
             where=where,
@@ -65,26 +72,35 @@ def simplify(model: onnx.ModelProto, *, where: str) -> onnx.ModelProto:
 class _Fold(ir.passes.InPlacePass):  # type: ignore[misc]
     """onnxscript's constant folder, as a step that says whether it changed something."""
 
+    def __init__(self, limits: TensorLimits) -> None:
+        super().__init__()
+        self.limits = limits
+
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        result = fold_constants(
-            model,
-            onnx_shape_inference=True,
-            input_size_limit=_LARGEST_FOLDED_TENSOR,
-            output_size_limit=_LARGEST_FOLDED_TENSOR,
-            should_fold=_should_fold,
+        self.limits.restart()
+        return ir.passes.PassResult(model, _GuardedFolder(self.limits)(model).modified)
+
+
+class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
+    """onnxscript's folder, which looks at every node before native code does."""
+
+    def __init__(self, limits: TensorLimits) -> None:
+        super().__init__(
+            shape_inference=True,
+            input_size_limit=MOST_ELEMENTS,
+            output_size_limit=MOST_ELEMENTS,
+            should_fold=lambda node: may_fold(node, limits),
         )
-        return ir.passes.PassResult(model, result.modified)
+        self.limits = limits
+
+    def _do_inference(self, node: ir.Node) -> None:
+        check_node(node, self.limits)
+        super()._do_inference(node)
+        check_results(node, self.limits)
 
 
-def _should_fold(node: ir.Node) -> bool | None:
-    # None would mean "by the default rules", which keep ConstantOfShape.
-    return node.op_type not in _QUANTIZATION
-
-
-def _inline_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Inline the model's own functions, and the standard's that the importer lacks."""
-    if model.functions:
-        model = onnx.inliner.inline_local_functions(model, convert_version=True)
+def _inline_standard_functions(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Inline the standard's functions that the importer lacks."""
     tried: set[tuple[str, str]] = set()
     # A function's body may call other functions: repeat until nothing new appears.
     while missing := _missing_functions(model) - tried:

@@ -20,6 +20,8 @@ import onnx.numpy_helper
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
+from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
+from tvmcomp.frontend.onnx.limits import TensorLimits
 from tvmcomp.frontend.onnx.values import constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
@@ -28,7 +30,7 @@ from tvmcomp.tvm_import import tvm
 _KEPT_UNFOLDED = {"QuantizeLinear", "DequantizeLinear"}
 
 
-def import_graph(model: onnx.ModelProto, opset: int, *, where: str) -> tvm.IRModule:
+def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tvm.IRModule:
     """Convert a simplified, fully supported model of static shapes to Relax.
 
     Returns:
@@ -37,11 +39,13 @@ def import_graph(model: onnx.ModelProto, opset: int, *, where: str) -> tvm.IRMod
         the same node are called ``<node>__<operator>``.
 
     Raises:
-        ModelError: a node can't be converted.
+        ModelError: a node can't be converted, or exceeds a limit.
     """
-    mod, kept = _GraphImporter(opset, where).run(model.graph)
+    mod, kept = _GraphImporter(opset, limits.where).run(model.graph)
+    check_sizes(mod, limits)
+    mod, large = hide_from_folding(mod, limits)
     mod = relax.transform.FoldConstant()(mod)
-    mod = relax.transform.BindParams("main", kept)(mod)
+    mod = relax.transform.BindParams("main", {**kept, **large})(mod)
     mod = relax.transform.CanonicalizeBindings()(mod)
     return relax.transform.DeadCodeElimination(["main"])(mod)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from tvmcomp.frontend.onnx.file import opset_version, read_onnx
 from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
+from tvmcomp.frontend.onnx.limits import tensor_limits
 from tvmcomp.frontend.onnx.shapes import bind_shapes
 from tvmcomp.frontend.onnx.support import check_operators
 from tvmcomp.model import Model, Signature, TensorSpec
@@ -29,9 +30,10 @@ def load_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     bind_shapes(model, shapes, where=where)
     input_names = [value.name for value in model.graph.input]
     output_names = [value.name for value in model.graph.output]
-    model = simplify(model, where=where)
+    limits = tensor_limits(model.graph, where=where)
+    model = simplify(model, limits)
     check_operators(model.graph, where=where)
-    mod = import_graph(model, opset_version(model), where=where)
+    mod = import_graph(model, opset_version(model), limits)
     signature = _signature(mod["main"], input_names, output_names)
     return Model(mod=mod, signature=signature, source=where, digest=digest)
 
