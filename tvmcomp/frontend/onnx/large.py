@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tvmcomp.dtypes import numpy_dtype
-from tvmcomp.frontend.onnx.limits import UNSCHEDULED_WORK, TensorLimits
+from tvmcomp.frontend.onnx.limits import FOLDED_SUM, UNSCHEDULED_WORK, TensorLimits
 from tvmcomp.passes.rewriter import main_bindings
 from tvmcomp.tvm_import import tvm
 
@@ -20,6 +20,8 @@ relax = tvm.relax
 
 #: Operators whose work is more than their results' elements.
 _PRODUCTS = ("relax.matmul", "relax.nn.conv", "relax.call_tir")
+#: Reductions, which a kernel without a schedule adds up one by one.
+_REDUCTIONS = {"relax.sum", "relax.mean", "relax.prod", "relax.variance", "relax.cumsum"}
 
 
 def check_sizes(mod: Any, limits: TensorLimits) -> None:
@@ -86,6 +88,8 @@ def _is_cheap(binding: Any, operands: list[Any], limits: TensorLimits) -> bool:
     before, after = sum(map(_elements, operands)), _elements(binding.var)
     name = getattr(getattr(binding.value, "op", None), "name", "")
     work = after
+    if name in _REDUCTIONS and before > FOLDED_SUM * max(after, 1):
+        return False
     if name.startswith(_PRODUCTS) and len(operands) > 1:
         # Two upper bounds of what it multiplies.
         work = min(math.prod(map(_elements, operands)), after * max(map(_elements, operands)))

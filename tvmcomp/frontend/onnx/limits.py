@@ -35,6 +35,8 @@ LOOPED_ELEMENTS = 1 << 16
 #: and multiplications of a product of constants: of floats by numpy, and by plain loops.
 FOLDED_WORK = 1 << 33
 UNSCHEDULED_WORK = 1 << 27
+#: Terms of a sum that plain loops may fold; their float32 stops counting at 2^24.
+FOLDED_SUM = 1 << 16
 #: Nodes after functions are inlined, beside those that the file itself has.
 INLINED_NODES = 50_000
 #: Functions that call each other.
