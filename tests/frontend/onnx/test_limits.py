@@ -208,3 +208,8 @@ def test_functions_within_the_limits(tmp_path):
     )  # fmt: skip
     assert operators(load_model(path)) == ["nn.relu"] * 32
     assert DEEPEST_CALLS > 5
+
+
+def test_a_network_that_computes_nothing(tmp_path):
+    path = save(tmp_path / "m.onnx", [node("Identity", ["x"], ["y"])], {"x": (2,)}, ["y"])
+    assert operators(load_model(path)) == []

@@ -49,6 +49,8 @@ def hide_from_folding(mod: Any, limits: TensorLimits) -> tuple[Any, dict[Any, An
         The module, and the constants by the parameters that stand for them.
     """
     main = mod["main"]
+    if len(main.body.blocks) != 1:  # nothing is computed
+        return mod, {}
     (block,) = main.body.blocks
     producers = {binding.var: binding for binding in block.bindings}
     constant: set[Any] = set()  # variables that folding makes constants
