@@ -51,7 +51,7 @@ def tvmcomp(*arguments: str | Path, show: bool = True) -> dict[str, Any]:
 
 def measure(folder: Path) -> dict[str, Figures]:
     """Build the example in float and int8 into ``folder``; return the figures of both."""
-    options = {"float32": [], "int8": ["--quant", "int8", "--calib", MNIST / "calib.npz"]}
+    options = {"float32": [], "int8": ["--quant", "int8", "--calibration", MNIST / "calib.npz"]}
     paths = {name: folder / f"mnist-{name}.tvmc" for name in options}
     built = {
         name: tvmcomp("build", MNIST / "model.onnx", "-o", paths[name], *extra)

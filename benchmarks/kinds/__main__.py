@@ -48,7 +48,7 @@ def fetch_command(args: argparse.Namespace) -> list[dict]:
 
 
 def data_command(args: argparse.Namespace) -> list[dict]:
-    """Write calib.npz and eval.npz, in the form that `tvmcomp build --calib` and `eval` read."""
+    """Write calib.npz and eval.npz, as `tvmcomp build --calibration` and `eval` read them."""
     rows = []
     for name in args.names:
         split = kinds_data.split(name)

@@ -180,7 +180,7 @@ def _our_command(case: Case, number: str, isa: Isa, output: Path, calibration: P
     for name, shape in case.shapes.items():
         command += ["--shape", f"{name}={','.join(map(str, shape))}"]
     if number == "int8":
-        command += ["--quant", "int8", "--calib", str(calibration)]
+        command += ["--quant", "int8", "--calibration", str(calibration)]
         if not case.trained:  # there is no accuracy to guard
             command += ["--min-sqnr", "off"]
     elif number == "bf16":

@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from tvmcomp.progress import Step
+from tvmcomp.report.fitted import shortened
 from tvmcomp.tuning.events import Event, TrialDone, TuningStarted
 
 
@@ -59,5 +60,5 @@ class BuildProgress:
         if isinstance(event, TuningStarted):
             self._step = self.stage("tuning", max(1, len(event.tasks) * (event.trials or 0)))
         elif isinstance(event, TrialDone) and self._current is not None:
-            self._bars.update(self._current, description=f"tuning {event.task}")
+            self._bars.update(self._current, description=f"tuning {shortened(event.task, 32)}")
             self._step()

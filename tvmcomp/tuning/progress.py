@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from tvmcomp.report.fitted import shortened
 from tvmcomp.tuning.events import (
     Event,
     Improved,
@@ -23,6 +24,8 @@ from tvmcomp.tuning.events import (
 
 #: Rows of the table: the kernels that an inference spends most time in.
 _ROWS = 10
+#: Cells of a name, and of what is beside it.
+_LEAST_NAME, _MOST_NAME, _OTHER_COLUMNS = 12, 40, 72
 
 
 class _Row:
@@ -122,12 +125,13 @@ class LiveProgress:
 
     def _table(self) -> Table:
         table = Table.grid(padding=(0, 2))
+        width = max(_LEAST_NAME, min(_MOST_NAME, self._live.console.width - _OTHER_COLUMNS))
         ranked = sorted(
             self._rows.items(), key=lambda each: each[1].weight * each[1].incumbent, reverse=True
         )
         for name, row in ranked[:_ROWS]:
             table.add_row(
-                name[:40],
+                shortened(name, width),
                 times(row.baseline, row.incumbent),
                 f"roofline {row.roofline * 1e3:.3f}",
                 f"{row.trials} trials",
