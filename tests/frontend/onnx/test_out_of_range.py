@@ -158,3 +158,81 @@ def test_constant_zero_divisor_is_refused(tmp_path, op):
     )
     with pytest.raises(ModelError, match="constant 0"):
         load_model(path)
+
+
+def test_region_batches_and_coordinates(tmp_path, rng):
+    data = _data(rng, 2, 3, 8, 8)
+    rois = rng.uniform(0, 4, (4, 2)).astype("float32")
+    rois = np.concatenate([rois, rois + rng.uniform(1, 4, (4, 2)).astype("float32")], 1)
+    feeds = {"x": data, "r": rois, "i": np.array([0, 1, 1, 0])}
+    settings = {"output_height": 2, "output_width": 3, "sampling_ratio": 2}
+    path = _model(tmp_path, "RoiAlign", feeds, **settings)
+    far = {**feeds, "i": np.array([10**9, -(10**12), 2, 1])}
+    wild = {**feeds, "r": np.array([[np.nan] * 4, [-1e30, 0, 1e30, 5], [np.inf] * 4, [5, 5, 1, 1]])}
+    wild["r"] = wild["r"].astype("float32")
+    inside, outside, anything = _ours(path, feeds, far, wild)
+    np.testing.assert_allclose(inside, _reference(path, feeds), rtol=1e-4, atol=1e-5)
+    clamped = {**far, "i": np.array([1, 0, 1, 1])}
+    np.testing.assert_allclose(outside, _reference(path, clamped), rtol=1e-4, atol=1e-5)
+    assert (np.abs(anything) <= np.abs(data).max()).all()
+
+
+def test_regions_without_end_are_cut_off(tmp_path, rng):
+    feeds = {
+        "x": _data(rng, 1, 1, 4, 4),
+        "r": np.array([[0, 0, 3, 3]], "float32"),
+        "i": np.array([0]),
+    }
+    path = _model(tmp_path, "RoiAlign", feeds)
+    wild = {**feeds, "r": np.array([[-1e9, -1e9, 1e9, 1e9]], "float32")}
+    inside, _ = _ours(path, feeds, wild)
+    np.testing.assert_allclose(inside, _reference(path, feeds), rtol=1e-4, atol=1e-5)
+
+
+def test_max_roi_pool(tmp_path, rng):
+    data = _data(rng, 2, 3, 8, 8)
+    rois = np.array([[0, 1, 1, 6, 5], [1, 0, 2, 7, 7]], "float32")
+    path = _model(tmp_path, "MaxRoiPool", {"x": data, "r": rois}, pooled_shape=[2, 2])
+    far = rois.copy()
+    far[:, 0] = [np.nan, 1e9]
+    inside, outside = _ours(path, {"x": data, "r": rois}, {"x": data, "r": far})
+    np.testing.assert_allclose(inside, _reference(path, {"x": data, "r": rois}))
+    np.testing.assert_allclose(outside, inside)
+
+
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+def test_grid_sample_anywhere(tmp_path, rng, mode, padding):
+    data = _data(rng, 1, 2, 5, 3)
+    grid = rng.uniform(-1, 1, (1, 3, 3, 2)).astype("float32")
+    path = _model(
+        tmp_path, "GridSample", {"x": data, "g": grid}, opset=20, mode=mode, padding_mode=padding,
+        align_corners=1,
+    )  # fmt: skip
+    wild = grid.copy()
+    wild[0, 0], wild[0, 1] = [np.nan, 1e30], [[-1e30, 5], [np.inf, -np.inf], [0, np.nan]]
+    (got,) = _ours(path, {"x": data, "g": wild})
+    finite = np.isfinite(wild).all(-1) & (np.abs(wild) < 1e9).all(-1)
+    known = got[0][:, finite[0]]
+    assert (np.abs(known) < 10 * np.abs(data).max()).all()
+
+
+def test_embedding_ids(tmp_path, rng):
+    feeds = {"w": rng.integers(0, 6, (1, 4)).astype("int32"), "s": np.zeros((1, 4), "int32")}
+    weights = {"t": _data(rng, 6, 8), "p": _data(rng, 4, 8), "e": _data(rng, 2, 8),
+               "g": np.ones(8, "float32"), "b": np.zeros(8, "float32")}  # fmt: skip
+    node = helper.make_node(
+        "EmbedLayerNormalization", [*feeds, *weights], ["y", "m"], domain="com.microsoft"
+    )
+    path = save(
+        tmp_path / "m.onnx", [node], {"w": (1, 4), "s": (1, 4)}, ["y"], weights=weights,
+        types={"w": 6, "s": 6}, opsets=[helper.make_opsetid("com.microsoft", 1)],
+    )  # fmt: skip
+    far = {
+        "w": np.array([[10**9, -(10**9), 5, 0]], "int32"),
+        "s": np.array([[2, -3, 0, 0]], "int32"),
+    }
+    clamped = {"w": np.array([[5, 0, 5, 0]], "int32"), "s": np.array([[1, 0, 0, 0]], "int32")}
+    inside, outside = _ours(path, feeds, far)
+    np.testing.assert_allclose(inside, _reference(path, feeds), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(outside, _reference(path, clamped), rtol=1e-4, atol=1e-4)

@@ -44,7 +44,15 @@ def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tv
     mod, kept = _GraphImporter(opset, limits.where).run(model.graph)
     check_sizes(mod, limits)
     mod, large = hide_from_folding(mod, limits)
-    mod = relax.transform.FoldConstant()(mod)
+    try:
+        mod = relax.transform.FoldConstant()(mod)
+    except Exception as error:
+        reason = " ".join(str(error).strip().split("\n")[-1].split()) or repr(error)
+        raise ModelError(
+            f"a constant expression can't be evaluated: {reason[:300]}",
+            where=limits.where,
+            hint="`tvmcomp --verbose …` shows where it stopped.",
+        ) from error
     mod = relax.transform.BindParams("main", {**kept, **large})(mod)
     mod = relax.transform.CanonicalizeBindings()(mod)
     return relax.transform.DeadCodeElimination(["main"])(mod)

@@ -125,7 +125,7 @@ def _roi_align(inputs: _Inputs, attr: dict[str, Any]) -> _Inputs:
         raise ValueError(f"its data is {shape} and its regions {shape_of(inputs[1])}")
     if shape_of(inputs[2]) != shape_of(inputs[1])[:1]:
         raise ValueError("it has not one batch index a region")
-    regions = _near_the_image(inputs[1], shape, attr)
+    regions = _near_the_image(inputs[1], dtype_of(inputs[1]), shape, attr)
     return [inputs[0], regions, in_range(inputs[2], shape[0])]
 
 
@@ -136,9 +136,9 @@ def _max_roi_pool(inputs: _Inputs, attr: dict[str, Any]) -> _Inputs:
         raise ValueError(f"its data is {shape} and its regions {wanted}")
     dtype = dtype_of(inputs[1])
     batch = relax.op.strided_slice(inputs[1], [1], [0], [1])
-    batch = relax.op.clip(_numbers(batch), *_bounds(0, shape[0] - 1, dtype))
+    batch = relax.op.clip(_numbers(batch, dtype), *_bounds(0, shape[0] - 1, dtype))
     regions = relax.op.strided_slice(inputs[1], [1], [1], [5])
-    regions = _near_the_image(regions, shape, attr)
+    regions = _near_the_image(regions, dtype, shape, attr)
     return [inputs[0], relax.op.concat([batch, regions], axis=1)]
 
 
@@ -146,15 +146,15 @@ def _max_roi_pool(inputs: _Inputs, attr: dict[str, Any]) -> _Inputs:
 _IMAGES = 16
 
 
-def _near_the_image(regions: Any, shape: list[int], attr: dict[str, Any]) -> Any:
+def _near_the_image(regions: Any, dtype: str, shape: list[int], attr: dict[str, Any]) -> Any:
     """Cut coordinates off far outside the image: NaN to 0, and what would take for ever."""
     scale = abs(float(attr.get("spatial_scale", 1.0))) or 1.0
     far = _IMAGES * max(*shape[2:], 1) / scale
-    return relax.op.clip(_numbers(regions), *_bounds(-far, far, dtype_of(regions)))
+    return relax.op.clip(_numbers(regions, dtype), *_bounds(-far, far, dtype))
 
 
-def _numbers(expr: Any) -> Any:
-    zero = relax.const(0, dtype_of(expr))
+def _numbers(expr: Any, dtype: str) -> Any:
+    zero = relax.const(0, dtype)
     return relax.op.where(relax.op.isnan(expr), zero, expr)
 
 
@@ -165,14 +165,22 @@ def _bounds(low: float, high: float, dtype: str) -> tuple[Any, Any]:
 def _embed_layer_norm(inputs: _Inputs, attr: dict[str, Any]) -> _Inputs:
     """EmbedLayerNormalization: three tables, and the ids of their rows."""
     inputs = inputs + [None] * (9 - len(inputs))
+    length, positions = shape_of(inputs[0])[1], shape_of(inputs[3])[0]
+    if inputs[8] is None and length > positions:
+        raise ValueError(f"its sequence of {length} is longer than its {positions} positions")
     for ids, table in ((0, 2), (1, 4), (8, 3)):
         if inputs[ids] is not None:
             if inputs[table] is None:
                 raise ValueError("it has ids of segments and no embedding of them")
             inputs[ids] = in_range(inputs[ids], shape_of(inputs[table])[0])
-    length, positions = shape_of(inputs[0])[1], shape_of(inputs[3])[0]
-    if inputs[8] is None and length > positions:
-        raise ValueError(f"its sequence of {length} is longer than its {positions} positions")
+    return inputs
+
+
+def _grid_sample(inputs: _Inputs, attr: dict[str, Any]) -> _Inputs:
+    """GridSample checks every pixel itself, but divides by the distance of an axis's ends."""
+    reflects = attr.get("padding_mode") == b"reflection" and attr.get("align_corners", 0)
+    if reflects and 1 in shape_of(inputs[0])[2:]:
+        raise ValueError("it reflects between the aligned corners of an axis of size 1")
     return inputs
 
 
@@ -181,6 +189,7 @@ _GUARDS: dict[str, _Guard] = {
     "Gather": _gather,
     "GatherElements": _elements,
     "GatherND": _coordinates,
+    "GridSample": _grid_sample,
     "MaxRoiPool": _max_roi_pool,
     "RoiAlign": _roi_align,
     "Scatter": _elements,

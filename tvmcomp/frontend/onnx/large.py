@@ -31,11 +31,9 @@ def check_sizes(mod: Any, limits: TensorLimits) -> None:
         ModelError: naming the limit.
     """
     for binding in main_bindings(mod) or []:
-        ty = binding.var.ty
-        for field in ty.fields if isinstance(ty, relax.TupleType) else [ty]:
-            if isinstance(field, relax.TensorType) and isinstance(field.shape, relax.ShapeExpr):
-                shape = [int(dim) for dim in field.shape]
-                limits.check(f"{binding.var.name!r}", shape, numpy_dtype(str(field.dtype)).itemsize)
+        for ty in _tensor_types(binding.var):
+            item = numpy_dtype(str(ty.dtype)).itemsize
+            limits.check(f"{binding.var.name!r}", _known_dims(ty), item)
 
 
 def hide_from_folding(mod: Any, limits: TensorLimits) -> tuple[Any, dict[Any, Any]]:
@@ -131,6 +129,15 @@ def _is_constant(expr: Any) -> bool:
 
 
 def _elements(expr: Any) -> int:
-    if isinstance(expr.ty, relax.TupleType):
-        return sum(math.prod(map(int, field.shape)) for field in expr.ty.fields)
-    return math.prod(map(int, expr.ty.shape))
+    return sum(math.prod(_known_dims(ty)) for ty in _tensor_types(expr))
+
+
+def _tensor_types(expr: Any) -> list[Any]:
+    types = expr.ty.fields if isinstance(expr.ty, relax.TupleType) else [expr.ty]
+    return [ty for ty in types if isinstance(ty, relax.TensorType) and ty.shape is not None]
+
+
+def _known_dims(ty: Any) -> list[int]:
+    """The dimensions that don't depend on data."""
+    dims = ty.shape if isinstance(ty.shape, relax.ShapeExpr) else ()
+    return [int(dim) for dim in dims if isinstance(dim, tvm.tirx.IntImm)]
