@@ -27,7 +27,13 @@ from schedules.design_points import every_kernel
 from tvmcomp import targets
 from tvmcomp.schedules import design_space
 from tvmcomp.schedules.anchor import Window
-from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import (
+    DotKernel,
+    bfloat16_kernel,
+    float_kernel,
+    int8_kernel,
+    plain_kernel,
+)
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import normalize
@@ -48,6 +54,10 @@ KERNELS: dict[str, tuple[TargetDescription, DotKernel]] = {
     "float16_16": (V4, float_kernel(V4, "float16")),
     "bfloat16_16": (V4, float_kernel(V4, "uint16")),
     "vdpbf16ps_16": (BF16, bfloat16_kernel(BF16)),
+    "float64_4": (V3, plain_kernel(V3, "float64")),
+    "float64_8": (V4, plain_kernel(V4, "float64")),
+    "int32_16": (V4, plain_kernel(V4, "int32")),
+    "int64_4": (V3, plain_kernel(V3, "int64")),
     "generic_8": (GENERIC, int8_kernel(GENERIC)),
     "vpmaddwd_8": (V3, int8_kernel(V3)),
     "vpmaddwd_16": (V4, int8_kernel(V4)),

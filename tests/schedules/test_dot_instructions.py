@@ -10,7 +10,7 @@ from schedules.anchor_cases import Case, anchor_function, compiled, scheduled
 
 from tvmcomp import targets
 from tvmcomp.schedules.anchor import Window
-from tvmcomp.schedules.dot import bfloat16_kernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import bfloat16_kernel, float_kernel, int8_kernel, plain_kernel
 
 WINDOW = Window((3, 3), (1, 1), (1, 1), ((1, 1), (1, 1)))
 CASE = Case((1,), (8, 8), 16, 32, WINDOW, ("bias", "relu"))
@@ -95,6 +95,23 @@ def test_avx_vnni_has_no_avx512_in_it():
 def test_the_float_instruction_is_in_the_kernel(name, instruction):
     target = targets.load(name)
     assert re.search(instruction, assembly(target, float_kernel(target)))
+
+
+@pytest.mark.parametrize(
+    ("name", "dtype", "instruction"),
+    [
+        ("x86-64-v3", "float64", r"vfmadd\w+pd.*ymm"),
+        ("x86-64-v4", "float64", r"vfmadd\w+pd.*zmm"),
+        ("rpi4", "float64", r"fmla\s+v\d+\.2d"),
+        ("x86-64-v4", "int32", r"vpmulld.*zmm"),
+        ("x86-64-v4", "int64", r"vpmullq.*zmm"),
+        ("rpi4", "int32", r"mla\s+v\d+\.4s"),
+        ("armv7", "int32", r"vm(ul|la)\.i32\s+q"),
+    ],
+)
+def test_the_instruction_of_other_types_is_in_the_kernel(name, dtype, instruction):
+    target = targets.load(name)
+    assert re.search(instruction, assembly(target, plain_kernel(target, dtype)))
 
 
 def test_a_target_with_no_vectors_multiplies_integers():

@@ -21,6 +21,7 @@ from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.lowering.half import half_precision
+from tvmcomp.passes.lowering.integer_products import integer_products
 from tvmcomp.passes.lowering.kernel_sources import kernel_sources
 from tvmcomp.passes.lowering.legalize_quantize import legalize_quantize
 from tvmcomp.passes.lowering.lift_constants import lift_constants
@@ -94,6 +95,7 @@ def _lowering(
             passes["half_precision"] = lambda mod: half_precision(mod, half)
     else:
         passes = {
+            "integer_products": lambda mod: integer_products(mod, target),
             "lower_matmul": lambda mod: lower_matmul(mod, target),
             "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
             "lower_rows": lower_rows,

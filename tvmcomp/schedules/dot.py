@@ -14,6 +14,10 @@ from tvmcomp.schedules.arm.smmla import smmla
 from tvmcomp.schedules.bfloat16 import BITS, has_bfloat16
 from tvmcomp.schedules.x86 import intrinsics as x86
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+
+#: Types whose numbers are multiplied and added up as they are, vector by vector.
+MULTIPLIED = ("float32", "float64", "int32", "int64", "uint32", "uint64")
 
 
 @dataclass(frozen=True)
@@ -61,9 +65,17 @@ def dot_kernel(
         kernel = bfloat16_kernel(target, depthwise=weight != BITS)
     elif weight == "int8" and data != "float32":
         kernel = int8_kernel(target, row)
+    elif data == weight and data in MULTIPLIED:
+        kernel = plain_kernel(target, data)
     else:
         kernel = float_kernel(target, weight)
     return kernel if kernel and kernel.data == data else None
+
+
+def plain_kernel(target: TargetDescription, dtype: str) -> DotKernel:
+    """The kernel of data, weights and sums that are all of ``dtype``, one of :data:`MULTIPLIED`."""
+    lanes = target.vector_bits // int(tvm.DataType(dtype).bits)
+    return DotKernel(dtype, dtype, dtype, max(2, lanes), 1)
 
 
 def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKernel:

@@ -9,6 +9,7 @@ import onnx
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_nn import NN
+from tvmcomp.frontend.onnx.ops_product import PRODUCTS
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
@@ -60,6 +61,7 @@ CONVERTERS: dict[str, Any] = {
     **ELEMENTWISE,
     **INTEGER,
     **NN,
+    **PRODUCTS,
     **TENSOR,
 }
 

@@ -2,8 +2,9 @@
 
 The weight is packed at build time into the order in which the target's schedule reads it
 (:mod:`tvmcomp.schedules.conv`), so the artifact holds packed constants and nothing is
-repacked at run time. A constant ``nn.pad`` before a convolution becomes the convolution's own
-padding. Whatever has no constant weight is left to TVM's legalization and the default schedule.
+repacked at run time; a weight that is computed is packed then, by a kernel of its own
+(:mod:`tvmcomp.passes.lowering.given_weights`). A constant ``nn.pad`` before a convolution becomes
+the convolution's own padding.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import ml_dtypes
 import numpy as np
 
 from tvmcomp.passes.lowering.anchor_forms import choose_form
+from tvmcomp.passes.lowering.given_weights import given_convolution, given_matrix
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
@@ -28,7 +30,8 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
 from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING, pad
-from tvmcomp.schedules.dot import dot_kernel
+from tvmcomp.schedules.dot import MULTIPLIED, dot_kernel, int8_kernel
+from tvmcomp.schedules.matmul.packed_matmul import pack_matrices
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -58,15 +61,15 @@ def as_anchor(call: Any, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
     if op_name(call) == "matmul":
         weight = weight.T[:, None, :]
     else:
-        window = _window(call.attrs, weight)
+        window = _window(call.attrs, weight.shape)
     return Anchor(shape_of(call.args[0]), window, weight.shape[0]), weight
 
 
-def _window(attrs: Any, weight: np.ndarray) -> Window:
+def _window(attrs: Any, weight: tuple[int, ...]) -> Window:
     flat = [int(p) for p in attrs.padding]
     rank = len(flat) // 2
     return Window(
-        kernel=weight.shape[1:-1],
+        kernel=weight[1:-1],
         strides=tuple(int(s) for s in attrs.strides),
         dilation=tuple(int(d) for d in attrs.dilation),
         padding=tuple((flat[d], flat[d + rank]) for d in range(rank)),
@@ -94,7 +97,9 @@ class _LowerAnchors(BindingRewriter):
 
     def anchor(self, call: Any, name: str) -> Any | None:
         data, weight = call.args[0], const_value(call.args[1])
-        if weight is None or not _is_supported(call, weight):
+        if weight is None or (op_name(call) == "matmul" and weight.ndim > 2):
+            return self.given(call, name)
+        if not _is_supported(call, weight):
             return None
         anchor, weight = as_anchor(call, weight)
         if op_name(call) != "matmul":
@@ -102,6 +107,7 @@ class _LowerAnchors(BindingRewriter):
             anchor = replace(anchor, shape=shape_of(data), window=window)
         if 0 in (*anchor.shape, *anchor.output):
             return None  # There is nothing to compute, and no loop to schedule.
+        data, anchor = self.each_channel_apart(data, anchor, name)
         weight = self.stored(anchor, weight)
         dtypes = self.multiplied(dtype_of(data)), str(weight.dtype)
         kernel = dot_kernel(*dtypes, self.target)
@@ -115,6 +121,55 @@ class _LowerAnchors(BindingRewriter):
             data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
         padded = self.padded(data, form.widths, pad_value, name)
         return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
+
+    def each_channel_apart(self, data: Any, anchor: Anchor, name: str) -> tuple[Any, Anchor]:
+        """A depthwise convolution of several results a channel as one of a result a channel: each
+        channel is there several times. Its vectors then are whole, and nothing is regrouped.
+        """
+        groups, (*outer, channels) = anchor.window.groups, anchor.shape
+        times, rest = divmod(anchor.out_channels, channels)
+        if groups != channels or groups == 1 or times == 1 or rest:
+            return data, anchor
+        apart = self.emit(relax.op.reshape(data, [*outer, channels, 1]), f"{name}_once")
+        wide = [*outer, channels, times]
+        repeated = self.emit(relax.op.broadcast_to(apart, wide), f"{name}_repeated")
+        shape = (*outer, channels * times)
+        data = self.emit(relax.op.reshape(repeated, list(shape)), f"{name}_repeats")
+        window = replace(anchor.window, groups=channels * times)
+        return data, replace(anchor, shape=shape, window=window)
+
+    def given(self, call: Any, name: str) -> Any | None:
+        """Lower ``call``, whose weight comes at run time: a kernel of its own packs it."""
+        data, weight = call.args[:2]
+        dtypes = dtype_of(data), dtype_of(weight)
+        kernel = dot_kernel(*dtypes, self.target)
+        if kernel is None or 0 in (*shape_of(data), *shape_of(weight)):
+            return None
+        window = _SINGLE
+        if op_name(call) == "matmul":
+            if kernel.pixels > shape_of(data)[-2]:
+                kernel = int8_kernel(self.target, 1)
+            form = given_matrix(shape_of(data), shape_of(weight), kernel, self.target)
+        elif not str(call.attrs.data_layout).endswith("C"):
+            return None
+        else:
+            window = _window(call.attrs, shape_of(weight))
+            data, window = self.absorb_padding(data, window)
+            anchor = Anchor(shape_of(data), window, shape_of(weight)[0])
+            if 0 in anchor.output:
+                return None
+            if kernel.pixels > anchor.output[-1]:
+                kernel = int8_kernel(self.target, 1)
+            form = given_convolution(anchor, kernel, self.target)
+        if form is None:
+            return None
+        padded = self.padded(data, form.widths, window.pad_value, name)
+        known = const_value(weight)
+        if known is not None:
+            packed = const(pack_matrices(known, kernel))
+        else:
+            packed = self.emit(form.pack(self.builder, weight, f"{name}_pack"), f"{name}_packed")
+        return self.emit(form.emit(self.builder, padded, packed, name), name)
 
     def stored(self, anchor: Anchor, weight: np.ndarray) -> np.ndarray:
         """The anchor's weight, in half precision where that is asked for."""
@@ -184,5 +239,7 @@ class _LowerAnchors(BindingRewriter):
 
 def _is_supported(call: Any, weight: np.ndarray) -> bool:
     if op_name(call) == "matmul":
-        return weight.ndim == 2 and len(shape_of(call.args[0])) >= 2
+        # A matrix times a vector is a reduction: a vector of columns would be waste but for one.
+        matrix = weight.ndim == 2 and (weight.shape[1] > 1 or str(weight.dtype) not in MULTIPLIED)
+        return matrix and len(shape_of(call.args[0])) >= 2
     return str(call.attrs.data_layout).endswith("C")

@@ -24,6 +24,7 @@ from tvmcomp.passes.rewriter import (
     op_name,
     shape_of,
 )
+from tvmcomp.schedules.dot import MULTIPLIED
 from tvmcomp.schedules.matmul.attention import AttentionShape, attention
 from tvmcomp.schedules.matmul.batched_matmul import (
     MatmulShape,
@@ -94,7 +95,7 @@ class _LowerMatmul(BindingRewriter):
         #: What a kernel computes on its way: nothing else reads it.
         self.inside: set[Any] = set()
         products = [b for b in bindings if self.is_product(b.value)]
-        for binding in products:
+        for binding in (b for b in products if dtype_of(b.var) == "float32"):
             found = find_attention(binding, self.is_product, self.producer, self.users)
             if found is not None:
                 self.plan_attention(found)
@@ -118,7 +119,8 @@ class _LowerMatmul(BindingRewriter):
         return (
             (weight is None or weight.ndim > 2)
             and min(len(shape_of(left)), len(shape_of(right))) >= 2
-            and dtype_of(left) == dtype_of(right) == "float32"
+            and dtype_of(left) == dtype_of(right) == dtype_of(call)
+            and dtype_of(call) in MULTIPLIED
             and 0 not in (*shape_of(left), *shape_of(right))
         )
 
@@ -147,7 +149,7 @@ class _LowerMatmul(BindingRewriter):
         depth = left.view.shape[-1]
         if columns == 1:
             return  # A matrix times a vector: TVM's reduction does as well.
-        shape = MatmulShape(tuple(batch), rows, columns, depth)
+        shape = MatmulShape(tuple(batch), rows, columns, depth, dtype_of(binding.var))
         packed = packs_right(shape, right.view.contiguous(len(right.view.dims) - 1), self.target)
         result = self.wanted(binding.var, not pads_columns(shape, packed, self.target))
 

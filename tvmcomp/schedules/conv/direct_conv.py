@@ -121,7 +121,7 @@ def direct_conv(
     macs = prod((*lead, *out_spatial, out_channels, *window.kernel, group_in))
     n = len(lead)
     if groups == 1:
-        conv = _accumulators(
+        conv = accumulators(
             (*lead, *whole, packed_out),
             lambda *i: product(i[:n], 0, i[n:-1], i[-1]),
             kernel,
@@ -130,8 +130,8 @@ def direct_conv(
         if packed_out == out_channels and whole == out_spatial and kernel.pixels == 1:
             return conv
         cropped = (*lead, *out_spatial, out_channels)
-        return te.compute(cropped, lambda *i: element(conv, *_in_tile(i, kernel)), name="crop")
-    grouped = _accumulators(
+        return te.compute(cropped, lambda *i: element(conv, *in_tile(i, kernel)), name="crop")
+    grouped = accumulators(
         (*lead, groups, *whole, packed_out),
         lambda *i: product(i[:n], i[n], i[n + 1 : -1], i[-1]),
         kernel,
@@ -142,7 +142,7 @@ def direct_conv(
         # it would write into the next one, which another thread computes.
         cropped = (*lead, groups, *out_spatial, group_out)
         whole_groups = te.compute(
-            cropped, lambda *i: element(grouped, *_in_tile(i, kernel)), name="crop"
+            cropped, lambda *i: element(grouped, *in_tile(i, kernel)), name="crop"
         )
     else:
         whole_groups = grouped
@@ -153,7 +153,7 @@ def direct_conv(
     )
 
 
-def _accumulators(
+def accumulators(
     shape: Sequence[int], value: Callable[..., Any], kernel: DotKernel, macs: int
 ) -> Any:
     """The block ``conv`` over ``shape [*, width, channels]``.
@@ -175,8 +175,8 @@ def _accumulators(
     return te.compute(tiles, in_register, name="conv", attrs=attrs)
 
 
-def _in_tile(index: Sequence[Any], kernel: DotKernel) -> Sequence[Any]:
-    """Where the element ``index [*, width, channel]`` is in the result of :func:`_accumulators`."""
+def in_tile(index: Sequence[Any], kernel: DotKernel) -> Sequence[Any]:
+    """Where the element ``index [*, width, channel]`` is in the result of :func:`accumulators`."""
     if kernel.pixels == 1:
         return index
     *at, w, c = index

@@ -13,7 +13,7 @@ from typing import Any
 
 from tvmcomp.schedules.anchor import ANCHOR, element
 from tvmcomp.schedules.matmul.output_axes import ROLES, roles_of
-from tvmcomp.schedules.matmul.register_tile import widest_vector
+from tvmcomp.schedules.matmul.register_tile import vector_lanes, widest_vector
 from tvmcomp.schedules.matmul.view import View
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -29,19 +29,22 @@ Element = Callable[..., Any]
 
 @dataclass(frozen=True)
 class MatmulShape:
-    """Sizes of ``left [*batch, rows, depth] x right [*batch, depth, columns]``."""
+    """Sizes of ``left [*batch, rows, depth] x right [*batch, depth, columns]``, and the type of all
+    three: 32 or 64 bits wide."""
 
     batch: tuple[int, ...]
     rows: int
     columns: int
     depth: int
+    dtype: str = "float32"
 
 
 def packs_right(shape: MatmulShape, contiguous: bool, target: TargetDescription) -> bool:
     """Whether the right side is packed: its columns are no neighbours (not ``contiguous``), or are
     no whole number of vectors of at least half the target's width."""
-    lanes = target.vector_bits // 32
-    return not contiguous or 2 * widest_vector(shape.columns, target) < min(lanes, shape.columns)
+    lanes = vector_lanes(target, shape.dtype)
+    widest = widest_vector(shape.columns, target, shape.dtype)
+    return not contiguous or 2 * widest < min(lanes, shape.columns)
 
 
 def pads_columns(shape: MatmulShape, packed: bool, target: TargetDescription) -> bool:
@@ -50,7 +53,7 @@ def pads_columns(shape: MatmulShape, packed: bool, target: TargetDescription) ->
 
 
 def _panel_lanes(shape: MatmulShape, target: TargetDescription) -> int:
-    lanes = target.vector_bits // 32
+    lanes = vector_lanes(target, shape.dtype)
     while lanes >= 2 * shape.columns:
         lanes //= 2
     return lanes
@@ -64,7 +67,7 @@ def batched_matmul(
     packed: bool,
     target: TargetDescription,
 ) -> Any:
-    """The product of two float32 operands.
+    """The product of two operands of one type.
 
     Args:
         shape: the sizes.
@@ -76,7 +79,7 @@ def batched_matmul(
         target: the device.
 
     Returns:
-        A float32 TE tensor of the shape of ``output``.
+        A TE tensor of the shape of ``output``, of the operands' type.
     """
     k = te.reduce_axis((0, shape.depth), name="k")
     n = len(shape.batch)

@@ -44,7 +44,7 @@ def schedule_batched_matmul(
     batch, row, column = split_by_role(sch, block)
     depth = sch.get_loops(block)[-1]
     rows, columns = int(sch.get(row).extent), int(sch.get(column).extent)
-    lanes = widest_vector(columns, target)
+    lanes = widest_vector(columns, target, str(sch.get(block).writes[0].source.dtype))
     if panels:
         lanes = int(sch.get(panels[0]).writes[0].source.shape[-1])
     tiles = register_tiles(rows, columns // lanes, target)[:_TILE_CHOICES]

@@ -5,15 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
 
 #: Each row of a tile is read from a cache line of its own: with more rows than a cache has ways
 #: they can push each other out, where the rows lie a power of two apart.
 _MOST_ROWS = 8
 
 
-def widest_vector(extent: int, target: TargetDescription) -> int:
-    """Lanes of the widest float32 vector that divides ``extent``, up to the target's own."""
-    lanes = target.vector_bits // 32
+def vector_lanes(target: TargetDescription, dtype: str = "float32") -> int:
+    """Numbers of ``dtype`` in a vector of ``target``."""
+    return max(1, target.vector_bits // int(tvm.DataType(dtype).bits))
+
+
+def widest_vector(extent: int, target: TargetDescription, dtype: str = "float32") -> int:
+    """Lanes of the widest vector that divides ``extent``, up to the target's own."""
+    lanes = vector_lanes(target, dtype)
     while extent % lanes:
         lanes //= 2
     return max(lanes, 1)
