@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_nn import NN
@@ -58,6 +59,7 @@ _NOT_SERVED = {
 #: Operators of the standard's domain.
 CONVERTERS: dict[str, Any] = {
     **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
+    **EINSUM,
     **ELEMENTWISE,
     **INTEGER,
     **NN,

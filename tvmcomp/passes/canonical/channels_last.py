@@ -64,6 +64,7 @@ class _ChannelsLast(BindingRewriter):
             "nn.conv3d": self.convolution,
             "nn.conv1d_transpose": self.transposed_convolution,
             "nn.conv2d_transpose": self.transposed_convolution,
+            "nn.conv3d_transpose": self.transposed_convolution,
             "image.resize2d": self.layout_attribute,
             "concat": self.concat,
             "nn.group_norm": self.group_norm,
@@ -171,14 +172,12 @@ class _ChannelsLast(BindingRewriter):
         return _Forms(last=self.emit(out, name))
 
     def transposed_convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
-        data, weight = call.args[0], const_value(call.args[1])
-        extents = shape_of(var)[2:]
-        if weight is None or not transposed_conv.applies(call.attrs, weight, len(extents)):
+        if not transposed_conv.applies(call.attrs):
             return None
+        data, weight = self.last(call.args[0]), self.plain(call.args[1])
+        extents = shape_of(var)[2:]
         return _Forms(
-            last=transposed_conv.subpixel(
-                self.emit, self.last(data), weight, call.attrs, extents, name
-            )
+            last=transposed_conv.subpixel(self.emit, data, weight, call.attrs, extents, name)
         )
 
     def layout_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:

@@ -52,7 +52,7 @@ def given_matrix(
         None where the operands are better read where they lie: those of more than 8 bits, which
         :mod:`tvmcomp.passes.lowering.lower_matmul` takes, and few rows.
     """
-    if kernel.weight != "int8" or min(len(shape), len(weight)) < 2:
+    if kernel.weight != "int8":
         return None
     product = PackedProduct(shape[:-2], weight[:-2], shape[-2], weight[-1], shape[-1])
     repeats = prod(product.batch) // max(1, prod(product.right_batch))

@@ -147,6 +147,8 @@ class _LowerAnchors(BindingRewriter):
             return None
         window = _SINGLE
         if op_name(call) == "matmul":
+            if min(len(shape_of(data)), len(shape_of(weight))) < 2:
+                return None
             if kernel.pixels > shape_of(data)[-2]:
                 kernel = int8_kernel(self.target, 1)
             form = given_matrix(shape_of(data), shape_of(weight), kernel, self.target)
