@@ -208,7 +208,8 @@ def _phases(weight: np.ndarray, geometry: _Geometry, groups: int, depthwise: boo
         ),
         weight.dtype,
     )
-    stuffed[(slice(None), slice(None), *(slice(None, None, d) for d in geometry.stuffed))] = weight
+    taken = (slice(None), slice(None), *(slice(None, None, d) for d in geometry.stuffed))
+    stuffed[taken] = weight
     kernel, phases = stuffed.shape[2:], geometry.phases
     taps = [-(-k // s) for k, s in zip(kernel, phases, strict=True)]
     fill = [(0, t * s - k) for t, s, k in zip(taps, phases, kernel, strict=True)]
