@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from tvmcomp.errors import ToolError
 
+_LIMIT_HINT = "A limit on the size of files is in force; raise it (`ulimit -f unlimited`)."
 #: What to do about a folder that is full, or can't be written to.
 HINT = "Make room there, or set the environment variable TMPDIR to another folder."
 
@@ -43,7 +45,7 @@ def temporary_folder(purpose: str) -> Iterator[Path]:
         raise ToolError(
             f"can't write temporary files: {error.strerror or error}",
             where=str(folder.parent),
-            hint=HINT,
+            hint=_LIMIT_HINT if error.errno == errno.EFBIG else HINT,
         ) from None
     finally:
         shutil.rmtree(folder, ignore_errors=True)

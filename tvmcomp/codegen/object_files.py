@@ -86,6 +86,7 @@ def _check_file_size_limit(executable: Any, folder: Path) -> None:
     if child == 0:
         try:
             signal.alarm(_TRIAL_SECONDS)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for what LLVM says at its end
             with _in_memory(executable, folder):
                 executable.export_library(
                     str(folder / "lib.so"), fcompile=_write_only, workspace_dir=str(folder)

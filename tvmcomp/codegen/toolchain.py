@@ -141,8 +141,11 @@ def _run(command: list[str], environment: dict[str, str], target: TargetDescript
         if done.returncode < 0:
             lines.append(f"it was ended by {signal.Signals(-done.returncode).name}")
         if _out_of_room(done, Path(command[command.index("-o") + 1]).parent):
+            cache = environment.get("ZIG_GLOBAL_CACHE_DIR")
             raise ToolError(
-                "\n  ".join(["no room for what the linker writes:", *lines]), where=where, hint=HINT
+                "\n  ".join(["there is no room for what the linker writes:", *lines]),
+                where=where,
+                hint=f"{HINT} It also writes to {cache} (ZIG_GLOBAL_CACHE_DIR)." if cache else HINT,
             )
         raise ToolError(
             "\n  ".join(["the linker failed:", *lines]),

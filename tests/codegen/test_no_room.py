@@ -1,0 +1,114 @@
+"""No room for what the linker and the loader write: one error, and the process lives on."""
+
+from __future__ import annotations
+
+import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_artifacts import HERE, dense_artifact
+from small_disk import small_disk
+
+from tvmcomp.codegen import compile as code
+from tvmcomp.errors import ToolError
+from tvmcomp.runtime.session import load
+from tvmcomp.tvm_import import tvm
+
+
+@pytest.fixture(scope="module")
+def executable() -> Any:
+    """Adds a constant of 256 KiB."""
+    relax = tvm.relax
+    x = relax.Var("x", relax.TensorType([1 << 16], "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            values = np.random.default_rng(0).standard_normal(1 << 16).astype("float32")
+            result = builder.emit_output(relax.op.add(x, relax.const(values)))
+        builder.emit_func_output(result)
+    return tvm.compile(builder.get(), tvm.target.Target(HERE.tvm_target_dict()))
+
+
+@contextmanager
+def file_size_limit(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("kib", [0, 40, 300, 500])
+def test_linking_on_a_small_disk(
+    executable: Any, kib: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # One page is the least that can be mounted; a full disk is one that a file fills.
+    with small_disk(tmp_path, max(kib, 4)):
+        if kib == 0:
+            (tmp_path / "fill").write_bytes(bytes(4096))
+        before = list(tmp_path.iterdir())
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(ToolError, match="write|no room|full") as caught:
+            code.link(executable, HERE)
+        assert "TMPDIR" in str(caught.value)
+        assert list(tmp_path.iterdir()) == before
+    monkeypatch.undo()
+    assert code.link(executable, HERE).startswith(b"\x7fELF")
+
+
+@pytest.mark.parametrize("size", [1, 10_000, 100_000])
+def test_linking_with_a_limit_on_files(
+    executable: Any, size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with (
+        file_size_limit(size),
+        pytest.raises(ToolError, match=f"files of {size} bytes at most") as caught,
+    ):
+        code.link(executable, HERE)
+    assert "ulimit" in str(caught.value)
+    with file_size_limit(1 << 24):  # one that is large enough
+        assert code.link(executable, HERE).startswith(b"\x7fELF")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_loading_on_a_small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = dense_artifact()
+    with small_disk(tmp_path, 4):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(ToolError, match="No space left") as caught:
+            load(artifact)
+        assert "TMPDIR" in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+    monkeypatch.undo()
+    load(artifact)
+
+
+def test_loading_with_a_limit_on_files() -> None:
+    artifact = dense_artifact()
+    with file_size_limit(1000), pytest.raises(ToolError, match="File too large") as caught:
+        load(artifact)
+    assert "ulimit" in str(caught.value)
+
+
+def test_loading_where_nothing_may_be_executed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with small_disk(tmp_path, 1000, ",noexec"):
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        with pytest.raises(ToolError, match="can't be loaded") as caught:
+            load(dense_artifact())
+        assert "noexec" in str(caught.value)
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_no_temporary_folder_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
+    with pytest.raises(ToolError, match="can't make a temporary folder"):
+        load(dense_artifact())

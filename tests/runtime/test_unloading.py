@@ -1,0 +1,162 @@
+"""What a session takes it gives back: memory, mappings, files and folders, cycle after cycle."""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from small_artifacts import (
+    dense_artifact,
+    dense_reference,
+    dense_weights,
+    one_kernel_artifact,
+    parallel_artifact,
+    parallel_reference,
+)
+
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.errors import ArtifactError
+from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.runtime.profile import profile
+from tvmcomp.runtime.session import load
+
+CYCLES = 300
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("artifact") / "dense.tvmc"
+    dense_artifact().save(path)
+    return path
+
+
+def mapped_libraries() -> int:
+    return sum("lib.so" in line for line in Path("/proc/self/maps").read_text().splitlines())
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def resident_mib() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGESIZE") / 2**20
+
+
+def sample(seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).standard_normal((1, 8)).astype("float32")
+
+
+def test_cycles_of_load_run_and_close(path: Path) -> None:
+    def cycle(seed: int) -> None:
+        x = sample(seed)
+        with load(path, threads=1) as session:
+            outputs = session.run({"x": x})
+            session.time(2)
+        np.testing.assert_allclose(
+            outputs["y"], dense_reference(x, dense_weights())["y"], 1e-5, 1e-6
+        )
+
+    for seed in range(30):  # fills what is kept for good
+        cycle(seed)
+    gc.collect()
+    libraries, files, memory = mapped_libraries(), open_files(), resident_mib()
+    for seed in range(CYCLES):
+        cycle(seed)
+    gc.collect()
+    assert mapped_libraries() == libraries
+    assert open_files() == files
+    assert resident_mib() - memory < 3  # it was 0.2 MiB for each
+
+
+def test_a_library_is_unmapped_with_the_last_thing_of_it(path: Path) -> None:
+    gc.collect()
+    before = mapped_libraries()
+    session = load(path)
+    assert mapped_libraries() > before
+    profile(session, 1)
+    outputs = session.run({"x": sample(0)})
+    main = session._program._main  # type: ignore[union-attr]
+    arguments = session._program._arguments  # type: ignore[union-attr]
+    session.close()
+    gc.collect()
+    assert mapped_libraries() > before  # a function of it can still be called
+    tensors = main(*arguments)
+    np.testing.assert_array_equal(np.from_dlpack(tensors[0]), outputs["y"])
+    del main
+    gc.collect()
+    assert mapped_libraries() == before
+    np.testing.assert_array_equal(np.from_dlpack(tensors[0]), outputs["y"])
+
+
+def test_a_session_that_nobody_closed() -> None:
+    gc.collect()
+    before = mapped_libraries()
+    load(one_kernel_artifact("double")).run({"x": np.ones(1, "float32")})
+    gc.collect()
+    assert mapped_libraries() == before
+
+
+def test_an_error_of_the_network_outlives_its_library() -> None:
+    """The error's text and trace are read when the code that raised it is gone."""
+    wrong = Signature((TensorSpec("x", (2,), "float32"),), (TensorSpec("y", (1,), "float32"),))
+    made = one_kernel_artifact("double")
+    artifact = Artifact.create(
+        library=made.library,
+        constants={},
+        target=made.metadata.target,
+        signature=wrong,
+        source="s",
+        source_digest="0",
+    )
+    gc.collect()
+    before = mapped_libraries()
+    try:
+        with load(artifact) as session:
+            session.run({"x": np.ones(2, "float32")})
+    except Exception as error:  # noqa: BLE001  TVM has many kinds
+        assert not isinstance(error, ArtifactError)
+        kept = error
+    session.close()
+    assert str(kept)
+    kept.__traceback__ = None
+    del session, kept
+    gc.collect()
+    assert mapped_libraries() == before
+
+
+def test_threads_load_run_and_close_at_the_same_time(path: Path) -> None:
+    """Eight threads run on two sessions that stay, and on others that come and go."""
+    shared = [load(path, threads=1), load(parallel_artifact(), threads=min(2, os.cpu_count() or 1))]
+    failures: list[str] = []
+
+    def work(seed: int) -> None:
+        choose = random.Random(seed)
+        kept = []
+        for step in range(25):
+            x = sample(seed * 1000 + step)
+            wanted = dense_reference(x, dense_weights())["y"]
+            if choose.random() < 0.5:
+                y = shared[0].run({"x": x})["y"]
+            else:
+                with load(path, threads=1) as session:
+                    y = session.run({"x": x})["y"]
+            kept.append((y, wanted))
+            if step % 8 == seed % 8:
+                whole = np.arange(8, dtype="float32") + seed
+                y = shared[1].run({"x": whole})["y"]
+                kept.append((y, parallel_reference(whole)))
+        failures.extend(f"{seed}" for y, w in kept if not np.allclose(y, w, 1e-5, 1e-6))
+
+    workers = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+        assert not worker.is_alive()
+    assert failures == []
