@@ -54,7 +54,7 @@ def test_linking_on_a_small_disk(
             (tmp_path / "fill").write_bytes(bytes(4096))
         before = list(tmp_path.iterdir())
         monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-        with pytest.raises(ToolError, match="write|no room|full") as caught:
+        with pytest.raises(ToolError, match=r"write|no room|full") as caught:
             code.link(executable, HERE)
         assert "TMPDIR" in str(caught.value)
         assert list(tmp_path.iterdir()) == before
