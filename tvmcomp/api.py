@@ -16,7 +16,7 @@ from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.reference import Reference
 from tvmcomp.codegen.compile import compile_module, in_integers, run_here
 from tvmcomp.errors import ConfigError, LogError, TargetError
-from tvmcomp.model import Model
+from tvmcomp.model import Model, TensorSpec
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
@@ -27,6 +27,7 @@ from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import Samples, load_samples
 from tvmcomp.quantize.precision import choose_precision
+from tvmcomp.runtime.acceptance import accept
 from tvmcomp.runtime.session import load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
@@ -135,9 +136,10 @@ def build(
         notes=notes,
     )
     artifact = finish()
-    if not reference:
-        return artifact
-    return finish(reference=_reference(choice, artifact, here, inputs))
+    if reference:
+        artifact = finish(reference=_reference(choice, artifact, here, inputs))
+    accept(artifact, _named(network.signature.inputs, inputs))
+    return artifact
 
 
 def tune(
@@ -292,14 +294,16 @@ def _reference(
     the same numbers compiled for this machine, which the device then is compared with.
     """
     signature = artifact.metadata.signature
-    named = {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)}
+    named = _named(signature.inputs, inputs)
     if targets.runs_here(artifact.metadata.target) is None:
         with load(artifact) as session:
             return Reference(named, session.run(named))
     outputs, _ = run_here(choice.mod, here, inputs, choice.half)
-    return Reference(
-        named, {spec.name: array for spec, array in zip(signature.outputs, outputs, strict=True)}
-    )
+    return Reference(named, _named(signature.outputs, outputs))
+
+
+def _named(specs: Sequence[TensorSpec], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    return {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
 
 
 def _cost_of_float(
