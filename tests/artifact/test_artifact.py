@@ -257,7 +257,7 @@ def test_an_interrupted_save_keeps_the_old_file(
     assert list(saved.parent.iterdir()) == [saved]
 
 
-def test_golden_comparison() -> None:
+def test_reference_comparison() -> None:
     wanted = np.linspace(-1, 1, 2001, dtype=np.float32)
     reference = Reference({}, {"y": wanted})
 

@@ -126,7 +126,7 @@ def test_run_on_given_inputs(folder: Path) -> None:
         np.testing.assert_allclose(written["z"], wanted["z"], rtol=1e-5, atol=1e-6)
 
 
-def test_run_on_golden_inputs(folder: Path) -> None:
+def test_run_on_reference_inputs(folder: Path) -> None:
     assert answer("run", folder / "net.tvmc", "--threads", 1)["agrees"] is True
     done = tvmcomp("run", folder / "net.tvmc")
     assert done.returncode == 0

@@ -119,7 +119,7 @@ def test_benchmark(session: Session) -> None:
     assert result.peak_memory_mib is not None and result.peak_memory_mib > 10
 
 
-def test_benchmark_without_golden_inputs() -> None:
+def test_benchmark_without_reference_inputs() -> None:
     assert benchmark(load(dense_artifact(with_reference=False)), 10).runs == 10
 
 

@@ -14,9 +14,11 @@ from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning import batches
 from tvmcomp.tuning.events import Improved, TaskStarted, TrialDone
 from tvmcomp.tuning.interrupts import interrupts_held
+from tvmcomp.tuning.jobs import Measured
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
+from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.trace import apply_record
@@ -94,8 +96,28 @@ def vectors(schedule):
     schedule.vectorize(schedule.split(columns, [None, 16])[1])
 
 
-def test_what_is_no_faster_than_the_baseline_is_never_used(tmp_path, relu, native):
+@pytest.fixture
+def times(monkeypatch):
+    """Sets the seconds of baselines and of candidates: all of them run, and no clock decides."""
+    run = Bench.race
+
+    def set_times(baseline, candidate):
+        def race(bench, groups, rounds=ROUNDS):
+            for index, result in run(bench, groups, rounds):
+                if isinstance(result, Measured):
+                    first, *others = result.run_secs
+                    made_up = [(baseline,) * len(first), *((candidate,) * len(o) for o in others)]
+                    result = Measured(tuple(made_up), result.device)
+                yield index, result
+
+        monkeypatch.setattr(Bench, "race", race)
+
+    return set_times
+
+
+def test_what_is_no_faster_than_the_baseline_is_never_used(tmp_path, relu, native, times):
     """Each candidate is measured beside the baseline, and a build uses none of them."""
+    times(baseline=1e-5, candidate=1.1e-5)
     task = Task("relu", relu)
     summary = tune(
         [task], native, log_in(tmp_path), TuneOptions(9, space=slow_space, apply_baseline=vectors)
@@ -112,7 +134,9 @@ def test_what_is_no_faster_than_the_baseline_is_never_used(tmp_path, relu, nativ
         assert used("relu", relu) is None
 
 
-def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, native):
+def test_what_is_faster_is_confirmed_in_more_rounds_and_used(tmp_path, relu, native, times):
+    times(baseline=3e-5, candidate=1e-5)
+
     def slow(schedule):
         slow_space(schedule, lambda sch, name, candidates, best_guess: best_guess)
 
@@ -131,7 +155,7 @@ def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, nati
         log,
         TuneOptions(9, space=fast_space, apply_baseline=slow, progress=events.append),
     ).tasks
-    assert result.incumbent_seconds < result.baseline_seconds / 1.5
+    assert result.incumbent_seconds == pytest.approx(result.baseline_seconds / 3)
     assert any(isinstance(event, Improved) for event in events)
     confirmed = [trial for trial in trials_in(tmp_path, relu) if trial.confirmed]
     assert confirmed and all(len(trial.run_secs) >= 15 for trial in confirmed)
@@ -140,8 +164,9 @@ def test_what_is_faster_is_confirmed_in_more_turns_and_used(tmp_path, relu, nati
     assert used.used["relu"].record.confirmed
 
 
-def test_what_computes_something_else_is_never_used(tmp_path, relu, native):
+def test_what_computes_something_else_is_never_used(tmp_path, relu, native, times):
     """A schedule that skips half of its work is fast, and wrong."""
+    times(baseline=3e-5, candidate=1e-5)
 
     def slow(schedule):
         slow_space(schedule, lambda sch, name, candidates, best_guess: best_guess)
@@ -211,7 +236,8 @@ def test_candidates_that_do_not_build_are_counted(tmp_path, relu, native):
     assert len(errors) == 2 and all(error.startswith("build error: ") for error in errors)
 
 
-def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_space, native):
+def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_space, native, times):
+    times(baseline=3e-5, candidate=1e-5)
     task = Task("matmul", matmul)
     summary = tune([task], native, log_in(tmp_path), TuneOptions(17, space=relu_space))
     (result,) = summary.tasks
