@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
@@ -40,6 +40,7 @@ class Stage:
         value: the element, or what the reduction combines, in the axes' variables.
         combine: the reduction's operation on two elements; None without reduction.
         init: the constant that a reduction starts from.
+        annotations: of its block, that its statement keeps.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Stage:
     value: Any
     combine: Callable[[Any, Any], Any] | None = None
     init: Any = None
+    annotations: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def points(self) -> int:
@@ -230,5 +232,12 @@ def _reduction(
                 substitute(value, zeros),
                 combine,
                 node.init.value,
+                _kept_annotations(node),
             )
     return None
+
+
+def _kept_annotations(block: Any) -> dict[str, Any]:
+    """What lowering makes statements of: the pragmas."""
+    found = block.annotations.items() if block.annotations else ()
+    return {str(key): value for key, value in found if str(key).startswith("pragma_")}

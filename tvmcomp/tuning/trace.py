@@ -6,6 +6,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from tvmcomp.schedules.intrinsics import register_named
+from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
 from tvmcomp.tuning.log.record import Record, Versions
 from tvmcomp.tuning.task import module_of
 from tvmcomp.tvm_import import tvm
@@ -18,7 +19,12 @@ logger = logging.getLogger(__name__)
 
 #: Of an annotation's pragmas, those that say how a loop is compiled and not what is computed.
 _PRAGMAS = frozenset(
-    ["pragma_auto_unroll_max_step", "pragma_unroll_explicit", "pragma_loop_partition_hint"]
+    [
+        LOSES_NAN,
+        "pragma_auto_unroll_max_step",
+        "pragma_loop_partition_hint",
+        "pragma_unroll_explicit",
+    ]
 )
 #: The schedule instructions that keep a kernel's meaning. TVM's two ``Unsafe…`` instructions, which
 #: do not, are left out.

@@ -24,7 +24,14 @@ class Div(Converter):
     @classmethod
     def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
         left, right = inputs[0], inputs[1]
-        if not _is_integer(left) or _divides_safely(right):
+        if not _is_integer(left):
+            array = array_of(right)
+            if array is not None and array.size == 1 and not array.any():
+                # TVM refuses to divide by a constant 0; times infinity is the same number.
+                infinity = np.copysign(np.inf, array.astype(np.float64))
+                return relax.op.multiply(left, constant_like(right, infinity))
+            return relax.op.divide(left, right)
+        if _divides_safely(right):
             return relax.op.divide(left, right)
         zero = relax.op.equal(right, constant_like(right, 0))
         quotient = bb.emit(relax.op.divide(left, _safe_divisor(right)))

@@ -15,6 +15,7 @@ from tvmcomp.schedules.matmul.register_tile import (
     rest_apart,
     widest_vector,
 )
+from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
 from tvmcomp.targets import TargetDescription
 
 #: Choices offered to the tuner for each tile of accumulators.
@@ -72,6 +73,7 @@ def schedule_attention(sch: Any, mean: Any, target: TargetDescription, decide: D
     accumulate_tile(sch, mean, depth, row, column, lane)
     for needed in (inverse, exponentials, queries):
         vectorize_channels(sch, needed, target)
+    sch.annotate(largest, LOSES_NAN, True)  # The total has it.
     for reduction in (total, largest):
         _reduce_across_keys(sch, reduction, lanes)
     _schedule_products(sch, products, scores, block // lanes, target, decide)

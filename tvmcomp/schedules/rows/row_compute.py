@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
 from tvmcomp.tvm_import import tvm
 
 te = tvm.te
@@ -14,7 +15,8 @@ tirx = tvm.tirx
 
 def softmax(data: Any, axis: int) -> Any:
     """Softmax of ``data`` along ``axis``: one division a row."""
-    highest = _reduce(te.max, data, [axis], lambda *i: data[i], "highest")
+    loses_nan = {LOSES_NAN: True}  # The sum of the powers has it.
+    highest = _reduce(te.max, data, [axis], lambda *i: data[i], "highest", loses_nan)
     powers = te.compute(
         data.shape, lambda *i: te.exp(data[i] - highest[_kept(i, [axis])]), name="powers"
     )
@@ -114,7 +116,7 @@ def group_norm(data: Any, gamma: Any | None, beta: Any | None, groups: int, epsi
 
 
 def arg_extreme(data: Any, axis: int, keepdims: bool, largest: bool) -> Any:
-    """The first index along ``axis`` of the largest or least element: int64.
+    """The first index along ``axis`` of the largest or least element, or of NaN: int64.
 
     Found as the extreme, then the least index that holds it: both are vector reductions, which a
     reduction of pairs is not.
@@ -123,8 +125,9 @@ def arg_extreme(data: Any, axis: int, keepdims: bool, largest: bool) -> Any:
     last = tirx.const(int(data.shape[axis]) - 1, "int32")
 
     def candidate(*i: Any) -> Any:
-        # The last index where none is equal, among NaN, still is an index.
         found = data[i].equal(extreme[_kept(i, [axis])])
+        if str(data.dtype).startswith("float"):
+            found = tirx.Or(found, tirx.isnan(data[i]))  # Then the extreme is NaN too.
         return tirx.Select(found, i[axis].astype("int32"), last)
 
     first = _reduce(te.min, data, [axis], candidate, "first")
@@ -139,7 +142,14 @@ def _kept(index: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
     return tuple(i for d, i in enumerate(index) if d not in axes)
 
 
-def _reduce(operation: Any, data: Any, axes: Sequence[int], value: Any, name: str) -> Any:
+def _reduce(
+    operation: Any,
+    data: Any,
+    axes: Sequence[int],
+    value: Any,
+    name: str,
+    attrs: dict[str, Any] | None = None,
+) -> Any:
     """``operation`` over ``axes`` of ``value``, which is indexed like ``data``."""
     reduced = [te.reduce_axis((0, data.shape[axis]), name=f"r{axis}") for axis in axes]
     shape = [size for d, size in enumerate(data.shape) if d not in axes]
@@ -149,4 +159,4 @@ def _reduce(operation: Any, data: Any, axes: Sequence[int], value: Any, name: st
         index = [next(inner) if d in axes else next(outer) for d in range(len(data.shape))]
         return operation(value(*index), axis=reduced)
 
-    return te.compute(shape, at, name=name)
+    return te.compute(shape, at, name=name, attrs=attrs)

@@ -152,8 +152,12 @@ def _stage(
     if not stage.reduced:
         return _element_wise(loops, target)
     if stage.contiguous is None and loops.inner:
-        return reduce_into_vectors(loops)
-    return reduce_vectors(loops, stage.contiguous or stage.reduced[-1])
+        statement = reduce_into_vectors(loops)
+    else:
+        statement = reduce_vectors(loops, stage.contiguous or stage.reduced[-1])
+    for key, mark in stage.annotations.items():
+        statement = tirx.AttrStmt(tirx.const(0, "int32"), key, mark, statement)
+    return statement
 
 
 def _element_wise(loops: StageLoops, target: TargetDescription) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.tir.byte_table import byte_tables
+from tvmcomp.schedules.tir.passing_nan import passing_nan
 from tvmcomp.schedules.tir.stack_arrays import stack_arrays
 from tvmcomp.schedules.tir.vector_math import vector_math
 from tvmcomp.tvm_import import tvm
@@ -21,6 +22,7 @@ def _pipeline() -> Any:
     passes, finalize_host, finalize_device = default_s_tir_pipeline()
 
     def finalize() -> Any:
-        return tvm.transform.Sequential([stack_arrays, byte_tables, vector_math, finalize_host()])
+        ours = [stack_arrays, byte_tables, passing_nan, vector_math]
+        return tvm.transform.Sequential([*ours, finalize_host()])
 
     return passes, finalize, finalize_device
