@@ -12,6 +12,7 @@ import pytest
 from onnx import helper
 from onnx_models import run, save
 
+import tvmcomp
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend import load_model
 
@@ -236,3 +237,30 @@ def test_embedding_ids(tmp_path, rng):
     inside, outside = _ours(path, feeds, far)
     np.testing.assert_allclose(inside, _reference(path, feeds), rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(outside, _reference(path, clamped), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_division_in_a_built_network(tmp_path, dtype):
+    """Also where the model selects around it: both sides of a selection are computed."""
+    nodes = [
+        helper.make_node("Div", ["a", "b"], ["q"]),
+        helper.make_node("Mod", ["a", "b"], ["m"]),
+        helper.make_node("Equal", ["b", "zero"], ["e"]),
+        helper.make_node("Where", ["e", "seven", "q"], ["w"]),
+        helper.make_node("Where", ["e", "seven", "m"], ["v"]),
+    ]
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    outputs = ["q", "m", "w", "v"]
+    path = save(
+        tmp_path / "m.onnx", nodes, {"a": (64,), "b": (64,)}, outputs,
+        weights={"zero": np.array(0, dtype), "seven": np.array(7, dtype)},
+        types=dict.fromkeys(["a", "b", *outputs], kind),
+    )  # fmt: skip
+    feeds = {"a": np.arange(64, dtype=dtype), "b": np.arange(64, dtype=dtype) % 3}
+    with tvmcomp.load(tvmcomp.build(path, golden=False, log=tmp_path)) as session:
+        got = session.run(feeds)
+    zero, safe = feeds["b"] == 0, np.maximum(feeds["b"], 1)
+    for name, value in {"q": feeds["a"] // safe, "m": feeds["a"] % safe}.items():
+        np.testing.assert_array_equal(got[name], np.where(zero, 0, value))
+        other = {"q": "w", "m": "v"}[name]
+        np.testing.assert_array_equal(got[other], np.where(zero, 7, value))

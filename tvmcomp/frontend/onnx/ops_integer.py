@@ -7,6 +7,7 @@ happen, as nearly always, nothing is added to the operator.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -33,14 +34,8 @@ class Div(Converter):
             return relax.op.divide(left, right)
         if _divides_safely(right):
             return relax.op.divide(left, right)
-        zero = relax.op.equal(right, constant_like(right, 0))
-        quotient = bb.emit(relax.op.divide(left, _safe_divisor(right)))
-        if _is_signed(right):
-            # x86 traps where the smallest integer is divided by -1.
-            minus = relax.op.equal(right, constant_like(right, -1))
-            negated = relax.op.subtract(constant_like(left, 0), left)
-            quotient = relax.op.where(minus, negated, quotient)
-        return relax.op.where(zero, constant_like(left, 0), quotient)
+        quotient = bb.emit(relax.op.divide(left, _safe_divisor(bb, right)))
+        return relax.op.multiply(quotient, _sign_of_safe(bb, right))
 
 
 class Mod(Converter):
@@ -53,7 +48,7 @@ class Mod(Converter):
         if not _is_integer(left) or _divides_safely(right):
             return remainder(left, right)
         # By 1 in place of 0 and -1: the remainder is 0.
-        return remainder(left, _safe_divisor(right))
+        return remainder(left, _safe_divisor(bb, right))
 
 
 class BitShift(Converter):
@@ -72,12 +67,44 @@ class BitShift(Converter):
         return relax.op.where(inside, shifted, constant_like(left, 0))
 
 
-def _safe_divisor(divisor: Any) -> Any:
-    """Return ``divisor`` with 1 in place of 0 and -1."""
-    trap = relax.op.equal(divisor, constant_like(divisor, 0))
-    if _is_signed(divisor):
-        trap = relax.op.logical_or(trap, relax.op.equal(divisor, constant_like(divisor, -1)))
-    return relax.op.where(trap, constant_like(divisor, 1), divisor)
+def _safe_divisor(bb: Any, divisor: Any) -> Any:
+    """Return ``divisor`` with 1 in place of 0 and, as x86 traps at the smallest by -1, of -1."""
+    return _of_traps(bb, divisor, lambda b, zero, minus: b + zero + minus + minus)
+
+
+def _sign_of_safe(bb: Any, divisor: Any) -> Any:
+    """What a quotient by the safe divisor is to be multiplied by: 0 for 0, -1 for -1, or 1."""
+    one = tvm.tirx.const(1, dtype_of(divisor))
+    return _of_traps(bb, divisor, lambda b, zero, minus: one - zero - minus - minus)
+
+
+def _of_traps(bb: Any, divisor: Any, function: Callable[[Any, Any, Any], Any]) -> Any:
+    """Emit ``function(b, b == 0, b == -1)`` for each element of ``divisor``, in its dtype.
+
+    The comparisons are made by counting bits. Around a division that the model itself selects
+    (``Where(b == 0, 0, a / b)``) TVM would see that a plain one can't be true, drop it, and divide
+    all the same, as both sides of a selection are computed.
+    """
+    dtype = dtype_of(divisor)
+    wide = dtype if dtype.endswith("64") else "int32"
+    one, sign_bit = (tvm.tirx.const(value, "int32") for value in (1, 31))
+
+    def is_zero(value: Any) -> Any:
+        bits = tvm.tirx.popcount(value).astype("int32")
+        # -1 where none is set.
+        return (-tvm.tirx.shift_right(bits - one, sign_bit)).astype(dtype)
+
+    def element(value: Any) -> Any:
+        bits = value.astype(wide)
+        zero = is_zero(bits)
+        signed = _is_signed(divisor)
+        minus = is_zero(tvm.tirx.bitwise_not(bits)) if signed else tvm.tirx.const(0, dtype)
+        return function(value, zero, minus)
+
+    def compute(tensor: Any) -> Any:
+        return tvm.te.compute(tensor.shape, lambda *at: element(tensor(*at)), name="divisor")
+
+    return bb.emit_te(compute, divisor, primfunc_name_hint="divisor")
 
 
 def _divides_safely(divisor: Any) -> bool:
