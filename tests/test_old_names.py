@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import msgspec
 import pytest
 from small_artifacts import dense_artifact
 
 import tvmcomp
 from tvmcomp.errors import TvmcompError
 from tvmcomp.old_names import renamed
+from tvmcomp.tuning.events import TaskSummary, TuneSummary
 
 
 @pytest.mark.parametrize(
@@ -40,6 +42,19 @@ def test_an_artifacts_golden_is_its_reference():
     artifact = dense_artifact()
     with pytest.warns(FutureWarning, match="reference"):
         assert artifact.golden is artifact.reference
+
+
+def test_summaries_of_tuning_know_their_old_attributes():
+    task = TaskSummary("relu", 1, "tuned", 2.0, 1.0, 9, {})
+    summary = TuneSummary((task,), 1.0, False, "log", baseline_seconds=3.0)
+    with pytest.warns(FutureWarning, match="baseline_seconds"):
+        assert (task.untuned_seconds, summary.untuned_seconds) == (2.0, 3.0)
+    with pytest.warns(FutureWarning, match="incumbent_seconds"):
+        assert task.best_seconds == 1.0
+    # In JSON they are what scripts know.
+    written = msgspec.to_builtins(summary)
+    assert written["untuned_seconds"] == 3.0 and written["tasks"][0]["best_seconds"] == 1.0
+    assert msgspec.json.decode(msgspec.json.encode(summary), type=TuneSummary) == summary
 
 
 def test_the_note_is_on_standard_error():

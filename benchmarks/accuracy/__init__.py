@@ -1,1 +1,1 @@
-"""What the number formats cost in accuracy, beside other quantizers."""
+"""What each precision costs in accuracy, beside other quantizers."""

@@ -58,7 +58,7 @@ class Made:
 
 
 def offered(engine: str, precision: str) -> bool:
-    """Whether the engine has this number format on a CPU."""
+    """Whether the engine has this precision on a CPU."""
     return not (engine == "onnxruntime" and precision == "bf16")
 
 

@@ -54,12 +54,12 @@ class Curve:
     """What the kernels of an inference take, as a run goes on.
 
     Attributes:
-        untuned: seconds of all kernels of an inference without tuning.
+        baseline: seconds of all kernels of an inference without tuning.
         points: (seconds since the start, seconds with what was found by then).
         ends_at: the arguments of :meth:`reached` that the run ends at; None where it goes on.
     """
 
-    untuned: float = 0.0
+    baseline: float = 0.0
     ends_at: tuple[float, float] | None = None
     points: list[tuple[float, float]] = field(default_factory=list)
     _weights: dict[str, int] = field(default_factory=dict)
@@ -70,7 +70,7 @@ class Curve:
         """Take in an event of the tuner."""
         if isinstance(event, TaskStarted):
             self._weights[event.task] = event.weight
-            self.untuned += event.weight * event.baseline_seconds
+            self.baseline += event.weight * event.baseline_seconds
             self.points.clear()  # all tasks start before the first of them improves
         if isinstance(event, TaskStarted | Improved):
             self._best[event.task] = event.incumbent_seconds
@@ -82,7 +82,7 @@ class Curve:
 
     def reached(self, share: float, of: float) -> float | None:
         """Seconds until ``share`` of the gain ``of`` was reached; None where it was not."""
-        wanted = self.untuned / (1 + share * (of - 1))
+        wanted = self.baseline / (1 + share * (of - 1))
         return next((at for at, total in self.points if total <= wanted), None)
 
 
@@ -151,8 +151,8 @@ class Gain:
 
     Attributes:
         network: with its precision.
-        ratio: the untuned artifact's latency over the tuned one's, median over the rounds.
-        untuned_ms, tuned_ms: medians.
+        ratio: the latency without tuning over the tuned one's, median over the rounds.
+        baseline_ms, tuned_ms: medians.
         kernels: the same ratio by the sum of the kernels' own times.
         half_seconds: until half of that gain was reached, None where there was none.
         half_seconds_known: the same with the logs of the other networks.
@@ -162,7 +162,7 @@ class Gain:
 
     network: str
     ratio: float
-    untuned_ms: float
+    baseline_ms: float
     tuned_ms: float
     kernels: float
     half_seconds: float | None
@@ -201,15 +201,15 @@ def gain(
             again = _tune(network, 0.01, [own])[0].tasks
             unfinished = sum(task.status != "found" for task in again)
             half_known = None
-            untuned, best = _kernels(summary)
+            baseline, incumbent = _kernels(summary)
             if known and others:
                 with tempfile.TemporaryDirectory() as fresh:
                     second = _tune(network, minutes / 4, [Path(fresh), *others])[1]
-                    half_known = second.reached(0.5, untuned / best)
+                    half_known = second.reached(0.5, baseline / incumbent)
             ratio, slow, fast = _compare(network, own, rounds)
-            half = curve.reached(0.5, untuned / best)
+            half = curve.reached(0.5, baseline / incumbent)
             result = Gain(
-                *(network, ratio, slow, fast, untuned / best),
+                *(network, ratio, slow, fast, baseline / incumbent),
                 *(half, half_known, summary.trials, unfinished),
             )
             results.append(result)
@@ -231,20 +231,20 @@ def half(networks: tuple[str, ...], logs: Path, seconds: float, runs: int) -> No
     """How soon half of the gain is reached, with the others' logs and without."""
     own = {network: logs / network.replace(":", "-") for network in networks}
     for network in networks:
-        untuned, best = _kernels(_tune(network, 0.01, [own[network]])[0])
+        baseline, incumbent = _kernels(_tune(network, 0.01, [own[network]])[0])
         others = [path for other, path in own.items() if other != network]
         reached: dict[bool, list[str]] = {True: [], False: []}
         for run in range(runs):
             for known in (True, False) if run % 2 else (False, True):
                 with tempfile.TemporaryDirectory() as fresh:
-                    curve = Curve(ends_at=(0.5, untuned / best))
+                    curve = Curve(ends_at=(0.5, baseline / incumbent))
                     folders = [Path(fresh), *(others if known else [])]
                     _tune(network, seconds / 60, folders, curve)
-                at = curve.reached(0.5, untuned / best)
+                at = curve.reached(0.5, baseline / incumbent)
                 reached[known].append("never" if at is None else f"{at:.1f} s")
         click.echo(
-            f"{network}: half of {untuned / best:.3f} after {', '.join(reached[True])} with the "
-            f"others' logs, {', '.join(reached[False])} from an empty one"
+            f"{network}: half of {baseline / incumbent:.3f} after {', '.join(reached[True])} "
+            f"with the others' logs, {', '.join(reached[False])} from an empty one"
         )
 
 
@@ -254,7 +254,7 @@ def _words(gain: Gain, minutes: float) -> str:
         for at in (gain.half_seconds, gain.half_seconds_known)
     )
     return (
-        f"{gain.network}: {gain.untuned_ms:.3f} -> {gain.tuned_ms:.3f} ms, {gain.ratio:.3f} times "
+        f"{gain.network}: {gain.baseline_ms:.3f} -> {gain.tuned_ms:.3f} ms, {gain.ratio:.3f} times "
         f"(kernels {gain.kernels:.3f}) in {minutes:g} minutes, {gain.trials} trials; half of the "
         f"kernels' gain after {half}, {known} with the others' logs; a second run finds "
         f"{gain.unfinished} searches unfinished"
@@ -279,7 +279,7 @@ def _tune(
 
 
 def _kernels(summary: TuneSummary) -> tuple[float, float]:
-    """Seconds of all kernels of an inference: untuned, and best."""
+    """Seconds of all kernels of an inference: of the baselines, and of the incumbents."""
     tasks = [task for task in summary.tasks if task.baseline_seconds and task.incumbent_seconds]
     return (
         sum(task.weight * (task.baseline_seconds or 0.0) for task in tasks),
@@ -288,7 +288,7 @@ def _kernels(summary: TuneSummary) -> tuple[float, float]:
 
 
 def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]:
-    """(untuned over tuned, untuned ms, tuned ms): two processes that take turns.
+    """(baseline over tuned, baseline ms, tuned ms): two processes that take turns.
 
     Where its memory lies makes a process slow for its whole life: each is started several times.
     """
@@ -296,7 +296,7 @@ def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]
     case = load(name)
     build = partial(tvmcomp.build, case.model, reference=False, **_options(case, precision))
     with tempfile.TemporaryDirectory() as scratch:
-        paths = [Path(scratch, f"{which}.tvmc") for which in ("untuned", "tuned")]
+        paths = [Path(scratch, f"{which}.tvmc") for which in ("baseline", "tuned")]
         for path, location in zip(paths, ("none", [log, "none"]), strict=True):
             build(log=location).save(path)
         blocks: list[list[float]] = [[], []]
@@ -305,9 +305,9 @@ def _compare(network: str, log: Path, rounds: int) -> tuple[float, float, float]
             take_turns(entered, case.inputs, 2, rounds=rounds, block_seconds=0.3, environment={})
             for times, contestant in zip(blocks, entered, strict=True):
                 times += contestant.blocks
-    untuned, tuned = np.array(blocks)
+    baseline, tuned = np.array(blocks)
     ms = [float(np.median(times)) for times in blocks]
-    return float(np.median(untuned / tuned)), *ms
+    return float(np.median(baseline / tuned)), *ms
 
 
 if __name__ == "__main__":

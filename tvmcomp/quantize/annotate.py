@@ -9,7 +9,7 @@ import numpy as np
 
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, with_attributes
 from tvmcomp.qparams import QParams, quantize, weight_qparams
-from tvmcomp.quantize.plan import PlannedOperator
+from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax

@@ -10,7 +10,8 @@ from tvmcomp.passes.macs import macs
 from tvmcomp.passes.pipeline import canonical
 from tvmcomp.passes.rewriter import main_bindings
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.plan import PlannedOperator, plan_operators
+from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.planned_operator import PlannedOperator
 
 
 def expected_operators(mod: Any, config: QuantConfig | None = None) -> list[Operator]:

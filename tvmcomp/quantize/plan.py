@@ -18,7 +18,6 @@ The rules, for a float module in NHWC:
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -35,70 +34,20 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.planned_operator import (
+    IN_REGISTERS,
+    KEPT_AS_ASKED,
+    KEPT_BY_GUARD,
+    PlannedOperator,
+)
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
-
-#: Reasons why an operator is not rounded to integers, which reports tell apart.
-KEPT_BY_GUARD = "kept in float by the accuracy guard"
-KEPT_AS_ASKED = "kept in float as asked"
-IN_REGISTERS = "in the registers of its anchor"
 
 _TWO_OPERANDS = frozenset(["add", "multiply", "subtract", "maximum", "minimum"])
 
 #: In shorter rows of an embedding the scales would take most of what int8 saves.
 _SHORTEST_ROW = 16
-
-
-@dataclass(frozen=True)
-class PlannedOperator:
-    """An operator of ``main`` and what quantizing it means.
-
-    Attributes:
-        var: the variable that holds its result.
-        kind: its Relax operator.
-        reads: the tensors that are quantized for it; empty where it stays float or reads only
-            registers.
-        readers: the variables whose bindings read those tensors (several for a table's chain).
-        quantized: whether it runs in integers.
-        reason: why not.
-        stored: the type that the weight of an operator kept in float is stored in: ``int8`` or
-            ``float16``; None leaves it.
-    """
-
-    var: Any
-    kind: str
-    reads: tuple[Any, ...] = ()
-    readers: tuple[Any, ...] = ()
-    quantized: bool = False
-    reason: str | None = None
-    stored: Literal["int8", "float16"] | None = None
-
-    @property
-    def name(self) -> str:
-        """The operator's name."""
-        return str(self.var.name)
-
-    @property
-    def float_dtype(self) -> str:
-        """The type of its result in the float network."""
-        is_tensor = isinstance(self.var.ty, relax.TensorType)
-        return dtype_of(self.var) if is_tensor else "float32"
-
-    @property
-    def is_anchor(self) -> bool:
-        """Whether it has a weight to quantize."""
-        return self.quantized and self.kind in ANCHORS
-
-    @property
-    def is_embedding(self) -> bool:
-        """Whether it takes rows out of a table that is stored as int8."""
-        return self.quantized and self.kind == "take"
-
-    @property
-    def rounds(self) -> bool:
-        """Whether quantizing it rounds anything, so that it can do harm."""
-        return bool(self.reads) or self.is_embedding
 
 
 def plan_operators(

@@ -27,7 +27,7 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
-from tvmcomp.quantize.plan import PlannedOperator
+from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.schedules.dot import dot_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm

@@ -10,6 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from tvmcomp.old_names import note_old_name
+
 
 class TuningStarted(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_started"):
     """The tasks that will be tuned: each with at most ``trials`` trials, all in ``budget`` seconds.
@@ -92,6 +94,18 @@ class TaskSummary(msgspec.Struct, frozen=True, tag_field="event", tag="task_done
     roofline_seconds: float | None = None
     error: str = ""
 
+    @property
+    def untuned_seconds(self) -> float | None:
+        """What ``baseline_seconds`` was called."""
+        note_old_name("untuned_seconds", "baseline_seconds")
+        return self.baseline_seconds
+
+    @property
+    def best_seconds(self) -> float | None:
+        """What ``incumbent_seconds`` was called."""
+        note_old_name("best_seconds", "incumbent_seconds")
+        return self.incumbent_seconds
+
 
 class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_done"):
     """What became of a run, as :func:`tvmcomp.tuning.tune` returns it; its last event.
@@ -118,6 +132,12 @@ class TuneSummary(msgspec.Struct, frozen=True, tag_field="event", tag="tuning_do
     baseline_seconds: float | None = msgspec.field(default=None, name="untuned_seconds")
     tuned_seconds: float | None = None
     unchanged: bool = False
+
+    @property
+    def untuned_seconds(self) -> float | None:
+        """What ``baseline_seconds`` was called."""
+        note_old_name("untuned_seconds", "baseline_seconds")
+        return self.baseline_seconds
 
     @property
     def trials(self) -> int:
