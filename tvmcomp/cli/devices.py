@@ -41,12 +41,23 @@ def command() -> None:
 @click.option("--port", type=click.IntRange(0, 65535), default=9090, show_default=True)
 @click.option("--tracker", metavar="HOST:PORT", help="Register at this tracker; needs --key.")
 @click.option("--key", default="", help="What clients ask the tracker for, such as rpi4.")
+@click.option(
+    "--session-limit",
+    type=click.FloatRange(min=1),
+    default=3600.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="End a session after this where its client sets no limit itself (tvmcomp's does).",
+)
 @click.option("--quiet", is_flag=True, help="Say nothing of sessions.")
-def serve_command(host: str, port: int, tracker: str | None, key: str, quiet: bool) -> None:
+def serve_command(
+    host: str, port: int, tracker: str | None, key: str, session_limit: float, quiet: bool
+) -> None:
     """Lend this machine until Ctrl-C, one session at a time.
 
     Each session gets a process and a folder of its own; both are removed when it ends, also when
-    it crashes, takes too long, or its client disappears. TVM's RPC runs whatever it is sent: keep
+    it crashes, takes too long, or its client disappears. Up to 32 clients wait for theirs; who
+    connects and says nothing keeps no one out. TVM's RPC runs whatever it is sent: keep
     it on loopback behind an SSH tunnel, or on a network where you trust everyone.
 
     \b
@@ -70,7 +81,7 @@ def serve_command(host: str, port: int, tracker: str | None, key: str, quiet: bo
     _start_logging(quiet)
     listener = listen(host, port)
     _announce("serving", host, listener.getsockname()[1])
-    serve(listener, place, key)
+    serve(listener, place, key, session_limit)
 
 
 @command.command("tracker")

@@ -2,12 +2,14 @@
 
 TVM's own server loop does the handshakes and talks to the tracker. The part that serves a session
 is ours, because TVM's stops listening for good once a session's process crashes, keeps computing
-for a client that is gone, and can't tell the client why it ended.
+for a client that is gone, and can't tell the client why it ended. The loop takes its connections
+from our lobby, where no one who connects and says nothing keeps the others out.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import multiprocessing
 import os
 import select
@@ -17,6 +19,7 @@ import socket
 import tempfile
 import time
 from contextlib import suppress
+from functools import partial
 from multiprocessing.process import BaseProcess
 from types import SimpleNamespace
 from typing import Any
@@ -25,14 +28,15 @@ from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.amx_permission import request_amx
 from tvmcomp.runtime.remote.address import Address
 from tvmcomp.runtime.remote.device_errors import KILLED_BY
+from tvmcomp.runtime.remote.lobby import GREETING_SECONDS, Greeted, Lobby
 from tvmcomp.runtime.threads import logical_cpus
 from tvmcomp.targets.features import host_features
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
 
 log = logging.getLogger("tvmcomp.serve")
 
-#: A client that connects must finish its handshake in this time.
-_HANDSHAKE_SECONDS = 30.0
+#: A session takes no longer than this where its client sets no limit.
+SESSION_LIMIT_SECONDS = 3600.0
 #: A session whose client hung up gets this long to notice by itself.
 _GRACE_SECONDS = 2.0
 _POLL_SECONDS = 0.1
@@ -49,7 +53,7 @@ def listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
-        listener.listen(1)
+        listener.listen(socket.SOMAXCONN)
     except OSError as error:
         raise DeviceError(
             f"can't listen: {error.strerror or error}",
@@ -59,13 +63,19 @@ def listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def serve(listener: socket.socket, tracker: Address | None = None, key: str = "") -> None:
+def serve(
+    listener: socket.socket,
+    tracker: Address | None = None,
+    key: str = "",
+    session_limit: float = SESSION_LIMIT_SECONDS,
+) -> None:
     """Serve sessions until SIGINT or SIGTERM.
 
     Args:
         listener: from :func:`listen`.
         tracker: where to register, under ``key``.
         key: what clients ask the tracker for.
+        session_limit: seconds after which a session is ended whose client sets no limit itself.
     """
     from tvm.rpc import server
 
@@ -76,16 +86,16 @@ def serve(listener: socket.socket, tracker: Address | None = None, key: str = ""
         with suppress(DeviceError):
             request_amx()
     os.environ.setdefault("TVM_NUM_THREADS", str(logical_cpus()))
-    server._serving = _serve_session
+    lobby = Lobby(listener)
+    server._serving = partial(_serve_session, lobby, session_limit)
     server.logger.setLevel(logging.WARNING)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # end the session too
-    # A stranger who connects and says nothing must not block the others.
-    socket.setdefaulttimeout(_HANDSHAKE_SECONDS)
+    socket.setdefaulttimeout(GREETING_SECONDS)  # of a tracker that says nothing
     tracker_address = (tracker.host, tracker.port) if tracker else None
     port = listener.getsockname()[1]
     while True:
         try:
-            server._listen_loop(listener, port, key, tracker_address, None, None)
+            server._listen_loop(lobby, port, key, tracker_address, None, None)
         except KeyboardInterrupt:
             return
         except Exception:  # a malformed handshake ends TVM's loop; it must not end the server
@@ -94,19 +104,32 @@ def serve(listener: socket.socket, tracker: Address | None = None, key: str = ""
 
 
 def _serve_session(
-    connection: socket.socket, client: Any, options: dict[str, float], _libraries: None
+    lobby: Lobby,
+    session_limit: float,
+    connection: Greeted,
+    client: Any,
+    options: dict[str, float],
+    _libraries: None,
 ) -> None:
     """Serve one client in a process of its own; leave no process and no file behind."""
     connection.settimeout(None)
-    folder = tempfile.mkdtemp(prefix="tvmcomp-session-")
+    limit = options.get("timeout", 0.0)
+    if not 0 < limit < math.inf:  # TVM's client sends none where its person sets none
+        limit = session_limit
+    try:
+        folder = tempfile.mkdtemp(prefix="tvmcomp-session-")
+    except OSError as error:
+        log.error("no session for %s: no temporary folder: %s", client, error.strerror)
+        connection.close()
+        return
     log.info("session of %s begins", client)
     # fork, on every Python version: the child inherits the connection and the loaded runtime.
     process = multiprocessing.get_context("fork").Process(
-        target=_run_session, args=(connection, folder)
+        target=_run_session, args=(lobby, connection, folder)
     )
     process.start()
     try:
-        end = _watch(process, connection, options.get("timeout"))
+        end = _watch(process, connection, limit)
         log.info("session of %s ended: %s", client, end)
     finally:
         _stop(process)
@@ -114,9 +137,10 @@ def _serve_session(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run_session(connection: socket.socket, folder: str) -> None:
+def _run_session(lobby: Lobby, connection: Greeted, folder: str) -> None:
     from tvm.rpc import _ffi_api, server
 
+    lobby.close_in_child()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     os.chdir(folder)
@@ -125,7 +149,7 @@ def _run_session(connection: socket.socket, folder: str) -> None:
     _ffi_api.ServerLoop(connection.fileno())
 
 
-def _watch(process: BaseProcess, connection: socket.socket, limit: float | None) -> str:
+def _watch(process: BaseProcess, connection: Greeted, limit: float) -> str:
     """Wait for a session to end, or end it. Returns how it ended, for the log."""
     begin = time.monotonic()
     hung_up_at = None
@@ -139,7 +163,7 @@ def _watch(process: BaseProcess, connection: socket.socket, limit: float | None)
             name = signal.Signals(-process.exitcode).name
             return _tell(connection, KILLED_BY + name)
         now = time.monotonic()
-        if limit and now - begin > limit:
+        if now - begin > limit:
             process.terminate()
             return _tell(connection, f"RPCSessionTimeoutError: the session took over {limit:g} s")
         if hung_up_at is None and poll.poll(0):
@@ -148,7 +172,7 @@ def _watch(process: BaseProcess, connection: socket.socket, limit: float | None)
             return "the client is gone"
 
 
-def _tell(connection: socket.socket, message: str) -> str:
+def _tell(connection: Greeted, message: str) -> str:
     """Send the client, who waits for an answer, the reason that there will be none."""
     from tvm.rpc import _ffi_api
 
