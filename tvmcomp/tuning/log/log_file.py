@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -150,8 +152,11 @@ class LogFile:
     def _locked(self, kind: int, flags: int) -> Iterator[int]:
         """The file's descriptor, while it is locked."""
         while True:
-            descriptor = os.open(self.path, flags, 0o666)
+            # Opening a pipe would wait for its other end, reading a device might never end.
+            descriptor = os.open(self.path, flags | os.O_NONBLOCK, 0o666)
             try:
+                if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                    raise OSError(errno.EINVAL, "it is not a regular file")
                 fcntl.flock(descriptor, kind)
                 # Whoever pruned it while this process waited put another file in its place.
                 if self.path.stat().st_ino == os.fstat(descriptor).st_ino:
