@@ -15,7 +15,7 @@ import odd
 import zips
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.golden import Golden
+from tvmcomp.artifact.reference import Reference
 from tvmcomp.model import Operator, Signature, TensorSpec
 from tvmcomp.targets.description import TargetDescription
 
@@ -44,7 +44,7 @@ def _seeds() -> list[bytes]:
     specs = tuple(TensorSpec(name, array.shape, array.dtype.name) for name, array in arrays.items())
     found = []
     with TemporaryDirectory() as folder:
-        for inputs, golden in ((specs, True), (specs[:1], True), (specs[:1], False)):
+        for inputs, refers in ((specs, True), (specs[:1], True), (specs[:1], False)):
             values = {spec.name: arrays[spec.name] for spec in inputs}
             Artifact.create(
                 library=b"\x7fELF" + bytes(60),
@@ -55,7 +55,7 @@ def _seeds() -> list[bytes]:
                 source_digest="0" * 64,
                 calibration={"samples": 3, "digest": "0" * 64},
                 operators=(Operator("dense", "matmul", "float32", macs=12),),
-                golden=Golden(values, values) if golden else None,
+                reference=Reference(values, values) if refers else None,
                 notes=("a note",),
             ).save(Path(folder, "a.tvmc"))
             found.append(Path(folder, "a.tvmc").read_bytes())
@@ -129,7 +129,7 @@ def read(path: Path) -> None:
     assert again.library == artifact.library
     for mine, theirs in zip(artifact.constants, again.constants, strict=True):
         assert mine.tobytes() == theirs.tobytes()
-    if artifact.golden is not None:
+    if artifact.reference is not None:
         for spec in artifact.metadata.signature.outputs:
-            array = artifact.golden.outputs[spec.name]
+            array = artifact.reference.outputs[spec.name]
             assert array.shape == spec.shape and array.dtype.name == spec.dtype

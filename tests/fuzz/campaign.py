@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,7 +24,7 @@ import worker
 _HERE = Path(__file__).resolve().parent
 _ROOT = _HERE.parents[1]
 #: For one that waits, and uses no processor.
-_WALL_SECONDS = 12 * worker.CPU_SECONDS
+_WALL_SECONDS = 20 * worker.CPU_SECONDS
 #: A worker that has read so many is replaced: TVM keeps something of each module.
 _INPUTS_EACH = 1000
 
@@ -64,9 +64,20 @@ class Findings:
 
 
 class Worker:
-    """The process that reads; started again after an input that it didn't survive."""
+    """The process that reads; started again after an input that it didn't survive.
 
-    def __init__(self) -> None:
+    Args:
+        kinds: what it will be asked to read.
+        cpu_seconds, wall_seconds: what each input may take.
+    """
+
+    def __init__(
+        self,
+        kinds: Sequence[str] = tuple(worker.KINDS),
+        cpu_seconds: float = worker.CPU_SECONDS,
+        wall_seconds: float = _WALL_SECONDS,
+    ) -> None:
+        self._kinds, self._cpu_seconds, self._wall_seconds = kinds, cpu_seconds, wall_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._served = 0
 
@@ -81,15 +92,15 @@ class Worker:
         assert process is not None and process.stdin is not None
         process.stdin.write(f"{kind} {number} {keep}".strip().encode() + b"\n")
         process.stdin.flush()
-        line = self._line(_WALL_SECONDS)
+        line = self._line(self._wall_seconds)
         if line:
             return json.loads(line)
         status = process.poll()
         self.close()
         if status is None:
-            return {"verdict": "hang", "what": f"over {_WALL_SECONDS} s"}
+            return {"verdict": "hang", "what": f"over {self._wall_seconds} s"}
         if status == -signal.SIGPROF:
-            return {"verdict": "hang", "what": f"over {worker.CPU_SECONDS} s of the processor"}
+            return {"verdict": "hang", "what": f"over {self._cpu_seconds} s of the processor"}
         return {"verdict": "crash", "where": f"exit status {status}"}
 
     def close(self) -> None:
@@ -104,7 +115,7 @@ class Worker:
         python_path = os.pathsep.join(str(path) for path in paths if path)
         one = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "TVM_NUM_THREADS": "1"}
         self._process = subprocess.Popen(
-            [sys.executable, str(_HERE / "worker.py")],
+            [sys.executable, str(_HERE / "worker.py"), str(self._cpu_seconds), *self._kinds],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -130,13 +141,15 @@ class Worker:
 def campaign(inputs: Iterable[tuple[str, int]], jobs: int = 2, progress: bool = False) -> Findings:
     """Read the inputs, each a kind and a number, in ``jobs`` workers."""
     findings = Findings()
+    inputs = list(inputs)
     waiting = iter(inputs)
+    kinds = sorted({kind for kind, _ in inputs})
     lock = threading.Lock()
     failures: list[Exception] = []
     begin = time.monotonic()
 
     def work() -> None:
-        reader = Worker()
+        reader = Worker(kinds)
         try:
             while not failures:
                 with lock:
@@ -176,7 +189,7 @@ def main() -> int:
     kinds = [args.kind] if args.kind else sorted(worker.KINDS)
     if args.keep:
         findings = Findings()
-        reader = Worker()
+        reader = Worker(kinds)
         answer = reader.ask(kinds[0], args.first, str(args.keep.resolve()))
         reader.close()
         findings.add(kinds[0], args.first, answer)

@@ -42,7 +42,7 @@ def _entries() -> list[Entry]:
     others = (
         trial(1, run_secs=(), error="build error: x"),
         trial(2, baseline_secs=(2e-3,), confirmed=True, space="dense", choices={"a": 1, "b": [2]}),
-        trial(3, run_secs=(1e-3, 2e-3), baseline_secs=(2e-3, 2e-3), untuned=True),
+        trial(3, run_secs=(1e-3, 2e-3), baseline_secs=(2e-3, 2e-3), is_baseline=True),
         Finished(
             workload=plain.workload,
             versions=VERSIONS,

@@ -43,10 +43,7 @@ def changed(data: bytes, rng: Random) -> bytes:
     if rng.random() < 0.2:
         body = odd.damaged(body, rng)
     encoded = header.encode() + b"\n"
-    if rng.random() < 0.1:
-        length = odd.integer(rng) % (1 << 16)
-    else:
-        length = len(encoded)
+    length = odd.integer(rng) % (1 << 16) if rng.random() < 0.1 else len(encoded)
     if rng.random() < 0.2 or length >= 1 << 16:
         version = rng.choice([b"\x02\x00", b"\x03\x00"])
         return b"\x93NUMPY" + version + struct.pack("<L", length) + encoded + body

@@ -74,7 +74,8 @@ _MODELS = (
       s = ScatterND (t, n, u)  e = GatherND (s, n)  m = MatMul (e, u)  z = Add (m, g) }""",
     # Functions of the model's own, one in the other.
     """net (float[1,4] x) => (float[1,4] y) { a = my.Twice (x)  y = my.Twice (a) }
-    <domain: "my", opset_import: ["" : 18, "my" : 1]> Twice (a) => (b) { c = my.Once (a) b = Add (c, a) }
+    <domain: "my", opset_import: ["" : 18, "my" : 1]>
+    Twice (a) => (b) { c = my.Once (a) b = Add (c, a) }
     <domain: "my", opset_import: ["" : 18]> Once (a) => (b) { b = Relu (a) }""",
     # A branch whose condition is known.
     """net (float[1,4] x) => (float[1,4] y) <bool c = {1}> {

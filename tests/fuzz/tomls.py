@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from random import Random
 
 import odd
-import tomllib
 
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.targets import catalog
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 _VALUES = (
     *('""', '"x"', "1", "-1", "0", "true", "nan", "inf", "-inf", "1e999", "0.5", "1e-400"),

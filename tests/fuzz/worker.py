@@ -1,5 +1,7 @@
 """Reads inputs one by one, each under limits, and says how each went; an input may kill it.
 
+    python worker.py SECONDS KIND [KIND…]
+
 It is told ``kind number`` a line, and answers each with a line of JSON. What libraries print goes
 to its standard error. Time is the processor's, so that a busy machine finds nothing; a reader that
 sleeps is left to who started it.
@@ -31,8 +33,10 @@ CPU_SECONDS = 10
 MEMORY_MIB = 1024
 
 
-def run(kind: str, number: int, keep: Path | None = None) -> dict[str, str]:
-    """Make and read one input: what came of it, and where."""
+def run(
+    kind: str, number: int, keep: Path | None = None, seconds: float = CPU_SECONDS
+) -> dict[str, str]:
+    """Make and read one input, in so many seconds of the processor: what came of it, and where."""
     from tvmcomp.errors import TvmcompError
 
     module = importlib.import_module(KINDS.get(kind, kind))
@@ -47,7 +51,7 @@ def run(kind: str, number: int, keep: Path | None = None) -> dict[str, str]:
             shutil.copytree(folder, keep, symlinks=True, dirs_exist_ok=True)
         before = _memory_mib("VmRSS:")
         Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
-        signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)  # kills: nothing handles it
+        signal.setitimer(signal.ITIMER_PROF, seconds)  # kills: nothing handles it
         try:
             module.read(path)
             answer = {"verdict": "read"}
@@ -87,17 +91,16 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    for module in KINDS.values():  # what is imported is no input's memory
-        importlib.import_module(module)
-    import onnx_files
-
-    onnx_files.warm_up()
+    seconds, *kinds = sys.argv[1:]
+    for kind in kinds:  # what is loaded at first is no input's memory or time
+        module = importlib.import_module(KINDS.get(kind, kind))
+        getattr(module, "warm_up", lambda: None)()
     limit = (_memory_mib("VmSize:") + 4 * MEMORY_MIB) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
     print("ready", file=answers, flush=True)
     for line in sys.stdin:
         kind, number, *keep = line.rstrip("\n").split(" ", 2)
-        answer = run(kind, int(number), Path(keep[0]) if keep else None)
+        answer = run(kind, int(number), Path(keep[0]) if keep else None, float(seconds))
         print(json.dumps(answer), file=answers, flush=True)
 
 

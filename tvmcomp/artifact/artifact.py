@@ -300,7 +300,7 @@ def _decode_metadata(data: bytes, where: str) -> Metadata:
         metadata = msgspec.json.decode(data, type=Metadata)
         _check_names(metadata.signature, where)
         return metadata
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
 
 

@@ -1,5 +1,6 @@
 """What a folder of records does beyond being a store: text files, torn lines, git, cat."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -207,3 +208,19 @@ def test_what_can_not_be_read_outlives_its_neighbour_on_the_line(tmp_path):
     place.write_bytes(newer + entry.text + b"\n")
     assert FolderStore(tmp_path).discard([entry]) == 1
     assert place.read_bytes() == newer + b"\n"
+
+
+@pytest.mark.parametrize("what", ["pipe", "device", "folder", "loop"])
+def test_a_file_that_is_no_regular_one_is_a_clear_error(tmp_path, what):
+    FolderStore(tmp_path).add(records(1))
+    path = tmp_path / "skylake" / "loose.jsonl"
+    if what == "pipe":  # opening one waits for a writer
+        os.mkfifo(path)
+    elif what == "device":
+        path.symlink_to("/dev/zero")
+    elif what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to(path)
+    with pytest.raises(LogError, match=r"loose\.jsonl: can't be read"):
+        everything(tmp_path)

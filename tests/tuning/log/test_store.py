@@ -110,6 +110,36 @@ def test_a_file_that_is_no_database_is_a_clear_error(tmp_path):
         open_store(tmp_path / "x.db").find(workload(0))
 
 
+ENDLESS = "WITH RECURSIVE c(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM c)"
+COLUMNS = "bucket, workload, digest, line"
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        [
+            f"CREATE VIEW tvmcomp_records ({COLUMNS}) AS {ENDLESS} SELECT i, i, i, i FROM c"
+        ],
+        [
+            f"CREATE TABLE tvmcomp_records ({COLUMNS})",
+            "CREATE TRIGGER t AFTER INSERT ON tvmcomp_records BEGIN "
+            f"INSERT INTO tvmcomp_records SELECT * FROM ({ENDLESS} SELECT i, i, i, i FROM c); END",
+        ],
+    ],
+    ids=["view", "trigger"],
+)
+def test_a_database_that_computes_its_records_is_refused(tmp_path, statements):
+    with closing(sqlite3.connect(tmp_path / "log.db")) as connection, connection:
+        for statement in statements:
+            connection.execute(statement)
+    for use in (lambda store: store.buckets(), lambda store: store.add(records(1))):
+        with (
+            closing(open_store(tmp_path / "log.db")) as store,
+            pytest.raises(LogError, match="has a"),
+        ):
+            use(store)
+
+
 def test_a_tampered_database_is_read_as_far_as_it_is_ours(tmp_path):
     """A bucket that is no text, text that is not UTF-8, and a line of another workload."""
     path = tmp_path / "x.db"

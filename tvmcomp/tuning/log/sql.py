@@ -162,8 +162,25 @@ class SqlStore(Store):
         """Whether the table is there; a file is not made only to look into it."""
         if not self._made and (self._path is None or self._path.exists()):
             with self._begin() as connection:
+                self._check_schema(connection)
                 self._made = bool(self._sql.inspect(connection).has_table(_TABLE))
         return self._made
+
+    def _check_schema(self, connection: Connection) -> None:
+        """Refuse a file whose records are computed: a view or a trigger may never come to an end.
+
+        A database on a server is made by who runs the server.
+        """
+        if self._path is None:
+            return
+        query = "SELECT type FROM sqlite_master WHERE lower(tbl_name) = ?"
+        kinds = set(connection.exec_driver_sql(query, (_TABLE,)).scalars())
+        if found := sorted(kinds & {"view", "trigger"}):
+            raise LogError(
+                f"its {_TABLE} has a {found[0]}, which tvmcomp never writes",
+                where=self.where,
+                hint="Give a database that tvmcomp made.",
+            )
 
     @contextmanager
     def _begin(self, make: bool = False) -> Iterator[Connection]:
@@ -202,6 +219,7 @@ class SqlStore(Store):
     def _create(self) -> None:
         if self._path is not None:
             with self._engine.connect() as connection:
+                self._check_schema(connection)
                 # Lines are long; and readers need not wait for writers. The file remembers both.
                 connection.exec_driver_sql("PRAGMA page_size=16384")
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
