@@ -213,6 +213,7 @@ def test_forged_members(saved: Path) -> None:
         ({"lib__so": b"other"}, "lib.so is not the one"),
         ({"metadata__json": b"{"}, "metadata is not valid"),
         ({"metadata__json": b"\xff"}, "metadata is not valid"),
+        ({"metadata__json": b"[" * 100_000}, "metadata is not valid"),
         ({"../../escape": b"x"}, "nothing else"),
     ):
         saved.write_bytes(content)

@@ -117,9 +117,7 @@ COLUMNS = "bucket, workload, digest, line"
 @pytest.mark.parametrize(
     "statements",
     [
-        [
-            f"CREATE VIEW tvmcomp_records ({COLUMNS}) AS {ENDLESS} SELECT i, i, i, i FROM c"
-        ],
+        [f"CREATE VIEW tvmcomp_records ({COLUMNS}) AS {ENDLESS} SELECT i, i, i, i FROM c"],
         [
             f"CREATE TABLE tvmcomp_records ({COLUMNS})",
             "CREATE TRIGGER t AFTER INSERT ON tvmcomp_records BEGIN "
