@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 #: Columns of the terminal that a name or a sentence keeps, at least.
-_LEAST_NAME = 10
+_LEAST_NAME = 13
 _LEAST_SENTENCE = 20
 #: Where a name can be cut; the first of those that tell names apart equally well is taken.
 _HEAD_SHARES = (0.5, 0.7, 0.3, 0.85, 0.15)
