@@ -1,4 +1,8 @@
-"""Locks that a forked child finds open: a fork waits until no thread holds one."""
+"""Locks that a forked child finds open: a fork waits until no thread holds one.
+
+What they guard is in order in the child too, as no call was in the middle of it: TVM's allocator,
+for one, has locks of its own, which the child would find closed for ever.
+"""
 
 from __future__ import annotations
 
@@ -6,41 +10,35 @@ import os
 import threading
 import time
 import weakref
+from typing import Protocol
 
 #: A fork waits for running calls so long at most: the forking thread itself may be in one.
 _LONGEST_WAIT_SECONDS = 10.0
 
 
-class ForkLock:
-    """A lock, used as a context manager. In a forked child it is open.
+class Guarded(Protocol):
+    """What a lock guards; a child puts a new one in its place."""
 
-    What it guards is in order there too, as no call was in the middle of it: TVM's allocator, for
-    one, has locks of its own, which the child would find closed for ever.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        with _registry_lock:
-            _locks.add(self)
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
+    lock: threading.Lock
 
 
-_locks: weakref.WeakSet[ForkLock] = weakref.WeakSet()
+_all: weakref.WeakSet[Guarded] = weakref.WeakSet()
 _registry_lock = threading.Lock()
 _held: list[threading.Lock] = []
+
+
+def open_in_children(guarded: Guarded) -> None:
+    """Let every child that is forked from now on find the lock of ``guarded`` open."""
+    with _registry_lock:
+        _all.add(guarded)
 
 
 def _before() -> None:
     _registry_lock.acquire()
     deadline = time.monotonic() + _LONGEST_WAIT_SECONDS
-    for lock in _locks:
-        if lock._lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            _held.append(lock._lock)
+    for guarded in _all:
+        if guarded.lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            _held.append(guarded.lock)
 
 
 def _after_in_parent() -> None:
@@ -52,8 +50,8 @@ def _after_in_parent() -> None:
 def _after_in_child() -> None:
     global _registry_lock
     _held.clear()
-    for lock in _locks:
-        lock._lock = threading.Lock()
+    for guarded in _all:
+        guarded.lock = threading.Lock()
     _registry_lock = threading.Lock()
 
 
