@@ -15,7 +15,8 @@ from small_artifacts import HERE, dense_artifact
 from small_disk import small_disk
 
 from tvmcomp.codegen import compile as code
-from tvmcomp.errors import ToolError
+from tvmcomp.errors import ArtifactError, InputError, ToolError
+from tvmcomp.runtime.arrays import write_npz
 from tvmcomp.runtime.session import load
 from tvmcomp.tvm_import import tvm
 
@@ -112,3 +113,16 @@ def test_no_temporary_folder_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     with pytest.raises(ToolError, match="can't make a temporary folder"):
         load(dense_artifact())
+
+
+@pytest.mark.parametrize("kib", [4, 16, 24])
+def test_writing_to_a_small_disk(kib: int, tmp_path: Path) -> None:
+    with small_disk(tmp_path, kib):
+        with pytest.raises(ArtifactError, match="can't be written: No space left"):
+            dense_artifact().save(tmp_path / "net.tvmc")
+        with pytest.raises(InputError, match="can't be written: No space left"):
+            write_npz(tmp_path / "out.npz", {"y": np.zeros(kib << 10)})
+        assert list(tmp_path.iterdir()) == []
+    with file_size_limit(1000), pytest.raises(ArtifactError, match="File too large"):
+        dense_artifact().save(tmp_path / "net.tvmc")
+    assert list(tmp_path.iterdir()) == []
