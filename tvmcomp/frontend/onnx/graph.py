@@ -277,7 +277,7 @@ class _NamedBuilder:
 def _is_static_tensor(value: Any) -> bool:
     return (
         isinstance(value.ty, relax.TensorType)
-        and value.ty.shape is not None
+        and isinstance(value.ty.shape, relax.ShapeExpr)
         and all(isinstance(dim, tvm.tirx.IntImm) for dim in value.ty.shape)
     )
 

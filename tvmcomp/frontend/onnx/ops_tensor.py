@@ -228,6 +228,20 @@ class Constant(Converter):
         raise ValueError("a constant of strings or a sparse one is not supported")
 
 
+class ConstantOfShape(Converter):
+    """ConstantOfShape of a shape known at build time."""
+
+    @classmethod
+    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        shape = ints_of(inputs[0], "shape")
+        if any(size < 0 for size in shape):
+            raise ValueError(f"its shape {shape} has a size below 0")
+        value = np.zeros((), "float32")
+        if "value" in attr:
+            value = onnx.numpy_helper.to_array(attr["value"]).reshape(())
+        return relax.op.broadcast_to(constant(value), shape) if shape else constant(value)
+
+
 class EyeLike(Converter):
     """EyeLike: a constant, as its input's shape is static."""
 
@@ -283,6 +297,7 @@ def _dtype_name(element_type: int) -> str:
 TENSOR = {
     "Cast": Cast,
     "Constant": Constant,
+    "ConstantOfShape": ConstantOfShape,
     "Dropout": Dropout,
     "Expand": Expand,
     "EyeLike": EyeLike,
