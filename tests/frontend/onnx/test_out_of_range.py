@@ -264,3 +264,17 @@ def test_division_in_a_built_network(tmp_path, dtype):
         np.testing.assert_array_equal(got[name], np.where(zero, 0, value))
         other = {"q": "w", "m": "v"}[name]
         np.testing.assert_array_equal(got[other], np.where(zero, 7, value))
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"])
+def test_casts_keep_low_bits(tmp_path, rng, dtype):
+    x = np.concatenate([rng.uniform(-70000, 70000, 60), [-1.5, 300.7, -0.5, 2**31 - 128]])
+    feeds = {"x": x.astype("float32")}
+    kind = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+    path = save(
+        tmp_path / "m.onnx", [helper.make_node("Cast", ["x"], ["y"], to=kind)], {"x": (64,)},
+        ["y"], types={"y": kind},
+    )  # fmt: skip
+    (got,) = _ours(path, feeds)
+    np.testing.assert_array_equal(got, _reference(path, feeds))
+    np.testing.assert_array_equal(got, feeds["x"].astype("int64").astype(dtype))

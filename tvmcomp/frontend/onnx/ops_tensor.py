@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -206,12 +206,23 @@ class Dropout(Converter):
 
 
 class Cast(Converter):
-    """Cast: relax.astype, which rounds toward zero like ONNX; NaN and overflow are undefined."""
+    """Cast: relax.astype, which rounds toward zero like ONNX.
+
+    A float outside an integer type is ONNX Runtime's to define: it keeps the low bits of a wider
+    integer, where one instruction of some CPUs would give the nearest value, and others garbage.
+    """
+
+    wider: ClassVar = {"int8": "int32", "uint8": "int32", "int16": "int32", "uint16": "int32",
+                       "uint32": "int64"}  # fmt: skip
 
     @classmethod
     def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        dtype = _dtype_name(attr["to"])
-        return inputs[0] if dtype == dtype_of(inputs[0]) else relax.op.astype(inputs[0], dtype)
+        data, dtype = inputs[0], _dtype_name(attr["to"])
+        if dtype == dtype_of(data):
+            return data
+        if "float" in dtype_of(data) and dtype in cls.wider:
+            data = relax.op.astype(data, cls.wider[dtype])
+        return relax.op.astype(data, dtype)
 
 
 class Constant(Converter):
