@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tvmcomp.model import Operator
-from tvmcomp.passes.lowering.generic_kernels import has_anchor, with_generic_marked
+from tvmcomp.passes.lowering.generic_kernels import is_generic_product, with_generic_marked
 from tvmcomp.schedules.anchor import ANCHOR
 from tvmcomp.tvm_import import tvm
 
@@ -17,8 +17,18 @@ def product(**attributes: str):
     return tvm.te.create_prim_func([x, w, y])
 
 
+def maximum():
+    """A reduction with arithmetic in its indices, and no products."""
+    x = tvm.te.placeholder((64,), name="x")
+    k = tvm.te.reduce_axis((0, 4), "k")
+    return tvm.te.create_prim_func(
+        [x, tvm.te.compute((8,), lambda i: tvm.te.max(x[i * 7 + k * 2], k), name="y")]
+    )
+
+
 def test_what_has_no_schedule_of_its_own():
-    assert not has_anchor(product()) and has_anchor(product(**{ANCHOR: "batched_matmul"}))
+    assert is_generic_product(product()) and not is_generic_product(maximum())
+    assert not is_generic_product(product(**{ANCHOR: "batched_matmul"}))
     operators = [
         Operator("plain", "matmul", "float32", macs=512),
         Operator("ours", "matmul", "float32", macs=512),
@@ -36,7 +46,7 @@ def test_what_has_no_schedule_of_its_own():
     tasks = {
         "fused_plain_relu": product(),
         "fused_ours": anchored,
-        "fused_pack": product(),
+        "fused_pack": maximum(),
         "fused_packed": anchored,
     }
     marked = with_generic_marked(operators, sources, tasks)
