@@ -101,7 +101,7 @@ def build(
     if trials > 0:
         _check_tunable(description, device, records)
     progress.stage("importing")
-    network = frontend.load_model(model, shapes or {})
+    network = frontend.load_model(model, shapes or {}, for_quantization=quant is not None)
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
@@ -182,7 +182,7 @@ def tune(
     settings = _config(config)
     records = open_log(log)  # an error in it is known now, and not after minutes of work
     _check_tunable(description, device, records)
-    network = frontend.load_model(model, shapes or {})
+    network = frontend.load_model(model, shapes or {}, for_quantization=quant is not None)
     samples = _samples(calibration, network, settings)
     choice = choose_precision(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None

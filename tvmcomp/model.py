@@ -81,9 +81,12 @@ class Model:
         signature: names, shapes and dtypes of inputs and outputs.
         source: path of the file it came from.
         digest: SHA-256 of that file, in hexadecimal.
+        stored: ``float16`` or ``bfloat16`` where all of its weights are of that type; they are
+            float32 in ``mod``.
     """
 
     mod: tvm.IRModule
     signature: Signature
     source: str
     digest: str
+    stored: str | None = None

@@ -13,13 +13,18 @@ __all__ = ["load_model"]
 
 
 def load_model(
-    path: str | os.PathLike[str], shapes: Mapping[str, tuple[int, ...]] | None = None
+    path: str | os.PathLike[str],
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    *,
+    for_quantization: bool = False,
 ) -> Model:
     """Import the network in ``path`` into Relax.
 
     Args:
         path: the model file; its suffix says the format (``.onnx``).
         shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension.
+        for_quantization: import float64 as float32, which is what can be quantized; the inputs
+            and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
 
     Raises:
         ModelError: the file can't be read, a shape is missing or contradicts the model, or the
@@ -35,4 +40,4 @@ def load_model(
     # Imported late: TVM and onnx take a second that `--help` need not pay.
     from tvmcomp.frontend.onnx.load import load_onnx
 
-    return load_onnx(path, shapes or {})
+    return load_onnx(path, shapes or {}, for_quantization=for_quantization)

@@ -10,6 +10,7 @@ from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
+from tvmcomp.passes.lowering.store_float16 import store_float16
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import canonical
 from tvmcomp.progress import Progress
@@ -20,6 +21,7 @@ from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.pipeline import quantize_network
 from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.schedules.dot import bfloat16_kernel
 from tvmcomp.targets import TargetDescription
 
@@ -74,18 +76,29 @@ def choose_precision(
             watch("annotated", quantized.mod)
         return quantized
     operators = report_operators(mod, plan_operators(mod))
-    half = _HALF[quant] if quant else None
+    half = _HALF[quant] if quant else _own_half(network, target)
+    narrow: frozenset[str] = frozenset()
+    if half is None and network.stored == "float16":
+        mod, narrow = store_float16(mod, target)
     operators = [
         msgspec.structs.replace(
             operator,
             dtype=half if half and operator.macs and operator.dtype == "int8" else _plain(operator),
-            reason=None,
+            reason="its weight is stored in float16" if operator.name in narrow else None,
         )
         for operator in operators
     ]
     return PrecisionChoice(
         mod, quant or "none", operators, half=half, notes=_half_notes(half, target)
     )
+
+
+def _own_half(network: Model, target: TargetDescription) -> str | None:
+    """The half precision that the model's own weights are multiplied in on ``target``."""
+    if network.stored == "float16":
+        return "float16" if target.family == "cuda" else None
+    in_bfloat16 = target.family == "cuda" or has_bfloat16(target)
+    return network.stored if in_bfloat16 else None
 
 
 def _half_notes(half: str | None, target: TargetDescription) -> list[str]:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import onnx
+
 from tvmcomp.frontend.onnx.file import opset_version, read_onnx
 from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
+from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
 from tvmcomp.frontend.onnx.limits import tensor_limits
 from tvmcomp.frontend.onnx.shapes import bind_shapes
 from tvmcomp.frontend.onnx.support import check_operators
@@ -15,12 +18,15 @@ from tvmcomp.model import Model, Signature, TensorSpec
 from tvmcomp.tvm_import import tvm
 
 
-def load_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
+def load_onnx(
+    path: Path, shapes: Mapping[str, tuple[int, ...]], *, for_quantization: bool = False
+) -> Model:
     """Import the ONNX model in ``path`` (operator set 7 to the newest of the onnx package).
 
     Args:
         path: the model file; its external data must lie in the same folder.
         shapes: full shapes of inputs, by name.
+        for_quantization: compute float64 in float32 as well, which is what can be quantized.
 
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
@@ -33,9 +39,12 @@ def load_onnx(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Model:
     limits = tensor_limits(model.graph, where=where)
     model = simplify(model, limits)
     check_operators(model.graph, where=where)
+    stored = stored_type(model.graph)
+    types = (*HALF, onnx.TensorProto.DOUBLE) if for_quantization else HALF
+    compute_in_float32(model.graph, types, keep_tables=not for_quantization)
     mod = import_graph(model, opset_version(model), limits)
     signature = _signature(mod["main"], input_names, output_names)
-    return Model(mod=mod, signature=signature, source=where, digest=digest)
+    return Model(mod=mod, signature=signature, source=where, digest=digest, stored=stored)
 
 
 def _signature(main: tvm.relax.Function, inputs: list[str], outputs: list[str]) -> Signature:
