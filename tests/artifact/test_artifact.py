@@ -277,3 +277,15 @@ def test_reference_comparison() -> None:
     assert not agreement(outlier, "int8").agrees
     nan = Reference({}, {"y": np.array([np.nan, np.inf], np.float32)})
     assert compare(nan.outputs, nan, "none")[0].agrees
+
+
+def test_a_truncated_zip_whose_directory_can_not_be_read_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.tvmc"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("lib.so", b"x" * 1000)
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02")] = 0
+    path.write_bytes(content)
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(ArtifactError, match="truncated"):
+        Artifact.load(path)

@@ -313,7 +313,7 @@ def _deepen(model: onnx.ModelProto, rng: Random) -> None:
         graph = onnx.GraphProto()
         graph.CopyFrom(model.graph)
         del graph.input[:]
-        for _ in range(rng.choice([3, 20, 80])):
+        for _ in range(rng.choice([3, 10, 20])):  # protobuf allows some 100 levels of messages
             outer = onnx.GraphProto(name="outer")
             outer.initializer.append(onnx.helper.make_tensor("c", 9, [], [1]))
             outer.output.extend(graph.output)

@@ -184,15 +184,17 @@ def _data_start(info: zipfile.ZipInfo, data: np.ndarray) -> int:
 
 
 def _raise_without_end(path: Path) -> NoReturn:
-    if zipfile.is_zipfile(path):
+    try:
         with zipfile.ZipFile(path) as archive:
             is_ours = archive.comment.startswith(_COMMENT_PREFIX)
-        if not is_ours:
-            raise ArtifactError(
-                "is a zip file, but not a tvmcomp artifact: it carries no digest",
-                where=str(path),
-                hint="An artifact is the .tvmc file that `tvmcomp build` writes.",
-            )
+    except (zipfile.BadZipFile, NotImplementedError, ValueError):
+        is_ours = True  # it begins like one, and is no zip file any more
+    if not is_ours:
+        raise ArtifactError(
+            "is a zip file, but not a tvmcomp artifact: it carries no digest",
+            where=str(path),
+            hint="An artifact is the .tvmc file that `tvmcomp build` writes.",
+        )
     raise ArtifactError(
         "is truncated, or something was appended to it",
         where=str(path),

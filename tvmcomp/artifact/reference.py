@@ -17,9 +17,8 @@ import numpy as np
 from tvmcomp.dtypes import is_numpys_own, numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.npy_header import read_header
 
-#: An .npy header is far smaller than this.
-_NPY_HEADER_LIMIT = 4096
 #: Bytes of a name that a zip file can carry are twice this, and some readers stop earlier.
 _NAME_LIMIT = 1 << 15
 
@@ -184,16 +183,20 @@ def _key(kind: str, position: int, name: str) -> str:
 def _read_array(archive: zipfile.ZipFile, name: str, spec: TensorSpec) -> np.ndarray:
     dtype = numpy_dtype(spec.dtype)
     nbytes = math.prod(spec.shape) * dtype.itemsize
+    # What carries an array of a dtype that numpy's format doesn't know.
+    carried = is_numpys_own(dtype)
+    wanted = (spec.shape, dtype) if carried else ((nbytes,), np.dtype(np.uint8))
     info = archive.getinfo(name)
-    if info.file_size > nbytes + _NPY_HEADER_LIMIT:
-        raise ValueError(f"{name} takes {info.file_size} bytes, its signature says {nbytes}")
+    if info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1:
+        raise ValueError(f"{name} is compressed or encrypted")
     with archive.open(info) as member:
-        array = np.lib.format.read_array(member, allow_pickle=False)
-    if not is_numpys_own(dtype):
-        array = np.frombuffer(array.tobytes(), dtype).reshape(spec.shape)
-    if array.shape != spec.shape or array.dtype != dtype:
-        raise ValueError(
-            f"{name} is {array.dtype}{list(array.shape)}, "
-            f"its signature says {spec.dtype}{list(spec.shape)}"
-        )
-    return array
+        shape, fortran_order, found = read_header(member)
+        if (shape, found) != wanted:
+            raise ValueError(
+                f"{name} is {found}{list(shape)}, its signature says {spec.dtype}{list(spec.shape)}"
+            )
+        data = member.read(nbytes + 1)
+    if len(data) != nbytes:
+        raise ValueError(f"{name} does not hold the {nbytes} bytes that its signature says")
+    array = np.frombuffer(bytearray(data), dtype)
+    return array.reshape(spec.shape, order="F" if fortran_order and carried else "C")

@@ -15,6 +15,7 @@ import numpy as np
 
 from tvmcomp.errors import CalibrationError
 from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.npy_header import read_header
 from tvmcomp.quantize.images import Preprocess, load_image
 from tvmcomp.quantize.sample_check import check_dtype, check_names, convert, sample_count
 
@@ -120,16 +121,9 @@ class _ArrayStream:
     def __init__(self, handle: IO[bytes], spec: TensorSpec, where: str) -> None:
         self._handle, self.spec, self._where = handle, spec, where
         try:
-            version = np.lib.format.read_magic(handle)
-            if version == (1, 0):
-                header = np.lib.format.read_array_header_1_0(handle)
-            elif version == (2, 0):
-                header = np.lib.format.read_array_header_2_0(handle)
-            else:
-                raise ValueError(f"its format has version {version}")
+            shape, fortran_order, self._dtype = read_header(handle)
         except ValueError as error:
             raise CalibrationError(f"not a readable .npy array: {error}", where=where) from error
-        shape, fortran_order, self._dtype = header
         check_dtype(self._dtype, spec, where)
         self.count = sample_count(shape, spec, where)
         self._start = handle.tell()
