@@ -9,6 +9,8 @@ import pytest
 from e2e.networks import NetworkWriter, onnxruntime_outputs
 
 import tvmcomp
+from tvmcomp.errors import ModelError
+from tvmcomp.quantize import QuantConfig
 
 _VALUES = [np.nan, -1, 2, np.inf, -np.inf, 0, -0.3, 5]
 
@@ -98,3 +100,36 @@ def test_one_nan_among_many_is_what_numpy_says(operator, last, tmp_path):
     numpy_name = {"ReduceMax": "max", "ReduceMin": "min", "MaxPool": "max"}
     wanted = getattr(np, numpy_name.get(operator, operator.lower()))(x, axis=axis)
     np.testing.assert_array_equal(given, wanted)
+
+
+def _with_a_weight(path, value):
+    net = NetworkWriter(1)
+    weight = np.random.default_rng(0).standard_normal((8, 4, 3, 3)).astype("float32")
+    weight[0, 1, 1, 1] = value
+    x = net.op("Relu", net.op("Conv", "x", net.constant(weight), name="first"))
+    net.conv(x, (8, 8), (1, 1))
+    net.op("Add", net.nodes[-1].output[0], net.constant(np.array(-np.inf, "f")), name="masked")
+    return net.save(path, {"x": (1, 4, 6, 6)}, ["masked", net.nodes[-2].output[0]])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_what_is_no_number_is_not_quantized_unless_asked(value, tmp_path):
+    path = _with_a_weight(tmp_path / "n.onnx", value)
+    samples = [{"x": np.ones((1, 4, 6, 6), "float32")}]
+    with pytest.raises(ModelError, match=r"first.*can't carry") as caught:
+        tvmcomp.build(path, quant="int8", calibration=samples)
+    assert "allow_nan" in str(caught.value)
+    if np.isinf(value):  # NaN is found by calibration as well.
+        config = QuantConfig(allow_nan=True, min_sqnr_db=None)
+        tvmcomp.build(path, quant="int8", calibration=samples, config=config, reference=False)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_half_precision_keeps_what_is_no_number(precision, value, tmp_path):
+    path = _with_a_weight(tmp_path / "n.onnx", value)
+    x = {"x": np.ones((1, 4, 6, 6), "float32")}
+    with tvmcomp.load(tvmcomp.build(path, quant=precision), threads=1) as session:
+        given = session.run(x)
+    for name, wanted in onnxruntime_outputs(path, x).items():
+        np.testing.assert_array_equal(np.isfinite(given[name]), np.isfinite(wanted))

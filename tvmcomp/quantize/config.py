@@ -74,6 +74,7 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         min_sqnr_db: what the accuracy guard keeps at the network's outputs, in dB; None (in TOML
             ``"off"``) quantizes all.
         keep_float: patterns; short for rules with ``dtype = "float"``.
+        allow_nan: quantize also what has NaN among its constants.
         operators: rules, pattern to settings.
         calibration: how calibration data is read.
     """
@@ -81,6 +82,7 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     observer: str = DEFAULT_OBSERVER
     min_sqnr_db: float | None = DEFAULT_MIN_SQNR_DB
     keep_float: tuple[str, ...] = ()
+    allow_nan: bool = False
     operators: dict[str, OperatorConfig] = {}
     calibration: CalibrationConfig = CalibrationConfig()
 

@@ -17,6 +17,7 @@ from tvmcomp.progress import Progress
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.finite import check_finite
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.pipeline import quantize_network
@@ -52,6 +53,7 @@ def choose_precision(
 
     Raises:
         CalibrationError: ``int8`` is asked for and there are no samples.
+        ModelError: a constant is NaN, which ``int8`` can't carry.
         TargetError: the target can't compute in what is asked for.
     """
     if quant == "bf16" and not target.bfloat16:
@@ -60,6 +62,8 @@ def choose_precision(
             hint="Choose --quant fp16 or int8, or a target with bfloat16 (`tvmcomp targets list`).",
         )
     mod = canonical(network.mod, watch)
+    if (quant == "int8" or has_qdq(mod)) and not config.allow_nan:
+        check_finite(mod)
     if has_qdq(mod):
         mod = quantize_in_layout(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]

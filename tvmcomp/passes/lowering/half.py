@@ -29,6 +29,15 @@ def half_precision(mod: Any, dtype: str) -> Any:
     return _HalfPrecision(mod, dtype).run()
 
 
+def narrowed(weight: np.ndarray, dtype: str) -> np.ndarray:
+    """``weight`` in half precision: what is too large for it becomes its largest number, and what
+    is infinite or NaN stays so.
+    """
+    limit = float(ml_dtypes.finfo(_NUMPY[dtype]).max)
+    finite = np.where(np.isinf(weight), weight, np.clip(weight, -limit, limit))
+    return np.asarray(finite.astype(_NUMPY[dtype]))
+
+
 class _HalfPrecision(BindingRewriter):
     def __init__(self, mod: Any, dtype: str) -> None:
         super().__init__(mod)
@@ -38,8 +47,7 @@ class _HalfPrecision(BindingRewriter):
         weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
         if weight is None or weight.dtype != np.float32:
             return super().rewrite(var, value)
-        limit = float(ml_dtypes.finfo(_NUMPY[self.dtype]).max)
-        narrow = const(np.clip(weight, -limit, limit).astype(_NUMPY[self.dtype]))
+        narrow = const(narrowed(weight, self.dtype))
         data = self.emit(
             relax.op.astype(self.substitute(value.args[0]), self.dtype), f"{var.name}_half"
         )

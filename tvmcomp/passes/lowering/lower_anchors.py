@@ -17,6 +17,7 @@ import numpy as np
 
 from tvmcomp.passes.lowering.anchor_forms import choose_form
 from tvmcomp.passes.lowering.given_weights import given_convolution, given_matrix
+from tvmcomp.passes.lowering.half import narrowed
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
@@ -181,9 +182,7 @@ class _LowerAnchors(BindingRewriter):
             if anchor.depthwise and self.has_bfloat16:
                 return weight  # It is multiplied in float32.
             return weight.astype(ml_dtypes.bfloat16).view(np.uint16)
-        # Beyond float16's range a weight would become infinite.
-        largest = np.finfo(np.float16).max
-        return np.clip(weight, -largest, largest).astype(np.float16)
+        return narrowed(weight, "float16")
 
     def multiplied(self, dtype: str) -> str:
         """What data of ``dtype`` are multiplied as: in bfloat16 where asked for and possible."""
