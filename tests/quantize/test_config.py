@@ -154,3 +154,13 @@ def test_unmatched_patterns_are_listed():
     operators = [("conv1", "nn.conv2d"), ("conv2", "nn.conv2d")]
     assert config.unmatched(operators) == ["nn.conv3d", "typo*"]
     assert CalibrationConfig().max_samples is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["observer = " + "9" * 5000, "observer = " + "[" * 20_000, "observer = " + "{a = " * 5000],
+)
+def test_a_file_that_no_reader_takes_is_refused(tmp_path, text):
+    (tmp_path / "q.toml").write_text(text)
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        QuantConfig.load(tmp_path / "q.toml")

@@ -128,3 +128,11 @@ def test_shipped_files_name_their_sources() -> None:
     for path in targets.shipped().values():
         assert path.read_text().startswith("# "), path
         assert read(path).link_triple, path
+
+
+@pytest.mark.parametrize("value", ["9" * 5000, "[" * 20_000, "{a = " * 5000, "1" + ".a" * 5000])
+def test_a_file_that_no_reader_takes_is_refused(tmp_path: Path, value: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(f"cores = {value}\n")
+    with pytest.raises(TargetError, match="not a TOML file"):
+        read(path)

@@ -110,7 +110,8 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ConfigError(
                 f"can't be read: {error.strerror or error}", where=str(path)
             ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        # ValueError: no UTF-8, a number of thousands of digits; RecursionError: deep nesting.
+        except (msgspec.DecodeError, ValueError, RecursionError) as error:
             raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
         limit = document.get("min_sqnr_db")
         if limit == OFF:

@@ -80,7 +80,8 @@ def read(path: Path) -> TargetDescription:
             hint="The keys are those of tvmcomp.targets.TargetDescription; "
             "`tvmcomp targets show rpi4` prints a whole example.",
         ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    # ValueError: no UTF-8, a number of thousands of digits; RecursionError: deep nesting.
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise TargetError(f"not a TOML file: {error}", where=str(path)) from None
 
 
