@@ -1,7 +1,7 @@
 """Which Relax operators work element by element, and what the unary ones compute in numpy.
 
 One table serves the layout pass (they take any layout), the quantizer (a chain of them on one
-quantized tensor is a 256-entry look-up table) and the fusion of epilogues.
+quantized tensor is a lookup table) and the fusion of epilogues.
 """
 
 from __future__ import annotations

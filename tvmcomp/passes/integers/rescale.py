@@ -1,4 +1,4 @@
-"""From an anchor's int32 accumulator to real numbers: the first step of its epilogue.
+"""From an anchor's int32 accumulator to real numbers: the first half of requantizing it.
 
     real[..., c] = float(acc[..., c] + bias[c]) * scale[c] * data_scale
 
