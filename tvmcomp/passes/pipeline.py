@@ -29,6 +29,7 @@ from tvmcomp.passes.lowering.lift_constants import lift_constants
 from tvmcomp.passes.lowering.lower_anchors import lower_anchors
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
 from tvmcomp.passes.lowering.lower_rows import lower_rows
+from tvmcomp.passes.lowering.lower_scans import lower_scans
 from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.phase import Pass, Phase, Watch
 from tvmcomp.passes.properties import (
@@ -100,6 +101,7 @@ def _lowering(
             "lower_matmul": lambda mod: lower_matmul(mod, target),
             "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
             "lower_rows": lower_rows,
+            "lower_scans": lambda mod: lower_scans(mod, target),
         }
     passes["lift_constants"] = lift
     return Phase("lowering", passes, requires=(convolutions_channels_last,))

@@ -11,6 +11,7 @@ from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_nn import NN
 from tvmcomp.frontend.onnx.ops_product import PRODUCTS
+from tvmcomp.frontend.onnx.ops_quantize import QUANTIZE
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
@@ -64,6 +65,7 @@ CONVERTERS: dict[str, Any] = {
     **INTEGER,
     **NN,
     **PRODUCTS,
+    **QUANTIZE,
     **TENSOR,
 }
 

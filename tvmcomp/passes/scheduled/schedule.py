@@ -44,8 +44,11 @@ def scheduled_as(name: str, func: Any, scheduled: Any) -> Any:
 
 
 def schedulable(func: Any) -> bool:
-    """Whether ``func`` is made of blocks; sort, NMS and the like come as opaque loops."""
-    return isinstance(func.body, tvm.s_tir.SBlockRealize) and _has_elements(func)
+    """Whether ``func`` is made of blocks; sort, NMS, scans and the like come as opaque loops, some
+    in one block, but under no root."""
+    body = func.body
+    blocks = isinstance(body, tvm.s_tir.SBlockRealize) and str(body.block.name_hint) == "root"
+    return blocks and _has_elements(func)
 
 
 def _has_elements(func: Any) -> bool:

@@ -26,6 +26,7 @@ from tvmcomp.schedules.rows.loop_nest import (
     vectors,
     with_arrays,
 )
+from tvmcomp.schedules.rows.period import period_of
 from tvmcomp.schedules.rows.row_reduction import StageLoops, reduce_into_vectors, reduce_vectors
 from tvmcomp.schedules.stages import TINY, Load, Stage, loads, mentions, substitute
 from tvmcomp.schedules.tir.byte_table import has_byte_tables, is_byte_table
@@ -176,7 +177,15 @@ def _element_wise(loops: StageLoops, target: TargetDescription) -> Any:
             return loop(last.extent, element, UNROLLED)
         if any(not _in_vectors(load, target) for load in _look_ups(loops.stage.value, last.var)):
             return loop(last.extent, element)
-        return vectors(last.extent, loops.lanes, element, loops.kind)
+        period = period_of(loops.stage, last)
+        if period < max(loops.lanes // 2, TINY + 1):
+            return vectors(last.extent, loops.lanes, element, loops.kind)
+
+        def run(base: Any) -> Any:
+            """The vectors of one period, in which the indices' remainders grow evenly."""
+            return vectors(period, loops.lanes, lambda i: element(base * period + i))
+
+        return loop(last.extent // period, run, loops.kind, "period")
 
     return nest([axis.extent for axis in outer], body)
 

@@ -2,7 +2,8 @@
 
 Squares of the tensor are loaded as vectors along the axis that is contiguous there, turned around
 in registers by shuffles, and used as vectors along the last axis of the result: neither side makes
-scalar or strided accesses. What is left at the edges does.
+scalar or strided accesses. Where the sides are no multiple of a square's, the last squares overlap
+those before them: what they share is computed twice, to the same values.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from tvmcomp.schedules.rows.loop_nest import (
     sequence,
     unravel,
     vector,
-    vectors,
     with_arrays,
 )
 from tvmcomp.schedules.stages import Axis, Load, Stage, advances, loads, mentions, substitute
@@ -110,51 +110,30 @@ class _Emitter:
         self.stage = stage
         self.transpose = transpose
         self.side = transpose.side
-        self.lanes = max(1, target.vector_bits // stage.element_bits)
         #: Written along ``last``, read along ``first``.
         self.first, self.last = transpose.axis, stage.dims[stage.last_long]
         self.outer = [axis for axis in stage.dims if axis not in (self.first, self.last)]
 
     def whole(self, parallel: bool) -> Any:
-        blocks = self.first.extent // self.side
+        blocks = -(-self.first.extent // self.side)
         extents = [*(axis.extent for axis in self.outer), blocks]
 
         def body(i: Any) -> Any:
             *outer, block = unravel(i, extents)
             at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
-            return self.squares(at, block * self.side)
+            begin = block * self.side
+            if self.first.extent % self.side:
+                begin = tirx.min(begin, index(self.first.extent - self.side))
+            return self.squares(at, begin)
 
-        kind = PARALLEL if parallel else SERIAL
-        statements = [loop(math.prod(extents), body, kind, "block")]
-        rest = self.first.extent % self.side
-        if rest:
-            statements.append(self.edge(index(self.first.extent - rest), rest))
-        return sequence(statements)
-
-    def edge(self, begin: Any, count: int) -> Any:
-        """The last ``count`` rows of the axis that is read, by plain loops."""
-
-        def body(position: list[Any]) -> Any:
-            *outer, i = position
-            at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
-            at[self.first.var] = begin + i
-            return vectors(self.last.extent, self.lanes, lambda j: self.store(at, j))
-
-        return nest([*(axis.extent for axis in self.outer), count], body)
+        return loop(math.prod(extents), body, PARALLEL if parallel else SERIAL, "block")
 
     def squares(self, at: dict[Any, Any], begin: Any) -> Any:
         """``side`` rows of the axis that is read, over the whole last axis."""
         whole = self.last.extent // self.side
         statements = [loop(whole, lambda j: self.square(at, begin, j * self.side))]
-        rest = self.last.extent % self.side
-        if rest:
-            tail = index(self.last.extent - rest)
-            statements.append(
-                nest(
-                    [self.side, rest],
-                    lambda ij: self.store({**at, self.first.var: begin + ij[0]}, tail + ij[1]),
-                )
-            )
+        if self.last.extent % self.side:
+            statements.append(self.square(at, begin, index(self.last.extent - self.side)))
         return sequence(statements)
 
     def square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
