@@ -22,7 +22,7 @@ from schedules.anchor_cases import (
 )
 
 from tvmcomp import targets
-from tvmcomp.codegen.toolchain import linker
+from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.schedules import Decide, analytic
 from tvmcomp.schedules.anchor import Window
 from tvmcomp.schedules.dot import DotKernel, bfloat16_kernel, float_kernel, int8_kernel
@@ -84,7 +84,7 @@ def check(
         functions[f"case_{i}"] = func.with_attr("global_symbol", f"case_{i}")
     library = folder / "kernels.so"
     executable = compiled(tvm.IRModule(functions), target)
-    executable.export_library(str(library), fcompile=linker(target))
+    executable.export_library(str(library), fcompile=link_function(target))
     session = tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)
     session.upload(str(library))
     module = session.load_module(library.name)
