@@ -213,3 +213,11 @@ def test_functions_within_the_limits(tmp_path):
 def test_a_network_that_computes_nothing(tmp_path):
     path = save(tmp_path / "m.onnx", [node("Identity", ["x"], ["y"])], {"x": (2,)}, ["y"])
     assert operators(load_model(path)) == []
+
+
+def test_resize_by_a_large_matrix(tmp_path):
+    nodes = [node("Resize", ["x", "", "", "s"], ["y"], mode="cubic")]
+    weights = {"s": _ints(1, 1, 1, 2**21)}
+    path = save(tmp_path / "m.onnx", nodes, {"x": (1, 1, 1, 4096)}, ["y"], weights=weights)
+    with pytest.raises(ModelError, match="which is the limit"):
+        load_model(path)

@@ -12,7 +12,7 @@ import onnx.external_data_helper
 from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx.limits import check_functions
+from tvmcomp.frontend.onnx.functions import check_functions
 from tvmcomp.frontend.onnx.support import nodes_of
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).

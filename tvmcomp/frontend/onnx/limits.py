@@ -8,12 +8,11 @@ that no network that somebody trained comes near a limit.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import onnx
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx.support import nodes_of
 
 #: Elements of a tensor: kernels count them in 32 bits.
 MOST_ELEMENTS = 2**31 - 1
@@ -43,58 +42,11 @@ INLINED_NODES = 50_000
 DEEPEST_CALLS = 64
 #: Outputs of one node.
 MOST_OUTPUTS = 4096
+#: Elements of the matrix that resizes an axis in other ways than nearest and plain linear.
+RESIZE_ELEMENTS = 1 << 24
 #: Operands of an Einsum, and steps of its loops.
 EINSUM_OPERANDS = 8
 EINSUM_WORK = 1 << 40
-
-_Key = tuple[str, str, str]
-
-
-def check_functions(model: onnx.ModelProto, *, where: str) -> None:
-    """Refuse functions that call themselves, nest too deep, or unfold to too many nodes.
-
-    Raises:
-        ModelError: naming the limit.
-    """
-    functions = {(_domain(f), f.name, f.overload): f for f in model.functions}
-    written = sum(1 for _ in nodes_of(model.graph))
-    limit = INLINED_NODES + written + sum(len(f.node) for f in model.functions)
-    unfolded: dict[_Key, tuple[int, int]] = {}  # -> nodes, depth
-
-    def measure(nodes: Iterator[onnx.NodeProto], level: int) -> tuple[int, int]:
-        total, deepest = 0, 0
-        for node in nodes:
-            key = (_domain(node), node.op_type, node.overload)
-            size, depth = 1, 0
-            if key in functions:
-                if key not in unfolded and level < DEEPEST_CALLS:
-                    unfolded[key] = measure(_nodes(functions[key]), level + 1)
-                size, depth = unfolded.get(key, (1, DEEPEST_CALLS))
-                depth += 1
-            total, deepest = total + size, max(deepest, depth)
-        if deepest > DEEPEST_CALLS:
-            raise ModelError(
-                f"has functions that call each other more than {DEEPEST_CALLS} deep, or for ever",
-                where=where,
-                hint="Inline them before (onnx.inliner), or export the model again.",
-            )
-        return total, deepest
-
-    total, _ = measure(nodes_of(model.graph), 0)
-    if total > limit:
-        raise ModelError(
-            f"has functions that unfold to {total:,} nodes; the limit is {limit:,}",
-            where=where,
-            hint="Export it with fewer calls of functions that call functions.",
-        )
-
-
-def _nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:
-    yield from nodes_of(onnx.GraphProto(node=function.node))
-
-
-def _domain(named: onnx.NodeProto | onnx.FunctionProto) -> str:
-    return "" if named.domain == "ai.onnx" else str(named.domain)
 
 
 def tensor_limits(graph: onnx.GraphProto, *, where: str) -> TensorLimits:

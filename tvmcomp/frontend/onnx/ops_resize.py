@@ -16,6 +16,7 @@ import onnx
 import onnx.reference
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.limits import RESIZE_ELEMENTS
 from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, shape_of
 from tvmcomp.tvm_import import tvm
 
@@ -221,6 +222,11 @@ def _nearest(axis: _Axis, attr: dict[str, Any]) -> np.ndarray:
 
 def _matrix(axis: _Axis, attr: dict[str, Any]) -> np.ndarray:
     """Return the (size_in, size_out) matrix that resizes along one axis: resize the identity."""
+    if axis.size_in * axis.size_out > RESIZE_ELEMENTS:
+        raise ValueError(
+            f"resizing an axis of {axis.size_in} to {axis.size_out} in this mode takes a matrix of "
+            f"more than {RESIZE_ELEMENTS:,} elements, which is the limit"
+        )
     scale = axis.scale
     if attr.get("coordinate_transformation_mode") == b"align_corners":
         # The reference aligns with the size before rounding, ONNX Runtime with the whole one.
