@@ -6,16 +6,17 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from tvmcomp import frontend, targets
+from tvmcomp import arguments, frontend, targets
+from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.reference import Reference
 from tvmcomp.codegen.compile import compile_module, in_integers, run_here
 from tvmcomp.errors import ConfigError, LogError, TargetError
+from tvmcomp.frontend import ModelSource
 from tvmcomp.model import Model, TensorSpec
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
@@ -39,14 +40,13 @@ from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
 
-Quant = Literal["int8", "fp16", "bf16"]
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 #: Timed runs of each variant when the cost of what stays float is measured.
 _COST_RUNS = 20
 
 
 def build(
-    model: str | os.PathLike[str],
+    model: ModelSource,
     target: str | TargetDescription = "native",
     quant: Quant | None = None,
     calibration: SampleSource | None = None,
@@ -67,7 +67,7 @@ def build(
     """Compile a trained network for a device.
 
     Args:
-        model: the model file.
+        model: the model file, or an ``onnx.ModelProto``.
         target: a target's name, a path to a target's TOML, or a description.
         quant: None keeps float32; ``int8`` needs ``calibration`` (unless the model is quantized
             already); ``fp16`` and ``bf16`` store and multiply the weights in half precision and
@@ -93,15 +93,22 @@ def build(
     """
     linker = renamed("cc", cc, "linker", linker)
     reference = renamed("golden", golden, "reference", reference)
+    quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
+    trials = arguments.integer(trials, "trials", 0)
+    device, linker = _texts(device=device, linker=linker)
+    arguments.function(tuning_progress, "tuning_progress")
+    if progress is not None and not callable(getattr(progress, "stage", None)):
+        raise ConfigError("progress has no method `stage`; see tvmcomp.progress.Progress")
     progress = progress or NoProgress()
-    watch = Dump(Path(dump)) if dump else None
-    description = target if isinstance(target, TargetDescription) else targets.load(target)
+    watch = Dump(arguments.path(dump, "dump")) if dump is not None else None
+    description = _target(target)
     settings = _config(config)
-    records = open_log(log)  # an error in it is known now, and not after minutes of work
+    # An error in it is known now, and not after minutes of work.
+    records = open_log(arguments.locations(log, "log"))
     if trials > 0:
         _check_tunable(description, device, records)
     progress.stage("importing")
-    network = frontend.load_model(model, shapes or {}, for_quantization=quant is not None)
+    network = frontend.load_model(model, bound, for_quantization=quant is not None)
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
@@ -127,7 +134,7 @@ def build(
         constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
         target=description,
         signature=network.signature,
-        source=str(Path(network.source).resolve()),
+        source=network.source,
         source_digest=network.digest,
         quant=choice.precision,
         calibration=choice.calibration,
@@ -143,7 +150,7 @@ def build(
 
 
 def tune(
-    model: str | os.PathLike[str],
+    model: ModelSource,
     target: str | TargetDescription = "native",
     trials: int | None = 64,
     log: Location | Sequence[Location] | None = None,
@@ -178,11 +185,18 @@ def tune(
         TvmcompError: as :func:`build` says.
     """
     linker = renamed("cc", cc, "linker", linker)
-    description = target if isinstance(target, TargetDescription) else targets.load(target)
+    quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
+    trials = None if trials is None else arguments.integer(trials, "trials", 1)
+    budget = None if budget is None else arguments.seconds(budget, "budget")
+    operators = arguments.texts(operators, "operators")
+    device, linker, builders = _texts(device=device, linker=linker, builders=builders)
+    arguments.function(progress, "progress")
+    description = _target(target)
     settings = _config(config)
-    records = open_log(log)  # an error in it is known now, and not after minutes of work
+    # An error in it is known now, and not after minutes of work.
+    records = open_log(arguments.locations(log, "log"))
     _check_tunable(description, device, records)
-    network = frontend.load_model(model, shapes or {}, for_quantization=quant is not None)
+    network = frontend.load_model(model, bound, for_quantization=quant is not None)
     samples = _samples(calibration, network, settings)
     choice = choose_precision(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
@@ -261,7 +275,20 @@ def _chosen(name: str, operators: Sequence[str]) -> bool:
 def _config(config: QuantConfig | str | os.PathLike[str] | None) -> QuantConfig:
     if isinstance(config, QuantConfig):
         return config
-    return QuantConfig.load(config) if config is not None else QuantConfig()
+    if config is None:
+        return QuantConfig()
+    return QuantConfig.load(arguments.path(config, "config"))
+
+
+def _target(target: str | os.PathLike[str] | TargetDescription) -> TargetDescription:
+    if isinstance(target, TargetDescription):
+        return target
+    return targets.load(arguments.path(target, "target"))
+
+
+def _texts(**given: str | None) -> list[str | None]:
+    """The values, each None or a text that is not empty."""
+    return [None if value is None else arguments.text(value, name) for name, value in given.items()]
 
 
 def _samples(

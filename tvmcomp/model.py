@@ -79,7 +79,7 @@ class Model:
             a tuple of them); weights are constants in it. A variable of ``main`` that holds the
             output of a source node carries the node's name.
         signature: names, shapes and dtypes of inputs and outputs.
-        source: path of the file it came from.
+        source: whole path of the file it came from, or what else it came from.
         digest: SHA-256 of that file, in hexadecimal.
         stored: ``float16`` or ``bfloat16`` where all of its weights are of that type; they are
             float32 in ``mod``.

@@ -34,7 +34,7 @@ SETTINGS = {
 def run_case(case: Any, path: Path) -> None:
     """Import, build and run ``case``; raises where a shape, dtype or value is wrong."""
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
-    inputs, outputs = (list(map(_array, values)) for values in case.data_sets[0])
+    inputs, outputs = (list(map(array_of, values)) for values in case.data_sets[0])
     feeds = {v.name: a for v, a in zip(model.graph.input, inputs, strict=False)}
     bound = {
         node.input[index]
@@ -50,7 +50,7 @@ def run_case(case: Any, path: Path) -> None:
         np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-4)
 
 
-def _array(value: Any) -> np.ndarray:
+def array_of(value: Any) -> np.ndarray:
     # Types that numpy lacks come as protocol buffers.
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -14,9 +13,11 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.functions import check_functions
 from tvmcomp.frontend.onnx.support import nodes_of
+from tvmcomp.frontend.onnx.tensors import check_tensor, check_text, read_external, tensors_of
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).
 OLDEST_OPSET = 7
+_DAMAGED = "The file is damaged, incomplete, or its exporter has a defect; export it again."
 #: Of operators that are in no operator set; it is what a person reads before their names.
 UNKNOWN_DOMAIN = "unknown"
 
@@ -35,8 +36,9 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
     where = str(path)
     try:
         data = path.read_bytes()
-    except OSError as error:
-        raise ModelError(f"can't be read: {error.strerror or error}", where=where) from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ModelError(f"can't be read: {reason}", where=where) from error
     try:
         model = onnx.load_model_from_string(data)
     except DecodeError as error:
@@ -44,6 +46,29 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
             "is not an ONNX model, or is truncated",
             where=where,
             hint="Download or export the file again.",
+        ) from error
+    check_model(model, where, path.resolve().parent)
+    return model, hashlib.sha256(data).hexdigest()
+
+
+def check_model(model: onnx.ModelProto, where: str, folder: Path | None) -> None:
+    """Check ``model`` and load its external data into it.
+
+    Args:
+        model: it is changed in place.
+        where: what to call it in an error.
+        folder: where its external data lies; None for a model that came without a file.
+
+    Raises:
+        ModelError: as :func:`read_onnx` says.
+    """
+    try:
+        check_text(model)
+    except UnicodeDecodeError as error:
+        raise ModelError(
+            f"holds a name or text that is not UTF-8: {error.object[:40]!r}",
+            where=where,
+            hint=_DAMAGED,
         ) from error
     if not model.HasField("graph") or not model.graph.output:
         raise ModelError(
@@ -54,16 +79,23 @@ def read_onnx(path: Path) -> tuple[onnx.ModelProto, str]:
     _check_opset(model, where)
     check_functions(model, where=where)
     _set_unknown_operators_apart(model)
+    _load_external_data(model, where, folder)
+    for tensor in tensors_of(model):
+        try:
+            check_tensor(tensor)
+        except ValueError as error:
+            raise ModelError(
+                f"tensor {tensor.name!r} {error}", where=where, hint=_DAMAGED
+            ) from error
     try:
-        _load_external_data(model, path)
         _check_standard(model, where)
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:
+    # It is onnx's own judgement of the file: whatever it raises speaks of the file.
+    except Exception as error:
         raise ModelError(
             f"is not a valid ONNX model: {' '.join(str(error).split())[:500]}",
             where=where,
-            hint="The file is damaged, incomplete, or its exporter has a defect; export it again.",
+            hint=_DAMAGED,
         ) from error
-    return model, hashlib.sha256(data).hexdigest()
 
 
 def opset_version(model: onnx.ModelProto) -> int:
@@ -134,47 +166,23 @@ def _check_standard(model: onnx.ModelProto, where: str) -> None:
             tensor_type.ClearField("shape")
 
 
-def _load_external_data(model: onnx.ModelProto, path: Path) -> None:
-    folder = path.resolve().parent
-    for tensor in _tensors(model):
+def _load_external_data(model: onnx.ModelProto, where: str, folder: Path | None) -> None:
+    for tensor in tensors_of(model):
         if not onnx.external_data_helper.uses_external_data(tensor):
             continue
-        location = onnx.external_data_helper.ExternalDataInfo(tensor).location
-        # resolve() follows symbolic links, so a link out of the folder is refused as well.
-        if not (folder / location).resolve().is_relative_to(folder):
+        if folder is None:
             raise ModelError(
-                f"tensor {tensor.name!r} names data outside the model's folder: {location}",
-                where=str(path),
-                hint="Put the data file beside the model and save its location as a plain name.",
+                f"the external data of tensor {tensor.name!r} is not loaded",
+                where=where,
+                hint="Give the model's path, or load it with onnx.load.",
             )
-        if not (folder / location).is_file():
+        try:
+            tensor.raw_data = read_external(tensor, folder)
+        except ValueError as error:
             raise ModelError(
-                f"the external data file {location!r} of tensor {tensor.name!r} is missing",
-                where=str(path),
-                hint="Copy it into the folder of the model.",
-            )
-        onnx.external_data_helper.load_external_data_for_tensor(tensor, str(folder))
+                f"the external data of tensor {tensor.name!r} {error}",
+                where=where,
+                hint="Copy the data files into the folder of the model, or export it again.",
+            ) from error
         del tensor.external_data[:]
         tensor.data_location = onnx.TensorProto.DEFAULT
-
-
-def _tensors(model: onnx.ModelProto) -> Iterator[onnx.TensorProto]:
-    """Yield every tensor of the model: initializers and attributes, of subgraphs as well."""
-    yield from _graph_tensors(model.graph)
-    for function in model.functions:
-        yield from _node_tensors(function.node)
-
-
-def _graph_tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
-    yield from graph.initializer
-    yield from _node_tensors(graph.node)
-
-
-def _node_tensors(nodes: list[onnx.NodeProto]) -> Iterator[onnx.TensorProto]:
-    for node in nodes:
-        for attribute in node.attribute:
-            if attribute.HasField("t"):
-                yield attribute.t
-            yield from attribute.tensors
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _graph_tensors(subgraph)

@@ -28,16 +28,13 @@ from tvmcomp.frontend.onnx.support import is_supported, nodes_of
 def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     """Return ``model`` with functions inlined, constants folded and dead nodes removed.
 
-    All shapes of inputs must be static. A node without a name gets one first, its operator and
-    its index in the file (``Conv_12``), so that reports can name it.
+    All shapes of inputs must be static.
 
     Raises:
         ModelError: a constant expression of the model can't be evaluated, or the model exceeds a
             limit.
     """
     where = limits.where
-    for index, node in enumerate(model.graph.node):
-        node.name = node.name or f"{node.op_type}_{index}"
     if model.functions:
         model = inline_functions(model, where=where)
     check_attributes(model, where=where)

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 
-from tvmcomp.frontend.onnx.file import opset_version, read_onnx
+from tvmcomp.frontend.onnx.checks import check_nodes
+from tvmcomp.frontend.onnx.file import check_model, opset_version, read_onnx
 from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
 from tvmcomp.frontend.onnx.limits import tensor_limits
+from tvmcomp.frontend.onnx.native import check_attributes
 from tvmcomp.frontend.onnx.shapes import bind_shapes
-from tvmcomp.frontend.onnx.support import check_operators
+from tvmcomp.frontend.onnx.support import check_operators, is_plain, name_nodes
 from tvmcomp.model import Model, Signature, TensorSpec
 from tvmcomp.tvm_import import tvm
+
+#: What a model that came from no file is called.
+_IN_MEMORY = "the model in memory"
 
 
 def load_onnx(
@@ -31,20 +37,53 @@ def load_onnx(
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
     """
-    where = str(path)
     model, digest = read_onnx(path)
+    return _load(model, str(path), str(path.resolve()), digest, shapes, for_quantization)
+
+
+def load_proto(
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    for_quantization: bool = False,
+) -> Model:
+    """Import an ONNX model in memory; its digest is that of its bytes.
+
+    Raises:
+        ModelError: as :func:`tvmcomp.frontend.load_model` says.
+    """
+    digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    check_model(own, _IN_MEMORY, None)
+    return _load(own, _IN_MEMORY, _IN_MEMORY, digest, shapes, for_quantization)
+
+
+def _load(
+    model: onnx.ModelProto,
+    where: str,
+    source: str,
+    digest: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    for_quantization: bool,
+) -> Model:
     bind_shapes(model, shapes, where=where)
     input_names = [value.name for value in model.graph.input]
     output_names = [value.name for value in model.graph.output]
+    name_nodes(model.graph)
     limits = tensor_limits(model.graph, where=where)
+    if is_plain(model):  # An error says most before anything is folded or inlined.
+        check_attributes(model, where=where)
+        check_nodes(model, opset_version(model), where=where)
     model = simplify(model, limits)
     check_operators(model.graph, where=where)
+    check_nodes(model, opset_version(model), where=where)
     stored = stored_type(model.graph)
     types = (*HALF, onnx.TensorProto.DOUBLE) if for_quantization else HALF
     compute_in_float32(model.graph, types, keep_tables=not for_quantization)
     mod = import_graph(model, opset_version(model), limits)
     signature = _signature(mod["main"], input_names, output_names)
-    return Model(mod=mod, signature=signature, source=where, digest=digest, stored=stored)
+    return Model(mod=mod, signature=signature, source=source, digest=digest, stored=stored)
 
 
 def _signature(main: tvm.relax.Function, inputs: list[str], outputs: list[str]) -> Signature:

@@ -25,7 +25,7 @@ def explicit_pads(
     ``kernel`` holds the extents with dilation: ``(size - 1) * dilation + 1``.
     """
     auto_pad = attr.get("auto_pad", b"NOTSET").decode()
-    if auto_pad == "NOTSET":
+    if auto_pad in ("", "NOTSET"):
         return list(attr.get("pads", [0] * 2 * len(spatial)))
     if auto_pad == "VALID":
         return [0] * 2 * len(spatial)

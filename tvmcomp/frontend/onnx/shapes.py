@@ -7,7 +7,18 @@ from collections.abc import Mapping
 import onnx
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS
 
+#: The types of inputs that a network can be run with.
+_INPUT_TYPES = {
+    onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE,
+    onnx.TensorProto.BFLOAT16, onnx.TensorProto.BOOL,
+    onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
+    onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32,
+    onnx.TensorProto.UINT64,
+    onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E4M3FNUZ,
+    onnx.TensorProto.FLOAT8E5M2, onnx.TensorProto.FLOAT8E5M2FNUZ,
+}  # fmt: skip
 #: The size of a dimension name that was given two sizes.
 _AMBIGUOUS = -1
 
@@ -79,11 +90,20 @@ def _check_tensor(value: onnx.ValueInfoProto, where: str) -> None:
         raise ModelError(
             f"input {value.name!r} is not a tensor ({kind.removesuffix('_type')})", where=where
         )
-    if value.type.tensor_type.elem_type == onnx.TensorProto.STRING:
+    kind = value.type.tensor_type.elem_type
+    if kind == onnx.TensorProto.STRING:
         raise ModelError(
             f"input {value.name!r} holds strings, which can't be compiled",
             where=where,
             hint="Export the model without its text preprocessing.",
+        )
+    if kind not in _INPUT_TYPES:
+        known = onnx.TensorProto.DataType.values()
+        name = onnx.TensorProto.DataType.Name(kind).lower() if kind in known else str(kind)
+        raise ModelError(
+            f"input {value.name!r} is of the type {name}, which can't be given to a network",
+            where=where,
+            hint="Inputs may be floats of 8 to 64 bits, integers of 8 to 64 bits, and bool.",
         )
 
 
@@ -94,6 +114,10 @@ def _bind(
     tensor_type = value.type.tensor_type
     if any(dim < 1 for dim in shape):
         raise ModelError(f"input {value.name!r}: shape {shape} has a size below 1", where=where)
+    if any(dim > MOST_ELEMENTS for dim in shape):
+        raise ModelError(
+            f"input {value.name!r}: shape {shape} has a size above {MOST_ELEMENTS}", where=where
+        )
     if not tensor_type.HasField("shape"):
         tensor_type.shape.dim.extend(onnx.TensorShapeProto.Dimension() for _ in shape)
     if len(tensor_type.shape.dim) != len(shape):

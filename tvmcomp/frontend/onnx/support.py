@@ -23,6 +23,21 @@ def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
                 yield from nodes_of(subgraph)
 
 
+def name_nodes(graph: onnx.GraphProto) -> None:
+    """Give each node without a name one, its operator and its index in the file (``Conv_12``)."""
+    for index, node in enumerate(graph.node):
+        node.name = node.name or f"{node.op_type}_{index}"
+
+
+def is_plain(model: onnx.ModelProto) -> bool:
+    """Whether ``model`` has neither functions of its own nor subgraphs, which may never run."""
+    return not model.functions and not any(
+        attribute.HasField("g") or attribute.graphs
+        for node in model.graph.node
+        for attribute in node.attribute
+    )
+
+
 def is_supported(node: onnx.NodeProto) -> bool:
     """Say whether ``node`` can be imported."""
     if node.domain == "com.microsoft":

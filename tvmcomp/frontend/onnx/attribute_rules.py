@@ -1,0 +1,60 @@
+"""What the attributes of ONNX operators may be, where neither onnx's checker nor its shape
+inference says so: the words of the standard, 0-or-1 flags, positive sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tvmcomp.frontend.onnx.node_facts import NodeFacts
+
+Rule = Callable[[NodeFacts], None]
+
+_AUTO_PAD = ("", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
+_REDUCTIONS = ("none", "add", "mul", "max", "min")
+
+#: (operator, attribute) -> the words that it may be.
+_WORDS: dict[tuple[str, str], tuple[str, ...]] = {
+    **{
+        (operator, "auto_pad"): _AUTO_PAD
+        for operator in ("Conv", "ConvTranspose", "ConvInteger", "QLinearConv", "AveragePool",
+                         "MaxPool", "LpPool")
+    },
+    ("BitShift", "direction"): ("LEFT", "RIGHT"),
+    ("Cast", "round_mode"): ("up", "down", "nearest"),
+    ("CastLike", "round_mode"): ("up", "down", "nearest"),
+    ("DepthToSpace", "mode"): ("DCR", "CRD"),
+    ("SpaceToDepth", "mode"): ("DCR", "CRD"),
+    ("Gelu", "approximate"): ("none", "tanh"),
+    ("GridSample", "mode"): ("linear", "bilinear", "nearest", "cubic", "bicubic"),
+    ("GridSample", "padding_mode"): ("zeros", "border", "reflection"),
+    ("Pad", "mode"): ("constant", "reflect", "edge", "wrap"),
+    ("Resize", "mode"): ("nearest", "linear", "cubic"),
+    ("Resize", "coordinate_transformation_mode"): (
+        "half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric",
+        "tf_half_pixel_for_nn", "tf_crop_and_resize",
+    ),
+    ("Resize", "nearest_mode"): ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil"),
+    ("Resize", "keep_aspect_ratio_policy"): ("stretch", "not_larger", "not_smaller"),
+    ("RoiAlign", "mode"): ("avg", "max"),
+    ("RoiAlign", "coordinate_transformation_mode"): ("half_pixel", "output_half_pixel"),
+    ("ScatterElements", "reduction"): _REDUCTIONS,
+    ("ScatterND", "reduction"): _REDUCTIONS,
+    ("TensorScatter", "mode"): ("linear", "circular"),
+    ("Upsample", "mode"): ("nearest", "linear"),
+}  # fmt: skip
+
+#: (operator, attribute) that may only be 0 or 1.
+_FLAGS = {
+    ("CumSum", "exclusive"), ("CumSum", "reverse"),
+}  # fmt: skip
+
+
+def check_attributes(node: NodeFacts) -> None:
+    """Raise ValueError where an attribute of ``node`` is not what its operator takes."""
+    operator = node.node.op_type
+    for name, value in node.attributes.items():
+        words = _WORDS.get((operator, name))
+        if words is not None and value not in words:
+            raise ValueError(f"its {name} is {value!r}, and not one of {', '.join(words)}")
+        if (operator, name) in _FLAGS and value not in (0, 1):
+            raise ValueError(f"its {name} is {value}, and may only be 0 or 1")
