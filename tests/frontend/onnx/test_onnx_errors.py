@@ -118,7 +118,7 @@ def test_node_that_fails_is_named(tmp_path, capsys):
         types={"shape": TensorProto.INT64},
     )  # fmt: skip
     message = refused(path)
-    assert "'dynamic_reshape' (Reshape)" in message
+    assert "'dynamic_reshape' (Reshape of float32[4], int64[2])" in message
     assert "known at build time" in message
     assert capsys.readouterr().out == ""
 

@@ -3,11 +3,10 @@ inference says so: the words of the standard, 0-or-1 flags, positive sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import numpy as np
+import onnx
 
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
-
-Rule = Callable[[NodeFacts], None]
 
 _AUTO_PAD = ("", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -45,8 +44,20 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 
 #: (operator, attribute) that may only be 0 or 1.
 _FLAGS = {
-    ("CumSum", "exclusive"), ("CumSum", "reverse"),
+    ("CumSum", "exclusive"), ("CumSum", "reverse"), ("MaxPool", "storage_order"), ("Mod", "fmod"),
 }  # fmt: skip
+
+#: (operator, attribute) of which every number must be above 0.
+_POSITIVE = {
+    ("LRN", "alpha"), ("LRN", "size"), ("MaxUnpool", "kernel_shape"), ("MaxUnpool", "strides"),
+    ("LpPool", "p"), ("DepthToSpace", "blocksize"), ("SpaceToDepth", "blocksize"),
+}  # fmt: skip
+
+#: Attributes that hold the number of a type of elements.
+_TYPES = {"stash_type", "to", "dtype", "output_dtype"}
+
+#: Operators whose pads may not stand beside an auto_pad that computes them.
+_ONE_PADDING = {"Conv", "ConvInteger", "ConvTranspose", "QLinearConv"}
 
 
 def check_attributes(node: NodeFacts) -> None:
@@ -58,3 +69,10 @@ def check_attributes(node: NodeFacts) -> None:
             raise ValueError(f"its {name} is {value!r}, and not one of {', '.join(words)}")
         if (operator, name) in _FLAGS and value not in (0, 1):
             raise ValueError(f"its {name} is {value}, and may only be 0 or 1")
+        if (operator, name) in _POSITIVE and not np.all(np.asarray(value) > 0):
+            raise ValueError(f"its {name} is {value}, and must be above 0")
+        if name in _TYPES and value not in onnx.TensorProto.DataType.values():
+            raise ValueError(f"its {name} is {value}, which is no type of elements")
+    auto_pad = node.attributes.get("auto_pad", "NOTSET")
+    if operator in _ONE_PADDING and auto_pad not in ("", "NOTSET") and "pads" in node.attributes:
+        raise ValueError(f"it has both pads and the auto_pad {auto_pad}")

@@ -22,6 +22,7 @@ from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
+from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
@@ -47,9 +48,8 @@ def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tv
     try:
         mod = relax.transform.FoldConstant()(mod)
     except Exception as error:
-        reason = " ".join(str(error).strip().split("\n")[-1].split()) or repr(error)
         raise ModelError(
-            f"a constant expression can't be evaluated: {reason[:300]}",
+            f"a constant expression can't be evaluated: {_reason(error)}",
             where=limits.where,
             hint="`tvmcomp --verbose …` shows where it stopped.",
         ) from error
@@ -125,21 +125,27 @@ class _GraphImporter:
     def _add_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
         for index, node in enumerate(nodes):
             # Functions inlined by onnx may leave their nodes without a name.
-            source_name = node.name or f"{node.op_type}_{index}"
+            node.name = node.name or f"{node.op_type}_{index}"
             captured = io.StringIO()
             try:
                 with warnings.catch_warnings(), contextlib.redirect_stdout(captured):
                     warnings.simplefilter("ignore")
-                    self._add_node(node, self._identifier(source_name))
+                    self._add_node(node, self._identifier(node.name))
             except ModelError:
                 raise
             except Exception as error:
-                reason = " ".join(str(error).strip().split("\n")[-1].split()) or repr(error)
                 raise ModelError(
-                    f"node {source_name!r} ({node.op_type}) can't be compiled: {reason[:300]}",
+                    f"{self._facts(node)} can't be compiled: {_reason(error)}",
                     where=self.where,
                     hint="`tvmcomp --verbose …` shows where the importer stopped.",
                 ) from error
+
+    def _facts(self, node: onnx.NodeProto) -> NodeFacts:
+        """What an error says of ``node``."""
+        known = {
+            name: _tensor_facts(self.values[name]) for name in node.input if name in self.values
+        }
+        return GraphFacts(known).node(node, self.opset)
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
         inputs = [self._value(input_) if input_ else None for input_ in node.input]
@@ -272,6 +278,18 @@ class _NamedBuilder:
         return not isinstance(argument, tvm.ir.Call | relax.TupleGetItem) or tvm.ir.is_prim_expr(
             argument
         )
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error, without the trace of TVM's native code before it."""
+    return " ".join(str(error).strip().split("\n")[-1].split())[:300] or repr(error)
+
+
+def _tensor_facts(value: Any) -> TensorFacts:
+    if not isinstance(value.ty, relax.TensorType) or value.ty.shape is None:
+        return TensorFacts()
+    sizes = (int(dim) if isinstance(dim, tvm.tirx.IntImm) else None for dim in value.ty.shape)
+    return TensorFacts(str(value.ty.dtype), tuple(sizes))
 
 
 def _is_static_tensor(value: Any) -> bool:

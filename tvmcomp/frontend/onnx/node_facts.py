@@ -70,12 +70,12 @@ class NodeFacts:
         return None if tensor is None else tensor.value
 
     def __str__(self) -> str:
-        """Name, operator, attributes and inputs, for an error."""
-        given = ", ".join(f"{key}={_text(value)}" for key, value in self.attributes.items())
-        known = any(each and each.dtype for each in self.inputs)
-        inputs = ", ".join("none" if each is None else str(each) for each in self.inputs)
-        parts = [self.node.op_type, given, f"of {inputs}" if known else ""]
-        return f"node {self.node.name!r} ({'; '.join(filter(None, parts))})"
+        """Name, operator, inputs and attributes, for an error."""
+        what = self.node.op_type
+        if any(each and each.dtype for each in self.inputs):
+            what += " of " + ", ".join("none" if i is None else str(i) for i in self.inputs)
+        parts = [what, *(f"{key}={_text(value)}" for key, value in self.attributes.items())]
+        return f"node {self.node.name!r} ({'; '.join(parts)})"
 
 
 @dataclass

@@ -1,9 +1,277 @@
-"""What the shapes of ONNX operators' inputs must be, where onnx's shape inference does not say."""
+"""What the inputs of ONNX operators must be, where onnx's shape inference does not say.
+
+Its inference returns early where a value is not known to it, casts axes to 32 bits, and leaves to
+the kernels what they read.
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
+import numpy as np
+import onnx
+
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
+
+Rule = Callable[[NodeFacts], None]
 
 
 def check_shapes(node: NodeFacts) -> None:
     """Raise ValueError where the inputs of ``node`` are not what its operator takes."""
+    _check_variadic(node)
+    for rule in _RULES.get(node.node.op_type, ()):
+        rule(node)
+
+
+def _check_variadic(node: NodeFacts) -> None:
+    """No input of a list of any length may be left out."""
+    schema = onnx.defs.get_schema(node.node.op_type, node.opset)
+    variadic = onnx.defs.OpSchema.FormalParameterOption.Variadic
+    last = len(schema.inputs) - 1
+    if last >= 0 and schema.inputs[last].option == variadic and None in node.inputs[last:]:
+        raise ValueError(f"its input {last + node.inputs[last:].index(None)} is left out")
+
+
+def _axis(position: int = 0, extra: int = 0) -> Rule:
+    """The attribute ``axis`` is one of input ``position`` (of ``extra`` dimensions more)."""
+
+    def check(node: NodeFacts) -> None:
+        rank = node.rank(position)
+        if rank is not None and "axis" in node.attributes:
+            _in_range(node.attributes["axis"], rank + extra, "axis")
+
+    return check
+
+
+def _constant_axes(position: int, name: str) -> Rule:
+    """The constant input ``position`` holds axes of input 0."""
+
+    def check(node: NodeFacts) -> None:
+        rank, value = node.rank(0), node.value(position)
+        if rank is not None and value is not None:
+            for axis in value.reshape(-1):
+                _in_range(int(axis), rank, name)
+
+    return check
+
+
+def _in_range(axis: int, rank: int, name: str) -> None:
+    if not -rank <= axis < rank:
+        allowed = f"{-rank} to {rank - 1}" if rank else "nothing, as its input is a scalar"
+        raise ValueError(f"its {name} is {axis}, and may be {allowed}")
+
+
+def _vector(position: int, name: str) -> Rule:
+    """Input ``position``, called ``name``, has one dimension."""
+
+    def check(node: NodeFacts) -> None:
+        rank = node.rank(position)
+        if rank is not None and rank != 1:
+            raise ValueError(f"its {name} must be a vector, and has {rank} dimensions")
+
+    return check
+
+
+def _scalar(position: int, name: str) -> Rule:
+    """Input ``position``, called ``name``, is a scalar or a vector of one element."""
+
+    def check(node: NodeFacts) -> None:
+        shape = node.shape(position)
+        if shape is not None and shape not in ((), (1,)):
+            raise ValueError(f"its {name} must be a scalar, and has the shape {list(shape)}")
+
+    return check
+
+
+def _least_rank(least: int) -> Rule:
+    def check(node: NodeFacts) -> None:
+        rank = node.rank(0)
+        if rank is not None and rank < least:
+            raise ValueError(f"its input has {rank} dimensions, and must have at least {least}")
+
+    return check
+
+
+def _kernel(node: NodeFacts) -> None:
+    """The kernel's extents are those of the weight, and fit into the padded input."""
+    shape, weight = node.shape(0), node.shape(1)
+    if shape is None or weight is None:
+        return
+    given = node.attributes.get("kernel_shape")
+    if given and tuple(given) != weight[2:]:
+        raise ValueError(f"its kernel_shape is {given}, and its weight's shape {list(weight)}")
+    if 0 in weight:
+        raise ValueError(f"its weight of shape {list(weight)} is empty")
+
+
+def _groups(node: NodeFacts) -> None:
+    """Group, channels of the input and of the weight agree."""
+    shape, weight = node.shape(0), node.shape(1)
+    group = node.attributes.get("group", 1)
+    if group < 1:
+        raise ValueError(f"its group is {group}, and must be above 0")
+    if shape is None or weight is None:
+        return
+    transposed = node.node.op_type == "ConvTranspose"
+    if transposed:
+        if shape[1] != weight[0] or weight[0] % group:
+            raise ValueError(
+                f"{shape[1]} input channels do not go with {weight[0]} of the weight in "
+                f"{group} groups"
+            )
+        out_channels = weight[1] * group
+    else:
+        if shape[1] != weight[1] * group or weight[0] % group:
+            raise ValueError(
+                f"{shape[1]} input channels and {weight[0]} output channels do not go with a "
+                f"weight of shape {list(weight)} in {group} groups"
+            )
+        out_channels = weight[0]
+    bias = node.shape(2)
+    if (
+        node.node.op_type in ("Conv", "ConvTranspose")
+        and bias is not None
+        and bias != (out_channels,)
+    ):
+        raise ValueError(f"its bias has shape {list(bias)}, not {[out_channels]}")
+
+
+def _extents(node: NodeFacts) -> None:
+    """A window is not larger than the padded input."""
+    shape, weight = node.shape(0), node.shape(1)
+    window = list(weight[2:]) if weight is not None else node.attributes.get("kernel_shape")
+    if shape is None or not window or len(shape) != len(window) + 2:
+        return
+    count = len(window)
+    for name in ("kernel_shape", "strides", "dilations"):
+        given = node.attributes.get(name)
+        if given is not None and (len(given) != count or min(given) < 1):
+            raise ValueError(f"its {name} is {given}, and must be {count} numbers above 0")
+    pads = node.attributes.get("pads", [0] * 2 * count)
+    if len(pads) != 2 * count:
+        raise ValueError(f"its pads are {pads}, and must be {2 * count} numbers")
+    if node.attributes.get("auto_pad", "NOTSET") not in ("", "NOTSET", "VALID"):
+        return
+    if node.attributes.get("auto_pad", "NOTSET") == "VALID":
+        pads = [0] * 2 * count
+    dilations = node.attributes.get("dilations", [1] * count)
+    for i in range(count):
+        extent = (window[i] - 1) * dilations[i] + 1
+        padded = shape[2 + i] + pads[i] + pads[i + count]
+        if extent > padded:
+            raise ValueError(
+                f"its window covers {extent} along dimension {2 + i}, and its input has {padded} "
+                "with padding"
+            )
+
+
+def _affine_grid(node: NodeFacts) -> None:
+    theta, size = node.shape(0), node.value(1)
+    if theta is None or size is None:
+        return
+    if np.any(size < 1):
+        raise ValueError(f"its size is {size.tolist()}, and must be above 0")
+    if size[0] != theta[0]:
+        raise ValueError(f"its size is for a batch of {size[0]}, and theta of {theta[0]}")
+
+
+def _normalized(node: NodeFacts) -> None:
+    """Scale and bias of a LayerNormalization go with the normalized axes."""
+    shape = node.shape(0)
+    if shape is None:
+        return
+    axis = node.attributes.get("axis", -1)
+    _in_range(axis, len(shape), "axis")
+    for position, name in ((1, "scale"), (2, "bias")):
+        given = node.shape(position)
+        if given is not None:
+            if len(given) > len(shape):
+                raise ValueError(f"its {name} of shape {list(given)} has too many dimensions")
+            _broadcast_into(given, shape, name)
+
+
+def _broadcast_into(given: tuple[int, ...], shape: tuple[int, ...], name: str) -> None:
+    for size, wanted in zip(reversed(given), reversed(shape), strict=False):
+        if size not in (1, wanted):
+            raise ValueError(
+                f"its {name} of shape {list(given)} does not broadcast to {list(shape)}"
+            )
+
+
+def _slope(node: NodeFacts) -> None:
+    shape, slope = node.shape(0), node.shape(1)
+    if shape is None or slope is None:
+        return
+    for left, right in zip(reversed(shape), reversed(slope), strict=False):
+        if left != right and 1 not in (left, right):
+            raise ValueError(f"its slope of shape {list(slope)} does not go with {list(shape)}")
+
+
+def _channels(*positions: int) -> Rule:
+    """The inputs at ``positions`` are a number for each channel of input 0."""
+
+    def check(node: NodeFacts) -> None:
+        shape = node.shape(0)
+        if shape is None or node.attributes.get("spatial", 1) != 1:
+            return
+        channels = shape[1] if len(shape) > 1 else 1
+        for position in positions:
+            given = node.shape(position)
+            if given is not None and given != (channels,):
+                raise ValueError(
+                    f"its input {position} has shape {list(given)}, and there are {channels} "
+                    "channels"
+                )
+
+    return check
+
+
+def _scales(position: int, least: float) -> Rule:
+    """The constant input ``position`` holds finite factors above 0, of at least ``least``."""
+
+    def check(node: NodeFacts) -> None:
+        value = node.value(position)
+        if value is None:
+            return
+        for scale in value.astype(float).reshape(-1):
+            if not (math.isfinite(scale) and scale > 0 and scale >= least):
+                allowed = f"at least {least}" if least else "above 0"
+                raise ValueError(f"a scale of it is {scale}, and must be {allowed}")
+
+    return check
+
+
+_REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
+_VECTORS = {
+    "Expand": ((1, "shape"),),
+    "Reshape": ((1, "shape"),),
+    "Slice": ((1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")),
+    "Tile": ((1, "repeats"),),
+}
+
+_RULES: dict[str, tuple[Rule, ...]] = {
+    **{name: tuple(_vector(i, what) for i, what in given) for name, given in _VECTORS.items()},
+    **{f"Reduce{name}": (_vector(1, "axes"), _constant_axes(1, "axes")) for name in _REDUCTIONS},
+    **{
+        name: (_axis(),)
+        for name in ("ArgMax", "ArgMin", "Concat", "Gather", "GatherElements", "Hardmax",
+                     "LogSoftmax", "ScatterElements", "Softmax", "Split", "TopK")
+    },
+    **{f"Global{name}Pool": (_least_rank(3),) for name in ("Average", "Lp", "Max")},
+    **{name: (_least_rank(3), _kernel, _groups, _extents) for name in ("Conv", "ConvInteger")},
+    **{f"{name}Pool": (_least_rank(3), _extents) for name in ("Average", "Lp", "Max")},
+    "AffineGrid": (_affine_grid,),
+    "BatchNormalization": (_channels(1, 2, 3, 4),),
+    "Clip": (_scalar(1, "min"), _scalar(2, "max")),
+    "ConvTranspose": (_least_rank(3), _kernel, _groups),
+    "CumSum": (_least_rank(1), _constant_axes(1, "axis")),
+    "InstanceNormalization": (_channels(1, 2),),
+    "LayerNormalization": (_normalized,),
+    "OneHot": (_axis(extra=1),),
+    "PRelu": (_slope,),
+    "RMSNormalization": (_normalized,),
+    "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
+    "Resize": (_scales(2, 0),),
+    "Upsample": (_scales(1, 1),),
+}  # fmt: skip

@@ -8,6 +8,7 @@ import onnx
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS
+from tvmcomp.frontend.onnx.support import subgraphs_of
 
 #: The types of inputs that a network can be run with.
 _INPUT_TYPES = {
@@ -71,9 +72,8 @@ def drop_recorded_shapes(graph: onnx.GraphProto) -> None:
     for output in graph.output:
         output.type.tensor_type.ClearField("shape")
     for node in graph.node:
-        for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
-                drop_recorded_shapes(subgraph)
+        for subgraph in subgraphs_of(node):
+            drop_recorded_shapes(subgraph)
 
 
 def _drop_inputs_with_initializer(graph: onnx.GraphProto) -> None:

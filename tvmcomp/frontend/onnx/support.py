@@ -14,13 +14,20 @@ from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS
 _CONTROL_FLOW = {"If"}
 
 
+def subgraphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
+    """Yield the graphs that are attributes of ``node`` (bodies of If, Loop, Scan)."""
+    for attribute in node.attribute:
+        if attribute.HasField("g"):  # Else to change what `g` gives would set it.
+            yield attribute.g
+        yield from attribute.graphs
+
+
 def nodes_of(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
     """Yield the nodes of ``graph`` and of every subgraph in it (bodies of If, Loop, Scan)."""
     for node in graph.node:
         yield node
-        for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from nodes_of(subgraph)
+        for subgraph in subgraphs_of(node):
+            yield from nodes_of(subgraph)
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
@@ -32,9 +39,7 @@ def name_nodes(graph: onnx.GraphProto) -> None:
 def is_plain(model: onnx.ModelProto) -> bool:
     """Whether ``model`` has neither functions of its own nor subgraphs, which may never run."""
     return not model.functions and not any(
-        attribute.HasField("g") or attribute.graphs
-        for node in model.graph.node
-        for attribute in node.attribute
+        True for node in model.graph.node for _ in subgraphs_of(node)
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 import onnx
 import onnx.helper
 
+from tvmcomp.frontend.onnx.support import subgraphs_of
+
 _COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
 #: Bits of an element, where they are no whole number of bytes.
 _BITS = {
@@ -41,8 +43,8 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
             if attribute.HasField("sparse_tensor"):
                 yield from (attribute.sparse_tensor.values, attribute.sparse_tensor.indices)
             yield from attribute.tensors
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _graph_tensors(subgraph)
+        for subgraph in subgraphs_of(node):
+            yield from _graph_tensors(subgraph)
 
 
 def check_text(message: Any) -> None:
