@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
+import onnx.checker
 
+from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.checks import check_nodes
 from tvmcomp.frontend.onnx.file import check_model, opset_version, read_onnx
 from tvmcomp.frontend.onnx.fold import simplify
@@ -52,6 +54,10 @@ def load_proto(
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
     """
+    if model.ByteSize() > onnx.checker.MAXIMUM_PROTOBUF:
+        raise ModelError(
+            "is larger than 2 GiB", where=_IN_MEMORY, hint="Give the path of its file instead."
+        )
     digest = hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
     own = onnx.ModelProto()
     own.CopyFrom(model)
