@@ -9,9 +9,17 @@ import onnx
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
+from tvmcomp.frontend.onnx.ops_math import MATH
+from tvmcomp.frontend.onnx.ops_microsoft import MICROSOFT
 from tvmcomp.frontend.onnx.ops_nn import NN
+from tvmcomp.frontend.onnx.ops_normalize import NORMALIZE
+from tvmcomp.frontend.onnx.ops_pool import POOL
 from tvmcomp.frontend.onnx.ops_product import PRODUCTS
 from tvmcomp.frontend.onnx.ops_quantize import QUANTIZE
+from tvmcomp.frontend.onnx.ops_reduce import REDUCE
+from tvmcomp.frontend.onnx.ops_region import REGION
+from tvmcomp.frontend.onnx.ops_scatter import SCATTER
+from tvmcomp.frontend.onnx.ops_sequence import SEQUENCE
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
@@ -25,17 +33,10 @@ __all__ = ["CONVERTERS", "MICROSOFT_CONVERTERS", "onnx_input", "relax", "resolve
 
 _TVM: dict[str, Any] = onnx_frontend._get_convert_map()
 
-#: Operators of the ``com.microsoft`` domain that TVM knows.
+#: Operators of the ``com.microsoft`` domain: TVM's, and ours.
 MICROSOFT_CONVERTERS: dict[str, Any] = {
-    name: _TVM[name]
-    for name in (
-        "BiasGelu",
-        "EmbedLayerNormalization",
-        "FastGelu",
-        "Gelu",
-        "MatMulInteger16",
-        "SkipLayerNormalization",
-    )
+    **{name: _TVM[name] for name in ("BiasGelu", "FastGelu", "Gelu", "MatMulInteger16")},
+    **MICROSOFT,
 }
 
 #: TVM's converters that can't serve: of another domain, of values that are no tensors, or with
@@ -63,9 +64,16 @@ CONVERTERS: dict[str, Any] = {
     **EINSUM,
     **ELEMENTWISE,
     **INTEGER,
+    **MATH,
     **NN,
+    **NORMALIZE,
+    **POOL,
     **PRODUCTS,
     **QUANTIZE,
+    **REDUCE,
+    **REGION,
+    **SCATTER,
+    **SEQUENCE,
     **TENSOR,
 }
 

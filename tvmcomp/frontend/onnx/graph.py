@@ -17,18 +17,29 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
+from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
-from tvmcomp.frontend.onnx.values import constant, dtype_of, shape_of
+from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 #: Constants under these operators are hidden from constant folding: folding would turn an int8
 #: weight and its scale back into a float weight.
-_KEPT_UNFOLDED = {"QuantizeLinear", "DequantizeLinear"}
+_KEPT_UNFOLDED = {"relax.quantize", "relax.dequantize"}
+#: Tensors of these types are held in the type beside them; only DequantizeLinear reads them, and
+#: what moves them.
+_NARROW = {
+    onnx.TensorProto.INT4: "int8",
+    onnx.TensorProto.UINT4: "uint8",
+}
+_MOVES_NARROW = {
+    "Concat", "DequantizeLinear", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze",
+    "Transpose", "Unsqueeze",
+}  # fmt: skip
 
 
 def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tvm.IRModule:
@@ -67,9 +78,12 @@ class _GraphImporter:
         self.block = relax.BlockBuilder()
         self.values: dict[str, Any] = {}
         self.kept: dict[Any, Any] = {}
-        self.names: set[str] = set()
+        #: Names that are taken: TVM calls the network itself `main`.
+        self.names: set[str] = {"main"}
         self.lone_output: str | None = None
         self.unsupported: set[str] = set()
+        #: The tensors of 4 bits.
+        self.narrow: set[str] = set()
 
     def run(self, graph: onnx.GraphProto) -> tuple[tvm.IRModule, dict[Any, Any]]:
         """Return the module and the constants that are still parameters of it, at the end."""
@@ -92,6 +106,9 @@ class _GraphImporter:
     def _add_initializers(self, tensors: Iterable[onnx.TensorProto]) -> None:
         for tensor in tensors:
             array = onnx.numpy_helper.to_array(tensor)
+            if tensor.data_type in _NARROW:
+                array = array.astype(_NARROW[tensor.data_type])
+                self.narrow.add(tensor.name)
             self.values[tensor.name] = constant(array)
 
     def _input(self, value: onnx.ValueInfoProto) -> Any:
@@ -104,6 +121,12 @@ class _GraphImporter:
 
     def _output(self, name: str) -> Any:
         value = self._value(name)
+        if name in self.narrow:
+            raise ModelError(
+                f"output {name!r} has elements of 4 bits, which no result can have",
+                where=self.where,
+                hint="Let the model dequantize it.",
+            )
         if not _is_static_tensor(value):
             raise ModelError(
                 f"output {name!r} is no tensor of a shape that is known at build time",
@@ -149,8 +172,7 @@ class _GraphImporter:
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
         inputs = [self._value(input_) if input_ else None for input_ in node.input]
-        if node.op_type in _KEPT_UNFOLDED:
-            inputs = [self._keep(value) for value in inputs]
+        self._follow_narrow(node)
         attributes = {a.name: _attribute(a) for a in node.attribute}
         if node.op_type == "If":
             results = self._if(inputs[0], attributes, name)
@@ -163,7 +185,11 @@ class _GraphImporter:
                 for value in with_indices_in_range(node.op_type, inputs, attributes)
             ]
             result = converter(named, onnx_input(inputs), attributes, [self.values, {}])
-            results = [named.flatten(field) for field in self._fields(named, result, name)]
+            if isinstance(result, TensorSequence):
+                self.values[node.output[0]] = result
+                return
+            fields = self._fields(named, self._hidden(result), name)
+            results = [named.flatten(field) for field in fields]
         for index, output in enumerate(node.output):
             if not output:
                 continue
@@ -173,9 +199,15 @@ class _GraphImporter:
                 self.unsupported.add(output)
 
     def _bind(self, expr: Any, name: str, output: str) -> Any:
-        """Bind ``expr`` to a variable called ``name``, unless it is a value already bound."""
+        """Bind ``expr`` to a variable called ``name``, unless it is a value already bound.
+
+        A tensor without elements is a constant, whatever computes it: no kernel runs for it.
+        """
         if _is_leaf(expr):
             return expr
+        expr = self.block.normalize(expr)
+        if _is_static_tensor(expr) and 0 in shape_of(expr):
+            return constant(np.zeros(shape_of(expr), numpy_dtype(dtype_of(expr))))
         # What leaves the dataflow block at once needs no second variable for the output.
         if output == self.lone_output:
             return self.block.emit_output(expr, name)
@@ -202,6 +234,8 @@ class _GraphImporter:
         other = self._branch(branches["else_branch"])
         condition = self.block.emit(relax.op.reshape(condition, ()), f"{name}__condition")
         for left, right in zip(taken, other, strict=True):
+            if isinstance(left, TensorSequence) or isinstance(right, TensorSequence):
+                raise ValueError("its branches give sequences, which can't be chosen from")
             if (shape_of(left), dtype_of(left)) != (shape_of(right), dtype_of(right)):
                 raise ValueError(f"its branches give {left.ty} and {right.ty}")
         return [relax.op.where(condition, *pair) for pair in zip(taken, other, strict=True)]
@@ -213,6 +247,24 @@ class _GraphImporter:
         results = [self.values[output.name] for output in graph.output]
         self.values = outer
         return results
+
+    def _follow_narrow(self, node: onnx.NodeProto) -> None:
+        """Note that ``node`` moves tensors of 4 bits; refuse one that computes with them."""
+        found = [name for name in node.input if name in self.narrow]
+        if not found:
+            return
+        if node.op_type not in _MOVES_NARROW:
+            raise ValueError(f"its input {found[0]!r} has 4 bits, which can only be dequantized")
+        if node.op_type != "DequantizeLinear":
+            self.narrow.update(node.output)
+
+    def _hidden(self, expr: Any) -> Any:
+        """``expr`` with the constants of Q/DQ in it kept; see ``_KEPT_UNFOLDED``."""
+        if not isinstance(expr, tvm.ir.Call) or tvm.ir.is_prim_expr(expr):
+            return expr
+        keep = self._keep if getattr(expr.op, "name", "") in _KEPT_UNFOLDED else self._hidden
+        arguments = [keep(argument) for argument in expr.args]
+        return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args, expr.span)
 
     def _keep(self, value: Any) -> Any:
         """Make a constant a parameter of the function for now; see ``_KEPT_UNFOLDED``."""
@@ -294,7 +346,8 @@ def _tensor_facts(value: Any) -> TensorFacts:
 
 def _is_static_tensor(value: Any) -> bool:
     return (
-        isinstance(value.ty, relax.TensorType)
+        not isinstance(value, TensorSequence)
+        and isinstance(value.ty, relax.TensorType)
         and isinstance(value.ty.shape, relax.ShapeExpr)
         and all(isinstance(dim, tvm.tirx.IntImm) for dim in value.ty.shape)
     )
@@ -305,7 +358,7 @@ def _nth(name: str, index: int) -> str:
 
 
 def _is_leaf(expr: Any) -> bool:
-    return isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst)
+    return isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst | TensorSequence)
 
 
 def _operator(expr: Any) -> str:

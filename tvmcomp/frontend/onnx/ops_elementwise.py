@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
-from tvmcomp.frontend.onnx.values import array_of, constant_like, dtype_of, shape_of
+from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -219,6 +219,8 @@ class IsInf(Converter):
         positive, negative = attr.get("detect_positive", 1), attr.get("detect_negative", 1)
         if positive and negative:
             return infinite
+        if not positive and not negative:
+            return constant(np.zeros(shape_of(data), "bool"))
         compare = relax.op.greater if positive else relax.op.less
         return relax.op.logical_and(infinite, compare(data, constant_like(data, 0)))
 

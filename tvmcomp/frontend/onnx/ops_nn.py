@@ -1,4 +1,4 @@
-"""Our converters of convolution, pooling, normalization and padding.
+"""Our converters of convolution, batch normalization and padding.
 
 They replace TVM's where those leave work behind that a pass would have to clean up (reshaped
 biases, pads as operators of their own), or are wrong.
@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
-from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, ints_of, shape_of
+from tvmcomp.frontend.onnx.values import (
+    array_of,
+    constant,
+    constant_like,
+    dtype_of,
+    ints_of,
+    shape_of,
+)
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -59,7 +66,7 @@ class Conv(Converter):
         strides = list(attr.get("strides", [1] * dims))
         dilations = list(attr.get("dilations", [1] * dims))
         extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-        result = _per_dims("conv{}d", dims)(
+        result = per_dims("conv{}d", dims)(
             data,
             weight,
             strides=strides,
@@ -100,7 +107,7 @@ class ConvTranspose(Converter):
             pads = small + large if auto_pad == "SAME_UPPER" else large + small
         elif auto_pad == "VALID":
             pads = [0] * 2 * dims
-        result = _per_dims("conv{}d_transpose", dims)(
+        result = per_dims("conv{}d_transpose", dims)(
             data,
             weight,
             strides=strides,
@@ -112,47 +119,6 @@ class ConvTranspose(Converter):
         return _add_bias(bb, result, bias, len(shape))
 
 
-class _Pool(Converter):
-    kind = ""
-
-    @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        shape = shape_of(inputs[0])
-        kernel = list(attr["kernel_shape"])
-        dims = len(kernel)
-        strides = list(attr.get("strides", [1] * dims))
-        dilations = list(attr.get("dilations", [1] * dims))
-        extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
-        pads = explicit_pads(attr, shape[2:], extents, strides)
-        ceil_mode = bool(attr.get("ceil_mode", 0))
-        if ceil_mode and all(
-            (shape[2 + i] + pads[i] + pads[dims + i] - extents[i]) % strides[i] == 0
-            for i in range(dims)
-        ):
-            ceil_mode = False
-        return _per_dims(f"{cls.kind}_pool{{}}d", dims)(
-            inputs[0],
-            kernel,
-            strides,
-            pads,
-            dilations,
-            ceil_mode=ceil_mode,
-            count_include_pad=bool(attr.get("count_include_pad", 0)),
-        )
-
-
-class MaxPool(_Pool):
-    """MaxPool; its second output, the indices, is not supported."""
-
-    kind = "max"
-
-
-class AveragePool(_Pool):
-    """AveragePool."""
-
-    kind = "avg"
-
-
 class BatchNormalization(Converter):
     """BatchNormalization of inference, as one multiplication and one addition per channel."""
 
@@ -160,72 +126,39 @@ class BatchNormalization(Converter):
     def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
         if attr.get("training_mode", 0):
             raise ValueError("training_mode=1 is not supported; export for inference")
+        data, epsilon = inputs[0], attr.get("epsilon", 1e-5)
+        rank = len(shape_of(data))
+        shape = (1, -1) + (1,) * (rank - 2) if rank > 1 else (-1,)
         arrays = [array_of(value) for value in inputs[1:5]]
         if any(array is None for array in arrays):
-            raise ValueError("its scale, bias, mean and variance must be constants")
+            return cls._of_run_time(bb, data, inputs[1:5], shape, epsilon)
         gamma, beta, mean, variance = (np.asarray(array, np.float64) for array in arrays)
-        scale = gamma / np.sqrt(variance + attr.get("epsilon", 1e-5))
-        rank = len(shape_of(inputs[0]))
-        shape = (1, -1) + (1,) * (rank - 2) if rank > 1 else (-1,)
-        factor = constant_like(inputs[0], scale.reshape(shape))
-        offset = constant_like(inputs[0], (beta - mean * scale).reshape(shape))
-        return relax.op.add(relax.op.multiply(inputs[0], factor), offset)
-
-
-class InstanceNormalization(Converter):
-    """InstanceNormalization, with scale and bias of shape (1, C, 1, …)."""
-
-    @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        data = inputs[0]
-        rank = len(shape_of(data))
-        axes = list(range(2, rank))
-        mean = relax.op.mean(data, axes, keepdims=True)
-        centred = bb.emit(relax.op.subtract(data, mean))
-        variance = relax.op.mean(relax.op.multiply(centred, centred), axes, keepdims=True)
-        epsilon = constant_like(data, attr.get("epsilon", 1e-5))
-        normal = relax.op.multiply(centred, relax.op.rsqrt(relax.op.add(variance, epsilon)))
-        shape = (1, -1) + (1,) * (rank - 2)
-        scaled = relax.op.multiply(normal, relax.op.reshape(inputs[1], shape))
-        return relax.op.add(scaled, relax.op.reshape(inputs[2], shape))
-
-
-class LayerNormalization(Converter):
-    """LayerNormalization over the axes from ``axis`` to the last."""
-
-    @classmethod
-    def _impl_v17(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        data, scale, bias = inputs[0], inputs[1], inputs[2]
-        shape = shape_of(data)
-        first = attr.get("axis", -1) % len(shape)
-        axes = list(range(first, len(shape)))
-        epsilon = attr.get("epsilon", 1e-5)
-        normalized = cls._normalized(data, scale, bias, axes, epsilon)
-        if attr["tvm_custom"]["num_outputs"] == 1:
-            return normalized
-        deviation = relax.op.add(
-            relax.op.variance(data, axes, keepdims=True), constant_like(data, epsilon)
-        )
-        mean = relax.op.mean(data, axes, keepdims=True)
-        return relax.Tuple([normalized, mean, relax.op.rsqrt(deviation)])
+        scale = gamma / np.sqrt(variance + epsilon)
+        factor = constant_like(data, scale.reshape(shape))
+        offset = constant_like(data, (beta - mean * scale).reshape(shape))
+        return relax.op.add(relax.op.multiply(data, factor), offset)
 
     @staticmethod
-    def _normalized(data: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
-        shape, first = shape_of(data), axes[0]
-        if shape_of(scale) == shape[first:] and (bias is None or shape_of(bias) == shape[first:]):
-            bias = constant_like(data, np.zeros(shape[first:])) if bias is None else bias
-            return relax.op.nn.layer_norm(data, scale, bias, axes, epsilon)
-        # Scale and bias that broadcast: relax.nn.layer_norm wants them of the full shape.
-        ones, zeros = np.ones(shape[first:]), np.zeros(shape[first:])
-        normal = relax.op.nn.layer_norm(
-            data, constant_like(data, ones), constant_like(data, zeros), axes, epsilon
+    def _of_run_time(
+        bb: Any, data: Any, statistics: Any, shape: tuple[int, ...], epsilon: float
+    ) -> Any:
+        def cast(value: Any, dtype: str) -> Any:
+            value = bb.normalize(value)
+            return value if dtype_of(value) == dtype else bb.emit(relax.op.astype(value, dtype))
+
+        wide = "float64" if dtype_of(data) == "float64" else "float32"
+        gamma, beta, mean, variance = (cast(value, wide) for value in statistics)
+        root = relax.op.rsqrt(relax.op.add(variance, constant_like(variance, epsilon)))
+        scale = bb.emit(relax.op.multiply(gamma, root))
+        offset = bb.emit(relax.op.subtract(beta, relax.op.multiply(mean, scale)))
+        factor, offset = (
+            relax.op.reshape(cast(value, dtype_of(data)), shape) for value in (scale, offset)
         )
-        scaled = relax.op.multiply(normal, scale)
-        return scaled if bias is None else relax.op.add(scaled, bias)
+        return relax.op.add(relax.op.multiply(data, factor), offset)
 
 
 class Pad(Converter):
-    """Pad with constant pads, in any mode; negative pads cut."""
+    """Pad with pads known at build time, in any mode; negative pads cut."""
 
     _modes = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}  # noqa: RUF012
 
@@ -245,9 +178,15 @@ class Pad(Converter):
             pads[axis % rank] = given[index]
             pads[axis % rank + rank] = given[index + len(given) // 2]
         value = array_of(inputs[2]) if inputs[2] is not None else np.zeros(())
-        if value is None:
-            raise ValueError("its constant value must be a constant")
-        return cls._pad(bb, data, pads, value.reshape(()).item(), attr)
+        if value is not None:
+            return cls._pad(bb, data, pads, value.reshape(()).item(), attr)
+        padded = bb.emit(cls._pad(bb, data, pads, 0, attr))
+        if attr.get("mode", b"constant") != b"constant":
+            return padded
+        kept = [(max(pads[i], 0), max(pads[i + rank], 0)) for i in range(rank)]
+        inner = [size - sum(pair) for size, pair in zip(shape_of(padded), kept, strict=True)]
+        within = constant(np.pad(np.ones(inner, "bool"), kept))
+        return relax.op.where(within, padded, relax.op.reshape(inputs[2], ()))
 
     @classmethod
     def _pad(cls, bb: Any, data: Any, pads: list[int], value: Any, attr: dict[str, Any]) -> Any:
@@ -268,7 +207,8 @@ class Pad(Converter):
         return relax.op.nn.pad(data, widths, mode, float(value))
 
 
-def _per_dims(name: str, dims: int) -> Any:
+def per_dims(name: str, dims: int) -> Any:
+    """The operator of ``relax.op.nn`` whose name holds the number of spatial dimensions."""
     if dims not in (1, 2, 3):
         raise ValueError(f"{dims} spatial dimensions are not supported; 1 to 3 are")
     return getattr(relax.op.nn, name.format(dims))
@@ -276,12 +216,8 @@ def _per_dims(name: str, dims: int) -> Any:
 
 #: ONNX operator -> converter.
 NN = {
-    "AveragePool": AveragePool,
     "BatchNormalization": BatchNormalization,
     "Conv": Conv,
     "ConvTranspose": ConvTranspose,
-    "InstanceNormalization": InstanceNormalization,
-    "LayerNormalization": LayerNormalization,
-    "MaxPool": MaxPool,
     "Pad": Pad,
 }

@@ -1,18 +1,85 @@
-"""Our converter of DynamicQuantizeLinear: the range of the data is found once, not once a use."""
+"""Our converters of QuantizeLinear, DequantizeLinear and DynamicQuantizeLinear.
+
+One scale, or one along an axis, becomes ``relax.quantize`` or ``relax.dequantize`` in float32,
+which `realize` reads. What has a scale for each block, or of another type, is arithmetic; weights
+of that kind are dequantized here.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import onnx
+
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
 
+#: What a tensor can be quantized to.
+_INTEGERS = ("int8", "uint8", "int16", "uint16")
+#: What can be dequantized.
+_SOURCES = (*_INTEGERS, "int32")
+
+
+class QuantizeLinear(Converter):
+    """QuantizeLinear to 8 or 16 bits."""
+
+    @classmethod
+    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, scale, zero = inputs[0], inputs[1], inputs[2]
+        dtype = "uint8" if zero is None else dtype_of(zero)
+        if attr.get("output_dtype", 0):
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(attr["output_dtype"]))
+        if dtype not in _INTEGERS:
+            raise ValueError(f"it quantizes to {dtype}; {', '.join(_INTEGERS)} are supported")
+        zero = relax.const(0, dtype) if zero is None else zero
+        data, scale = _cast(bb, data, "float32"), _cast(bb, scale, "float32")
+        axis = _axis(data, scale, attr)
+        if attr.get("block_size", 0) or dtype_of(zero) != dtype:
+            zero = _cast(bb, _spread(bb, zero, data, axis, attr), "float32")
+            scale = _spread(bb, scale, data, axis, attr)
+            return _rounded(bb, data, scale, zero, dtype)
+        return relax.op.quantize(data, _lone(bb, scale), _lone(bb, zero), axis, dtype)
+
+
+class DequantizeLinear(Converter):
+    """DequantizeLinear of 8, 16 or 32 bits; weights may be of 4."""
+
+    @classmethod
+    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        data, scale, zero = inputs[0], inputs[1], inputs[2]
+        source, dtype = dtype_of(data), dtype_of(scale)
+        if source not in _SOURCES:
+            raise ValueError(f"it dequantizes {source}; {', '.join(_SOURCES)} are supported")
+        if attr.get("output_dtype", 0):
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(attr["output_dtype"]))
+        zero = relax.const(0, source) if zero is None else zero
+        axis = _axis(data, scale, attr)
+        blocked = bool(attr.get("block_size", 0))
+        if blocked or dtype != "float32":
+            values, scales, zeros = (array_of(value) for value in (data, scale, zero))
+            if values is not None and scales is not None and zeros is not None:
+                factor = _spread_array(scales, shape_of(data), axis, attr).astype("float64")
+                shift = _spread_array(zeros, shape_of(data), axis, attr).astype("float64")
+                return constant(((values.astype("float64") - shift) * factor).astype(dtype))
+        if blocked:
+            difference = relax.op.subtract(
+                _cast(bb, data, "float32"),
+                _cast(bb, _spread(bb, zero, data, axis, attr), "float32"),
+            )
+            factor = _cast(bb, _spread(bb, scale, data, axis, attr), "float32")
+            return _cast(bb, bb.emit(relax.op.multiply(difference, factor)), dtype)
+        scale = _lone(bb, _cast(bb, scale, "float32"))
+        real = relax.op.dequantize(data, scale, _lone(bb, zero), axis, "float32")
+        return real if dtype == "float32" else relax.op.astype(real, dtype)
+
 
 class DynamicQuantizeLinear(Converter):
-    """DynamicQuantizeLinear, to uint8; the range holds 0, and a range of nothing has the scale 1,
-    as with ONNX Runtime."""
+    """DynamicQuantizeLinear, to uint8; the range, found once, holds 0, and a range of nothing has
+    the scale 1, as with ONNX Runtime."""
 
     @classmethod
     def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
@@ -30,5 +97,87 @@ class DynamicQuantizeLinear(Converter):
         return relax.Tuple([bb.emit(quantized), scale, zero_point])
 
 
+def _rounded(bb: Any, data: Any, scale: Any, zero: Any, dtype: str) -> Any:
+    """``data / scale`` rounded half to even, plus ``zero``, kept within ``dtype``; all float32."""
+    steps = bb.emit(relax.op.add(relax.op.round(relax.op.divide(data, scale)), zero))
+    return relax.op.astype(relax.op.clip(steps, *_limits(dtype)), dtype)
+
+
+def _limits(dtype: str) -> tuple[Any, Any]:
+    info = np.iinfo(dtype)
+    return tvm.tirx.const(info.min, "float32"), tvm.tirx.const(info.max, "float32")
+
+
+def _axis(data: Any, scale: Any, attr: dict[str, Any]) -> int:
+    """The axis that the scales lie along; 0 where there is one scale."""
+    shape, scales = shape_of(data), shape_of(scale)
+    if all(size == 1 for size in scales):
+        return 0
+    axis = attr.get("axis", 1)
+    if not -len(shape) <= axis < len(shape):
+        raise ValueError(f"its axis {axis} is not among the {len(shape)} of its data")
+    axis %= len(shape)
+    block = attr.get("block_size", 0)
+    if block:
+        wanted = [-(-size // block) if i == axis else size for i, size in enumerate(shape)]
+    else:
+        wanted = [shape[axis]]
+    if scales != wanted:
+        raise ValueError(f"its scales are {scales}, not {wanted}, for data of {shape}")
+    return axis
+
+
+def _cast(bb: Any, expr: Any, dtype: str) -> Any:
+    if dtype_of(expr) == dtype:
+        return expr
+    array = array_of(expr)
+    return (
+        constant(array.astype(dtype))
+        if array is not None
+        else bb.emit(relax.op.astype(expr, dtype))
+    )
+
+
+def _lone(bb: Any, expr: Any) -> Any:
+    """One scale in the shape of a scalar."""
+    shape = shape_of(expr)
+    if not shape or max(shape) > 1:
+        return expr
+    array = array_of(expr)
+    return constant(array.reshape(())) if array is not None else bb.emit(relax.op.reshape(expr, ()))
+
+
+def _spread(bb: Any, expr: Any, data: Any, axis: int, attr: dict[str, Any]) -> Any:
+    """Scales or zero points in a shape that broadcasts with ``data``."""
+    array = array_of(expr)
+    if array is not None:
+        return constant(_spread_array(array, shape_of(data), axis, attr))
+    shape, block = shape_of(data), attr.get("block_size", 0)
+    if all(size == 1 for size in shape_of(expr)):
+        return expr
+    if not block:
+        return bb.emit(relax.op.reshape(expr, _along(shape, axis)))
+    repeated = bb.emit(relax.op.repeat(expr, block, axis))
+    return bb.emit(relax.op.strided_slice(repeated, [axis], [0], [shape[axis]]))
+
+
+def _spread_array(
+    array: np.ndarray, shape: list[int], axis: int, attr: dict[str, Any]
+) -> np.ndarray:
+    if array.size == 1:
+        return array.reshape(())
+    if attr.get("block_size", 0):
+        return np.repeat(array, attr["block_size"], axis).take(range(shape[axis]), axis)
+    return array.reshape(_along(shape, axis))
+
+
+def _along(shape: list[int], axis: int) -> list[int]:
+    return [size if i == axis else 1 for i, size in enumerate(shape)]
+
+
 #: ONNX operator -> converter.
-QUANTIZE = {"DynamicQuantizeLinear": DynamicQuantizeLinear}
+QUANTIZE = {
+    "DequantizeLinear": DequantizeLinear,
+    "DynamicQuantizeLinear": DynamicQuantizeLinear,
+    "QuantizeLinear": QuantizeLinear,
+}

@@ -17,7 +17,7 @@ import onnx.reference
 
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.limits import RESIZE_ELEMENTS
-from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, shape_of
+from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -138,6 +138,11 @@ def _axes_of_sizes(
 def _resize(bb: Any, data: Any, axes: list[_Axis], attr: dict[str, Any]) -> Any:
     if not axes:
         return data
+    mode = attr.get("mode", b"nearest")
+    if mode != b"nearest" and dtype_of(data) not in ("float32", "float64"):
+        # Interpolated in single precision; integers are then cut off, as ONNX Runtime does.
+        real = bb.emit(relax.op.astype(data, "float32"))
+        return relax.op.astype(bb.emit(_resize(bb, real, axes, attr)), dtype_of(data))
     if _is_exact_in_relax(shape_of(data), axes, attr):
         return _resize2d(data, axes, attr)
     if attr.get("extrapolation_value", 0.0) and any(axis.region != (0.0, 1.0) for axis in axes):
@@ -149,8 +154,14 @@ def _resize(bb: Any, data: Any, axes: list[_Axis], attr: dict[str, Any]) -> Any:
 
 def _is_exact_in_relax(shape: list[int], axes: list[_Axis], attr: dict[str, Any]) -> bool:
     """Say whether relax.image.resize2d, which scales by output size / input size, is the same."""
-    # Aligned corners depend on the two sizes only.
+    # Aligned corners depend on the two sizes only, and divide by one less.
     corners = attr.get("coordinate_transformation_mode") == b"align_corners"
+    if corners and any(axis.size_out == 1 for axis in axes):
+        return False
+    # Where a fraction is rounded, its last bit counts: TVM computes it in another order.
+    nearest = attr.get("mode", b"nearest") == b"nearest"
+    if nearest and (corners or any(axis.size_out % axis.size_in for axis in axes)):
+        return False
     return (
         len(shape) == 4
         and {axis.index for axis in axes} <= {2, 3}
@@ -183,6 +194,9 @@ def _resize_axis(bb: Any, data: Any, axis: _Axis, attr: dict[str, Any]) -> Any:
     if attr.get("mode", b"nearest") == b"nearest":
         indices = constant(_nearest(axis, attr))
         return relax.op.take(data, indices, axis.index, mode="clip")
+    if axis.size_in == 1 and axis.region == (0.0, 1.0):
+        repeats = [axis.size_out if i == axis.index else 1 for i in range(len(shape_of(data)))]
+        return relax.op.tile(data, repeats)
     matrix = _matrix(axis, attr)
     rank = len(shape_of(data))
     order = [*(i for i in range(rank) if i != axis.index), axis.index]
@@ -227,15 +241,17 @@ def _matrix(axis: _Axis, attr: dict[str, Any]) -> np.ndarray:
             f"resizing an axis of {axis.size_in} to {axis.size_out} in this mode takes a matrix of "
             f"more than {RESIZE_ELEMENTS:,} elements, which is the limit"
         )
-    scale = axis.scale
-    if attr.get("coordinate_transformation_mode") == b"align_corners":
-        # The reference aligns with the size before rounding, ONNX Runtime with the whole one.
-        scale = axis.size_out / axis.size_in
+    # A scale of single precision may miss the size that it was computed from by a last bit, and
+    # the reference aligns corners with the size before rounding, ONNX Runtime with the whole one:
+    # then the sizes say what the scale is.
+    corners = attr.get("coordinate_transformation_mode") == b"align_corners"
+    exact = abs(axis.size_in * axis.scale - axis.size_out) < 1e-5 * axis.size_out
+    by_sizes = axis.region == (0.0, 1.0) and (corners or exact)
     kept = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode",
             "nearest_mode", "antialias")  # fmt: skip
     node = onnx.helper.make_node(
         "Resize",
-        ["x", "roi", "scales"],
+        ["x", "roi", "", "sizes"] if by_sizes else ["x", "roi", "scales"],
         ["y"],
         axes=[1],
         **{name: attr[name] for name in kept if name in attr},
@@ -246,16 +262,19 @@ def _matrix(axis: _Axis, attr: dict[str, Any]) -> np.ndarray:
         [
             onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
             for name in ("x", "roi", "scales")
-        ],
+        ]
+        + [onnx.helper.make_tensor_value_info("sizes", onnx.TensorProto.INT64, None)],
         [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)])
     feeds = {
         "x": np.eye(axis.size_in, dtype=np.float32),
         "roi": np.array(axis.region, np.float32),
-        "scales": np.array([scale], np.float32),
+        "scales": np.array([axis.scale], np.float32),
+        "sizes": np.array([axis.size_out], np.int64),
     }
     (matrix,) = onnx.reference.ReferenceEvaluator(model).run(None, feeds)
-    if matrix.shape[1] != axis.size_out:
+    # Each column depends on its own place only; the reference rounds the size in double precision.
+    if matrix.shape[1] < axis.size_out:
         raise ValueError(f"a scale of {axis.scale} does not give {axis.size_out} elements")
-    return np.asarray(matrix, np.float32)
+    return np.asarray(matrix[:, : axis.size_out], np.float32)

@@ -67,10 +67,18 @@ def bind_shapes(
 
 
 def drop_recorded_shapes(graph: onnx.GraphProto) -> None:
-    """Forget the recorded shapes of inner tensors and outputs, in subgraphs as well."""
+    """Forget the recorded shapes of inner tensors and outputs, in subgraphs as well.
+
+    An output that is an input, with nothing between, has the input's bound shape: to the passes
+    that follow the two are one tensor.
+    """
     del graph.value_info[:]
+    inputs = {value.name: value.type for value in graph.input}
     for output in graph.output:
-        output.type.tensor_type.ClearField("shape")
+        if output.name in inputs:
+            output.type.CopyFrom(inputs[output.name])
+        else:
+            output.type.tensor_type.ClearField("shape")
     for node in graph.node:
         for subgraph in subgraphs_of(node):
             drop_recorded_shapes(subgraph)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.tvm_import import tvm
+
+
+@dataclass(frozen=True)
+class TensorSequence:
+    """An ONNX sequence whose length is known at build time: the expressions of its tensors."""
+
+    tensors: list[Any]
 
 
 def shape_of(expr: Any) -> list[int]:

@@ -1,0 +1,67 @@
+"""Our converters of the com.microsoft domain, where TVM's want what is optional."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.values import constant, constant_like, shape_of
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
+
+class SkipLayerNormalization(Converter):
+    """SkipLayerNormalization: of a sum, which is its fourth output."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        total = relax.op.add(inputs[0], inputs[1])
+        if inputs[4] is not None:
+            total = relax.op.add(bb.emit(total), inputs[4])
+        total = bb.emit(total)
+        normal = _layer_norm(total, inputs[2], inputs[3], attr)
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normal
+        mean = relax.op.mean(total, [-1], keepdims=True)
+        epsilon = constant_like(total, attr.get("epsilon", 1e-12))
+        variance = relax.op.variance(total, [-1], keepdims=True)
+        return relax.Tuple([normal, mean, relax.op.rsqrt(relax.op.add(variance, epsilon)), total])
+
+
+class EmbedLayerNormalization(Converter):
+    """EmbedLayerNormalization: of the sum of two or three embeddings."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        ids, segments, words, positions, segment_table = (inputs[i] for i in range(5))
+        batch, length = shape_of(ids)
+        places = inputs[8]
+        if places is None:
+            places = constant(np.tile(np.arange(length), (batch, 1)))
+        total = bb.emit(relax.op.add(_rows(words, ids), _rows(positions, places)))
+        if segments is not None:
+            total = bb.emit(relax.op.add(total, _rows(segment_table, segments)))
+        normal = _layer_norm(total, inputs[5], inputs[6], attr)
+        # How many words a sentence has.
+        if inputs[7] is None:
+            return relax.Tuple([normal, constant(np.zeros(batch, "int32"))])
+        return relax.Tuple([normal, relax.op.sum(inputs[7], 1)])
+
+
+def _rows(table: Any, ids: Any) -> Any:
+    return relax.op.take(table, ids, 0, mode="clip")
+
+
+def _layer_norm(data: Any, scale: Any, bias: Any, attr: dict[str, Any]) -> Any:
+    bias = constant_like(scale, np.zeros(shape_of(scale))) if bias is None else bias
+    return relax.op.nn.layer_norm(data, scale, bias, [-1], attr.get("epsilon", 1e-12))
+
+
+#: Operator of the com.microsoft domain -> converter.
+MICROSOFT = {
+    "EmbedLayerNormalization": EmbedLayerNormalization,
+    "SkipLayerNormalization": SkipLayerNormalization,
+}

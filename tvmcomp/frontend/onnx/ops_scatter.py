@@ -1,0 +1,167 @@
+"""Our converters of Scatter, ScatterElements, ScatterND and MaxUnpool, on one kernel.
+
+TVM's kernels take indices that are as large as the data along every axis but one, where ONNX lets
+them be smaller along all; and they have no schedule. Indices are in range already (`indices.py`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.values import constant, dtype_of, ints_of, shape_of
+from tvmcomp.tvm_import import tvm
+
+relax, tirx, te = tvm.relax, tvm.tirx, tvm.te
+
+#: Given the indices' buffer and the loop variables over the updates, where an update goes.
+_Place = Callable[[Any, list[Any]], list[Any]]
+
+_COMBINE: dict[str, Callable[[Any, Any], Any]] = {
+    "none": lambda old, new: new,
+    "add": lambda old, new: old + new,
+    "mul": lambda old, new: old * new,
+    "min": tirx.min,
+    "max": tirx.max,
+}
+#: The same of booleans, for which TIR has no minimum and no sum.
+_COMBINE_BOOL: dict[str, Callable[[Any, Any], Any]] = {
+    "none": _COMBINE["none"],
+    "add": tirx.Or,
+    "mul": tirx.And,
+    "min": tirx.And,
+    "max": tirx.Or,
+}
+
+
+class ScatterElements(Converter):
+    """Scatter and ScatterElements, with any reduction; indices may be smaller than the data."""
+
+    @classmethod
+    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        axis = attr.get("axis", 0) % len(shape_of(inputs[0]))
+
+        def place(indices: Any, at: list[Any]) -> list[Any]:
+            index = tirx.Cast("int64", tirx.BufferLoad(indices, at))
+            return [index if i == axis else variable for i, variable in enumerate(at)]
+
+        return _scatter(bb, inputs[0], inputs[1], inputs[2], attr, place, serial=axis)
+
+
+class ScatterND(Converter):
+    """ScatterND, with any reduction."""
+
+    @classmethod
+    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        *rows, depth = shape_of(inputs[1])
+
+        def place(indices: Any, at: list[Any]) -> list[Any]:
+            row, rest = at[: len(rows)], at[len(rows) :]
+            found = [
+                tirx.Cast("int64", tirx.BufferLoad(indices, [*row, tirx.const(i, "int64")]))
+                for i in range(depth)
+            ]
+            return [*found, *rest]
+
+        return _scatter(bb, inputs[0], inputs[1], inputs[2], attr, place, serial=None)
+
+
+class MaxUnpool(Converter):
+    """MaxUnpool: zeros, and the data at places counted through the whole output."""
+
+    @classmethod
+    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+        shape = shape_of(inputs[0])
+        kernel = list(attr["kernel_shape"])
+        dims = len(kernel)
+        strides = list(attr.get("strides", [1] * dims))
+        pads = list(attr.get("pads", [0] * 2 * dims))
+        wanted = shape[:2] + [
+            (shape[2 + i] - 1) * strides[i] + kernel[i] - pads[i] - pads[dims + i]
+            for i in range(dims)
+        ]
+        if inputs[2] is not None:
+            wanted = ints_of(inputs[2], "output shape")
+        count = math.prod(shape)
+        zeros = constant(np.zeros(math.prod(wanted), dtype_of(inputs[0])))
+        flat = [bb.emit(relax.op.reshape(value, (count,))) for value in (inputs[1], inputs[0])]
+        flat[0] = bb.emit(relax.op.clip(flat[0], *_bounds(math.prod(wanted), dtype_of(flat[0]))))
+        scattered = ScatterElements._impl_v9(bb, [zeros, *flat], {}, params)
+        return relax.op.reshape(bb.emit(scattered), wanted)
+
+
+def _bounds(count: int, dtype: str) -> tuple[Any, Any]:
+    return tirx.const(0, dtype), tirx.const(max(count - 1, 0), dtype)
+
+
+def _scatter(
+    bb: Any,
+    data: Any,
+    indices: Any,
+    updates: Any,
+    attr: dict[str, Any],
+    place: _Place,
+    serial: int | None,
+) -> Any:
+    """Emit a copy of ``data`` with each of ``updates`` put in, or combined, where ``place`` says.
+
+    Updates that differ along the axis ``serial`` only may meet, others not: those loops run in
+    parallel. Where it is None, any two may meet.
+    """
+    if 0 in shape_of(updates):
+        return data
+    reduction = attr.get("reduction", b"none").decode()
+    combine = (_COMBINE_BOOL if dtype_of(data) == "bool" else _COMBINE)[reduction]
+
+    def loops(ins: Sequence[Any], outs: Sequence[Any]) -> Any:
+        source, index, update = ins
+        (out,) = outs
+        at = _variables(source.shape)
+        copy: Any = tirx.BufferStore(out, tirx.BufferLoad(source, at), at)
+        copy = _nest(copy, at, source.shape, parallel=0)
+        at = _variables(update.shape)
+        there = place(index, at)
+        value = combine(tirx.BufferLoad(out, there), tirx.BufferLoad(update, at))
+        store: Any = tirx.BufferStore(out, value, there)
+        inner = range(len(at)) if serial is None else [i for i in range(len(at)) if i != serial]
+        order = list(inner) if serial is None else [*inner, serial]
+        store = _nest(
+            store,
+            [at[i] for i in order],
+            [update.shape[i] for i in order],
+            parallel=None if serial is None or len(order) == 1 else 0,
+        )
+        return tirx.SeqStmt([copy, store])
+
+    def compute(source: Any, index: Any, update: Any) -> Any:
+        return te.extern(
+            [source.shape], [source, index, update], loops, dtype=[source.dtype], name="scatter"
+        )
+
+    return bb.emit_te(compute, data, indices, updates)
+
+
+def _variables(shape: Sequence[Any]) -> list[Any]:
+    return [tirx.Var(f"i{axis}", "int64") for axis in range(len(shape))]
+
+
+def _nest(body: Any, variables: list[Any], shape: Sequence[Any], parallel: int | None) -> Any:
+    """``body`` in a loop for each of ``variables``, the first outermost."""
+    for axis in reversed(range(len(variables))):
+        kind = tirx.ForKind.PARALLEL if axis == parallel else tirx.ForKind.SERIAL
+        zero = tirx.const(0, "int64")
+        body = tirx.For(variables[axis], zero, tirx.Cast("int64", shape[axis]), kind, body)
+    return body
+
+
+#: ONNX operator -> converter.
+SCATTER = {
+    "MaxUnpool": MaxUnpool,
+    "Scatter": ScatterElements,
+    "ScatterElements": ScatterElements,
+    "ScatterND": ScatterND,
+}
