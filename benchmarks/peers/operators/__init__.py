@@ -1,0 +1,1 @@
+"""Every operator that computes or moves much, one at a time, against ONNX Runtime."""
