@@ -30,6 +30,7 @@ from tvmcomp.passes.lowering.lower_anchors import lower_anchors
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
 from tvmcomp.passes.lowering.lower_rows import lower_rows
 from tvmcomp.passes.lowering.lower_scans import lower_scans
+from tvmcomp.passes.lowering.lower_scatter import lower_scatter
 from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.phase import Pass, Phase, Watch
 from tvmcomp.passes.properties import (
@@ -102,6 +103,7 @@ def _lowering(
             "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
             "lower_rows": lower_rows,
             "lower_scans": lambda mod: lower_scans(mod, target),
+            "lower_scatter": lambda mod: lower_scatter(mod, target),
         }
     passes["lift_constants"] = lift
     return Phase("lowering", passes, requires=(convolutions_channels_last,))
