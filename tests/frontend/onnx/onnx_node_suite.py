@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import numpy_helper
+from onnx.backend.test.loader import load_model_tests
 from onnx_models import run
 
 from tvmcomp.frontend import load_model
@@ -29,6 +31,12 @@ SETTINGS = {
     "SplitToSequence": [1], "Squeeze": [1], "Tile": [1], "TopK": [1], "Trilu": [1],
     "Unsqueeze": [1], "Upsample": [1],
 }  # fmt: skip
+
+
+@functools.cache
+def node_tests() -> dict[str, Any]:
+    """ONNX's node tests by name, without the ``test_``; collecting them takes seconds."""
+    return {case.name.removeprefix("test_"): case for case in load_model_tests(kind="node")}
 
 
 def run_case(case: Any, path: Path) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
-from onnx.backend.test.loader import load_model_tests
-from onnx_node_suite import passes_in_child, run_case
+from onnx_node_suite import node_tests, passes_in_child, run_case
 
 from tvmcomp.frontend import load_model  # noqa: F401  imported before the children are forked
 
@@ -36,21 +33,16 @@ top_k transpose_all_permutations_3 tril_neg unsqueeze_two_axes where_example
 """.split()  # noqa: SIM905  one a line would be 80 lines
 
 
-@functools.cache
-def cases():
-    return {case.name.removeprefix("test_"): case for case in load_model_tests(kind="node")}
-
-
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", COMMON)
 def test_common_operator(name, tmp_path):
-    if name not in cases():
+    if name not in node_tests():
         pytest.skip("this version of onnx has no such case")
-    run_case(cases()[name], tmp_path / "m.onnx")
+    run_case(node_tests()[name], tmp_path / "m.onnx")
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_whole_suite(tmp_path):
-    results = [passes_in_child(case, tmp_path / "m.onnx") for case in cases().values()]
+    results = [passes_in_child(case, tmp_path / "m.onnx") for case in node_tests().values()]
     assert sum(results) >= PASSING * len(results) / 1884

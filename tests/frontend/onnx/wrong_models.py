@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+import os
+import signal
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import onnx
 from onnx import AttributeProto, TensorProto, numpy_helper
 from onnx_node_suite import SETTINGS, array_of
+
+from tvmcomp.errors import TvmcompError
 
 #: What an integer, a number and a word of a model are changed to.
 INTEGERS = (-(2**40), -100, -3, -2, -1, 0, 1, 2, 3, 5, 100, 2**31, 2**40)
@@ -40,7 +44,10 @@ def base(case: Any) -> Variant | None:
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     if len(model.graph.node) != 1 or model.functions or model.graph.initializer:
         return None
-    if any(not value.type.HasField("tensor_type") for value in model.graph.input):
+    if any(
+        value.type.tensor_type.elem_type in (TensorProto.UNDEFINED, TensorProto.STRING)
+        for value in model.graph.input
+    ):
         return None
     (node,) = model.graph.node
     feeds = {
@@ -200,3 +207,46 @@ def _with_input(start: Variant, name: str, array: np.ndarray, change: str) -> Va
 
 def _resized(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return np.resize(array, shape) if array.size else np.ones(shape, array.dtype)
+
+
+def outcomes(function: Callable[[Any], Any], items: list[Any], seconds: int = 60) -> list[str]:
+    """What ``function`` makes of each item: ``ok``, ``refused …``, ``raised …`` or ``died …``.
+
+    It runs in forked processes, as a wrong model may end one; the next goes on after that item.
+    """
+    done: list[str] = []
+    while len(done) < len(items):
+        reader, writer = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reader)
+            _answer(function, items[len(done) :], writer, seconds)
+        os.close(writer)
+        with os.fdopen(reader, "rb") as pipe:
+            answers = pipe.read().split(b"\0")[:-1]
+        status = os.waitpid(child, 0)[1]
+        done += [answer.decode() for answer in answers]
+        if len(done) < len(items):
+            done.append(f"died with status {status}")
+    return done
+
+
+def _answer(
+    function: Callable[[Any], Any], items: list[Any], writer: int, seconds: int
+) -> NoReturn:
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    try:
+        for item in items:
+            signal.alarm(seconds)
+            try:
+                function(item)
+                text = "ok"
+            except TvmcompError as error:
+                text = f"refused {error}"
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the answer
+                text = f"raised {type(error).__name__}: {error}"
+            os.write(writer, " ".join(text.split())[:3000].encode(errors="replace") + b"\0")
+    finally:
+        os._exit(0)

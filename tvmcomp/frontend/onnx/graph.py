@@ -27,6 +27,9 @@ from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 
+#: How TVM writes an operator into its errors, in ten lines' length; its name says enough.
+_OPERATOR = re.compile(r'ir\.Op\(.*?name="([\w.]+)".*support_level=\d+[^)]*\)')
+
 #: Constants under these operators are hidden from constant folding: folding would turn an int8
 #: weight and its scale back into a float weight.
 _KEPT_UNFOLDED = {"relax.quantize", "relax.dequantize"}
@@ -109,7 +112,13 @@ class _GraphImporter:
             if tensor.data_type in _NARROW:
                 array = array.astype(_NARROW[tensor.data_type])
                 self.narrow.add(tensor.name)
-            self.values[tensor.name] = constant(array)
+            try:
+                self.values[tensor.name] = constant(array)
+            except Exception as error:
+                raise ModelError(
+                    f"tensor {tensor.name!r} of {array.dtype} can't be compiled: {_reason(error)}",
+                    where=self.where,
+                ) from error
 
     def _input(self, value: onnx.ValueInfoProto) -> Any:
         tensor_type = value.type.tensor_type
@@ -334,7 +343,8 @@ class _NamedBuilder:
 
 def _reason(error: Exception) -> str:
     """The last line of an error, without the trace of TVM's native code before it."""
-    return " ".join(str(error).strip().split("\n")[-1].split())[:300] or repr(error)
+    line = " ".join(str(error).strip().split("\n")[-1].split())
+    return _OPERATOR.sub(r"\1", line)[:300] or repr(error)
 
 
 def _tensor_facts(value: Any) -> TensorFacts:

@@ -44,6 +44,13 @@ def _axis(position: int = 0, extra: int = 0) -> Rule:
     return check
 
 
+def _attribute_axes(node: NodeFacts) -> None:
+    rank = node.rank(0)
+    for axis in node.attributes.get("axes", ()):
+        if rank is not None:
+            _in_range(axis, rank, "axes")
+
+
 def _constant_axes(position: int, name: str) -> Rule:
     """The constant input ``position`` holds axes of input 0."""
 
@@ -268,6 +275,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "CumSum": (_least_rank(1), _constant_axes(1, "axis")),
     "InstanceNormalization": (_channels(1, 2),),
     "LayerNormalization": (_normalized,),
+    "MeanVarianceNormalization": (_attribute_axes,),
     "OneHot": (_axis(extra=1),),
     "PRelu": (_slope,),
     "RMSNormalization": (_normalized,),
