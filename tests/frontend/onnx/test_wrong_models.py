@@ -114,7 +114,7 @@ def faults(drawn: list[Variant]) -> list[str]:
 
 @pytest.mark.filterwarnings("ignore")
 def test_some_wrong_models_are_refused():
-    assert faults(draw(seed=1, count=80)) == []
+    assert faults(draw(seed=1, count=60)) == []
 
 
 @pytest.mark.slow
