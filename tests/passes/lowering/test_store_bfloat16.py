@@ -177,6 +177,21 @@ def test_an_input_that_two_anchors_read_is_rounded_once():
     assert sum("rounded" in name for name in names) == 1
 
 
+def test_a_uint16_of_the_network_is_no_bfloat16():
+    """What is computed from it, with no weights, keeps float32's digits between kernels."""
+
+    def build(emit, x):
+        real = emit(relax.op.astype(x, "float32"), "real")
+        highest = emit(relax.op.max(real, [3], keepdims=True), "highest")
+        below = emit(relax.op.subtract(highest, real), "below")
+        return emit(relax.op.subtract(below, emit(relax.op.nn.softmax(below), "s")), "y")
+
+    mod = module(build, x=relax.TensorType(SHAPE, "uint16"))
+    lowered = lower(mod, BF16, half="bfloat16").mod
+    bindings = [binding for block in lowered["main"].body.blocks for binding in block.bindings]
+    assert {dtype_of(binding.var) for binding in bindings} == {"float32"}
+
+
 def test_without_bfloat16_arithmetic_only_the_weights_are_stored_so():
     lowered = lower(module(residual, x=SHAPE), V4, half="bfloat16")
     bindings = lowered.mod["main"].body.blocks[0].bindings

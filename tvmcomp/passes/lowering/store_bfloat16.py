@@ -204,7 +204,7 @@ def _plan(mod: Any) -> set[Any]:
         group = _group(mod, var, binding.value)
         if group is None:
             continue
-        if _has_anchor(group) or not from_anchor.isdisjoint(group.args):
+        if _has_anchor(mod, group) or not from_anchor.isdisjoint(group.args):
             from_anchor.add(var)
         groups = [user and _group(mod, user.var, user.value) for user in users[var]]
         readers = [reader for reader in groups if reader is not None]
@@ -215,10 +215,15 @@ def _plan(mod: Any) -> set[Any]:
     return stored
 
 
-def _has_anchor(group: _Group) -> bool:
-    """Whether an operator of the group multiplies bfloat16."""
+def _has_anchor(mod: Any, group: _Group) -> bool:
+    """Whether an operator of the group multiplies bfloat16; others may read a ``uint16`` of the
+    network's own.
+    """
+    calls = [binding.value for binding in group.bindings]
     return any(
-        dtype_of(arg) == BITS for binding in group.bindings for arg in binding.value.args[1].fields
+        find_anchor(tvm.s_tir.Schedule(mod[call.args[0]])) is not None
+        for call in calls
+        if any(dtype_of(arg) == BITS for arg in call.args[1].fields)
     )
 
 
