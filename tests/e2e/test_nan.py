@@ -27,7 +27,8 @@ def _activations(net: NetworkWriter, x: str) -> list[str]:
     outputs.append(net.op("Clip", x, number(0), number(6)))
     outputs.append(net.op("Clip", x, number(-1)))
     outputs.append(net.op("Clip", x, "", number(1)))
-    outputs += [net.op(name, x, number(0)) for name in ("Max", "Min", "Add", "Div")]
+    outputs += [net.op(name, x, number(0)) for name in ("Max", "Min", "Add", "Mul", "Div")]
+    outputs += [net.op("Mul", number(0), x), net.op("LeakyRelu", x, alpha=0.0)]
     outputs += [net.op(name, number(0), x) for name in ("Max", "Min")]
     outputs += [net.op(name, x, channels) for name in ("Max", "Min", "PRelu")]
     outputs += [net.op(name, channels, x) for name in ("Max", "Min")]

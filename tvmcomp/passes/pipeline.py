@@ -17,6 +17,7 @@ from tvmcomp.passes.canonical.channels_last import channels_last
 from tvmcomp.passes.canonical.constant_division import constant_division
 from tvmcomp.passes.canonical.fold_scale import fold_scale
 from tvmcomp.passes.canonical.fuse_normalization import fuse_normalization
+from tvmcomp.passes.canonical.zero_factor import zero_factor
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
@@ -60,6 +61,7 @@ CANONICAL = Phase(
         "channels_last": channels_last,
         "constant_division": constant_division,
         "fold_scale": fold_scale,
+        "zero_factor": zero_factor,
     },
     ensures=(convolutions_channels_last,),
 )
