@@ -15,6 +15,8 @@ Load = tvm.ir.expr.TensorLoad
 
 #: An axis too short for vectors: the channels of a picture.
 TINY = 3
+#: An axis long enough to be worth vectors along it.
+_LONG = 16
 
 _SPATIAL = tvm.tirx.IterVar.DataPar
 _REDUCE = tvm.tirx.IterVar.CommReduce
@@ -59,12 +61,28 @@ class Stage:
 
     @property
     def contiguous(self) -> Axis | None:
-        """The reduced axis that is contiguous in what the stage reads, if there is one."""
+        """The reduced axis that is contiguous in what the stage reads, if there is one.
+
+        A row times a matrix reads the row along it, but the matrix across: that is one of sums
+        along the result's last axis.
+        """
         for load in loads(self.value):
             for axis in self.reduced:
                 if axis.extent > 1 and load.indices and advances(load.indices[-1], axis.var):
-                    return axis
+                    return None if self._read_across(axis) else axis
         return None
+
+    def _read_across(self, axis: Axis) -> bool:
+        """Whether a load runs along the last axis of the result, and strides along ``axis``."""
+        last = self.dims[self.last_long] if self.dims else None
+        if last is None or last.extent < _LONG:
+            return False
+        return any(
+            advances(load.indices[-1], last.var)
+            and any(mentions(i, axis.var) for i in load.indices[:-1])
+            for load in loads(self.value)
+            if load.indices
+        )
 
     @property
     def last_long(self) -> int:
