@@ -51,11 +51,11 @@ def path(value: Any, what: str) -> Path:
     return Path(text)
 
 
-def integer(value: Any, what: str, least: int | None = None) -> int:
-    """A whole number, of Python or numpy, of at least ``least``.
+def integer(value: Any, what: str, least: int | None = None, most: int = 2**63 - 1) -> int:
+    """A whole number, of Python or numpy, of at least ``least`` and at most ``most``.
 
     Raises:
-        ConfigError: it is none, or smaller.
+        ConfigError: it is none, or not within them.
     """
     if isinstance(value, bool) or not hasattr(value, "__index__"):
         raise ConfigError(f"{what} is {_shown(value)}, not a whole number")
@@ -65,6 +65,8 @@ def integer(value: Any, what: str, least: int | None = None) -> int:
         raise ConfigError(f"{what} is {_shown(value)}, not a whole number") from None
     if least is not None and number < least:
         raise ConfigError(f"{what} is {number}; it must be at least {least}")
+    if number > most:
+        raise ConfigError(f"{what} is {number}; it may be at most {most}")
     return number
 
 

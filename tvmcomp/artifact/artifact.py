@@ -17,16 +17,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
+from tvmcomp import arguments
 from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
@@ -182,13 +183,14 @@ class Artifact:
         """Bytes that the weights take."""
         return sum(spec.nbytes for spec in self.metadata.constants)
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | bytes | os.PathLike[str]) -> None:
         """Write the file and read it back; a reader never sees it half written.
 
         Raises:
             ArtifactError: the file can't be written.
+            ConfigError: ``path`` is no path.
         """
-        write_archive(Path(path), self._members())
+        write_archive(arguments.path(path, "the artifact's path"), self._members())
 
     def read_back(self) -> Artifact:
         """What :meth:`load` makes of the file that :meth:`save` writes.
@@ -201,14 +203,16 @@ class Artifact:
         return self._from_members(arrays, "the artifact that was built")
 
     @classmethod
-    def load(cls, path: str | Path) -> Artifact:
+    def load(cls, path: str | bytes | os.PathLike[str]) -> Artifact:
         """Read and verify a file. No later change of the file changes what was loaded.
 
         Raises:
             ArtifactError: the file is missing, not an artifact, truncated, changed, of a newer
                 format, or contradicts itself.
+            ConfigError: ``path`` is no path.
         """
-        return cls._from_members(read_archive(Path(path)), str(path))
+        place = arguments.path(path, "the artifact's path")
+        return cls._from_members(read_archive(place), str(place))
 
     def _members(self) -> dict[str, bytes]:
         members: dict[str, bytes] = {

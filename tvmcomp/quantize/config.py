@@ -32,6 +32,19 @@ OFF = "off"
 S = TypeVar("S", bound=msgspec.Struct)
 
 
+class SettingError(ConfigError, ValueError):
+    """A setting is not what it may be; msgspec takes a ValueError for a fault of the document."""
+
+
+def _check_types(settings: msgspec.Struct) -> None:
+    """Raise SettingError where a field has another type than it is declared with."""
+    for name, kind in typing.get_type_hints(type(settings)).items():
+        try:
+            msgspec.convert(getattr(settings, name), kind)
+        except msgspec.ValidationError as error:
+            raise SettingError(f"{name}: {error}") from None
+
+
 class OperatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the operators that a rule matches are quantized; None leaves it to the other rules.
 
@@ -44,6 +57,7 @@ class OperatorConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     observer: str | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check_observer(self.observer)
 
 
@@ -59,8 +73,9 @@ class CalibrationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     images: Preprocess | None = None
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.max_samples is not None and self.max_samples < 1:
-            raise ValueError("max_samples must be at least 1")
+            raise SettingError("max_samples must be at least 1")
 
 
 class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -87,14 +102,15 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     calibration: CalibrationConfig = CalibrationConfig()
 
     def __post_init__(self) -> None:
+        _check_types(self)
         _check_observer(self.observer)
         if self.min_sqnr_db is not None and not (
             math.isfinite(self.min_sqnr_db) and self.min_sqnr_db > 0
         ):
-            raise ValueError('min_sqnr_db must be a number of decibels above 0, or "off"')
+            raise SettingError('min_sqnr_db must be a number of decibels above 0, or "off"')
         for pattern in self.keep_float:
             if pattern in self.operators and self.operators[pattern].dtype == "int8":
-                raise ValueError(f"{pattern!r} is int8 in operators and float in keep_float")
+                raise SettingError(f"{pattern!r} is int8 in operators and float in keep_float")
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> QuantConfig:
@@ -170,7 +186,7 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def _check_observer(name: str | None) -> None:
     if name is not None and name not in OBSERVERS:
-        raise ValueError(f"there is no observer {name!r}; known are {', '.join(OBSERVERS)}")
+        raise SettingError(f"there is no observer {name!r}; known are {', '.join(OBSERVERS)}")
 
 
 def _matches(pattern: str, text: str) -> bool:

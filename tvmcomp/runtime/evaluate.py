@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
 import numpy as np
 
+from tvmcomp import arguments
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import InputError
 from tvmcomp.model import Signature, TensorSpec
@@ -70,7 +71,7 @@ class Evaluation(msgspec.Struct, frozen=True):
     difference: float | None = None
 
 
-def read_dataset(path: str | Path, signature: Signature) -> Dataset:
+def read_dataset(path: str | bytes | os.PathLike[str], signature: Signature) -> Dataset:
     """Read an ``.npz`` with an array for each input, and ``label`` if there are labels.
 
     An array has a leading sample axis before the input's shape. An input of batch size 1 may be
@@ -79,7 +80,8 @@ def read_dataset(path: str | Path, signature: Signature) -> Dataset:
     Raises:
         InputError: the file can't be read, or an array is missing or of another shape or dtype.
     """
-    arrays = read_npz(Path(path))
+    path = arguments.path(path, "data")
+    arrays = read_npz(path)
     labels = arrays.pop(_LABEL, None) if _LABEL not in _names(signature) else None
     missing = sorted(_names(signature) - set(arrays))
     unknown = sorted(set(arrays) - _names(signature))

@@ -29,9 +29,14 @@ def check_inputs(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) 
 
 def check_names(inputs: Mapping[str, np.ndarray], specs: Sequence[TensorSpec]) -> None:
     """Raise InputError where an input is missing, or one is given that there is not."""
+    if not isinstance(inputs, Mapping):
+        raise InputError(
+            f"the inputs are a {type(inputs).__name__}, not a dict of arrays by name",
+            hint=f"The network takes: {', '.join(map(describe, specs))}.",
+        )
     names = {spec.name for spec in specs}
     parts = [f"input {name!r} is missing" for name in sorted(names - set(inputs))]
-    parts += [f"there is no input {name!r}" for name in sorted(set(inputs) - names)]
+    parts += [f"there is no input {name!r}" for name in sorted(set(inputs) - names, key=str)]
     if parts:
         wanted = ", ".join(map(describe, specs))
         raise InputError("; ".join(parts), hint=f"The network takes: {wanted}.")

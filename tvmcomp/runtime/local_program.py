@@ -48,11 +48,11 @@ class LocalProgram:
 
     def bind(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Make ``inputs`` those of what follows."""
-        if len(inputs) != len(self._slots):
-            check_names(inputs, self._signature.inputs)
         try:
+            if len(inputs) != len(self._slots):
+                check_names(inputs, self._signature.inputs)
             self._arguments = [as_tensor(inputs[name]) for name, as_tensor in self._slots]
-        except KeyError:
+        except (KeyError, IndexError, TypeError):
             check_names(inputs, self._signature.inputs)
             raise
 

@@ -10,8 +10,9 @@ from types import TracebackType
 
 import numpy as np
 
+from tvmcomp.arguments import integer
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.errors import ConfigError, DeviceError, InputError
+from tvmcomp.errors import DeviceError, InputError
 from tvmcomp.model import Signature
 from tvmcomp.runtime.fork_lock import open_in_children
 from tvmcomp.runtime.machine import Machine, ThisMachine
@@ -53,6 +54,10 @@ def load_on(
     session = Session(artifact, machine, threads, pin)
     session.load_seconds = time.perf_counter() - begin
     return session
+
+
+#: TVM counts runs in 32 bits.
+_MOST_RUNS = 2**31 - 1
 
 
 class Session:
@@ -138,8 +143,9 @@ class Session:
             InputError: no inputs were set.
             ConfigError: ``runs`` is less than 1.
         """
+        runs = integer(runs, "runs", 1, _MOST_RUNS)
         with self.lock:
-            return self._ready(runs).time(runs)
+            return self._ready().time(runs)
 
     def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
         """Run with the inputs set or run last, TVM calling an instrument around each kernel.
@@ -148,8 +154,9 @@ class Session:
             factory: name of a global function there that makes the instrument of ``arguments``.
             runs: how many times.
         """
+        runs = integer(runs, "runs", 1, _MOST_RUNS)
         with self.lock:
-            self._ready(runs).run_instrumented(factory, *arguments, runs=runs)
+            self._ready().run_instrumented(factory, *arguments, runs=runs)
 
     def close(self) -> None:
         """Let go of the library, the weights and the tensors; a second time it does nothing."""
@@ -165,13 +172,11 @@ class Session:
             )
         return self._program
 
-    def _ready(self, runs: int) -> Program:
-        """The program, with inputs to run ``runs`` times on."""
+    def _ready(self) -> Program:
+        """The program, with inputs to run on."""
         program = self._open()
         if not self._has_inputs:
             raise InputError("no inputs are set", hint="Call set_inputs(…) or run(…) first.")
-        if runs < 1:
-            raise ConfigError(f"{runs} runs are asked for; there must be at least 1")
         return program
 
     def __enter__(self) -> Session:

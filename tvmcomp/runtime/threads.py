@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import psutil
 
+from tvmcomp import arguments
 from tvmcomp.errors import ConfigError, DeviceError
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.forked_pool import Pool, forget_workers, pool_of_this_thread
@@ -64,9 +65,10 @@ def choose_threads(count: int | None, pin: Pin = False) -> Threads:
         ConfigError: there are not so many CPUs, or a core of ``pin`` is not one of them.
     """
     allowed = sorted(os.sched_getaffinity(0))
-    cores = None if isinstance(pin, bool) else tuple(pin)
+    cores = None if isinstance(pin, bool) else _cores(pin)
     if count is None:
         count = default_threads() if cores is None else len(cores)
+    count = arguments.integer(count, "threads")
     if not 1 <= count <= len(allowed):
         raise ConfigError(f"{count} threads are asked for; this machine offers 1 to {len(allowed)}")
     if pin is True:
@@ -77,6 +79,14 @@ def choose_threads(count: int | None, pin: Pin = False) -> Threads:
             hint=f"Name a core for each thread, of {allowed}.",
         )
     return Threads(count, cores)
+
+
+def _cores(pin: Sequence[int]) -> tuple[int, ...]:
+    if isinstance(pin, str | bytes | Mapping) or not hasattr(pin, "__len__"):
+        raise ConfigError(
+            f"pin is {pin!r}", hint="Give True, False, or a list with a core for each thread."
+        )
+    return tuple(arguments.integer(core, "a core of pin") for core in pin)
 
 
 def use_threads(threads: Threads) -> None:

@@ -25,6 +25,7 @@ BASES = 3
 #: Refused by ONNX Runtime and accepted here, with the reason.
 ACCEPTED = {
     "Dilation not supported for AutoPadType": "a limit of its kernel; the standard allows it",
+    "Calculated output dimension is negative": "its SAME padding leaves out the dilation",
     "index found|out of data bounds|outside of bounds|out of range index": "indices that come at "
     "run time are brought into range; docs say so",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
@@ -39,6 +40,7 @@ REFUSED = {
     "can be read": "operator sets before 7",
     "which is no type of elements": "it ignores stash_type",
     "exceeds range of int32": "strides, pads and shifts above 2^31",
+    "not an odd number to": "a loop of so many steps",
     "its p is": "a norm of order 0",
     "its reduction is|its nearest_mode is|its mode is": "a word that there is not, ignored by it",
     "non-repetitive|repeated": "an axis named twice",

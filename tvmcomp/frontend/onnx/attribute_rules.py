@@ -49,9 +49,13 @@ _FLAGS = {
 
 #: (operator, attribute) of which every number must be above 0.
 _POSITIVE = {
-    ("LRN", "alpha"), ("LRN", "size"), ("MaxUnpool", "kernel_shape"), ("MaxUnpool", "strides"),
-    ("LpPool", "p"), ("DepthToSpace", "blocksize"), ("SpaceToDepth", "blocksize"),
+    ("LRN", "alpha"), ("LRN", "beta"), ("LRN", "size"), ("LpPool", "p"),
+    ("MaxUnpool", "kernel_shape"), ("MaxUnpool", "strides"),
+    ("DepthToSpace", "blocksize"), ("SpaceToDepth", "blocksize"),
 }  # fmt: skip
+
+#: Channels that an LRN may average over: it is a loop of so many steps.
+_WIDEST = 65535
 
 #: Attributes that hold the number of a type of elements.
 _TYPES = {"stash_type", "to", "dtype", "output_dtype"}
@@ -73,6 +77,12 @@ def check_attributes(node: NodeFacts) -> None:
             raise ValueError(f"its {name} is {value}, and must be above 0")
         if name in _TYPES and value not in onnx.TensorProto.DataType.values():
             raise ValueError(f"its {name} is {value}, which is no type of elements")
+    size = node.attributes.get("size", 1)
+    if operator == "LRN" and (size % 2 == 0 or size > _WIDEST):
+        raise ValueError(f"its size is {size}, not an odd number to {_WIDEST}")
+    mode = node.attributes.get("mode", "nearest")
+    if operator == "Resize" and mode == "nearest" and node.attributes.get("antialias", 0):
+        raise ValueError("its mode is nearest, and antialias goes with linear and cubic")
     auto_pad = node.attributes.get("auto_pad", "NOTSET")
     if operator in _ONE_PADDING and auto_pad not in ("", "NOTSET") and "pads" in node.attributes:
         raise ValueError(f"it has both pads and the auto_pad {auto_pad}")

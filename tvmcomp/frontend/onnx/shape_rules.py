@@ -206,6 +206,18 @@ def _broadcast_into(given: tuple[int, ...], shape: tuple[int, ...], name: str) -
             )
 
 
+def _addend(node: NodeFacts) -> None:
+    """What a Gemm adds broadcasts to its product."""
+    left, right, addend = node.shape(0), node.shape(1), node.shape(2)
+    if left is None or right is None or addend is None or len(left) != 2 or len(right) != 2:
+        return
+    rows = left[1 if node.attributes.get("transA", 0) else 0]
+    columns = right[0 if node.attributes.get("transB", 0) else 1]
+    if len(addend) > 2:
+        raise ValueError(f"its C of shape {list(addend)} has more than 2 dimensions")
+    _broadcast_into(addend, (rows, columns), "C")
+
+
 def _slope(node: NodeFacts) -> None:
     shape, slope = node.shape(0), node.shape(1)
     if shape is None or slope is None:
@@ -251,7 +263,6 @@ def _scales(position: int, least: float) -> Rule:
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 _VECTORS = {
-    "Expand": ((1, "shape"),),
     "Reshape": ((1, "shape"),),
     "Slice": ((1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")),
     "Tile": ((1, "repeats"),),
@@ -273,6 +284,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
     "ConvTranspose": (_least_rank(3), _kernel, _groups),
     "CumSum": (_least_rank(1), _constant_axes(1, "axis")),
+    "Gemm": (_addend,),
     "InstanceNormalization": (_channels(1, 2),),
     "LayerNormalization": (_normalized,),
     "MeanVarianceNormalization": (_attribute_axes,),
