@@ -11,6 +11,7 @@ from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_math import MATH
 from tvmcomp.frontend.onnx.ops_microsoft import MICROSOFT
+from tvmcomp.frontend.onnx.ops_move import MOVE
 from tvmcomp.frontend.onnx.ops_nn import NN
 from tvmcomp.frontend.onnx.ops_normalize import NORMALIZE
 from tvmcomp.frontend.onnx.ops_pool import POOL
@@ -65,6 +66,7 @@ CONVERTERS: dict[str, Any] = {
     **ELEMENTWISE,
     **INTEGER,
     **MATH,
+    **MOVE,
     **NN,
     **NORMALIZE,
     **POOL,

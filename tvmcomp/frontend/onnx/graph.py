@@ -23,6 +23,7 @@ from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
+from tvmcomp.frontend.onnx.named_builder import NamedBuilder
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
@@ -188,7 +189,7 @@ class _GraphImporter:
         else:
             attributes["tvm_custom"] = {"name": name, "num_outputs": len(node.output)}
             converter = resolve(node).get_converter(self.opset)
-            named = _NamedBuilder(self.block, name)
+            named = NamedBuilder(self.block, name)
             inputs = [
                 value if value is None or _is_leaf(value) else named.emit(value)
                 for value in with_indices_in_range(node.op_type, inputs, attributes)
@@ -222,7 +223,7 @@ class _GraphImporter:
             return self.block.emit_output(expr, name)
         return self.block.emit(expr, name)
 
-    def _fields(self, named: _NamedBuilder, result: Any, name: str) -> list[Any]:
+    def _fields(self, named: NamedBuilder, result: Any, name: str) -> list[Any]:
         """Return the outputs of a converter's result, which may be a tuple or hold one."""
         if isinstance(result, relax.Tuple):
             return list(result.fields)
@@ -295,65 +296,6 @@ class _GraphImporter:
         return unique
 
 
-class _NamedBuilder:
-    """The BlockBuilder that a converter sees: names what it emits ``<node>__<operator>``."""
-
-    def __init__(self, block: relax.BlockBuilder, name: str) -> None:
-        self._block = block
-        self._name = name
-
-    def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._block, attribute)
-
-    def emit(self, expr: Any, name_hint: str = "") -> Any:
-        expr = self.flatten(expr)
-        return self._block.emit(expr, name_hint or f"{self._name}__{_operator(expr)}")
-
-    def emit_te(self, func: Any, *args: Any, **kwargs: Any) -> Any:
-        return self.emit(self._block.call_te(func, *args, **kwargs))
-
-    def normalize(self, expr: Any) -> Any:
-        return self._block.normalize(self.flatten(expr))
-
-    def flatten(self, expr: Any) -> Any:
-        """Emit the arguments of ``expr`` that are operators themselves."""
-        if isinstance(expr, relax.TupleGetItem):
-            if not isinstance(expr.tuple_value, relax.Var):
-                return relax.TupleGetItem(self.emit(expr.tuple_value), expr.index)
-            return expr
-        if not isinstance(expr, tvm.ir.Call):
-            return expr
-        if not any(isinstance(a, relax.Tuple) or not self._is_bound(a) for a in expr.args):
-            return expr
-        arguments = [self._argument(argument) for argument in expr.args]
-        return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args, expr.span)
-
-    def _argument(self, argument: Any) -> Any:
-        if isinstance(argument, relax.Tuple):
-            return relax.Tuple([self._argument(field) for field in argument.fields])
-        return argument if self._is_bound(argument) else self.emit(argument)
-
-    @staticmethod
-    def _is_bound(argument: Any) -> bool:
-        # A scalar of TIR is a Call as well (a cast, say), but no tensor.
-        return not isinstance(argument, tvm.ir.Call | relax.TupleGetItem) or tvm.ir.is_prim_expr(
-            argument
-        )
-
-
-def _reason(error: Exception) -> str:
-    """The last line of an error, without the trace of TVM's native code before it."""
-    line = " ".join(str(error).strip().split("\n")[-1].split())
-    return _OPERATOR.sub(r"\1", line)[:300] or repr(error)
-
-
-def _tensor_facts(value: Any) -> TensorFacts:
-    if not isinstance(value.ty, relax.TensorType) or value.ty.shape is None:
-        return TensorFacts()
-    sizes = (int(dim) if isinstance(dim, tvm.tirx.IntImm) else None for dim in value.ty.shape)
-    return TensorFacts(str(value.ty.dtype), tuple(sizes))
-
-
 def _is_static_tensor(value: Any) -> bool:
     return (
         not isinstance(value, TensorSequence)
@@ -371,11 +313,6 @@ def _is_leaf(expr: Any) -> bool:
     return isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst | TensorSequence)
 
 
-def _operator(expr: Any) -> str:
-    name = getattr(getattr(expr, "op", None), "name", "item")
-    return re.sub(r"\W", "_", name.removeprefix("relax.").removeprefix("nn."))
-
-
 def _as_tensor(expr: Any) -> Any:
     """Turn the shapes and scalars that TVM's converters compute with into constants."""
     if isinstance(expr, relax.ShapeExpr):
@@ -388,3 +325,18 @@ def _as_tensor(expr: Any) -> Any:
 def _attribute(attribute: onnx.AttributeProto) -> Any:
     value = onnx.helper.get_attribute_value(attribute)
     return tuple(value) if isinstance(value, list) else value
+
+
+def _tensor_facts(value: Any) -> TensorFacts:
+    if isinstance(value, TensorSequence):
+        return TensorFacts()
+    if not isinstance(value.ty, relax.TensorType) or value.ty.shape is None:
+        return TensorFacts()
+    sizes = (int(dim) if isinstance(dim, tvm.tirx.IntImm) else None for dim in value.ty.shape)
+    return TensorFacts(str(value.ty.dtype), tuple(sizes))
+
+
+def _reason(error: Exception) -> str:
+    """The last line of an error, without the trace of TVM's native code before it."""
+    line = " ".join(str(error).strip().split("\n")[-1].split())
+    return _OPERATOR.sub(r"\1", line)[:300] or repr(error)
