@@ -1,7 +1,7 @@
-"""Our converters of Scatter, ScatterElements, ScatterND and MaxUnpool, on one kernel.
+"""Our converters of Scatter, ScatterElements, ScatterND and MaxUnpool.
 
-TVM's kernels take indices that are as large as the data along every axis but one, where ONNX lets
-them be smaller along all; and they have no schedule. Indices are in range already (`indices.py`).
+Indices are in range already (`indices.py`). Along an axis the kernel is the one of
+`schedules/rows/scatter.py`; the one of coordinates is here.
 """
 
 from __future__ import annotations
@@ -43,13 +43,18 @@ class ScatterElements(Converter):
 
     @classmethod
     def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
-        axis = attr.get("axis", 0) % len(shape_of(inputs[0]))
-
-        def place(indices: Any, at: list[Any]) -> list[Any]:
-            index = tirx.Cast("int64", tirx.BufferLoad(indices, at))
-            return [index if i == axis else variable for i, variable in enumerate(at)]
-
-        return _scatter(bb, inputs[0], inputs[1], inputs[2], attr, place, serial=axis)
+        data, indices, updates = inputs[0], inputs[1], inputs[2]
+        if 0 in shape_of(updates):
+            return data
+        axis = attr.get("axis", 0) % len(shape_of(data))
+        reduction = attr.get("reduction", b"none").decode()
+        if dtype_of(data) == "bool":
+            # As numbers: a sum of booleans is their maximum, a product their minimum.
+            reduction = {"add": "max", "mul": "min"}.get(reduction, reduction)
+            data, updates = (bb.emit(relax.op.astype(x, "int8")) for x in (data, updates))
+        reduction = "update" if reduction == "none" else reduction
+        result = relax.op.scatter_elements(data, indices, updates, axis, reduction)
+        return result if data is inputs[0] else relax.op.astype(bb.emit(result), "bool")
 
 
 class ScatterND(Converter):
@@ -67,7 +72,7 @@ class ScatterND(Converter):
             ]
             return [*found, *rest]
 
-        return _scatter(bb, inputs[0], inputs[1], inputs[2], attr, place, serial=None)
+        return _scatter(bb, inputs[0], inputs[1], inputs[2], attr, place)
 
 
 class MaxUnpool(Converter):
@@ -105,13 +110,8 @@ def _scatter(
     updates: Any,
     attr: dict[str, Any],
     place: _Place,
-    serial: int | None,
 ) -> Any:
-    """Emit a copy of ``data`` with each of ``updates`` put in, or combined, where ``place`` says.
-
-    Updates that differ along the axis ``serial`` only may meet, others not: those loops run in
-    parallel. Where it is None, any two may meet.
-    """
+    """Emit a copy of ``data`` with each of ``updates`` put in, or combined, where ``place`` says."""
     if 0 in shape_of(updates):
         return data
     reduction = attr.get("reduction", b"none").decode()
@@ -127,14 +127,7 @@ def _scatter(
         there = place(index, at)
         value = combine(tirx.BufferLoad(out, there), tirx.BufferLoad(update, at))
         store: Any = tirx.BufferStore(out, value, there)
-        inner = range(len(at)) if serial is None else [i for i in range(len(at)) if i != serial]
-        order = list(inner) if serial is None else [*inner, serial]
-        store = _nest(
-            store,
-            [at[i] for i in order],
-            [update.shape[i] for i in order],
-            parallel=None if serial is None or len(order) == 1 else 0,
-        )
+        store = _nest(store, at, update.shape, parallel=None)
         return tirx.SeqStmt([copy, store])
 
     def compute(source: Any, index: Any, update: Any) -> Any:
