@@ -111,7 +111,7 @@ def _scatter(
     attr: dict[str, Any],
     place: _Place,
 ) -> Any:
-    """Emit a copy of ``data`` with each of ``updates`` put in, or combined, where ``place`` says."""
+    """Emit a copy of ``data`` with ``updates`` put in, or combined, where ``place`` says."""
     if 0 in shape_of(updates):
         return data
     reduction = attr.get("reduction", b"none").decode()
