@@ -72,6 +72,7 @@ CASES = [
     ("GatherND", (4, 5, 3), (6, 2), None, {}, (4, 5)),
     ("GatherND", (2, 5, 3), (2, 4, 1), None, {"batch_dims": 1}, (5,)),
     ("ScatterND", (4, 5, 3), (2, 2), (2, 3), {}, (4, 5)),
+    ("ScatterElements", (6, 5), (1, 5), (1, 5), {}, 6),
 ]
 
 
@@ -82,7 +83,8 @@ def test_indices(tmp_path, rng, op, data, indices, updates, attributes, sizes):
     low = -np.asarray(sizes)
     feeds = {"x": _data(rng, *data), "i": np.asarray(rng.integers(low, -low, indices), dtype)}
     if updates:
-        feeds["i"] = np.stack([np.arange(len(feeds["i"]))] * indices[-1], -1).astype(dtype) - 2
+        if op == "ScatterND":  # no two updates meet
+            feeds["i"] = np.stack([np.arange(len(feeds["i"]))] * indices[-1], -1).astype(dtype) - 2
         feeds["u"] = _data(rng, *updates)
     far = {**feeds, "i": _with_far(rng, feeds["i"])}
     path = _model(tmp_path, op, feeds, **attributes)
@@ -159,6 +161,16 @@ def test_constant_zero_divisor_is_refused(tmp_path, op):
     )
     with pytest.raises(ModelError, match="constant 0"):
         load_model(path)
+
+
+def test_max_unpool(tmp_path, rng):
+    feeds = {"x": _data(rng, 1, 2, 2, 2), "i": np.array([0, 3, 9, 14, 16, 19, 25, 30])}
+    feeds["i"] = feeds["i"].reshape(1, 2, 2, 2)
+    path = _model(tmp_path, "MaxUnpool", feeds, kernel_shape=[2, 2], strides=[2, 2])
+    far = {**feeds, "i": _with_far(rng, feeds["i"])}
+    inside, outside = _ours(path, feeds, far)
+    np.testing.assert_array_equal(inside, _reference(path, feeds))
+    assert np.isin(outside, [0, *feeds["x"].ravel()]).all()
 
 
 def test_region_batches_and_coordinates(tmp_path, rng):

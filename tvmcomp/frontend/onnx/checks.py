@@ -64,6 +64,11 @@ def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto
         ).graph
     except onnx.shape_inference.InferenceError as error:
         reason = " ".join(str(error).split())
+    except (RuntimeError, ValueError) as error:  # an attribute that is no type, say
+        raise ModelError(
+            f"its types and shapes can't be inferred: {' '.join(str(error).split())[:300]}",
+            where=where,
+        ) from error
     # Without the strictness it goes as far as it can: it knows the types of the node's inputs.
     loose = onnx.shape_inference.infer_shapes(light, data_prop=True)
     failed = _FAILED_NODE.search(reason)

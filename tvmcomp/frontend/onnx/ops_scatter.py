@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
-from tvmcomp.frontend.onnx.values import constant, dtype_of, ints_of, shape_of
+from tvmcomp.frontend.onnx.indices import in_range
+from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, ints_of, shape_of
 from tvmcomp.tvm_import import tvm
 
 relax, tirx, te = tvm.relax, tvm.tirx, tvm.te
@@ -93,14 +94,18 @@ class MaxUnpool(Converter):
             wanted = ints_of(inputs[2], "output shape")
         count = math.prod(shape)
         zeros = constant(np.zeros(math.prod(wanted), dtype_of(inputs[0])))
-        flat = [bb.emit(relax.op.reshape(value, (count,))) for value in (inputs[1], inputs[0])]
-        flat[0] = bb.emit(relax.op.clip(flat[0], *_bounds(math.prod(wanted), dtype_of(flat[0]))))
+        flat = [_flat(bb, value, count) for value in (inputs[1], inputs[0])]
+        places = in_range(flat[0], math.prod(wanted))
+        flat[0] = places if array_of(places) is not None else bb.emit(places)
         scattered = ScatterElements._impl_v9(bb, [zeros, *flat], {}, params)
         return relax.op.reshape(bb.emit(scattered), wanted)
 
 
-def _bounds(count: int, dtype: str) -> tuple[Any, Any]:
-    return tirx.const(0, dtype), tirx.const(max(count - 1, 0), dtype)
+def _flat(bb: Any, value: Any, count: int) -> Any:
+    array = array_of(value)
+    if array is not None:  # still a constant, whose numbers can be checked
+        return constant(array.reshape(count))
+    return bb.emit(relax.op.reshape(value, (count,)))
 
 
 def _scatter(
