@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -221,3 +223,13 @@ def test_resize_by_a_large_matrix(tmp_path):
     path = save(tmp_path / "m.onnx", nodes, {"x": (1, 1, 1, 4096)}, ["y"], weights=weights)
     with pytest.raises(ModelError, match="which is the limit"):
         load_model(path)
+
+
+def test_memory_of_a_large_vector(tmp_path):
+    """onnx's data propagation held 100 bytes for each element of it."""
+    path = _folded(
+        tmp_path, node("Expand", ["a", "s"], ["b"]), {"a": ONE, "s": _ints(2 * FOLDED_ELEMENTS)}
+    )
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    load_model(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**20  # KiB

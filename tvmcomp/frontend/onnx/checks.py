@@ -58,10 +58,9 @@ def check_nodes(model: onnx.ModelProto, opset: int, *, where: str) -> None:
 def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto:
     """The graph with the types and shapes of all its tensors, without its weights."""
     light = _without_weights(model)
+    # Not with data_prop: it holds the values of every vector, of 100 bytes an element and more.
     try:
-        return onnx.shape_inference.infer_shapes(
-            light, check_type=True, strict_mode=True, data_prop=True
-        ).graph
+        return onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True).graph
     except onnx.shape_inference.InferenceError as error:
         reason = " ".join(str(error).split())
     except (RuntimeError, ValueError) as error:  # an attribute that is no type, say
@@ -70,7 +69,10 @@ def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto
             where=where,
         ) from error
     # Without the strictness it goes as far as it can: it knows the types of the node's inputs.
-    loose = onnx.shape_inference.infer_shapes(light, data_prop=True)
+    try:
+        loose = onnx.shape_inference.infer_shapes(light)
+    except onnx.shape_inference.InferenceError:
+        loose = light
     failed = _FAILED_NODE.search(reason)
     node = failed and _find(light.graph, failed["operator"], failed["name"])
     if not failed or not node:
