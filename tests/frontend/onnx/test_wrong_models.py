@@ -40,6 +40,7 @@ REFUSED = {
     "can be read": "operator sets before 7",
     "which is no type of elements": "it ignores stash_type",
     "exceeds range of int32": "strides, pads and shifts above 2^31",
+    "it divides by that": "quantization by a scale of 0",
     "not an odd number to": "a loop of so many steps",
     "its p is": "a norm of order 0",
     "its reduction is|its nearest_mode is|its mode is": "a word that there is not, ignored by it",

@@ -68,6 +68,8 @@ def check_attributes(node: NodeFacts) -> None:
     """Raise ValueError where an attribute of ``node`` is not what its operator takes."""
     operator = node.node.op_type
     for name, value in node.attributes.items():
+        if isinstance(value, onnx.AttributeProto):
+            raise ValueError(f"its {name} is an attribute of a function, and it is in none")
         words = _WORDS.get((operator, name))
         if words is not None and value not in words:
             raise ValueError(f"its {name} is {value!r}, and not one of {', '.join(words)}")
@@ -75,7 +77,9 @@ def check_attributes(node: NodeFacts) -> None:
             raise ValueError(f"its {name} is {value}, and may only be 0 or 1")
         if (operator, name) in _POSITIVE and not np.all(np.asarray(value) > 0):
             raise ValueError(f"its {name} is {value}, and must be above 0")
-        if name in _TYPES and value not in onnx.TensorProto.DataType.values():
+        if name in _TYPES and (
+            value not in onnx.TensorProto.DataType.values() or value == onnx.TensorProto.UNDEFINED
+        ):
             raise ValueError(f"its {name} is {value}, which is no type of elements")
     size = node.attributes.get("size", 1)
     if operator == "LRN" and (size % 2 == 0 or size > _WIDEST):

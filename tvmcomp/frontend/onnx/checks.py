@@ -17,6 +17,7 @@ import onnx.shape_inference
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.attribute_rules import check_attributes
+from tvmcomp.frontend.onnx.microsoft import DOMAIN, check_microsoft
 from tvmcomp.frontend.onnx.node_facts import MOST_ELEMENTS, GraphFacts, NodeFacts
 from tvmcomp.frontend.onnx.shape_rules import check_shapes
 from tvmcomp.frontend.onnx.support import nodes_of
@@ -37,10 +38,10 @@ def check_nodes(model: onnx.ModelProto, opset: int, *, where: str) -> None:
             the node, its operator, attributes and the types of its inputs.
     """
     for node in nodes_of(model.graph):
-        if node.domain in _STANDARD:
+        if node.domain in (*_STANDARD, DOMAIN):
             facts = GraphFacts().node(node, opset)
             try:
-                check_attributes(facts)
+                (check_microsoft if node.domain == DOMAIN else check_attributes)(facts)
             except ValueError as error:
                 _refuse(facts, str(error), where)
     graph = _inferred(model, opset, where)
@@ -61,18 +62,11 @@ def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto
     # Not with data_prop: it holds the values of every vector, of 100 bytes an element and more.
     try:
         return onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True).graph
-    except onnx.shape_inference.InferenceError as error:
+    # It is onnx's own judgement of the model: whatever it raises speaks of the model.
+    except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())
-    except (RuntimeError, ValueError) as error:  # an attribute that is no type, say
-        raise ModelError(
-            f"its types and shapes can't be inferred: {' '.join(str(error).split())[:300]}",
-            where=where,
-        ) from error
     # Without the strictness it goes as far as it can: it knows the types of the node's inputs.
-    try:
-        loose = onnx.shape_inference.infer_shapes(light)
-    except onnx.shape_inference.InferenceError:
-        loose = light
+    loose = onnx.shape_inference.infer_shapes(light, data_prop=True)
     failed = _FAILED_NODE.search(reason)
     node = failed and _find(light.graph, failed["operator"], failed["name"])
     if not failed or not node:

@@ -12,8 +12,16 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.functions import check_functions
+from tvmcomp.frontend.onnx.group_norm import rewrite_group_norms
+from tvmcomp.frontend.onnx.microsoft import import_microsoft
 from tvmcomp.frontend.onnx.support import nodes_of
-from tvmcomp.frontend.onnx.tensors import check_tensor, check_text, read_external, tensors_of
+from tvmcomp.frontend.onnx.tensors import (
+    check_tensor,
+    check_text,
+    make_dense,
+    read_external,
+    tensors_of,
+)
 
 #: Older operator sets mean other things by the same names (broadcasting, BatchNormalization).
 OLDEST_OPSET = 7
@@ -78,6 +86,8 @@ def check_model(model: onnx.ModelProto, where: str, folder: Path | None) -> None
         )
     _check_opset(model, where)
     check_functions(model, where=where)
+    rewrite_group_norms(model.graph, opset_version(model))
+    import_microsoft(model)
     _set_unknown_operators_apart(model)
     _load_external_data(model, where, folder)
     for tensor in tensors_of(model):
@@ -96,6 +106,10 @@ def check_model(model: onnx.ModelProto, where: str, folder: Path | None) -> None
             where=where,
             hint=_DAMAGED,
         ) from error
+    try:
+        make_dense(model.graph)
+    except ValueError as error:
+        raise ModelError(str(error), where=where) from error
 
 
 def opset_version(model: onnx.ModelProto) -> int:

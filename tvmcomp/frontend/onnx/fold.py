@@ -39,8 +39,8 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
         model = inline_functions(model, where=where)
     check_attributes(model, where=where)
     model = _inline_standard_functions(model)
-    graph_model = ir.serde.deserialize_model(model)
     try:
+        graph_model = ir.serde.deserialize_model(model)
         folding = ir.passes.PassManager(
             [_Fold(limits), passes.RemoveUnusedNodesPass()], steps=4, early_stop=True
         )

@@ -14,10 +14,11 @@ _Key = tuple[str, str, str]
 
 
 def check_functions(model: onnx.ModelProto, *, where: str) -> None:
-    """Refuse functions that call themselves, nest too deep, or unfold to too many nodes.
+    """Refuse functions that call themselves, nest too deep, or unfold to too many nodes, and calls
+    with more inputs or outputs than the function has.
 
     Raises:
-        ModelError: naming the limit.
+        ModelError: naming the limit, or the call.
     """
     functions = {(_domain(f), f.name, f.overload): f for f in model.functions}
     written = sum(1 for _ in nodes_of(model.graph))
@@ -30,6 +31,7 @@ def check_functions(model: onnx.ModelProto, *, where: str) -> None:
             key = (_domain(node), node.op_type, node.overload)
             size, depth = 1, 0
             if key in functions:
+                _check_call(node, functions[key], where)
                 if key not in unfolded and level < DEEPEST_CALLS:
                     unfolded[key] = measure(_nodes(functions[key]), level + 1)
                 size, depth = unfolded.get(key, (1, DEEPEST_CALLS))
@@ -50,6 +52,20 @@ def check_functions(model: onnx.ModelProto, *, where: str) -> None:
             where=where,
             hint="Export it with fewer calls of functions that call functions.",
         )
+
+
+def _check_call(node: onnx.NodeProto, function: onnx.FunctionProto, where: str) -> None:
+    for what, given, most in (
+        ("inputs", node.input, function.input),
+        ("outputs", node.output, function.output),
+    ):
+        if len(given) > len(most):
+            raise ModelError(
+                f"node {node.name!r} calls the function {function.name} with {len(given)} {what}; "
+                f"it has {len(most)}",
+                where=where,
+                hint="Mend the model, or export it again.",
+            )
 
 
 def _nodes(function: onnx.FunctionProto) -> Iterator[onnx.NodeProto]:

@@ -153,6 +153,12 @@ class _GraphImporter:
                 where=self.where,
                 hint="Export the model without it.",
             )
+        if name not in self.values:
+            raise ModelError(
+                f"tensor {name!r} is made by no node, and is no input",
+                where=self.where,
+                hint="The file is incomplete; export it again.",
+            )
         return self.values[name]
 
     def _add_nodes(self, nodes: Iterable[onnx.NodeProto]) -> None:
@@ -254,7 +260,7 @@ class _GraphImporter:
         outer = dict(self.values)
         self._add_initializers(graph.initializer)
         self._add_nodes(graph.node)
-        results = [self.values[output.name] for output in graph.output]
+        results = [self._value(output.name) for output in graph.output]
         self.values = outer
         return results
 

@@ -111,7 +111,10 @@ class GraphFacts:
 
 def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     """The values of a node's attributes; strings as text, whatever bytes they hold."""
-    return {a.name: _plain(onnx.helper.get_attribute_value(a)) for a in node.attribute}
+    return {
+        a.name: a if a.ref_attr_name else _plain(onnx.helper.get_attribute_value(a))
+        for a in node.attribute
+    }
 
 
 def _plain(value: Any) -> Any:
@@ -146,6 +149,8 @@ def _dtype(element_type: int) -> str | None:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, onnx.AttributeProto):
+        return f"<attribute {value.ref_attr_name} of a function>"
     if isinstance(value, onnx.TensorProto | onnx.GraphProto | onnx.SparseTensorProto):
         return f"<{type(value).__name__.removesuffix('Proto').lower()}>"
     text = repr(value)

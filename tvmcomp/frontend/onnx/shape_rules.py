@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
+from tvmcomp.frontend.onnx.window_rules import check_extents, check_groups, check_kernel
 
 Rule = Callable[[NodeFacts], None]
 
@@ -100,79 +101,6 @@ def _least_rank(least: int) -> Rule:
     return check
 
 
-def _kernel(node: NodeFacts) -> None:
-    """The kernel's extents are those of the weight, and fit into the padded input."""
-    shape, weight = node.shape(0), node.shape(1)
-    if shape is None or weight is None:
-        return
-    given = node.attributes.get("kernel_shape")
-    if given and tuple(given) != weight[2:]:
-        raise ValueError(f"its kernel_shape is {given}, and its weight's shape {list(weight)}")
-    if 0 in weight:
-        raise ValueError(f"its weight of shape {list(weight)} is empty")
-
-
-def _groups(node: NodeFacts) -> None:
-    """Group, channels of the input and of the weight agree."""
-    shape, weight = node.shape(0), node.shape(1)
-    group = node.attributes.get("group", 1)
-    if group < 1:
-        raise ValueError(f"its group is {group}, and must be above 0")
-    if shape is None or weight is None:
-        return
-    transposed = node.node.op_type == "ConvTranspose"
-    if transposed:
-        if shape[1] != weight[0] or weight[0] % group:
-            raise ValueError(
-                f"{shape[1]} input channels do not go with {weight[0]} of the weight in "
-                f"{group} groups"
-            )
-        out_channels = weight[1] * group
-    else:
-        if shape[1] != weight[1] * group or weight[0] % group:
-            raise ValueError(
-                f"{shape[1]} input channels and {weight[0]} output channels do not go with a "
-                f"weight of shape {list(weight)} in {group} groups"
-            )
-        out_channels = weight[0]
-    bias = node.shape(2)
-    if (
-        node.node.op_type in ("Conv", "ConvTranspose")
-        and bias is not None
-        and bias != (out_channels,)
-    ):
-        raise ValueError(f"its bias has shape {list(bias)}, not {[out_channels]}")
-
-
-def _extents(node: NodeFacts) -> None:
-    """A window is not larger than the padded input."""
-    shape, weight = node.shape(0), node.shape(1)
-    window = list(weight[2:]) if weight is not None else node.attributes.get("kernel_shape")
-    if shape is None or not window or len(shape) != len(window) + 2:
-        return
-    count = len(window)
-    for name in ("kernel_shape", "strides", "dilations"):
-        given = node.attributes.get(name)
-        if given is not None and (len(given) != count or min(given) < 1):
-            raise ValueError(f"its {name} is {given}, and must be {count} numbers above 0")
-    pads = node.attributes.get("pads", [0] * 2 * count)
-    if len(pads) != 2 * count:
-        raise ValueError(f"its pads are {pads}, and must be {2 * count} numbers")
-    if node.attributes.get("auto_pad", "NOTSET") not in ("", "NOTSET", "VALID"):
-        return
-    if node.attributes.get("auto_pad", "NOTSET") == "VALID":
-        pads = [0] * 2 * count
-    dilations = node.attributes.get("dilations", [1] * count)
-    for i in range(count):
-        extent = (window[i] - 1) * dilations[i] + 1
-        padded = shape[2 + i] + pads[i] + pads[i + count]
-        if extent > padded:
-            raise ValueError(
-                f"its window covers {extent} along dimension {2 + i}, and its input has {padded} "
-                "with padding"
-            )
-
-
 def _affine_grid(node: NodeFacts) -> None:
     theta, size = node.shape(0), node.value(1)
     if theta is None or size is None:
@@ -218,6 +146,12 @@ def _addend(node: NodeFacts) -> None:
     _broadcast_into(addend, (rows, columns), "C")
 
 
+def _divisor(node: NodeFacts) -> None:
+    scale = node.value(1)
+    if scale is not None and np.any(scale.astype(float) == 0):
+        raise ValueError("a scale of it is 0, and it divides by that")
+
+
 def _slope(node: NodeFacts) -> None:
     shape, slope = node.shape(0), node.shape(1)
     if shape is None or slope is None:
@@ -225,6 +159,12 @@ def _slope(node: NodeFacts) -> None:
     for left, right in zip(reversed(shape), reversed(slope), strict=False):
         if left != right and 1 not in (left, right):
             raise ValueError(f"its slope of shape {list(slope)} does not go with {list(shape)}")
+
+
+def _channel_groups(node: NodeFacts) -> None:
+    shape, groups = node.shape(0), node.attributes.get("num_groups", 1)
+    if shape is not None and (len(shape) < 2 or groups < 1 or shape[1] % groups):
+        raise ValueError(f"its input of shape {list(shape)} does not make {groups} groups")
 
 
 def _channels(*positions: int) -> Rule:
@@ -277,19 +217,24 @@ _RULES: dict[str, tuple[Rule, ...]] = {
                      "LogSoftmax", "ScatterElements", "Softmax", "Split", "TopK")
     },
     **{f"Global{name}Pool": (_least_rank(3),) for name in ("Average", "Lp", "Max")},
-    **{name: (_least_rank(3), _kernel, _groups, _extents) for name in ("Conv", "ConvInteger")},
-    **{f"{name}Pool": (_least_rank(3), _extents) for name in ("Average", "Lp", "Max")},
+    **{
+        name: (_least_rank(3), check_kernel, check_groups, check_extents)
+        for name in ("Conv", "ConvInteger")
+    },
+    **{f"{name}Pool": (_least_rank(3), check_extents) for name in ("Average", "Lp", "Max")},
     "AffineGrid": (_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
-    "ConvTranspose": (_least_rank(3), _kernel, _groups),
+    "ConvTranspose": (_least_rank(3), check_kernel, check_groups),
     "CumSum": (_least_rank(1), _constant_axes(1, "axis")),
     "Gemm": (_addend,),
+    "GroupNormalization": (_channel_groups, _channels(1, 2)),
     "InstanceNormalization": (_channels(1, 2),),
     "LayerNormalization": (_normalized,),
     "MeanVarianceNormalization": (_attribute_axes,),
     "OneHot": (_axis(extra=1),),
     "PRelu": (_slope,),
+    "QuantizeLinear": (_divisor,),
     "RMSNormalization": (_normalized,),
     "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
     "Resize": (_scales(2, 0),),

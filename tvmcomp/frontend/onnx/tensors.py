@@ -7,12 +7,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.helper
+import onnx.numpy_helper
 
+from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS
 from tvmcomp.frontend.onnx.support import subgraphs_of
 
 _COMPLEX = (onnx.TensorProto.COMPLEX64, onnx.TensorProto.COMPLEX128)
+#: Texts that say nothing of what a network computes.
+_DOCUMENTATION = {"doc_string", "producer_name", "producer_version"}
 #: Bits of an element, where they are no whole number of bytes.
 _BITS = {
     onnx.TensorProto.INT4: 4, onnx.TensorProto.UINT4: 4, onnx.TensorProto.FLOAT4E2M1: 4,
@@ -48,18 +53,24 @@ def _node_tensors(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.TensorProto]
 
 
 def check_text(message: Any) -> None:
-    """Read every text in a protocol buffer; it is decoded when it is read.
+    """Read every text in a protocol buffer, and drop what is undecodable and only documentation.
 
     Raises:
         UnicodeDecodeError: one is not UTF-8.
     """
     for descriptor, value in message.ListFields():
-        repeated = not isinstance(value, str) and hasattr(value, "__len__")
+        repeated = not isinstance(value, str | bytes) and hasattr(value, "__len__")
+        parts = value if repeated else [value]
         if descriptor.message_type is not None:
-            for part in value if repeated else [value]:
+            for part in parts:
                 check_text(part)
-        elif descriptor.type == descriptor.TYPE_STRING and repeated:
-            list(value)
+        elif descriptor.type == descriptor.TYPE_STRING:
+            for part in parts:
+                # What can't be decoded is given as bytes, or not at all.
+                if isinstance(part, bytes) and descriptor.name in _DOCUMENTATION:
+                    message.ClearField(descriptor.name)
+                elif isinstance(part, bytes):
+                    part.decode()
 
 
 def check_tensor(tensor: onnx.TensorProto) -> None:
@@ -75,8 +86,8 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
         raise ValueError(f"has a size below 0 in its shape {list(tensor.dims)}")
     elements = math.prod(tensor.dims)
     if kind == onnx.TensorProto.STRING:
-        given, wanted, unit = len(tensor.string_data), elements, "texts"
-    elif tensor.HasField("raw_data"):
+        raise ValueError("holds strings, which can't be compiled")
+    if tensor.HasField("raw_data"):
         given, wanted, unit = len(tensor.raw_data), byte_count(tensor), "bytes"
     else:
         field = getattr(tensor, onnx.helper.tensor_dtype_to_field(kind))
@@ -86,6 +97,29 @@ def check_tensor(tensor: onnx.TensorProto) -> None:
         raise ValueError(
             f"is {name}{list(tensor.dims)}, which takes {wanted} {unit}, and holds {given}"
         )
+
+
+def make_dense(graph: onnx.GraphProto) -> None:
+    """Replace the sparse initializers of a checked ``graph`` by dense ones, in place.
+
+    Raises:
+        ValueError: one has more elements than a tensor may have.
+    """
+    for sparse in graph.sparse_initializer:
+        values = onnx.numpy_helper.to_array(sparse.values)
+        places = onnx.numpy_helper.to_array(sparse.indices)
+        if math.prod(sparse.dims) > MOST_ELEMENTS:
+            raise ValueError(
+                f"tensor {sparse.values.name!r} of shape {list(sparse.dims)} has more than "
+                f"{MOST_ELEMENTS} elements"
+            )
+        dense = np.zeros(tuple(sparse.dims), values.dtype)
+        if places.ndim == 2:
+            dense[tuple(places.T)] = values
+        else:
+            dense.reshape(-1)[places] = values
+        graph.initializer.append(onnx.numpy_helper.from_array(dense, sparse.values.name))
+    del graph.sparse_initializer[:]
 
 
 def byte_count(tensor: onnx.TensorProto) -> int:
@@ -107,10 +141,14 @@ def read_external(tensor: onnx.TensorProto, folder: Path) -> bytes:
     if not location or "\0" in location:
         raise ValueError(f"has {location!r} for a location")
     # resolve() follows symbolic links, so a link out of the folder is refused as well.
-    path = (folder / location).resolve()
+    try:
+        path = (folder / location).resolve()
+        is_file = path.is_file()
+    except (OSError, RuntimeError) as error:  # too long, or a link to itself
+        raise ValueError(f"is not found: {error}") from error
     if not path.is_relative_to(folder):
         raise ValueError(f"lies outside the model's folder: {location}")
-    if not path.is_file():
+    if not is_file:
         raise ValueError(f"is missing: there is no file {location!r}")
     if tensor.data_type not in onnx.TensorProto.DataType.values() or tensor.data_type in (
         onnx.TensorProto.UNDEFINED, onnx.TensorProto.STRING,
