@@ -28,8 +28,10 @@ ARCHITECTURES: dict[Family, tuple[str, ...]] = {
 #: unrolled as far as pays; made one block with their epilogue they spill their accumulators.
 _AARCH64_OPTIONS = ("-unroll-threshold-aggressive:uint=100",)
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-NotNegative = Annotated[int, msgspec.Meta(ge=0)]
+#: No number of a device is near it; TVM takes 64 bits.
+_MOST = 2**40
+Positive = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
+NotNegative = Annotated[int, msgspec.Meta(ge=0, le=_MOST)]
 #: A feature's name as LLVM spells it, without the sign that ``mattr`` puts before it.
 Feature = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-]*$")]
 CudaArch = Annotated[str, msgspec.Meta(pattern=r"^(sm_[0-9]+[af]?)?$")]

@@ -65,16 +65,23 @@ def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto
     # It is onnx's own judgement of the model: whatever it raises speaks of the model.
     except Exception as error:  # noqa: BLE001
         reason = " ".join(str(error).split())
-    # Without the strictness it goes as far as it can: it knows the types of the node's inputs.
-    loose = onnx.shape_inference.infer_shapes(light, data_prop=True)
+    loose = _loosely_inferred(light)
     failed = _FAILED_NODE.search(reason)
     node = failed and _find(light.graph, failed["operator"], failed["name"])
     if not failed or not node:
         raise ModelError(f"its types and shapes contradict each other: {reason[:300]}", where=where)
     reason = _KINDS.sub("", reason[failed.end() :])
     if reason.startswith(_IN_FUNCTION) and _has_function(node, opset):
-        return loose.graph  # onnx can't infer through some of its own functions' bodies
-    _refuse(GraphFacts.of(loose.graph).node(node, opset), reason[:300], where)
+        return loose  # onnx can't infer through some of its own functions' bodies
+    _refuse(GraphFacts.of(loose).node(node, opset), reason[:300], where)
+
+
+def _loosely_inferred(light: onnx.ModelProto) -> onnx.GraphProto:
+    """The graph with the types that are known without the wrong node, for what an error says."""
+    try:
+        return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+    except Exception:  # noqa: BLE001  some faults end it without the strictness as well
+        return light.graph
 
 
 def _has_function(node: onnx.NodeProto, opset: int) -> bool:
