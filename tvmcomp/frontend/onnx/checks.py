@@ -79,7 +79,7 @@ def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto
 def _loosely_inferred(light: onnx.ModelProto) -> onnx.GraphProto:
     """The graph with the types that are known without the wrong node, for what an error says."""
     try:
-        return onnx.shape_inference.infer_shapes(light, data_prop=True).graph
+        return onnx.shape_inference.infer_shapes(light).graph
     except Exception:  # noqa: BLE001  some faults end it without the strictness as well
         return light.graph
 
