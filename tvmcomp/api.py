@@ -39,6 +39,7 @@ from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimFunc
 
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 #: Timed runs of each variant when the cost of what stays float is measured.
@@ -263,7 +264,7 @@ def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog
         )
 
 
-def _is_task(func: Any) -> bool:
+def _is_task(func: PrimFunc) -> bool:
     """Whether it is a kernel whose schedule matters: TVM makes mere reshapes views."""
     return schedulable(func) and not tvm.relax.analysis.has_reshape_pattern(func)
 

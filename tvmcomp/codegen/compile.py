@@ -19,6 +19,7 @@ from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
 from tvmcomp.temporary_folder import temporary_folder
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ def link(executable: Any, target: TargetDescription, linker: str | None = None) 
 
 
 def compile_module(
-    mod: Any,
+    mod: Module,
     target: TargetDescription,
     *,
     watch: Watch | None = None,
@@ -96,7 +97,7 @@ def compile_module(
 
 
 def run_here(
-    mod: Any,
+    mod: Module,
     here: TargetDescription,
     inputs: Sequence[np.ndarray],
     half: str | None = None,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from tvmcomp.errors import ConfigError
+from tvmcomp.tvm_types import Module
 
 
 class Dump:
@@ -25,7 +25,7 @@ class Dump:
                 f"can't make the folder: {error.strerror}", where=str(folder)
             ) from None
 
-    def __call__(self, phase: str, mod: Any) -> None:
+    def __call__(self, phase: str, mod: Module) -> None:
         """Write ``mod``, as it is after ``phase``; weights are named, not printed."""
         path = self.folder / f"{self.count:02}_{phase}.py"
         path.write_text(mod.script(show_meta=False), encoding="utf-8")

@@ -14,6 +14,7 @@ import numpy as np
 
 from tvmcomp.passes.rewriter import Constant, dtype_of, op_name, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Call, Expr, Var
 
 relax = tvm.relax
 
@@ -113,9 +114,9 @@ CHEAP: frozenset[str] = frozenset(
 )  # fmt: skip
 
 
-def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
+def unary_sources(bindings: list[Binding]) -> dict[Var, Expr]:
     """For each result of a chain of element-wise operators on one tensor, that tensor."""
-    source: dict[Any, Any] = {}
+    source: dict[Var, Expr] = {}
     for binding in bindings:
         name, call = op_name(binding.value), binding.value
         if name in UNARY or name in UNARY_WITH_ATTRIBUTES:
@@ -133,16 +134,16 @@ def unary_sources(bindings: list[Any]) -> dict[Any, Any]:
     return source
 
 
-def is_float_tensor(expr: Any) -> bool:
+def is_float_tensor(expr: Expr) -> bool:
     """Whether ``expr`` is a float32 tensor."""
     return isinstance(expr.ty, relax.TensorType) and dtype_of(expr) == "float32"
 
 
-def _is_scalar(expr: Any) -> bool:
+def _is_scalar(expr: Expr) -> bool:
     return isinstance(expr, Constant) and int(np.prod(shape_of(expr))) == 1
 
 
-def clip_bounds(call: Any) -> tuple[float, float] | None:
+def clip_bounds(call: Call) -> tuple[float, float] | None:
     """The bounds that ``call`` clips its operand to, or None where it does anything else."""
     if op_name(call) == "nn.relu":
         return 0.0, np.inf

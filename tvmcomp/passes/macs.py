@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr
 
 _CONVOLUTIONS = ("relax.nn.conv1d", "relax.nn.conv2d", "relax.nn.conv3d")
 _TRANSPOSED = tuple(f"{name}_transpose" for name in _CONVOLUTIONS)
 
 
-def macs(call: Any) -> int:
+def macs(call: Call) -> int:
     """Return how many multiply-accumulates ``call`` takes for one inference.
 
     Convolutions (plain and transposed, in any layout) and matrix products count, on static
@@ -34,9 +34,9 @@ def macs(call: Any) -> int:
     return _elements(call.args[0]) * kernel["O"] * taps
 
 
-def _shape(expr: Any) -> list[int]:
+def _shape(expr: Expr) -> list[int]:
     return [int(dim) for dim in expr.ty.shape]
 
 
-def _elements(expr: Any) -> int:
+def _elements(expr: Expr) -> int:
     return math.prod(_shape(expr))

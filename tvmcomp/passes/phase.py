@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.errors import TvmcompError
+from tvmcomp.tvm_types import Module
 
 #: A module in, a module out.
 Pass = Callable[[Any], Any]
@@ -41,7 +42,7 @@ class Phase:
     requires: tuple[Property, ...] = ()
     ensures: tuple[Property, ...] = ()
 
-    def run(self, mod: Any, watch: Watch | None = None) -> Any:
+    def run(self, mod: Module, watch: Watch | None = None) -> Module:
         """The module after all passes.
 
         Raises:
@@ -63,7 +64,7 @@ class Phase:
         self._check("gives", self.ensures, mod)
         return mod
 
-    def _check(self, when: str, properties: tuple[Property, ...], mod: Any) -> None:
+    def _check(self, when: str, properties: tuple[Property, ...], mod: Module) -> None:
         for holds in properties:
             wrong = holds(mod)
             if wrong:

@@ -48,6 +48,7 @@ from tvmcomp.schedules.conv.padding import PADDING
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module, PrimFunc
 
 relax = tvm.relax
 _PATTERNS = {ELEMENT_WISE_KERNEL: OpPattern.ELEMENT_WISE, EPILOGUE_KERNEL: OpPattern.OUT_FUSABLE}
@@ -67,7 +68,7 @@ CANONICAL = Phase(
 )
 
 
-def canonical(mod: Any, watch: Watch | None = None) -> Any:
+def canonical(mod: Module, watch: Watch | None = None) -> Module:
     """Imported float Relax in the form that quantization and lowering expect: folded, NHWC."""
     if watch is not None:
         watch("imported", mod)
@@ -89,7 +90,7 @@ def _lowering(
 ) -> Phase:
     """Operators that we have kernels for -> these; what they read is put into ``constants``."""
 
-    def lift(mod: Any) -> Any:
+    def lift(mod: Module) -> Module:
         mod, lifted = lift_constants(mod)
         constants.extend(lifted)
         return mod
@@ -116,7 +117,7 @@ def _fusion(
 ) -> Phase:
     """The others -> kernels, then neighbours -> one kernel; of what is put into ``sources``."""
 
-    def find_sources(mod: Any) -> Any:
+    def find_sources(mod: Module) -> Module:
         sources.update(kernel_sources(mod))
         return mod
 
@@ -162,7 +163,7 @@ class Lowered:
         scheduled: ``mod`` before the passes that change scheduled kernels.
     """
 
-    mod: Any
+    mod: Module
     constants: list[np.ndarray]
     tasks: dict[str, Any]
     calls: dict[str, int]
@@ -202,7 +203,7 @@ class Lowered:
 
 
 def lower(
-    mod: Any,
+    mod: Module,
     target: TargetDescription,
     watch: Watch | None = None,
     tuned: Tuned | None = None,
@@ -242,7 +243,7 @@ def lower(
     return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled)
 
 
-def _finish(mod: Any, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:
+def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:
     """The passes over scheduled kernels, under a ``main`` that takes so many inputs.
 
     Returns:
@@ -250,7 +251,7 @@ def _finish(mod: Any, inputs: int, watch: Watch | None = None) -> tuple[Any, boo
     """
     anywhere: list[bool] = []
 
-    def unalign(mod: Any) -> Any:
+    def unalign(mod: Module) -> Module:
         mod, found = unaligned_inputs(mod, inputs)
         anywhere.append(found)
         return mod
@@ -259,16 +260,16 @@ def _finish(mod: Any, inputs: int, watch: Watch | None = None) -> tuple[Any, boo
     return phase.run(mod, watch), anywhere[0]
 
 
-def _is_scheduled(func: Any) -> bool:
+def _is_scheduled(func: PrimFunc) -> bool:
     return isinstance(func, tvm.tirx.PrimFunc) and bool(func.attrs and func.attrs.get(SCHEDULED_AS))
 
 
-def is_padding(func: Any) -> bool:
+def is_padding(func: PrimFunc) -> bool:
     """Whether a PrimFunc only puts a border around its input."""
     return bool(func.attrs) and PADDING in func.attrs.keys()  # noqa: SIM118  not a dict
 
 
-def _mark_patterns(mod: Any) -> Any:
+def _mark_patterns(mod: Module) -> Module:
     """Tell fusion what kernels of ours can be fused with: its own analysis does not see it."""
     for var, func in mod.functions.items():
         for mark, pattern in _PATTERNS.items():
@@ -277,7 +278,7 @@ def _mark_patterns(mod: Any) -> Any:
     return mod
 
 
-def call_counts(mod: Any) -> dict[str, int]:
+def call_counts(mod: Module) -> dict[str, int]:
     """How often ``main`` calls each PrimFunc, by name."""
     counts: dict[str, int] = {}
     for binding in main_bindings(mod) or []:

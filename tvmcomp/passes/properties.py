@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.passes.operator_kinds import CONVOLUTIONS
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, schedulable
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module
 
 _QUANTIZATION = ("quantize", "dequantize")
 
 
-def convolutions_channels_last(mod: Any) -> str:
+def convolutions_channels_last(mod: Module) -> str:
     """Every convolution of ``main`` reads NHWC."""
     for binding in main_bindings(mod) or []:
         if op_name(binding.value) in CONVOLUTIONS:
@@ -22,7 +21,7 @@ def convolutions_channels_last(mod: Any) -> str:
     return ""
 
 
-def only_kernels(mod: Any) -> str:
+def only_kernels(mod: Module) -> str:
     """``main`` does nothing but call kernels."""
     for binding in main_bindings(mod) or []:
         name = op_name(binding.value)
@@ -31,7 +30,7 @@ def only_kernels(mod: Any) -> str:
     return ""
 
 
-def kernels_scheduled(mod: Any) -> str:
+def kernels_scheduled(mod: Module) -> str:
     """Every kernel that can have a schedule has one."""
     for var, func in mod.functions.items():
         if not isinstance(func, tvm.tirx.PrimFunc) or not schedulable(func):

@@ -7,24 +7,25 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Attributes, Binding, Expr, Module, Var
 
 relax = tvm.relax
 Constant = tvm.ir.expr.GenericConst
 
 
-def op_name(expr: Any) -> str | None:
+def op_name(expr: Expr) -> str | None:
     """``nn.conv2d`` for a call of ``relax.nn.conv2d``; None for anything but an operator call."""
     if isinstance(expr, tvm.ir.Call) and isinstance(expr.op, tvm.ir.Op):
         return str(expr.op.name).removeprefix("relax.")
     return None
 
 
-def shape_of(expr: Any) -> tuple[int, ...]:
+def shape_of(expr: Expr) -> tuple[int, ...]:
     """The static shape of a tensor expression."""
     return tuple(int(dim) for dim in expr.ty.shape)
 
 
-def dtype_of(expr: Any) -> str:
+def dtype_of(expr: Expr) -> str:
     """The dtype of a tensor expression."""
     return str(expr.ty.dtype)
 
@@ -36,12 +37,12 @@ def const(array: np.ndarray) -> Any:
     return relax.const(array, str(array.dtype))
 
 
-def const_value(expr: Any) -> np.ndarray | None:
+def const_value(expr: Expr) -> np.ndarray | None:
     """The array of a Relax constant, or None for anything else."""
     return expr.value.numpy() if isinstance(expr, Constant) else None
 
 
-def with_attributes(attrs: Any, **changes: Any) -> Any:
+def with_attributes(attrs: Attributes, **changes: Any) -> Any:
     """A copy of an operator's attributes with some of them changed."""
     info = type(attrs).__tvm_ffi_type_info__
     fields = {field.name: getattr(attrs, field.name) for field in info.fields}
@@ -49,7 +50,7 @@ def with_attributes(attrs: Any, **changes: Any) -> Any:
     return tvm.ir.make_node(info.type_key, **fields)
 
 
-def main_bindings(mod: Any) -> list[Any] | None:
+def main_bindings(mod: Module) -> list[Module] | None:
     """The bindings of ``main`` in order; None where it has control flow.
 
     A module with control flow (ONNX ``If``) is compiled as it is: our passes leave it alone.
@@ -63,9 +64,9 @@ def main_bindings(mod: Any) -> list[Any] | None:
     return bindings
 
 
-def consumers(mod: Any) -> dict[Any, list[Any]]:
+def consumers(mod: Module) -> dict[Var, list[Binding]]:
     """For each variable of ``main``, the bindings that read it; the output reads as ``None``."""
-    users: dict[Any, list[Any]] = {param: [] for param in mod["main"].params}
+    users: dict[Var, list[Binding]] = {param: [] for param in mod["main"].params}
     for binding in main_bindings(mod) or []:
         users.setdefault(binding.var, [])
         for var in relax.analysis.free_vars(binding.value):
@@ -83,9 +84,9 @@ class BindingRewriter:
         env: old variable -> new expression.
     """
 
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         self.mod = mod
-        self.env: dict[Any, Any] = {}
+        self.env: dict[Var, Expr] = {}
         #: Parameters that the pass adds after those of ``main``.
         self.added_params: list[Any] = []
         others = {var: func for var, func in mod.functions.items() if var.name_hint != "main"}
@@ -111,26 +112,26 @@ class BindingRewriter:
             [relax.transform.CanonicalizeBindings(), relax.transform.DeadCodeElimination()]
         )(bb.get())
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         """The new expression for the binding ``var = value``; by default the same call."""
         return self.emit(self.substitute(value), var.name)
 
-    def result(self, output: Any) -> Any:
+    def result(self, output: Expr) -> Expr:
         """The new output of the function."""
         return self.substitute(output)
 
-    def substitute(self, value: Any) -> Any:
+    def substitute(self, value: Expr) -> Expr:
         """``value`` with the variables of the old function replaced by the new expressions."""
         return substitute(value, self.env)
 
-    def emit(self, expr: Any, name: str) -> Any:
+    def emit(self, expr: Expr, name: str) -> Expr:
         """Bind ``expr`` to a variable called ``name``; what needs no binding passes through."""
         if isinstance(expr, Constant | relax.Var | relax.Tuple):
             return expr
         return self.builder.emit(expr, name_hint=name)
 
 
-def substitute(value: Any, env: dict[Any, Any]) -> Any:
+def substitute(value: Expr, env: dict[Var, Expr]) -> Expr:
     """Replace variables, by ``env``, in the shallow expressions that a binding holds."""
     if isinstance(value, relax.Var):
         return env.get(value, value)

@@ -11,6 +11,7 @@ from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, with_at
 from tvmcomp.qparams import QParams, quantize, weight_qparams
 from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
@@ -23,7 +24,9 @@ def weight_axis(kind: str) -> int:
     return 1 if kind == "matmul" else 0
 
 
-def annotate(mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]) -> Any:
+def annotate(
+    mod: Module, operators: Sequence[PlannedOperator], qparams: Mapping[Var, QParams]
+) -> Any:
     """Wrap each tensor that ``operators`` read, and each anchor's weight, in Q/DQ; store the
     tables of embeddings as int8.
 
@@ -40,11 +43,11 @@ def annotate(mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[An
 
 class _Annotate(BindingRewriter):
     def __init__(
-        self, mod: Any, operators: Sequence[PlannedOperator], qparams: Mapping[Any, QParams]
+        self, mod: Module, operators: Sequence[PlannedOperator], qparams: Mapping[Var, QParams]
     ) -> None:
         super().__init__(mod)
         self.qparams = qparams
-        self.quantized: dict[Any, Any] = {}
+        self.quantized: dict[Var, Expr] = {}
         self.reads: dict[Any, list[Any]] = {}
         self.anchors = {op.var: op for op in operators if op.is_anchor or op.stored}
         self.embeddings = {operator.var for operator in operators if operator.is_embedding}
@@ -52,7 +55,7 @@ class _Annotate(BindingRewriter):
             for reader in operator.readers:
                 self.reads.setdefault(reader, []).extend(operator.reads)
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Any:
         if var in self.embeddings:
             return self.embedding(value, var.name)
         if var not in self.reads and var not in self.anchors:
@@ -71,7 +74,7 @@ class _Annotate(BindingRewriter):
             args[1] = self.weight(weight, self.anchors[var])
         return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
 
-    def through_integers(self, tensor: Any) -> Any:
+    def through_integers(self, tensor: Expr) -> Any:
         params = self.qparams[tensor]
         scale, zero_point = const(params.scale), const(params.zero_point)
         if tensor not in self.quantized:
@@ -84,7 +87,7 @@ class _Annotate(BindingRewriter):
             f"{tensor.name}_dq",
         )
 
-    def half_precision(self, call: Any, data: Any, weight: np.ndarray, name: str) -> Any:
+    def half_precision(self, call: Call, data: Expr, weight: np.ndarray, name: str) -> Any:
         """The anchor with its weight stored as float16, where that holds it."""
         if np.abs(weight).max(initial=0) > np.finfo(np.float16).max:
             return self.emit(relax.Call(call.op, [data, const(weight)], call.attrs), name)
@@ -100,7 +103,7 @@ class _Annotate(BindingRewriter):
             f"{operator.name}_weight",
         )
 
-    def embedding(self, call: Any, name: str) -> Any:
+    def embedding(self, call: Call, name: str) -> Any:
         """The same rows out of an int8 table, each times its scale.
 
         No Q/DQ pair: the scales are looked up like the rows, and only constants may be parameters

@@ -12,6 +12,7 @@ from tvmcomp.qparams import QParams, activation_qparams
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.observers import OBSERVERS, Observer
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.tvm_types import Var
 
 
 def calibrate(
@@ -19,7 +20,7 @@ def calibrate(
     samples: Iterable[list[np.ndarray]],
     config: QuantConfig,
     step: Callable[[], None] = lambda: None,
-) -> dict[Any, QParams]:
+) -> dict[Var, QParams]:
     """Observe every tensor that the plan quantizes.
 
     Args:

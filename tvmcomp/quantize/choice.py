@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from tvmcomp.model import Operator
+from tvmcomp.tvm_types import Module
 
 #: ``none`` is the model's own: float32.
 Precision = Literal["none", "int8", "fp16", "bf16"]
@@ -27,7 +28,7 @@ class PrecisionChoice:
         notes: what a person should know.
     """
 
-    mod: Any
+    mod: Module
     precision: Precision
     operators: list[Operator]
     half: str | None = None

@@ -15,6 +15,7 @@ import msgspec
 from tvmcomp.errors import ConfigError
 from tvmcomp.quantize.images import Preprocess
 from tvmcomp.quantize.observers import OBSERVERS
+from tvmcomp.tvm_types import Expr
 
 #: Of the observers it has the best signal-to-noise ratio on every distribution tried (normal,
 #: Laplace, Student's t, bimodal, one-sided, sparse), by up to 25 dB over percentile and entropy
@@ -198,7 +199,7 @@ def _literal_length(pattern: str) -> int:
     return sum(character not in "*?" for character in pattern)
 
 
-def _convert(value: Any, struct: type[S], where: str) -> S:
+def _convert(value: Expr, struct: type[S], where: str) -> S:
     """``value`` as a ``struct``.
 
     Raises:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tvmcomp.errors import ModelError
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import const_value, main_bindings, op_name
+from tvmcomp.tvm_types import Binding, Module
 
 #: Operators that are named in one message.
 _MOST_NAMED = 3
 
 
-def check_finite(mod: Any) -> None:
+def check_finite(mod: Module) -> None:
     """Raise ModelError where a constant of ``mod`` holds NaN, or a weight NaN or infinity.
 
     A quantized tensor has 0 in the place of NaN: a broken network would give finite scores. An
@@ -33,7 +32,7 @@ def check_finite(mod: Any) -> None:
         )
 
 
-def _is_finite(binding: Any) -> bool:
+def _is_finite(binding: Binding) -> bool:
     call = binding.value
     for position, arg in enumerate(getattr(call, "args", ())):
         value = const_value(arg)

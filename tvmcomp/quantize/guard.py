@@ -17,6 +17,7 @@ import numpy as np
 
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.tvm_types import Var
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Guard:
     def __init__(
         self,
         probe: Probe,
-        qparams: Mapping[Any, QParams],
+        qparams: Mapping[Var, QParams],
         samples: Sequence[list[np.ndarray]],
         quantized_without: Callable[[Collection[str]], Collection[str]],
     ) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.model import Operator
 from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.macs import macs
@@ -11,9 +9,10 @@ from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module
 
 
-def imported_operators(mod: Any, target: TargetDescription) -> list[Operator]:
+def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]:
     """List the operators of ``mod`` (NHWC, with Q/DQ) and the type each runs in after ``realize``.
 
     An operator that ``realize`` replaced is gone from the float operators that remain.

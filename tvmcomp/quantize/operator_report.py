@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from tvmcomp.model import Operator
 from tvmcomp.passes.macs import macs
@@ -12,9 +11,10 @@ from tvmcomp.passes.rewriter import main_bindings
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.tvm_types import Module
 
 
-def expected_operators(mod: Any, config: QuantConfig | None = None) -> list[Operator]:
+def expected_operators(mod: Module, config: QuantConfig | None = None) -> list[Operator]:
     """What a calibrated int8 build of ``mod`` would quantize, before any measurement.
 
     Args:
@@ -26,7 +26,7 @@ def expected_operators(mod: Any, config: QuantConfig | None = None) -> list[Oper
 
 
 def report_operators(
-    mod: Any,
+    mod: Module,
     operators: Sequence[PlannedOperator],
     own_db: dict[str, float] | None = None,
     alone_db: dict[str, float] | None = None,

@@ -20,6 +20,7 @@ from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Module
 
 #: Samples that the guard measures with: enough for a ratio of powers, few enough to be quick.
 _MOST_SAMPLES = 16
@@ -30,7 +31,7 @@ _GUARD_MACS = 1.5e12
 
 
 def quantize_network(
-    mod: Any,
+    mod: Module,
     signature: Signature,
     samples: Samples,
     config: QuantConfig,
@@ -109,7 +110,7 @@ def _check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
         )
 
 
-def _guard_samples(mod: Any, operators: Sequence[Any]) -> int:
+def _guard_samples(mod: Module, operators: Sequence[Any]) -> int:
     """How many samples the guard measures with: fewer for a network that takes long to run."""
     per_run = sum(operator.macs for operator in report_operators(mod, operators))
     runs = 2 * sum(operator.rounds for operator in operators) + 1

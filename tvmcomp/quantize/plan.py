@@ -41,6 +41,7 @@ from tvmcomp.quantize.planned_operator import (
     PlannedOperator,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Call, Module, Var
 
 relax = tvm.relax
 
@@ -51,7 +52,7 @@ _SHORTEST_ROW = 16
 
 
 def plan_operators(
-    mod: Any,
+    mod: Module,
     config: QuantConfig | None = None,
     keep_float: Collection[str] = (),
     weight_only: Collection[str] = (),
@@ -74,7 +75,7 @@ def plan_operators(
 class _Planner:
     def __init__(
         self,
-        mod: Any,
+        mod: Module,
         config: QuantConfig,
         keep_float: frozenset[str],
         weight_only: frozenset[str],
@@ -83,7 +84,7 @@ class _Planner:
         self.config = config
         self.keep_float = keep_float
         self.weight_only = weight_only
-        self.users: dict[Any, list[Any]] = consumers(mod)
+        self.users: dict[Var, list[Binding]] = consumers(mod)
         self.producer = {binding.var: binding for binding in self.bindings}
         self.position = {binding.var: i for i, binding in enumerate(self.bindings)}
         #: What the chain of element-wise operators on one tensor starts at.
@@ -93,7 +94,7 @@ class _Planner:
         self.chain = self.anchor_chains()
         self.wanted = self.wanted_in_integers()
         #: Tensors that integers hold, as far as the plan has come.
-        self.capable: set[Any] = set()
+        self.capable: set[Var] = set()
 
     def plan(self) -> list[PlannedOperator]:
         planned = []
@@ -110,7 +111,7 @@ class _Planner:
                 self.capable.add(binding.var)
         return planned
 
-    def stored(self, binding: Any) -> Literal["int8", "float16"] | None:
+    def stored(self, binding: Binding) -> Literal["int8", "float16"] | None:
         """How the weight of an anchor that the guard keeps in float is stored."""
         name, kind = str(binding.var.name), op_name(binding.value)
         is_anchor = kind in ANCHORS
@@ -118,7 +119,7 @@ class _Planner:
             return None
         return "int8" if name in self.weight_only else "float16"
 
-    def refusal(self, binding: Any) -> str | None:
+    def refusal(self, binding: Binding) -> str | None:
         """Why the operator may not be quantized at all; None where it may."""
         name = op_name(binding.value)
         if name is None:
@@ -131,7 +132,7 @@ class _Planner:
             return self.anchor_refusal(binding.value)
         return None
 
-    def anchor_refusal(self, call: Any) -> str | None:
+    def anchor_refusal(self, call: Call) -> str | None:
         weight = const_value(call.args[1])
         if weight is None:
             return "its right side is not a constant"
@@ -143,12 +144,12 @@ class _Planner:
             return "its weight is not finite"
         return None
 
-    def is_anchor(self, var: Any) -> bool:
+    def is_anchor(self, var: Var) -> bool:
         binding = self.producer.get(var)
         name = op_name(binding.value) if binding is not None else None
         return name in ANCHORS and self.refused[var] is None
 
-    def anchor_chains(self) -> set[Any]:
+    def anchor_chains(self) -> set[Var]:
         """Results that an anchor's kernel computes in registers, in its own shape."""
         chain = set()
         for binding in self.bindings:
@@ -163,9 +164,9 @@ class _Planner:
                 chain.add(binding.var)
         return chain
 
-    def wanted_in_integers(self) -> set[Any]:
+    def wanted_in_integers(self) -> set[Var]:
         """Tensors that some quantized operator reads, found from the outputs backwards."""
-        wanted: set[Any] = set()
+        wanted: set[Var] = set()
         for binding in reversed(self.bindings):
             name = op_name(binding.value)
             if isinstance(binding.value, relax.TupleGetItem):
@@ -188,7 +189,7 @@ class _Planner:
                 wanted.update(relax.analysis.free_vars(binding.value))
         return wanted
 
-    def operator(self, binding: Any) -> PlannedOperator:
+    def operator(self, binding: Binding) -> PlannedOperator:
         var, call = binding.var, binding.value
         kind = op_name(call) or "call_tir"
         refused = self.refused[var]
@@ -220,7 +221,7 @@ class _Planner:
             return self.two_operands(var, kind, call)
         return PlannedOperator(var, kind, reason=self.float_reason(kind, var))
 
-    def float_reason(self, kind: str, var: Any) -> str:
+    def float_reason(self, kind: str, var: Var) -> str:
         known = kind in PASS_THROUGH | AVERAGES | _TWO_OPERANDS or var in self.source
         if known and is_float_tensor(var):
             return "no integer operator reads its result"
@@ -228,7 +229,7 @@ class _Planner:
             return "no integer form"
         return "no integer form" if is_float_tensor(var) else f"it computes {dtype_of(var)}"
 
-    def table(self, var: Any, kind: str) -> PlannedOperator:
+    def table(self, var: Var, kind: str) -> PlannedOperator:
         root = self.source[var]
         members = self.between(root, var)
         if root in self.chain and all(
@@ -251,7 +252,7 @@ class _Planner:
         )  # fmt: skip
         return PlannedOperator(var, kind, (root,), readers, True)
 
-    def between(self, root: Any, var: Any) -> list[Any]:
+    def between(self, root: Any, var: Var) -> list[Any]:
         """The members of the chain from ``root`` to ``var``, ``var`` included."""
         members: list[Any] = []
         pending = [var]
@@ -263,7 +264,7 @@ class _Planner:
             pending += [a for a in self.producer[current].value.args if isinstance(a, relax.Var)]
         return members
 
-    def two_operands(self, var: Any, kind: str, call: Any) -> PlannedOperator:
+    def two_operands(self, var: Var, kind: str, call: Call) -> PlannedOperator:
         operands = [arg for arg in call.args if isinstance(arg, relax.Var)]
         in_registers = [
             arg for arg in operands
@@ -276,7 +277,7 @@ class _Planner:
         return PlannedOperator(var, kind, reads, (var,), True)
 
 
-def _is_embedding(call: Any) -> bool:
+def _is_embedding(call: Call) -> bool:
     if op_name(call) != "take" or call.attrs.axis is None or int(call.attrs.axis) != 0:
         return False
     table = call.args[0]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import dtype_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Var
 
 relax = tvm.relax
 
@@ -33,7 +34,7 @@ class PlannedOperator:
             ``float16``; None leaves it.
     """
 
-    var: Any
+    var: Var
     kind: str
     reads: tuple[Any, ...] = ()
     readers: tuple[Any, ...] = ()

@@ -31,6 +31,7 @@ from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.schedules.dot import dot_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 _SWITCH_FIELDS = 4  # 1/scale, zero point, scale, on
@@ -41,7 +42,7 @@ class _Edge:
     """One tensor as one operator reads it."""
 
     operator: PlannedOperator
-    tensor: Any
+    tensor: Expr
 
 
 class Probe:
@@ -54,7 +55,7 @@ class Probe:
     """
 
     def __init__(
-        self, mod: Any, operators: Sequence[PlannedOperator], target: TargetDescription
+        self, mod: Module, operators: Sequence[PlannedOperator], target: TargetDescription
     ) -> None:
         self.operators = list(operators)
         edges = [_Edge(op, tensor) for op in operators for tensor in op.reads]
@@ -72,7 +73,7 @@ class Probe:
     def run(
         self,
         inputs: Iterable[np.ndarray],
-        qparams: Mapping[Any, QParams] | None = None,
+        qparams: Mapping[Var, QParams] | None = None,
         on: Collection[str] = (),
         weights_only: Collection[str] = (),
     ) -> tuple[list[np.ndarray], dict[Any, np.ndarray]]:
@@ -107,7 +108,7 @@ class Probe:
 
 class _Instrument(BindingRewriter):
     def __init__(
-        self, mod: Any, operators: Sequence[PlannedOperator], edges: Sequence[_Edge]
+        self, mod: Module, operators: Sequence[PlannedOperator], edges: Sequence[_Edge]
     ) -> None:
         super().__init__(mod)
         self.switches = relax.Var(
@@ -125,7 +126,7 @@ class _Instrument(BindingRewriter):
         self.observed = [var for var in order if var in wanted]
         self.output_count = 0
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Any:
         if var not in self.edges:
             return super().rewrite(var, value)
         args = []
@@ -135,10 +136,10 @@ class _Instrument(BindingRewriter):
             args.append(new if index is None else self.switched(new, index, arg.name))
         return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
 
-    def switched(self, tensor: Any, index: int, name: str) -> Any:
+    def switched(self, tensor: Expr, index: int, name: str) -> Any:
         te, tirx = tvm.te, tvm.tirx
 
-        def compute(x: Any, switches: Any) -> Any:
+        def compute(x: Expr, switches: Any) -> Any:
             def value(*i: Any) -> Any:
                 inverse, zero_point, scale, on = (
                     switches[index, field] for field in range(_SWITCH_FIELDS)
@@ -158,7 +159,7 @@ class _Instrument(BindingRewriter):
         )
         return self.emit(call, f"{name}_switched")
 
-    def result(self, output: Any) -> Any:
+    def result(self, output: Expr) -> Any:
         new = self.substitute(output)
         outputs = list(new.fields) if isinstance(new, relax.Tuple) else [new]
         if len(outputs) == 1 and isinstance(new.ty, relax.TupleType):
@@ -168,7 +169,7 @@ class _Instrument(BindingRewriter):
 
 
 def _quantized_weights(
-    mod: Any,
+    mod: Module,
     operators: Sequence[PlannedOperator],
     constants: Sequence[np.ndarray],
     target: TargetDescription,
@@ -209,7 +210,7 @@ def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:
     return dequantize(quantize(weight, params), params)
 
 
-def _is_float(var: Any) -> bool:
+def _is_float(var: Var) -> bool:
     return (
         isinstance(var.ty, relax.TensorType)
         and dtype_of(var) == "float32"

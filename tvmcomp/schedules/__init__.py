@@ -32,13 +32,14 @@ from tvmcomp.schedules.matmul.batched_matmul_schedule import schedule_batched_ma
 from tvmcomp.schedules.rows.default import schedule_default
 from tvmcomp.schedules.tir import host_passes
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 __all__ = ["Decide", "analytic", "apply_schedule", "design_space", "find_anchor"]
 
 host_passes.register()
 
 
-def find_anchor(sch: Any) -> Any | None:
+def find_anchor(sch: Schedule) -> Any | None:
     """The block of ``sch`` that carries the anchor attribute, or None."""
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         if ANCHOR in sch.get(block).annotations:
@@ -46,7 +47,7 @@ def find_anchor(sch: Any) -> Any | None:
     return None
 
 
-def apply_schedule(sch: Any, target: TargetDescription, decide: Decide = analytic) -> None:
+def apply_schedule(sch: Schedule, target: TargetDescription, decide: Decide = analytic) -> None:
     """Schedule the PrimFunc in ``sch`` for ``target``.
 
     Args:
@@ -70,7 +71,7 @@ def design_space(target: TargetDescription) -> Callable[[Any, Decide], str]:
         returns the space's name, or "" where there is no schedule of ours.
     """
 
-    def space(sch: Any, decide: Decide) -> str:
+    def space(sch: Schedule, decide: Decide) -> str:
         anchor = find_anchor(sch)
         if anchor is None:
             return ""
@@ -81,7 +82,7 @@ def design_space(target: TargetDescription) -> Callable[[Any, Decide], str]:
     return space
 
 
-def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
+def _kernel(sch: Schedule, anchor: Block, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
     data, weight = (str(read.source.dtype) for read in sch.get(anchor).reads[-2:])
     pairs = sch.get(anchor).annotations[ANCHOR] == PIXEL_PAIRS
@@ -93,7 +94,9 @@ def _kernel(sch: Any, anchor: Any, target: TargetDescription) -> DotKernel:
 def _of_packed_weight(schedule: Callable[..., None]) -> Callable[..., None]:
     """``schedule``, given the dot product that the anchor's weights were packed for."""
 
-    def with_kernel(sch: Any, anchor: Any, target: TargetDescription, decide: Decide) -> None:
+    def with_kernel(
+        sch: Schedule, anchor: Block, target: TargetDescription, decide: Decide
+    ) -> None:
         schedule(sch, anchor, target, _kernel(sch, anchor, target), decide)
 
     return with_kernel

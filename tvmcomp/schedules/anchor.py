@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tvmcomp.tvm_types import PrimExpr
+
 #: Block attribute that tells :mod:`tvmcomp.schedules` which schedule an anchor takes.
 ANCHOR = "tvmcomp.anchor"
 #: Block attribute of a convolution: multiply-accumulates that the network asks for, no padding
@@ -90,6 +92,6 @@ class Anchor:
         return self.window.groups == self.channels == self.out_channels > 1
 
 
-def element(tensor: Any, *index: Any) -> Any:
+def element(tensor: Any, *index: PrimExpr) -> Any:
     """The element of a TE tensor at ``index``."""
     return tensor[index]

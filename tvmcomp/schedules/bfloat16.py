@@ -16,6 +16,7 @@ import numpy as np
 
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, PrimExpr, PrimFunc, Schedule
 
 tirx = tvm.tirx
 
@@ -40,7 +41,7 @@ def bfloat16_bits(number: float) -> int:
     return int(np.array(number, ml_dtypes.bfloat16).view(BITS))
 
 
-def widen(value: Any, source: str, dtype: str) -> Any:
+def widen(value: PrimExpr, source: str, dtype: str) -> Any:
     """``value``, of dtype ``source``, as ``dtype``.
 
     A ``uint16`` holds the bits of a bfloat16, which any target can widen with a shift.
@@ -50,12 +51,12 @@ def widen(value: Any, source: str, dtype: str) -> Any:
     return value.astype(dtype)
 
 
-def round_to_bfloat16(value: Any) -> Any:
+def round_to_bfloat16(value: PrimExpr) -> Any:
     """The float32 TIR expression ``value`` rounded to nearest even, as the bits of a bfloat16."""
     return tirx.call_intrin(BITS, _ROUND, value)
 
 
-def dot_product(acc: Any, data: Any, weight: Any, lanes: int) -> Any:
+def dot_product(acc: PrimExpr, data: Any, weight: Any, lanes: int) -> Any:
     """``acc[i] + sum_k data[k] * weight[i, k]`` over a pair ``k`` of bfloat16.
 
     Args:
@@ -67,14 +68,14 @@ def dot_product(acc: Any, data: Any, weight: Any, lanes: int) -> Any:
     return tirx.call_pure_extern(f"float32x{lanes}", f"tvmcomp_bfdot_x{lanes}", acc, data, weight)
 
 
-def inline_widening(sch: Any) -> None:
+def inline_widening(sch: Schedule) -> None:
     """Widen bfloat16 where it is read, in registers."""
     for block in sch.get_child_blocks(sch.get_sblock("root")):
         if WIDENING in sch.get(block).annotations:
             sch.compute_inline(block)
 
 
-def import_functions(func: Any, target: TargetDescription) -> Any:
+def import_functions(func: PrimFunc, target: TargetDescription) -> Any:
     """The unscheduled PrimFunc ``func``, able to round and multiply bfloat16 on ``target``."""
     sch = tvm.s_tir.Schedule(func)
     sch.annotate(sch.get_sblock("root"), _IMPORT, _functions(target))
@@ -123,7 +124,7 @@ _DOT = {
 }
 
 
-def _lower_rounding(call: Any) -> Any:
+def _lower_rounding(call: Call) -> Any:
     (value,) = call.args
     lanes = tvm.runtime.DataType(str(value.ty)).lanes
     result = BITS if lanes == 1 else f"{BITS}x{lanes}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Schedule
 
 
 class Decide(Protocol):
@@ -15,7 +16,7 @@ class Decide(Protocol):
     What a schedule asks must not depend on the answers: the tuner lists the points beforehand.
     """
 
-    def __call__(self, sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+    def __call__(self, sch: Schedule, name: str, candidates: Sequence[int], best_guess: int) -> int:
         """Choose one of ``candidates`` for ``name``; ``best_guess`` is the analytic answer."""
         ...
 
@@ -24,13 +25,13 @@ class Decide(Protocol):
 _BLOCK_NUMBER = 100
 
 
-def analytic(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+def analytic(sch: Schedule, name: str, candidates: Sequence[int], best_guess: int) -> int:
     """The :class:`Decide` of a build without tuning."""
     return best_guess
 
 
 def choose_block(
-    sch: Any, name: str, blocks: Sequence[tuple[int, int]], decide: Decide
+    sch: Schedule, name: str, blocks: Sequence[tuple[int, int]], decide: Decide
 ) -> tuple[int, int]:
     """Let ``decide`` choose one of ``blocks``, of which the first is the analytic answer.
 

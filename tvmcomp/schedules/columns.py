@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -58,7 +59,7 @@ def register_columns(name: str, lanes: int, rows: int, dilation: int, data: str,
         ]
         return tirx.Shuffle([weight, tirx.Broadcast(tirx.const(0, "int8"), lanes)], order)
 
-    def emit_rows(present: Sequence[Any], weight: Any, acc: Any) -> Any:
+    def emit_rows(present: Sequence[Any], weight: Any, acc: PrimExpr) -> Any:
         for group in groups:
             four = [present[group[row] if row < len(group) else group[0]] for row in range(DEPTH)]
             acc = emit(four, weight_of(group, weight), acc)

@@ -8,9 +8,10 @@ from typing import Any
 
 from tvmcomp.schedules.parallel import instructions, parallelize
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 
-def accumulate_in_registers(sch: Any, anchor: Any, target: TargetDescription) -> Any:
+def accumulate_in_registers(sch: Schedule, anchor: Block, target: TargetDescription) -> Any:
     """Put the accumulators of ``anchor`` in registers, and make what follows it one block.
 
     What follows in the anchor's own shape becomes the epilogue. Blocks of another shape (a
@@ -28,7 +29,7 @@ def accumulate_in_registers(sch: Any, anchor: Any, target: TargetDescription) ->
 
 
 def inline_epilogue(
-    sch: Any, result: Any, own: Sequence[Any], target: TargetDescription
+    sch: Schedule, result: Any, own: Sequence[Any], target: TargetDescription
 ) -> Any | None:
     """Make what follows ``result`` in its own shape one block.
 
@@ -59,7 +60,7 @@ def inline_epilogue(
     return epilogue[-1]
 
 
-def _after(sch: Any, anchor: Any) -> list[Any]:
+def _after(sch: Schedule, anchor: Block) -> list[Any]:
     """Blocks that depend on ``anchor``, in program order; none of them reduces."""
     reached = {_name(sch, anchor)}
     after = []
@@ -71,15 +72,15 @@ def _after(sch: Any, anchor: Any) -> list[Any]:
     return after
 
 
-def _name(sch: Any, block: Any) -> str:
+def _name(sch: Schedule, block: Block) -> str:
     return str(sch.get(block).name_hint)
 
 
-def _output_shape(sch: Any, block: Any) -> tuple[int, ...]:
+def _output_shape(sch: Schedule, block: Block) -> tuple[int, ...]:
     return tuple(int(dim) for dim in sch.get(block).writes[0].source.shape)
 
 
-def schedule_spatial(sch: Any, block: Any, target: TargetDescription) -> None:
+def schedule_spatial(sch: Schedule, block: Block, target: TargetDescription) -> None:
     """Schedule a block without reduction: vectorized along the last axis, parallel over the others
     where that is worth it.
     """
@@ -92,7 +93,7 @@ def schedule_spatial(sch: Any, block: Any, target: TargetDescription) -> None:
     vectorize_channels(sch, block, target)
 
 
-def vectorize_channels(sch: Any, block: Any, target: TargetDescription) -> None:
+def vectorize_channels(sch: Schedule, block: Block, target: TargetDescription) -> None:
     """Split the innermost loop of ``block`` into vectors of the target's width and vectorize.
 
     The vector is the widest that divides the extent; an odd extent leaves scalar code.

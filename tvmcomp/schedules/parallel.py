@@ -15,6 +15,7 @@ from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.stages import Stage
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Loop, PrimExpr, Schedule
 
 tirx = tvm.tirx
 
@@ -39,7 +40,9 @@ def worth_parallel(work: float) -> bool:
     return work >= GRAIN
 
 
-def parallelize(sch: Any, loops: Sequence[Any], work: float, decide: Decide | None = None) -> None:
+def parallelize(
+    sch: Schedule, loops: Sequence[Loop], work: float, decide: Decide | None = None
+) -> None:
     """Fuse ``loops`` of ``sch`` and run them on all threads, where ``work`` is worth it.
 
     Args:
@@ -56,7 +59,7 @@ def parallelize(sch: Any, loops: Sequence[Any], work: float, decide: Decide | No
         sch.parallel(sch.fuse(*loops))
 
 
-def anchor_work(sch: Any, block: Any, target: TargetDescription) -> float:
+def anchor_work(sch: Schedule, block: Block, target: TargetDescription) -> float:
     """About how many vector instructions the anchor ``block`` takes on ``target``.
 
     Its operands are the last two tensors that it reads. Each is counted as a weight: what is large
@@ -76,7 +79,7 @@ def work_of(stage: Stage, target: TargetDescription) -> float:
     return vectors * instructions(stage.value)
 
 
-def instructions(expr: Any) -> int:
+def instructions(expr: PrimExpr) -> int:
     """About how many vector instructions one vector of ``expr`` takes, a store included."""
     count = 1
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, PrimExpr, Schedule, Var
 
 tirx = tvm.tirx
 Load = tvm.ir.expr.TensorLoad
@@ -113,28 +114,28 @@ class Stage:
         return widest
 
 
-def _bits(expr: Any) -> int:
+def _bits(expr: PrimExpr) -> int:
     return max(8, int(tvm.DataType(str(expr.ty.dtype)).bits))
 
 
-def loads(expr: Any) -> list[Any]:
+def loads(expr: PrimExpr) -> list[Any]:
     """Every load in ``expr``, those in the indices of other loads included."""
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (Load, found.append))
     return found
 
 
-def substitute(expr: Any, values: dict[Any, Any]) -> Any:
+def substitute(expr: PrimExpr, values: dict[Any, Any]) -> Any:
     """``expr`` with variables replaced, the new values in the variables' types."""
 
-    def replace(var: Any) -> Any:
+    def replace(var: Var) -> Any:
         value = values.get(var)
         return var if value is None else value.astype(str(var.ty.dtype))
 
     return tvm_ffi.structural_map(expr, ((tvm.ir.Var, replace),))
 
 
-def advances(index: Any, var: Any) -> bool:
+def advances(index: PrimExpr, var: Var) -> bool:
     """Whether ``index`` grows by one with ``var``."""
     if index.same_as(var):
         return True
@@ -145,14 +146,14 @@ def advances(index: Any, var: Any) -> bool:
     return isinstance(step, tirx.IntImm) and int(step) == 1
 
 
-def mentions(expr: Any, var: Any) -> bool:
+def mentions(expr: PrimExpr, var: Var) -> bool:
     """Whether ``var`` occurs in ``expr``."""
     found: list[Any] = []
     tvm_ffi.structural_walk(expr, (tvm.ir.Var, found.append))
     return any(node.same_as(var) for node in found)
 
 
-def read_stages(sch: Any) -> list[Stage] | None:
+def read_stages(sch: Schedule) -> list[Stage] | None:
     """The blocks of the function in ``sch`` in program order.
 
     Returns:
@@ -168,7 +169,7 @@ def read_stages(sch: Any) -> list[Stage] | None:
     return stages
 
 
-def _read(sch: Any, block: Any) -> Stage | None:
+def _read(sch: Schedule, block: Block) -> Stage | None:
     node = sch.get(block)
     realize = _realize(sch, block)
     if realize is None or node.alloc_buffers or node.match_buffers:
@@ -205,7 +206,7 @@ def _read(sch: Any, block: Any) -> Stage | None:
     return _reduction(node, body, tuple(dims), reduced, zeros)
 
 
-def _realize(sch: Any, block: Any) -> Any | None:
+def _realize(sch: Schedule, block: Block) -> Any | None:
     """The realization of ``block``, where its loops are its axes one by one and unconditionally."""
     loops = [sch.get(loop) for loop in sch.get_loops(block)]
     node = sch.get(block)

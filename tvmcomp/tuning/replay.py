@@ -20,6 +20,7 @@ from tvmcomp.tuning.task import (
 )
 from tvmcomp.tuning.trace import apply_trace, kernel_hash, rebuild
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call
 
 if TYPE_CHECKING:
     from tvm.tirx import PrimFunc
@@ -52,7 +53,7 @@ def foreign_code(func: PrimFunc) -> str:
 
     found: list[str] = []
 
-    def see_call(call: Any) -> None:
+    def see_call(call: Call) -> None:
         name = str(getattr(call.op, "name", call.op))
         if name == "tirx.reinterpret" and not any(
             "handle" in str(e.ty) for e in (call, *call.args)

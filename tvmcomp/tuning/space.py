@@ -74,7 +74,7 @@ class _Answers:
         self.options: dict[str, tuple[int, ...]] = {}
         self.chosen: dict[str, int] = {}
 
-    def __call__(self, sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+    def __call__(self, sch: Schedule, name: str, candidates: Sequence[int], best_guess: int) -> int:
         options = tuple(candidates)
         value = self._wanted.get(name, best_guess)
         if value not in options:  # another choice rules it out

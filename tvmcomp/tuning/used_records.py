@@ -22,6 +22,7 @@ from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.task import arguments_of, module_of, workload_hash
 from tvmcomp.tuning.trace import apply_record
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimFunc
 
 if TYPE_CHECKING:
     from tvm.s_tir import Schedule
@@ -70,7 +71,7 @@ class UsedRecords:
         self._resources.close()
         self._bench = None
 
-    def __call__(self, name: str, func: Any) -> Any | None:
+    def __call__(self, name: str, func: PrimFunc) -> Any | None:
         """The scheduled function for the kernel ``name``, or None: it keeps the baseline."""
         baseline = None
         lost: set[str] = set()
@@ -98,7 +99,7 @@ class UsedRecords:
             self.used[name] = baseline
         return None
 
-    def _passes(self, found: Found, schedule: Schedule, func: Any) -> bool:
+    def _passes(self, found: Found, schedule: Schedule, func: PrimFunc) -> bool:
         """Whether a kernel of other versions does what the unscheduled one does."""
         try:
             if self._bench is None:

@@ -25,6 +25,7 @@ from tvmcomp.passes.rewriter import (
     with_attributes,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 _CHANNELS_LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
@@ -49,13 +50,13 @@ def to_plain(rank: int) -> list[int]:
     return [0, rank - 1, *range(1, rank - 1)]
 
 
-def channels_last(mod: Any) -> Any:
+def channels_last(mod: Module) -> Module:
     """Convert ``mod`` to NHWC; inputs and outputs of ``main`` keep their layout."""
     return _ChannelsLast(mod).run()
 
 
 class _ChannelsLast(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.forms: dict[Any, _Forms] = {}
         self.rules: dict[str, Callable[[Any, Any, str], _Forms | None]] = {
@@ -85,7 +86,7 @@ class _ChannelsLast(BindingRewriter):
         for name in ELEMENT_WISE:
             self.rules[name] = self.element_wise
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         rule = self.rules.get(name) if name else None
         forms = rule(var, value, var.name) if rule else None
@@ -94,39 +95,39 @@ class _ChannelsLast(BindingRewriter):
         self.forms[var] = forms
         return forms.plain
 
-    def substitute(self, value: Any) -> Any:
+    def substitute(self, value: Expr) -> Expr:
         for var in relax.analysis.free_vars(value):
             self.env[var] = self.plain(var)
         return super().substitute(value)
 
     # The two forms of a tensor.
 
-    def forms_of(self, expr: Any) -> _Forms:
+    def forms_of(self, expr: Expr) -> _Forms:
         if isinstance(expr, Constant):
             return _Forms(plain=expr)
         if expr not in self.forms:
             self.forms[expr] = _Forms(plain=self.env.get(expr, expr))
         return self.forms[expr]
 
-    def plain(self, expr: Any) -> Any:
+    def plain(self, expr: Expr) -> Expr:
         forms = self.forms_of(expr)
         if forms.plain is None:
             rank = len(shape_of(forms.last))
             forms.plain = self.permuted(forms.last, to_plain(rank), _name(expr))
         return forms.plain
 
-    def last(self, expr: Any) -> Any:
+    def last(self, expr: Expr) -> Expr:
         forms = self.forms_of(expr)
         if forms.last is None:
             rank = len(shape_of(forms.plain))
             forms.last = self.permuted(forms.plain, to_last(rank), _name(expr))
         return forms.last
 
-    def prefers_last(self, expr: Any) -> bool:
+    def prefers_last(self, expr: Expr) -> bool:
         forms = self.forms_of(expr)
         return forms.last is not None and forms.plain is None
 
-    def permuted(self, expr: Any, axes: Sequence[int], name: str) -> Any:
+    def permuted(self, expr: Expr, axes: Sequence[int], name: str) -> Expr:
         """``expr`` transposed: a constant at once, a mere move of a unit axis as a reshape."""
         value = const_value(expr)
         if value is not None:
@@ -149,7 +150,7 @@ class _ChannelsLast(BindingRewriter):
 
     # Rules: each gives the forms of the output, or None for the plain treatment.
 
-    def convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def convolution(self, var: Var, call: Call, name: str) -> _Forms | None:
         data, weight = call.args
         attrs = call.attrs
         rank = len(shape_of(data))
@@ -171,7 +172,7 @@ class _ChannelsLast(BindingRewriter):
         )
         return _Forms(last=self.emit(out, name))
 
-    def transposed_convolution(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def transposed_convolution(self, var: Var, call: Call, name: str) -> _Forms | None:
         if not transposed_conv.applies(call.attrs):
             return None
         data, weight = self.last(call.args[0]), self.plain(call.args[1])
@@ -180,7 +181,7 @@ class _ChannelsLast(BindingRewriter):
             last=transposed_conv.subpixel(self.emit, data, weight, call.attrs, extents, name)
         )
 
-    def layout_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def layout_attribute(self, var: Var, call: Call, name: str) -> _Forms | None:
         rank = len(shape_of(call.args[0]))
         if not str(call.attrs.layout).startswith("NC"):
             return None
@@ -189,7 +190,7 @@ class _ChannelsLast(BindingRewriter):
         args = [self.last(call.args[0]), *call.args[1:]]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def element_wise(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def element_wise(self, var: Var, call: Call, name: str) -> _Forms | None:
         tensors = [arg for arg in call.args if isinstance(arg, relax.Var | Constant)]
         rank = len(shape_of(var))
         full = [arg for arg in tensors if len(shape_of(arg)) == rank]
@@ -209,7 +210,7 @@ class _ChannelsLast(BindingRewriter):
                 args.append(self.substitute(arg))
         return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 
-    def quantize(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def quantize(self, var: Var, call: Call, name: str) -> _Forms | None:
         data, scale, zero_point = call.args
         if isinstance(data, Constant) or not self.prefers_last(data):
             return None
@@ -219,7 +220,7 @@ class _ChannelsLast(BindingRewriter):
         out = operator(self.last(data), *factors, axis, call.attrs.out_dtype)
         return _Forms(last=self.emit(out, name))
 
-    def concat(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def concat(self, var: Var, call: Call, name: str) -> _Forms | None:
         fields = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
         if not any(self.prefers_last(field) for field in fields):
             return None
@@ -229,7 +230,7 @@ class _ChannelsLast(BindingRewriter):
             last=self.emit(relax.op.concat([self.last(field) for field in fields], axis), name)
         )
 
-    def pad(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def pad(self, var: Var, call: Call, name: str) -> _Forms | None:
         if not self.prefers_last(call.args[0]):
             return None
         rank = len(shape_of(var))
@@ -239,7 +240,7 @@ class _ChannelsLast(BindingRewriter):
         args = [self.last(call.args[0]), *call.args[1:]]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def reduce(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def reduce(self, var: Var, call: Call, name: str) -> _Forms | None:
         data = call.args[0]
         if not self.prefers_last(data) or call.attrs.axis is None:
             return None
@@ -255,7 +256,7 @@ class _ChannelsLast(BindingRewriter):
             return _Forms(last=out)
         return _Forms(plain=out) if len(shape_of(var)) == 2 else _Forms(last=out)
 
-    def axis_attribute(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def axis_attribute(self, var: Var, call: Call, name: str) -> _Forms | None:
         data = call.args[0]
         if not self.prefers_last(data):
             return None
@@ -263,7 +264,7 @@ class _ChannelsLast(BindingRewriter):
         attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
         return _Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
 
-    def layer_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def layer_norm(self, var: Var, call: Call, name: str) -> _Forms | None:
         """Its axes are mapped; factors of the shape of axes that change order are left alone."""
         data, *factors = call.args
         if not self.prefers_last(data):
@@ -277,7 +278,7 @@ class _ChannelsLast(BindingRewriter):
         args = [self.last(data), *(self.plain(factor) for factor in factors)]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def group_norm(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def group_norm(self, var: Var, call: Call, name: str) -> _Forms | None:
         """The spatial axes precede the channels."""
         data, *factors = call.args
         rank = len(shape_of(data))
@@ -288,7 +289,7 @@ class _ChannelsLast(BindingRewriter):
         args = [self.last(data), *(self.plain(factor) for factor in factors)]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def plain_unless_last(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def plain_unless_last(self, var: Var, call: Call, name: str) -> _Forms | None:
         """``strided_slice``: its axes are mapped."""
         data, axes, *rest = call.args
         rank = len(shape_of(data))
@@ -299,7 +300,7 @@ class _ChannelsLast(BindingRewriter):
         args = [self.last(data), moved, *rest]
         return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 
-    def permute(self, var: Any, call: Any, name: str) -> _Forms | None:
+    def permute(self, var: Var, call: Call, name: str) -> _Forms | None:
         """A transpose of the source model: between the two forms it is none at all."""
         data = call.args[0]
         rank = len(shape_of(data))
@@ -317,5 +318,5 @@ class _ChannelsLast(BindingRewriter):
         return None
 
 
-def _name(expr: Any) -> str:
+def _name(expr: Expr) -> str:
     return expr.name if isinstance(expr, relax.Var) else "const"

@@ -3,23 +3,22 @@ long."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 
 
-def constant_division(mod: Any) -> Any:
+def constant_division(mod: Module) -> Module:
     """Rewrite the float32 divisions of ``mod`` whose divisor is constant."""
     return _ConstantDivision(mod).run()
 
 
 class _ConstantDivision(BindingRewriter):
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         divisor = const_value(value.args[1]) if op_name(value) == "divide" else None
         if divisor is None or divisor.dtype != np.float32:
             return super().rewrite(var, value)

@@ -25,6 +25,7 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 _FOLDABLE = ("add", "multiply", "subtract", "divide")
@@ -34,24 +35,24 @@ _FOLDABLE = ("add", "multiply", "subtract", "divide")
 class _Affine:
     """An anchor's result so far: ``anchor(data, weight) + bias``."""
 
-    call: Any
+    call: Call
     name: str
     weight: np.ndarray
     bias: np.ndarray | None
 
 
-def fold_scale(mod: Any) -> Any:
+def fold_scale(mod: Module) -> Module:
     """Apply the rules above to ``mod`` (NHWC)."""
     return _FoldScale(mod).run()
 
 
 class _FoldScale(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.users = consumers(mod)
         self.affine: dict[Any, _Affine] = {}
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         if name in ANCHORS:
             weight = const_value(value.args[1])
@@ -68,7 +69,7 @@ class _FoldScale(BindingRewriter):
             return None  # Nothing else reads it; emitting it would take the name.
         return self.emit_affine(self.affine[var])
 
-    def reader_folds(self, var: Any) -> bool:
+    def reader_folds(self, var: Var) -> bool:
         """Whether the one reader of ``var`` is folded into it."""
         readers = self.users[var]
         if len(readers) != 1 or readers[0] is None:
@@ -76,7 +77,7 @@ class _FoldScale(BindingRewriter):
         name = op_name(readers[0].value)
         return name in _FOLDABLE and self.fold(name, readers[0].value) is not None
 
-    def fold(self, name: str, call: Any) -> _Affine | None:
+    def fold(self, name: str, call: Call) -> _Affine | None:
         """``call`` as an affine anchor, where one side is such and the other a channel constant."""
         left, right = call.args
         if left not in self.affine and name in ("add", "multiply"):
@@ -119,7 +120,7 @@ class _FoldScale(BindingRewriter):
         )
 
 
-def _per_channel(expr: Any, shape: tuple[int, ...]) -> np.ndarray | None:
+def _per_channel(expr: Expr, shape: tuple[int, ...]) -> np.ndarray | None:
     """A constant that is scalar or varies along the last axis only, as a vector; else None."""
     value = const_value(expr)
     if value is None or value.ndim > len(shape):

@@ -23,6 +23,7 @@ from tvmcomp.passes.rewriter import (
     with_attributes,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
@@ -31,22 +32,22 @@ relax = tvm.relax
 class _Normalized:
     """``data`` normalized over ``axes``."""
 
-    data: Any
+    data: Expr
     axes: tuple[int, ...]
     epsilon: float
 
 
-def fuse_normalization(mod: Any) -> Any:
+def fuse_normalization(mod: Module) -> Module:
     """Replace written-out normalizations of ``mod``; float32, in any layout."""
     return _FuseNormalization(mod).run()
 
 
 class _FuseNormalization(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.users = consumers(mod)
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         call = self.substitute(value)
         name = op_name(call)
         new = None
@@ -59,14 +60,14 @@ class _FuseNormalization(BindingRewriter):
             new = self.group_norm(call)
         return self.emit(new if new is not None else call, var.name)
 
-    def producer(self, expr: Any, *names: str) -> Any | None:
+    def producer(self, expr: Expr, *names: str) -> Expr | None:
         """The call of one of ``names`` that computes ``expr`` in the new function."""
         call = self.builder.lookup_binding(expr) if isinstance(expr, relax.Var) else None
         return call if call is not None and op_name(call) in names else None
 
     # The chain, from its last operator backwards.
 
-    def normalized(self, call: Any) -> _Normalized | None:
+    def normalized(self, call: Call) -> _Normalized | None:
         left, right = call.args
         if op_name(call) == "divide":
             root = self.producer(right, "sqrt")
@@ -112,7 +113,7 @@ class _FuseNormalization(BindingRewriter):
                 return _Normalized(data, axes, epsilon)
         return None
 
-    def is_square(self, expr: Any, of: Any) -> bool:
+    def is_square(self, expr: Expr, of: Any) -> bool:
         call = self.producer(expr, "multiply", "power", "square")
         if call is None or not self.is_same_difference(call.args[0], of):
             return False
@@ -131,15 +132,15 @@ class _FuseNormalization(BindingRewriter):
 
     # What follows it.
 
-    def scaled(self, old: Any, call: Any) -> Any | None:
+    def scaled(self, old: Any, call: Call) -> Expr | None:
         """Scale by a constant: the normalization's gamma."""
         return self.absorbed(old, call, "scale", 1)
 
-    def shifted(self, old: Any, call: Any) -> Any | None:
+    def shifted(self, old: Any, call: Call) -> Expr | None:
         """Shift by a constant: its beta."""
         return self.absorbed(old, call, "center", 2)
 
-    def absorbed(self, old: Any, call: Any, flag: str, position: int) -> Any | None:
+    def absorbed(self, old: Any, call: Call, flag: str, position: int) -> Expr | None:
         if op_name(call) == "divide":
             return None
         pairs = ((0, 1), (1, 0))
@@ -160,7 +161,7 @@ class _FuseNormalization(BindingRewriter):
             return relax.Call(norm.op, args, with_attributes(norm.attrs, **{flag: True}))
         return None
 
-    def group_norm(self, call: Any) -> Any | None:
+    def group_norm(self, call: Call) -> Expr | None:
         """``reshape(layer_norm(reshape(x, [N, groups, -1])), shape of x)``."""
         norm = self.producer(self.without_identity(call.args[0]), "nn.layer_norm")
         view = self.producer(norm.args[0], "reshape") if norm is not None else None
@@ -186,7 +187,7 @@ class _FuseNormalization(BindingRewriter):
             scale=False,
         )
 
-    def without_identity(self, expr: Any) -> Any:
+    def without_identity(self, expr: Expr) -> Expr:
         """``expr`` without a scale by ones and a shift by zeros, which exporters write."""
         for name, neutral in (("add", 0), ("multiply", 1)):
             call = self.producer(expr, name)
@@ -227,7 +228,7 @@ def _is_trailing(norm: Any) -> bool:
     return axes == list(range(rank - len(axes), rank))
 
 
-def _number(expr: Any) -> float | None:
+def _number(expr: Expr) -> float | None:
     """The number in a constant of one element."""
     value = const_value(expr)
     return float(value.reshape(())) if value is not None and value.size == 1 else None

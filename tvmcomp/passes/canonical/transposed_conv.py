@@ -25,6 +25,7 @@ import numpy as np
 
 from tvmcomp.passes.rewriter import const, const_value, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Attributes, Expr
 
 relax = tvm.relax
 _LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
@@ -33,7 +34,7 @@ _LAYOUTS = {1: ("NWC", "OWI"), 2: ("NHWC", "OHWI"), 3: ("NDHWC", "ODHWI")}
 Emit = Callable[[Any, str], Any]
 
 
-def applies(attrs: Any) -> bool:
+def applies(attrs: Attributes) -> bool:
     """Whether a transposed convolution with ``attrs`` is in the layout of ONNX."""
     return str(attrs.kernel_layout).startswith("IO") and str(attrs.data_layout).startswith("NC")
 
@@ -74,8 +75,8 @@ class _Geometry:
 
 
 def subpixel(
-    emit: Emit, data: Any, weight: Any, attrs: Any, extents: tuple[int, ...], name: str
-) -> Any:
+    emit: Emit, data: Expr, weight: Expr, attrs: Attributes, extents: tuple[int, ...], name: str
+) -> Expr:
     """Emit the sub-pixel form.
 
     Args:
@@ -143,7 +144,7 @@ def subpixel(
     return emit(relax.op.strided_slice(whole, axes, starts, ends), f"{name}_cut")
 
 
-def _repeated(emit: Emit, data: Any, times: int, name: str) -> Any:
+def _repeated(emit: Emit, data: Expr, times: int, name: str) -> Expr:
     """``[N, *S, C]`` as ``[N, *S, times * C]``."""
     *outer, channels = shape_of(data)
     apart = emit(relax.op.reshape(data, [*outer, 1, channels]), f"{name}_once")
@@ -151,7 +152,7 @@ def _repeated(emit: Emit, data: Any, times: int, name: str) -> Any:
     return emit(relax.op.reshape(wide, [*outer, times * channels]), f"{name}_repeats")
 
 
-def _woven(emit: Emit, conv: Any, geometry: _Geometry, blocks: int, name: str) -> Any:
+def _woven(emit: Emit, conv: Any, geometry: _Geometry, blocks: int, name: str) -> Expr:
     """``[N, *rows, blocks, *phases, c]`` as ``[N, *rows * strides, blocks * c]``."""
     batch, *rows, channels = shape_of(conv)
     dims, phases = len(rows), geometry.phases
@@ -177,8 +178,8 @@ def _woven(emit: Emit, conv: Any, geometry: _Geometry, blocks: int, name: str) -
 
 
 def _packed(
-    emit: Emit, weight: Any, geometry: _Geometry, groups: int, depthwise: bool, name: str
-) -> Any:
+    emit: Emit, weight: Expr, geometry: _Geometry, groups: int, depthwise: bool, name: str
+) -> Expr:
     """The weight of the ordinary convolution."""
     value = const_value(weight)
     if value is not None:

@@ -5,23 +5,22 @@ TVM simplifies it to 0. A factor that it loads, in place of a number in the code
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, dtype_of, op_name, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 
 
-def zero_factor(mod: Any) -> Any:
+def zero_factor(mod: Module) -> Module:
     """Give the scalar zeros that floats of ``mod`` are multiplied by a dimension."""
     return _ZeroFactor(mod).run()
 
 
 class _ZeroFactor(BindingRewriter):
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         if name == "nn.leakyrelu" and float(value.attrs.alpha) == 0 and shape_of(var):
             return self.flat_below_zero(self.substitute(value.args[0]), var.name)
@@ -39,7 +38,7 @@ class _ZeroFactor(BindingRewriter):
                 args[position] = const(factor.reshape(1))
         return self.emit(relax.op.multiply(*args), var.name)
 
-    def flat_below_zero(self, data: Any, name: str) -> Any:
+    def flat_below_zero(self, data: Expr, name: str) -> Expr:
         """``nn.leakyrelu`` with a slope of 0."""
         zero = np.zeros((), dtype_of(data))
         positive = self.emit(relax.op.greater(data, const(zero)), f"{name}_positive")

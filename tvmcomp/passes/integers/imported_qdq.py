@@ -23,22 +23,23 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
 
-def quantize_in_layout(mod: Any) -> Any:
+def quantize_in_layout(mod: Module) -> Module:
     """Apply the rules above to ``mod`` (NHWC, with the Q/DQ that it was imported with)."""
     return _QuantizeInLayout(mod).run()
 
 
 class _QuantizeInLayout(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         #: What each new variable of interest was bound to.
-        self.calls: dict[Any, Any] = {}
+        self.calls: dict[Var, Expr] = {}
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         replaced = None
         if name == "dequantize":
@@ -50,7 +51,7 @@ class _QuantizeInLayout(BindingRewriter):
             self.calls[result] = self.substitute(value)
         return result
 
-    def bias(self, call: Any) -> Any | None:
+    def bias(self, call: Call) -> Expr | None:
         """The float constant that an int32 constant stands for."""
         values, scale, zero_point = (const_value(arg) for arg in call.args[:3])
         if values is None or scale is None or zero_point is None or values.dtype != np.int32:
@@ -61,7 +62,7 @@ class _QuantizeInLayout(BindingRewriter):
         real = (values - zero_point.reshape(shape if zero_point.size > 1 else ())).astype("float32")
         return const(real * scale.astype("float32").reshape(shape if scale.size > 1 else ()))
 
-    def move(self, var: Any, call: Any, name: str) -> Any | None:
+    def move(self, var: Var, call: Call, name: str) -> Expr | None:
         """The layout operator ``call`` applied to what a ``dequantize`` reads."""
         source = self.substitute(call.args[0])
         if isinstance(source, Constant):
@@ -90,13 +91,13 @@ class _QuantizeInLayout(BindingRewriter):
         result = relax.op.dequantize(new, scale, zero_point, -1 if per_tensor else axis)
         return self.emit(result, f"{var.name}_real")
 
-    def moved(self, values: Any, var: Any, call: Any, name: str) -> np.ndarray:
+    def moved(self, values: Any, var: Var, call: Call, name: str) -> np.ndarray:
         if name == "reshape":
             return np.reshape(values, shape_of(var))
         return np.transpose(values, _axes(call))
 
 
-def _axes(call: Any) -> list[int]:
+def _axes(call: Call) -> list[int]:
     rank = len(shape_of(call.args[0]))
     axes = call.attrs.axes
     return [int(axis) % rank for axis in axes] if axes is not None else [*range(rank)][::-1]

@@ -10,6 +10,7 @@ import numpy as np
 from tvmcomp.passes.rewriter import const, op_name, shape_of
 from tvmcomp.qparams import QParams
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Attributes, Call, Expr
 
 relax = tvm.relax
 Emit = Callable[[Any, str], Any]
@@ -19,8 +20,8 @@ _KERNEL_LAYOUT = {"NWC": "OWI", "NHWC": "OHWI"}
 
 
 def integer_average(
-    emit: Emit, integers: Any, params: QParams, result: Any, call: Any
-) -> Any | None:
+    emit: Emit, integers: Any, params: QParams, result: Expr, call: Call
+) -> Expr | None:
     """The average ``call`` of a quantized tensor, as float32.
 
     Args:
@@ -38,7 +39,7 @@ def integer_average(
     return _average_pool(emit, integers, params, result, call)
 
 
-def _mean(emit: Emit, integers: Any, params: QParams, call: Any, name: str) -> Any | None:
+def _mean(emit: Emit, integers: Any, params: QParams, call: Call, name: str) -> Expr | None:
     if call.attrs.axis is None:
         return None
     shape = shape_of(integers)
@@ -51,7 +52,9 @@ def _mean(emit: Emit, integers: Any, params: QParams, call: Any, name: str) -> A
     return emit(_real(total, params, count, count), name)
 
 
-def _average_pool(emit: Emit, integers: Any, params: QParams, result: Any, call: Any) -> Any | None:
+def _average_pool(
+    emit: Emit, integers: Any, params: QParams, result: Expr, call: Call
+) -> Expr | None:
     """A depthwise convolution with ones: padded with the zero point, so that padding adds 0."""
     attrs, name = call.attrs, result.name
     kernel_layout = _KERNEL_LAYOUT.get(str(attrs.layout))
@@ -66,7 +69,7 @@ def _average_pool(emit: Emit, integers: Any, params: QParams, result: Any, call:
     width = [0, 0, *(size for pair in pairs for size in pair), 0, 0]
     convolve = getattr(relax.op.nn, f"conv{rank}d")
 
-    def sums(data: Any, depth: int, dtype: str, fill: int) -> Any:
+    def sums(data: Expr, depth: int, dtype: str, fill: int) -> Expr:
         padded = relax.op.nn.pad(data, width, pad_value=fill) if any(flat) else data
         ones = const(np.ones((depth, *window, 1), dtype))
         return convolve(
@@ -95,7 +98,7 @@ def _inside(
     spatial: tuple[int, ...],
     padding: list[tuple[int, int]],
     extents: tuple[int, ...],
-    attrs: Any,
+    attrs: Attributes,
 ) -> np.ndarray:
     """How many elements of each window are no padding: float32 ``[1, *extents, 1]``."""
     ones = np.pad(np.ones(spatial, np.float32), padding)

@@ -18,21 +18,22 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.qparams import QParams
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
 
-def dequantize_params(call: Any) -> QParams | None:
+def dequantize_params(call: Call) -> QParams | None:
     """The parameters of a ``dequantize`` call, where they are constants."""
     return _params(call, dtype_of(call.args[0]), shape_of(call.args[0]))
 
 
-def quantize_params(call: Any) -> QParams | None:
+def quantize_params(call: Call) -> QParams | None:
     """The parameters of a ``quantize`` call, where they are constants."""
     return _params(call, str(call.attrs.out_dtype), shape_of(call.args[0]))
 
 
-def _params(call: Any, dtype: str, shape: tuple[int, ...]) -> QParams | None:
+def _params(call: Call, dtype: str, shape: tuple[int, ...]) -> QParams | None:
     scale, zero_point = const_value(call.args[1]), const_value(call.args[2])
     if scale is None or zero_point is None or dtype not in ("int8", "uint8", "int32"):
         return None
@@ -55,14 +56,14 @@ def scalar_params(params: QParams) -> tuple[Any, Any]:
     return const(params.scale), const(params.zero_point)
 
 
-def has_qdq(mod: Any) -> bool:
+def has_qdq(mod: Module) -> bool:
     """Whether ``mod`` came with quantization in it, as an imported Q/DQ model does."""
     return any(
         op_name(binding.value) in ("quantize", "dequantize") for binding in main_bindings(mod) or []
     )
 
 
-def unify_activation_dtype(mod: Any, dtype: str) -> Any:
+def unify_activation_dtype(mod: Module, dtype: str) -> Module:
     """Give every 8-bit activation the type ``dtype``: integers and zero points shift by 128.
 
     ``uint8`` and ``int8`` tensors of one scale hold the same real values 128 apart. Only tensors
@@ -72,13 +73,13 @@ def unify_activation_dtype(mod: Any, dtype: str) -> Any:
 
 
 class _UnifyActivationDtype(BindingRewriter):
-    def __init__(self, mod: Any, dtype: str) -> None:
+    def __init__(self, mod: Module, dtype: str) -> None:
         super().__init__(mod)
         self.dtype = dtype
         self.shift = 128 if dtype == "uint8" else -128
         self.shifted = self.shiftable()
 
-    def shiftable(self) -> set[Any]:
+    def shiftable(self) -> set[Var]:
         """8-bit results of ``quantize`` that are read by ``dequantize`` alone."""
         bindings = main_bindings(self.mod) or []
         found = {
@@ -98,7 +99,7 @@ class _UnifyActivationDtype(BindingRewriter):
             found.discard(var)
         return found
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         if name == "quantize" and var in self.shifted:
             scale, zero_point = value.args[1], self.zero_point(value.args[2])
@@ -118,7 +119,7 @@ class _UnifyActivationDtype(BindingRewriter):
             )
         return super().rewrite(var, value)
 
-    def zero_point(self, expr: Any) -> Any:
+    def zero_point(self, expr: Expr) -> Expr:
         value = const_value(expr)
         assert value is not None
         return const((value.astype(np.int32) + self.shift).astype(np.int32))

@@ -45,11 +45,12 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.qparams import QParams, quantize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Attributes, Call, Expr, Module, Var
 
 relax = tvm.relax
 
 
-def realize(mod: Any, target: TargetDescription) -> Any:
+def realize(mod: Module, target: TargetDescription) -> Module:
     """Apply the rules above to ``mod`` (NHWC, with Q/DQ), for the integer types of ``target``."""
     if main_bindings(mod) is None:
         return mod
@@ -57,18 +58,18 @@ def realize(mod: Any, target: TargetDescription) -> Any:
 
 
 class _Realize(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         bindings = main_bindings(mod) or []
         self.producer = {binding.var: binding.value for binding in bindings}
         self.source = unary_sources(bindings)
         self.users = consumers(mod)
         #: Additions of a bias that is part of its anchor's accumulator now.
-        self.folded: set[Any] = set()
+        self.folded: set[Var] = set()
         #: (new expression, parameters) -> its quantized form, so that readers share it.
         self.quantized: list[tuple[Any, QParams, Any]] = []
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         rules: dict[str, Callable[[Any, Any], Any | None]] = {
             "quantize": self.absorb_quantize,
@@ -84,7 +85,7 @@ class _Realize(BindingRewriter):
 
     # Anchors.
 
-    def anchor(self, var: Any, call: Any) -> Any | None:
+    def anchor(self, var: Var, call: Call) -> Expr | None:
         data = self.dequantized(call.args[0])
         weight = self.dequantized_weight(call.args[1])
         if weight is None:
@@ -110,7 +111,7 @@ class _Realize(BindingRewriter):
         call = rescale(self.builder, acc, bias, sums, scales, params, name)
         return self.emit(call, f"{name}_real")
 
-    def weight_only(self, call: Any, values: np.ndarray, scale: np.ndarray, name: str) -> Any:
+    def weight_only(self, call: Call, values: np.ndarray, scale: np.ndarray, name: str) -> Expr:
         """Float data times an int8 weight, whose scale follows: the weight takes a quarter."""
         data = self.substitute(call.args[0])
         if op_name(call) == "matmul":
@@ -145,7 +146,7 @@ class _Realize(BindingRewriter):
         self.folded.add(readers[0].var)
         return units.astype(np.int64)
 
-    def constant(self, expr: Any) -> np.ndarray | None:
+    def constant(self, expr: Expr) -> np.ndarray | None:
         """The value of a constant, or of an imported model's dequantized one."""
         value = const_value(expr)
         call = self.producer.get(expr)
@@ -153,7 +154,7 @@ class _Realize(BindingRewriter):
             return const_value(self.fold_dequantize(expr, call))
         return value
 
-    def add(self, var: Any, call: Any) -> Any | None:
+    def add(self, var: Var, call: Call) -> Expr | None:
         """An addition whose constant went into the accumulator of its anchor."""
         if var not in self.folded:
             return None
@@ -162,12 +163,12 @@ class _Realize(BindingRewriter):
 
     def convolve(
         self,
-        call: Any,
+        call: Call,
         integers: Any,
         weight: np.ndarray,
         padding: list[int],
         out_dtype: str = "int32",
-    ) -> Any:
+    ) -> Expr:
         attrs = call.attrs
         convolution = getattr(relax.op.nn, (op_name(call) or "").removeprefix("nn."))
         return convolution(
@@ -183,7 +184,9 @@ class _Realize(BindingRewriter):
             out_dtype=out_dtype,
         )
 
-    def pad(self, integers: Any, attrs: Any, zero_point: int, name: str) -> tuple[Any, list[int]]:
+    def pad(
+        self, integers: Any, attrs: Attributes, zero_point: int, name: str
+    ) -> tuple[Any, list[int]]:
         """Padding with the zero point, which stands for 0; lowering joins it to the kernel."""
         flat = [int(p) for p in attrs.padding]
         if not zero_point or not any(flat):
@@ -197,7 +200,7 @@ class _Realize(BindingRewriter):
         )
         return padded, [0] * len(flat)
 
-    def dequantized(self, expr: Any) -> tuple[Any, QParams] | None:
+    def dequantized(self, expr: Expr) -> tuple[Any, QParams] | None:
         """The 8-bit tensor and scalar parameters behind a ``dequantize``, or None."""
         call = self.producer.get(expr)
         if call is None or op_name(call) != "dequantize":
@@ -207,7 +210,7 @@ class _Realize(BindingRewriter):
             return None
         return self.substitute(call.args[0]), params
 
-    def dequantized_weight(self, expr: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    def dequantized_weight(self, expr: Expr) -> tuple[np.ndarray, np.ndarray] | None:
         """The int8 weight and its scale (scalar, or one an output channel), zero point 0."""
         call = self.producer.get(expr)
         if call is None or op_name(call) != "dequantize":
@@ -231,7 +234,7 @@ class _Realize(BindingRewriter):
 
     # Averages.
 
-    def average(self, var: Any, call: Any) -> Any | None:
+    def average(self, var: Var, call: Call) -> Expr | None:
         data = self.dequantized(call.args[0])
         if data is None:
             return None
@@ -239,7 +242,7 @@ class _Realize(BindingRewriter):
 
     # Quantize and dequantize themselves.
 
-    def fold_dequantize(self, var: Any, call: Any) -> Any | None:
+    def fold_dequantize(self, var: Var, call: Call) -> Expr | None:
         """A constant behind ``dequantize``, as a float constant."""
         value, params = const_value(call.args[0]), dequantize_params(call)
         if value is None or params is None or params.dtype != "int32":
@@ -253,14 +256,14 @@ class _Realize(BindingRewriter):
         real = (value.astype(np.float64) - zero_point) * scale
         return const(real.astype(np.float32))
 
-    def absorb_quantize(self, var: Any, call: Any) -> Any | None:
+    def absorb_quantize(self, var: Var, call: Call) -> Expr | None:
         """``quantize`` as a part of what makes its data; None where it is per channel."""
         params = quantize_params(call)
         if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
             return None
         return self.in_integers(call.args[0], params, var.name)
 
-    def in_integers(self, old: Any, params: QParams, name: str) -> Any:
+    def in_integers(self, old: Any, params: QParams, name: str) -> Expr:
         """The integers of ``old``, an expression of the old function, for ``params``."""
         if isinstance(old, Constant):
             value = const_value(old)
@@ -274,7 +277,7 @@ class _Realize(BindingRewriter):
         self.quantized.append((new, params, integers))
         return integers
 
-    def quantized_form(self, old: Any, params: QParams, name: str) -> Any:
+    def quantized_form(self, old: Any, params: QParams, name: str) -> Expr:
         inner = self.dequantized(old)
         if inner is not None and same_params(inner[1], params):
             return inner[0]
@@ -293,7 +296,7 @@ class _Realize(BindingRewriter):
         data = self.substitute(self.unclipped(old, params))
         return self.emit(relax.op.quantize(data, scale, zero_point, -1, params.dtype), name)
 
-    def unclipped(self, expr: Any, params: QParams) -> Any:
+    def unclipped(self, expr: Expr, params: QParams) -> Expr:
         """``expr`` without the activations that saturation to 8 bits already does."""
         call = self.producer.get(expr)
         if call is None or len(self.users[expr]) != 1:
@@ -307,7 +310,7 @@ class _Realize(BindingRewriter):
             return expr
         return self.unclipped(call.args[0], params)
 
-    def pass_through(self, call: Any, params: QParams, name: str) -> Any | None:
+    def pass_through(self, call: Call, params: QParams, name: str) -> Expr | None:
         """The same operator on quantized data, or None where it would not be exact."""
         kind = op_name(call)
         data = call.args[0]

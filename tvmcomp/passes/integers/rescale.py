@@ -19,6 +19,7 @@ from tvmcomp.passes.rewriter import const
 from tvmcomp.qparams import QParams
 from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr
 
 #: Leaves room in an int32 for the products that are added to it.
 LARGEST_BIAS = 2**30
@@ -27,14 +28,14 @@ _MAX_SHIFT = 4
 
 
 def rescale(
-    builder: Any,
+    builder: Builder,
     acc: Any,
     bias: np.ndarray,
     weight_sums: np.ndarray,
     scale: np.ndarray,
     data: QParams,
     name: str,
-) -> Any:
+) -> Expr:
     """A call that turns ``acc`` into float32.
 
     Args:
@@ -56,7 +57,7 @@ def rescale(
     scale_dtype = str(packed_scale.dtype)
     data_scale = float(data.scale)
 
-    def compute(x: Any, b: Any, s: Any) -> Any:
+    def compute(x: Expr, b: Any, s: Any) -> Expr:
         def real(*i: Any) -> Any:
             channel = i[-1]
             offset = b[channel].astype("int32") << tirx.const(shift, "int32")

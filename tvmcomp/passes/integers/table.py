@@ -10,10 +10,11 @@ from tvmcomp.passes.elementwise import BINARY, ELEMENT_WISE_KERNEL, UNARY, UNARY
 from tvmcomp.passes.rewriter import const, const_value, op_name
 from tvmcomp.qparams import QParams, dequantize, quantize
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Var
 
 
 def evaluate_chain(
-    producer: dict[Any, Any], root: Any, result: Any, root_params: QParams, params: QParams
+    producer: dict[Var, Expr], root: Any, result: Expr, root_params: QParams, params: QParams
 ) -> np.ndarray:
     """Evaluate the chain from ``root`` to ``result`` on every integer that ``root`` can hold.
 
@@ -35,7 +36,7 @@ def evaluate_chain(
     return quantize(out, params)
 
 
-def _evaluate(producer: dict[Any, Any], expr: Any, values: dict[Any, np.ndarray]) -> np.ndarray:
+def _evaluate(producer: dict[Var, Expr], expr: Expr, values: dict[Any, np.ndarray]) -> np.ndarray:
     constant = const_value(expr)
     if constant is not None:
         return constant.reshape(()).astype(np.float64)
@@ -54,11 +55,11 @@ def _evaluate(producer: dict[Any, Any], expr: Any, values: dict[Any, np.ndarray]
     return out
 
 
-def lookup(builder: Any, data: Any, table: np.ndarray, name: str) -> Any:
+def lookup(builder: Builder, data: Expr, table: np.ndarray, name: str) -> Expr:
     """A call that replaces each integer of ``data`` by its entry of ``table``."""
     te = tvm.te
 
-    def compute(x: Any, entries: Any) -> Any:
+    def compute(x: Expr, entries: Any) -> Expr:
         low = int(np.iinfo(str(x.dtype)).min)
         return te.compute(
             x.shape, lambda *i: entries[x[i].astype("int32") - low], name="table_lookup"

@@ -33,6 +33,7 @@ from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr
 
 relax = tvm.relax
 
@@ -142,7 +143,7 @@ def _amx(
     if plan is None:
         return None
 
-    def emit(builder: Any, data: Any, packed: Any, name: str) -> Any:
+    def emit(builder: Builder, data: Expr, packed: Any, name: str) -> Expr:
         shape = (*anchor.lead, *anchor.output, anchor.out_channels)
         function = builder.add_func(amx_conv(plan), name)
         return relax.call_tir(function, [data, packed], relax.TensorType(shape, kernel.acc))
@@ -153,7 +154,7 @@ def _amx(
 def _te(compute: Callable[[Any, Any], Any], **attrs: Any) -> Emit:
     """Emits a kernel that TE describes; ``attrs`` are its PrimFunc's."""
 
-    def emit(builder: Any, data: Any, weight: Any, name: str) -> Any:
+    def emit(builder: Builder, data: Expr, weight: Expr, name: str) -> Expr:
         return builder.call_te(
             compute, data, weight, primfunc_name_hint=name, primfunc_attrs=attrs or None
         )

@@ -12,6 +12,7 @@ from typing import Any
 
 from tvmcomp.passes.rewriter import const_value, op_name, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Call, Expr, Var
 
 relax = tvm.relax
 tirx = tvm.tirx
@@ -26,7 +27,7 @@ class Step:
         apply: ``(score, operand's element)`` -> the new score, in TIR.
     """
 
-    operand: Any
+    operand: Expr
     apply: Callable[[Any, Any], Any]
 
 
@@ -43,10 +44,10 @@ class Attention:
         inside: the variables in between, which nothing else reads.
     """
 
-    var: Any
+    var: Var
     query: Any
     key: Any
-    value: Any
+    value: Expr
     steps: tuple[Step, ...]
     inside: tuple[Any, ...]
 
@@ -59,14 +60,14 @@ class _Scores:
     steps: tuple[Step, ...] = ()
     inside: tuple[Any, ...] = ()
 
-    def then(self, step: Step, var: Any) -> _Scores:
+    def then(self, step: Step, var: Var) -> _Scores:
         return _Scores(self.product, (*self.steps, step), (*self.inside, var))
 
 
 def find_attention(
-    binding: Any,
+    binding: Binding,
     is_product: Callable[[Any], bool],
-    producer: Mapping[Any, Any],
+    producer: Mapping[Var, Expr],
     users: Mapping[Any, list[Any]],
 ) -> Attention | None:
     """The attention whose product with the values is ``binding``; None where it is none.
@@ -105,7 +106,7 @@ def find_attention(
     return Attention(binding.var, query, key, value, found.steps, (*found.inside, weights))
 
 
-def _steps(call: Any) -> list[tuple[Any, Step]]:
+def _steps(call: Call) -> list[tuple[Any, Step]]:
     """What ``call`` may be: each of its operands in turn as the scores, and the step on them."""
     name = op_name(call)
     if name == "where":
@@ -133,7 +134,7 @@ _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
 }
 
 
-def _arithmetic(name: str, operand: Any) -> Step:
+def _arithmetic(name: str, operand: Expr) -> Step:
     number = _number(operand)
     if number is None:
         return Step(operand, _ARITHMETIC[name])
@@ -150,7 +151,7 @@ def _kept_where(number: float, condition: bool) -> Callable[[Any, Any], Any]:
     return lambda score, mask: tirx.Select(mask, other, score)
 
 
-def _number(expr: Any) -> float | None:
+def _number(expr: Expr) -> float | None:
     """The number that a constant of one element holds; None for anything else."""
     value = const_value(expr)
     return float(value.reshape(())) if value is not None and value.size == 1 else None

@@ -18,6 +18,7 @@ from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.matmul.packed_matmul import PackedProduct, pack_right, packed_matmul
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -80,13 +81,13 @@ def given_convolution(anchor: Anchor, kernel: DotKernel, target: TargetDescripti
     )
 
 
-def _pack_depthwise(weight: Any) -> Any:
+def _pack_depthwise(weight: Expr) -> Any:
     """``[C, *K, 1]`` as ``[*K, C]``."""
     channels, *window, _ = weight.shape
     return te.compute((*window, channels), lambda *i: element(weight, i[-1], *i[:-1], 0), "packed")
 
 
-def _pack_conv(weight: Any, groups: int, kernel: DotKernel) -> Any:
+def _pack_conv(weight: Expr, groups: int, kernel: DotKernel) -> Any:
     """As :func:`tvmcomp.schedules.conv.direct_conv.pack_conv_weight`, at run time."""
     out_channels, *window, in_channels = (int(size) for size in weight.shape)
     per_group = out_channels // groups
@@ -111,7 +112,7 @@ def _pack_conv(weight: Any, groups: int, kernel: DotKernel) -> Any:
 def _te(compute: Callable[..., Any]) -> Callable[..., Any]:
     """Emits a kernel that TE describes."""
 
-    def emit(builder: Any, *arguments: Any) -> Any:
+    def emit(builder: Builder, *arguments: Any) -> Expr:
         *tensors, name = arguments
         return builder.call_te(compute, *tensors, primfunc_name_hint=name)
 

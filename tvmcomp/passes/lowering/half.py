@@ -6,20 +6,19 @@ is read.
 
 from __future__ import annotations
 
-from typing import Any
-
 import ml_dtypes
 import numpy as np
 
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name, with_attributes
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 _NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
-def half_precision(mod: Any, dtype: str) -> Any:
+def half_precision(mod: Module, dtype: str) -> Module:
     """Give every anchor with a constant float32 weight ``dtype`` operands and a float32 result.
 
     Args:
@@ -39,11 +38,11 @@ def narrowed(weight: np.ndarray, dtype: str) -> np.ndarray:
 
 
 class _HalfPrecision(BindingRewriter):
-    def __init__(self, mod: Any, dtype: str) -> None:
+    def __init__(self, mod: Module, dtype: str) -> None:
         super().__init__(mod)
         self.dtype = dtype
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
         if weight is None or weight.dtype != np.float32:
             return super().rewrite(var, value)

@@ -26,22 +26,23 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.schedules.dot import int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 _BYTES = ("int8", "uint8")
 
 
-def integer_products(mod: Any, target: TargetDescription) -> Any:
+def integer_products(mod: Module, target: TargetDescription) -> Module:
     """Give every product of 8-bit data and an int8 weight in ``mod`` data of the target's type."""
     return _IntegerProducts(mod, int8_kernel(target).data).run()
 
 
 class _IntegerProducts(BindingRewriter):
-    def __init__(self, mod: Any, wanted: str) -> None:
+    def __init__(self, mod: Module, wanted: str) -> None:
         super().__init__(mod)
         self.wanted = wanted
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         if op_name(value) not in ANCHORS or dtype_of(var) != "int32":
             return super().rewrite(var, value)
         data, weight = value.args[:2]
@@ -63,7 +64,7 @@ class _IntegerProducts(BindingRewriter):
         share = self.share(weight, axes, offset, op_name(value) == "matmul", var.name)
         return self.emit(relax.op.subtract(product, share), var.name)
 
-    def moved(self, data: Any, name: str) -> tuple[Any, int]:
+    def moved(self, data: Expr, name: str) -> tuple[Any, int]:
         """``data`` in the wanted type, and what was added to it."""
         given = dtype_of(data)
         bit = relax.const(np.array(-128 if given == "int8" else 128, given), given)
@@ -71,7 +72,7 @@ class _IntegerProducts(BindingRewriter):
         moved = self.emit(relax.op.astype(flipped, self.wanted), f"{name}_data")
         return moved, 128 if self.wanted == "uint8" else -128
 
-    def bordered(self, data: Any, padding: list[int], value: int, name: str) -> Any:
+    def bordered(self, data: Expr, padding: list[int], value: int, name: str) -> Expr:
         """``data [N, *S, C]`` with the padding of a convolution, which stands for ``value``."""
         if not any(padding):
             return data
@@ -80,7 +81,7 @@ class _IntegerProducts(BindingRewriter):
         call = relax.op.nn.pad(data, [0, 0, *pairs, 0, 0], "constant", float(value))
         return self.emit(call, f"{name}_bordered")
 
-    def share(self, weight: Any, axes: list[int], offset: int, keep: bool, name: str) -> Any:
+    def share(self, weight: Expr, axes: list[int], offset: int, keep: bool, name: str) -> Expr:
         """``offset`` times the sums of ``weight`` over ``axes``: int32."""
         known = const_value(weight)
         if known is not None:

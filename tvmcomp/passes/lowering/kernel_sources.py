@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from tvmcomp.passes.rewriter import op_name
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module
 
 relax = tvm.relax
 #: What lowering adds to an operator's name: a number, and what part of it a value is.
 _ADDED = re.compile(r"\d*(_[A-Za-z_]+\d*)?")
 
 
-def kernel_sources(mod: Any) -> dict[str, frozenset[str]]:
+def kernel_sources(mod: Module) -> dict[str, frozenset[str]]:
     """The names of the values that each kernel computes, by the kernel's name.
 
     Args:

@@ -15,12 +15,13 @@ import numpy as np
 
 from tvmcomp.passes.integers.qdq import quantize_params
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Call, Expr
 
 te, tirx = tvm.te, tvm.tirx
 _ROUNDING = np.float32(1.5 * 2**23)
 
 
-def legalize_quantize(builder: Any, call: Any) -> Any:
+def legalize_quantize(builder: Builder, call: Call) -> Expr:
     """The legalization of ``relax.quantize``, for ``LegalizeOps``."""
     params = quantize_params(call)
     if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
@@ -33,7 +34,7 @@ def legalize_quantize(builder: Any, call: Any) -> Any:
     lowest, highest = (float(limit - zero_point) for limit in (limits.min, limits.max))
     shift = zero_point - int(_ROUNDING.view(np.int32))
 
-    def compute(x: Any) -> Any:
+    def compute(x: Expr) -> Expr:
         def integer(*i: Any) -> Any:
             steps = x[i] * tirx.const(float(factor), "float32")
             low, high = (tirx.const(limit, "float32") for limit in (lowest, highest))
@@ -46,5 +47,5 @@ def legalize_quantize(builder: Any, call: Any) -> Any:
     return builder.call_te(compute, call.args[0], primfunc_name_hint="quantize")
 
 
-def _by_tvm(builder: Any, call: Any) -> Any:
+def _by_tvm(builder: Builder, call: Call) -> Expr:
     return call.op.get_attr("FLegalize")(builder, call)

@@ -8,16 +8,17 @@ from typing import Any
 
 from tvmcomp.passes.rewriter import dtype_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Call, Expr
 
 te, tirx = tvm.te, tvm.tirx
 
 
-def legalize_sign(builder: Any, call: Any) -> Any:
+def legalize_sign(builder: Builder, call: Call) -> Expr:
     """The legalization of ``relax.sign``, for ``LegalizeOps``."""
     if not dtype_of(call.args[0]).startswith("float"):
         return call.op.get_attr("FLegalize")(builder, call)
 
-    def compute(x: Any) -> Any:
+    def compute(x: Expr) -> Expr:
         zero, one, minus_one = (tirx.const(number, x.dtype) for number in (0, 1, -1))
 
         def sign(*i: Any) -> Any:

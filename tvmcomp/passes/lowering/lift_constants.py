@@ -12,11 +12,12 @@ import numpy as np
 
 from tvmcomp.passes.rewriter import BindingRewriter, Constant, const_value, main_bindings
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module
 
 relax = tvm.relax
 
 
-def lift_constants(mod: Any) -> tuple[Any, list[np.ndarray]]:
+def lift_constants(mod: Module) -> tuple[Any, list[np.ndarray]]:
     """Turn each distinct constant of ``main`` into a parameter.
 
     Returns:
@@ -35,13 +36,13 @@ def lift_constants(mod: Any) -> tuple[Any, list[np.ndarray]]:
 
 
 class _LiftConstants(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.params: list[Any] = []
         self.constants: list[np.ndarray] = []
         self.known: dict[tuple[Any, ...], Any] = {}
 
-    def substitute(self, value: Any) -> Any:
+    def substitute(self, value: Expr) -> Expr:
         if isinstance(value, tvm.ir.Call):
             value = relax.Call(
                 value.op, [self.lift(a) for a in value.args], value.attrs, value.ty_args
@@ -50,7 +51,7 @@ class _LiftConstants(BindingRewriter):
             value = self.lift(value)
         return super().substitute(value)
 
-    def lift(self, expr: Any) -> Any:
+    def lift(self, expr: Expr) -> Expr:
         if isinstance(expr, relax.Tuple):
             return relax.Tuple([self.lift(field) for field in expr.fields])
         if not isinstance(expr, Constant):

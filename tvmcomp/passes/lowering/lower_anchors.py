@@ -36,6 +36,7 @@ from tvmcomp.schedules.matmul.packed_matmul import pack_matrices
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Attributes, Call, Expr, Module, Var
 
 relax = tvm.relax
 #: The window of a matrix product.
@@ -43,8 +44,8 @@ _SINGLE = Window((1,), (1,), (1,), ((0, 0),))
 
 
 def lower_anchors(
-    mod: Any, target: TargetDescription, half: str | None = None, winograd: bool = True
-) -> Any:
+    mod: Module, target: TargetDescription, half: str | None = None, winograd: bool = True
+) -> Module:
     """Lower every anchor of ``mod`` that has a constant weight, for ``target``.
 
     Args:
@@ -56,7 +57,7 @@ def lower_anchors(
     return _LowerAnchors(mod, target, half, winograd).run()
 
 
-def as_anchor(call: Any, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
+def as_anchor(call: Call, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
     """The anchor ``call`` as it stands, and its ``weight`` as ``[O, *kernel, C/groups]``."""
     window = _SINGLE
     if op_name(call) == "matmul":
@@ -66,7 +67,7 @@ def as_anchor(call: Any, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
     return Anchor(shape_of(call.args[0]), window, weight.shape[0]), weight
 
 
-def _window(attrs: Any, weight: tuple[int, ...]) -> Window:
+def _window(attrs: Attributes, weight: tuple[int, ...]) -> Window:
     flat = [int(p) for p in attrs.padding]
     rank = len(flat) // 2
     return Window(
@@ -80,23 +81,23 @@ def _window(attrs: Any, weight: tuple[int, ...]) -> Window:
 
 class _LowerAnchors(BindingRewriter):
     def __init__(
-        self, mod: Any, target: TargetDescription, half: str | None, winograd: bool
+        self, mod: Module, target: TargetDescription, half: str | None, winograd: bool
     ) -> None:
         super().__init__(mod)
         self.winograd_allowed = winograd
         self.target = target
         self.half = half
         self.has_bfloat16 = has_bfloat16(target)
-        self.known_padded: dict[Any, Any] = {}
-        self.known_rounded: dict[Any, Any] = {}
+        self.known_padded: dict[Var, Expr] = {}
+        self.known_rounded: dict[Var, Expr] = {}
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         lowered = None
         if op_name(value) in ANCHORS:
             lowered = self.anchor(self.substitute(value), var.name)
         return lowered if lowered is not None else super().rewrite(var, value)
 
-    def anchor(self, call: Any, name: str) -> Any | None:
+    def anchor(self, call: Call, name: str) -> Expr | None:
         data, weight = call.args[0], const_value(call.args[1])
         if weight is None or (op_name(call) == "matmul" and weight.ndim > 2):
             return self.given(call, name)
@@ -123,7 +124,7 @@ class _LowerAnchors(BindingRewriter):
         padded = self.padded(data, form.widths, pad_value, name)
         return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
 
-    def each_channel_apart(self, data: Any, anchor: Anchor, name: str) -> tuple[Any, Anchor]:
+    def each_channel_apart(self, data: Expr, anchor: Anchor, name: str) -> tuple[Any, Anchor]:
         """A depthwise convolution of several results a channel as one of a result a channel: each
         channel is there several times. Its vectors then are whole, and nothing is regrouped.
         """
@@ -139,7 +140,7 @@ class _LowerAnchors(BindingRewriter):
         window = replace(anchor.window, groups=channels * times)
         return data, replace(anchor, shape=shape, window=window)
 
-    def given(self, call: Any, name: str) -> Any | None:
+    def given(self, call: Call, name: str) -> Expr | None:
         """Lower ``call``, whose weight comes at run time: a kernel of its own packs it."""
         data, weight = call.args[:2]
         dtypes = dtype_of(data), dtype_of(weight)
@@ -189,14 +190,14 @@ class _LowerAnchors(BindingRewriter):
         in_bfloat16 = self.half == "bfloat16" and self.has_bfloat16 and dtype == "float32"
         return BITS if in_bfloat16 else dtype
 
-    def rounded(self, data: Any, name: str) -> Any:
+    def rounded(self, data: Expr, name: str) -> Expr:
         """``data`` in bfloat16, for all who need it so."""
         if data not in self.known_rounded:
             call = rounded(self.builder, data, f"{name}_rounded")
             self.known_rounded[data] = self.emit(call, f"{name}_rounded")
         return self.known_rounded[data]
 
-    def padded(self, data: Any, widths: Widths, value: int, name: str) -> Any:
+    def padded(self, data: Expr, widths: Widths, value: int, name: str) -> Expr:
         """``data`` with a border: a kernel of its own, one for all who need the same."""
         if not any(before or after for before, after in widths):
             return data
@@ -218,7 +219,7 @@ class _LowerAnchors(BindingRewriter):
             self.known_padded[key] = self.emit(call, f"{name}_padded")
         return self.known_padded[key]
 
-    def absorb_padding(self, data: Any, window: Window) -> tuple[Any, Window]:
+    def absorb_padding(self, data: Expr, window: Window) -> tuple[Any, Window]:
         """Join the convolution's own padding with an ``nn.pad`` right before it.
 
         Returns:
@@ -238,7 +239,7 @@ class _LowerAnchors(BindingRewriter):
         return source.args[0], replace(window, padding=tuple(pairs[first:-1]), pad_value=int(value))
 
 
-def _is_supported(call: Any, weight: np.ndarray) -> bool:
+def _is_supported(call: Call, weight: np.ndarray) -> bool:
     if op_name(call) == "matmul":
         # A matrix times a vector is a reduction: a vector of columns would be waste but for one.
         matrix = weight.ndim == 2 and (weight.shape[1] > 1 or str(weight.dtype) not in MULTIPLIED)

@@ -38,12 +38,13 @@ from tvmcomp.schedules.matmul.view import View
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Call, Expr, Module, Var
 
 relax = tvm.relax
 tirx = tvm.tirx
 
 
-def lower_matmul(mod: Any, target: TargetDescription) -> Any:
+def lower_matmul(mod: Module, target: TargetDescription) -> Module:
     """Lower every matrix product of ``mod`` without a constant matrix on its right side."""
     return _LowerMatmul(mod, target).run()
 
@@ -79,12 +80,12 @@ class _Kernel:
 class _Result:
     """A product's result as it is wanted: ``view`` of it, bound to ``var``."""
 
-    var: Any
+    var: Var
     view: View
 
 
 class _LowerMatmul(BindingRewriter):
-    def __init__(self, mod: Any, target: TargetDescription) -> None:
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
         self.target = target
         bindings = main_bindings(mod) or []
@@ -93,7 +94,7 @@ class _LowerMatmul(BindingRewriter):
         #: The variables that a kernel computes.
         self.kernels: dict[Any, _Kernel] = {}
         #: What a kernel computes on its way: nothing else reads it.
-        self.inside: set[Any] = set()
+        self.inside: set[Var] = set()
         products = [b for b in bindings if self.is_product(b.value)]
         for binding in (b for b in products if dtype_of(b.var) == "float32"):
             found = find_attention(binding, self.is_product, self.producer, self.users)
@@ -103,14 +104,14 @@ class _LowerMatmul(BindingRewriter):
             if binding.var not in self.inside and binding.var not in self.kernels:
                 self.plan_matmul(binding)
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         if var in self.inside:
             return None
         if var in self.kernels:
             return self.emit_kernel(self.kernels[var])
         return super().rewrite(var, value)
 
-    def is_product(self, call: Any) -> bool:
+    def is_product(self, call: Call) -> bool:
         """Whether ``call`` is a product for this pass: constant matrices are packed elsewhere."""
         if op_name(call) != "matmul":
             return False
@@ -124,7 +125,7 @@ class _LowerMatmul(BindingRewriter):
             and 0 not in (*shape_of(left), *shape_of(right))
         )
 
-    def wanted(self, var: Any, foldable: bool = True) -> _Result:
+    def wanted(self, var: Var, foldable: bool = True) -> _Result:
         """How the readers of the product ``var`` want it, and what it goes through on the way."""
         result = _Result(var, View.of(shape_of(var)))
         passed: list[Any] = []
@@ -142,7 +143,7 @@ class _LowerMatmul(BindingRewriter):
                 passed = []
         return result
 
-    def plan_matmul(self, binding: Any) -> None:
+    def plan_matmul(self, binding: Binding) -> None:
         """Emit ``binding`` as a batched product."""
         left, right = (trace_view(arg, self.producer) for arg in binding.value.args)
         *batch, rows, columns = shape_of(binding.var)

@@ -12,11 +12,12 @@ from tvmcomp.passes.elementwise import EPILOGUE_KERNEL
 from tvmcomp.passes.rewriter import BindingRewriter, dtype_of, op_name, shape_of
 from tvmcomp.schedules.rows.row_compute import arg_extreme, group_norm, layer_norm, softmax
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
 
-def lower_rows(mod: Any) -> Any:
+def lower_rows(mod: Module) -> Module:
     """Lower every normalization of ``mod`` that we have a definition of."""
     return _LowerRows(mod).run()
 
@@ -25,13 +26,13 @@ _KINDS = ("nn.softmax", "nn.layer_norm", "nn.group_norm", "argmax", "argmin")
 
 
 class _LowerRows(BindingRewriter):
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         if name in _KINDS and _is_plain(value):
             return self.emit(self.lowered(name, self.substitute(value), var.name), var.name)
         return super().rewrite(var, value)
 
-    def lowered(self, kind: str, call: Any, name: str) -> Any:
+    def lowered(self, kind: str, call: Call, name: str) -> Expr:
         data, attrs = call.args[0], call.attrs
         rank = len(shape_of(data))
         hints = {"primfunc_name_hint": name, "primfunc_attrs": {EPILOGUE_KERNEL: True}}
@@ -43,7 +44,7 @@ class _LowerRows(BindingRewriter):
             used = {which: tensor for which, use, tensor in factors if use}
             axes = sorted(int(axis) % rank for axis in attrs.axes)
 
-            def compute(x: Any, *tensors: Any) -> Any:
+            def compute(x: Expr, *tensors: Any) -> Expr:
                 given = dict(zip(used, tensors, strict=True))
                 gamma, beta = given.get("gamma"), given.get("beta")
                 if kind == "nn.group_norm":
@@ -57,7 +58,7 @@ class _LowerRows(BindingRewriter):
         )
 
 
-def _is_plain(call: Any) -> bool:
+def _is_plain(call: Call) -> bool:
     """Whether our definition serves: not where float16 would be added up in float16."""
     shape, attrs = shape_of(call.args[0]), call.attrs
     rank = len(shape)

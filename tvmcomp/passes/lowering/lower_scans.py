@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.passes.rewriter import BindingRewriter, dtype_of, op_name, shape_of
 from tvmcomp.schedules.rows.scan import Combine, scan
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
 
@@ -18,17 +17,17 @@ _SCANS: dict[str, tuple[Combine, int]] = {
 }
 
 
-def lower_scans(mod: Any, target: TargetDescription) -> Any:
+def lower_scans(mod: Module, target: TargetDescription) -> Module:
     """Lower every running sum and product of ``mod``, for ``target``."""
     return _LowerScans(mod, target).run()
 
 
 class _LowerScans(BindingRewriter):
-    def __init__(self, mod: Any, target: TargetDescription) -> None:
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
         self.target = target
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         kind = _SCANS.get(op_name(value) or "")
         if kind is None or 0 in shape_of(var) or dtype_of(value.args[0]) != dtype_of(var):
             return super().rewrite(var, value)
@@ -39,7 +38,7 @@ class _LowerScans(BindingRewriter):
         axis = int(value.attrs.axis or 0) % len(shape_of(data))
         exclusive = bool(int(value.attrs.exclusive))
 
-        def compute(x: Any) -> Any:
+        def compute(x: Expr) -> Expr:
             return scan(x, axis, combine, tvm.tirx.const(start, dtype), exclusive, self.target)
 
         return self.emit(self.builder.call_te(compute, data, primfunc_name_hint=var.name), var.name)

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.passes.rewriter import BindingRewriter, op_name, shape_of
 from tvmcomp.schedules.rows.scatter import UPDATES, scatter_elements
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 
-def lower_scatter(mod: Any, target: TargetDescription) -> Any:
+def lower_scatter(mod: Module, target: TargetDescription) -> Module:
     """Lower every ``scatter_elements`` of ``mod``, for ``target``."""
     return _LowerScatter(mod, target).run()
 
 
 class _LowerScatter(BindingRewriter):
-    def __init__(self, mod: Any, target: TargetDescription) -> None:
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
         self.target = target
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         if op_name(value) != "scatter_elements" or not self.covers(value):
             return super().rewrite(var, value)
         axis = int(value.attrs.axis) % len(shape_of(value.args[0]))
@@ -32,7 +31,7 @@ class _LowerScatter(BindingRewriter):
         return self.emit(call, var.name)
 
     @staticmethod
-    def covers(call: Any) -> bool:
+    def covers(call: Call) -> bool:
         """Whether there is something to do, and it is known how."""
         empty = any(0 in shape_of(arg) for arg in call.args)
         return str(call.attrs.reduction) in UPDATES and not empty and bool(shape_of(call.args[0]))

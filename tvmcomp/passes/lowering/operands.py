@@ -13,6 +13,7 @@ from typing import Any
 from tvmcomp.passes.rewriter import const_value, dtype_of, op_name, shape_of
 from tvmcomp.schedules.matmul.view import View
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Var
 
 relax = tvm.relax
 
@@ -27,12 +28,12 @@ class Operand:
         scale: a factor of every element.
     """
 
-    source: Any
+    source: Expr
     view: View
     scale: float = 1.0
 
 
-def trace_operand(expr: Any, producer: Mapping[Any, Any]) -> Operand:
+def trace_operand(expr: Expr, producer: Mapping[Var, Expr]) -> Operand:
     """Follow ``expr`` back to the tensor that it is a view of, or a multiple of a view.
 
     Args:
@@ -42,12 +43,12 @@ def trace_operand(expr: Any, producer: Mapping[Any, Any]) -> Operand:
     return _trace(expr, producer, scaled=True)
 
 
-def trace_view(expr: Any, producer: Mapping[Any, Any]) -> Operand:
+def trace_view(expr: Expr, producer: Mapping[Var, Expr]) -> Operand:
     """As :func:`trace_operand`, but not through a multiplication: the scale is 1."""
     return _trace(expr, producer, scaled=False)
 
 
-def _trace(expr: Any, producer: Mapping[Any, Any], scaled: bool) -> Operand:
+def _trace(expr: Expr, producer: Mapping[Var, Expr], scaled: bool) -> Operand:
     value: Any = producer.get(expr)
     if isinstance(value, relax.TupleGetItem):
         return _part_of_split(expr, value, producer, scaled) or _itself(expr)
@@ -63,7 +64,7 @@ def _trace(expr: Any, producer: Mapping[Any, Any], scaled: bool) -> Operand:
     return _itself(expr)
 
 
-def view_through(var: Any, value: Any, view: View) -> View | None:
+def view_through(var: Var, value: Expr, view: View) -> View | None:
     """``view`` after the operator ``value``, bound to ``var``; None where that is no view."""
     name = op_name(value)
     if name == "permute_dims":
@@ -78,11 +79,11 @@ def view_through(var: Any, value: Any, view: View) -> View | None:
     return None
 
 
-def _itself(expr: Any) -> Operand:
+def _itself(expr: Expr) -> Operand:
     return Operand(expr, View.of(shape_of(expr)))
 
 
-def _scaled(call: Any, name: str, producer: Mapping[Any, Any]) -> Operand | None:
+def _scaled(call: Call, name: str, producer: Mapping[Var, Expr]) -> Operand | None:
     data, factor = call.args
     if const_value(factor) is None and name == "multiply":
         data, factor = factor, data
@@ -98,7 +99,7 @@ def _scaled(call: Any, name: str, producer: Mapping[Any, Any]) -> Operand | None
 
 
 def _part_of_split(
-    expr: Any, value: Any, producer: Mapping[Any, Any], scaled: bool
+    expr: Expr, value: Expr, producer: Mapping[Var, Expr], scaled: bool
 ) -> Operand | None:
     split: Any = producer.get(value.tuple_value)
     if op_name(split) != "split":
@@ -117,7 +118,7 @@ def _part_of_split(
 
 
 def _slice(
-    expr: Any, call: Any, name: str, producer: Mapping[Any, Any], scaled: bool
+    expr: Expr, call: Call, name: str, producer: Mapping[Var, Expr], scaled: bool
 ) -> Operand | None:
     data, shape = call.args[0], shape_of(expr)
     parts = _taken(call, shape_of(data)) if name == "take" else _strided(call, shape_of(data))
@@ -131,7 +132,7 @@ def _slice(
     return Operand(inner.source, view, inner.scale) if view is not None else None
 
 
-def _taken(call: Any, shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
+def _taken(call: Call, shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
     """The axis, begin and extent of a ``take`` of one constant index."""
     index = const_value(call.args[1])
     if index is None or index.size != 1 or call.attrs.axis is None:
@@ -140,7 +141,7 @@ def _taken(call: Any, shape: tuple[int, ...]) -> list[tuple[int, int, int]] | No
     return [(axis, at % shape[axis], 1)] if -shape[axis] <= at < shape[axis] else None
 
 
-def _strided(call: Any, shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
+def _strided(call: Call, shape: tuple[int, ...]) -> list[tuple[int, int, int]] | None:
     """The axis, begin and extent of each part of a ``strided_slice`` with steps of 1."""
     axes, begins, ends, *steps = (_integers(arg) for arg in call.args[1:])
     if axes is None or begins is None or ends is None or None in steps:

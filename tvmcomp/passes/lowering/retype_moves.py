@@ -11,12 +11,13 @@ from typing import Any
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, PrimFunc, Var
 
 tirx = tvm.tirx
 _TensorLoad = tvm.ir.expr.TensorLoad
 
 
-def moved_in_bfloat16(func: Any) -> Any | None:
+def moved_in_bfloat16(func: PrimFunc) -> Any | None:
     """The PrimFunc ``func`` on the bits of bfloat16 in place of float32.
 
     Returns:
@@ -50,7 +51,7 @@ def moved_in_bfloat16(func: Any) -> Any | None:
     return tirx.PrimFunc(params, body, func.ret_type, attrs=func.attrs)
 
 
-def _is_move(value: Any, new: dict[Any, Any]) -> bool:
+def _is_move(value: Expr, new: dict[Var, Expr]) -> bool:
     """Whether ``value`` is an element of a buffer in ``new``, a number, or one of several such."""
     if isinstance(value, _TensorLoad):
         found: list[Any] = []
@@ -63,7 +64,7 @@ def _is_move(value: Any, new: dict[Any, Any]) -> bool:
     )
 
 
-def _moved(value: Any, new: dict[Any, Any]) -> Any:
+def _moved(value: Expr, new: dict[Var, Expr]) -> Expr:
     if isinstance(value, _TensorLoad):
         return tirx.BufferLoad(new[value.source], value.indices)
     if isinstance(value, tirx.FloatImm):
@@ -74,7 +75,7 @@ def _moved(value: Any, new: dict[Any, Any]) -> Any:
     return tirx.if_then_else(condition, _moved(first, new), _moved(second, new))
 
 
-def _choices(value: Any) -> tuple[Any, Any, Any] | None:
+def _choices(value: Expr) -> tuple[Any, Any, Any] | None:
     """The condition and the two values of a choice; None for anything else."""
     if isinstance(value, tirx.Select):
         return value.condition, value.true_value, value.false_value

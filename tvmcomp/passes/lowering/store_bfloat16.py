@@ -34,6 +34,7 @@ from tvmcomp.schedules import find_anchor
 from tvmcomp.schedules.bfloat16 import BITS, WIDENING, import_functions, round_to_bfloat16, widen
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Builder, Call, Expr, Module, PrimFunc, Var
 
 relax = tvm.relax
 te = tvm.te
@@ -45,7 +46,7 @@ _REDUCE = tvm.tirx.IterVar.CommReduce
 _STATISTIC = 16
 
 
-def rounded(builder: Any, data: Any, name: str) -> Any:
+def rounded(builder: Builder, data: Expr, name: str) -> Expr:
     """A call that rounds ``data``, float32, to the bits of bfloat16."""
     return builder.call_te(
         _round,
@@ -55,7 +56,7 @@ def rounded(builder: Any, data: Any, name: str) -> Any:
     )
 
 
-def store_bfloat16(mod: Any) -> Any:
+def store_bfloat16(mod: Module) -> Module:
     """Make the float32 tensors that pass between the kernels of ``mod`` bfloat16.
 
     Args:
@@ -64,7 +65,7 @@ def store_bfloat16(mod: Any) -> Any:
     return _StoreBfloat16(mod).run()
 
 
-def import_into_kernels(mod: Any, target: TargetDescription) -> Any:
+def import_into_kernels(mod: Module, target: TargetDescription) -> Module:
     """Give each kernel of ``mod`` that touches bfloat16 the functions it calls on ``target``."""
     for var, func in mod.functions.items():
         if isinstance(func, tvm.tirx.PrimFunc) and _touches_bfloat16(func):
@@ -72,16 +73,16 @@ def import_into_kernels(mod: Any, target: TargetDescription) -> Any:
     return mod
 
 
-def _touches_bfloat16(func: Any) -> bool:
+def _touches_bfloat16(func: PrimFunc) -> bool:
     blocks = isinstance(func.body, tvm.s_tir.SBlockRealize)
     return blocks and any(str(getattr(p, "dtype", "")) == BITS for p in func.params)
 
 
-def _round(x: Any) -> Any:
+def _round(x: Expr) -> Expr:
     return te.compute(x.shape, lambda *i: round_to_bfloat16(x[i]), name="round_to_bfloat16")
 
 
-def _widen(x: Any) -> Any:
+def _widen(x: Expr) -> Expr:
     return te.compute(
         x.shape,
         lambda *i: widen(x[i], BITS, "float32"),
@@ -102,17 +103,17 @@ class _Group:
     """
 
     params: list[Any]
-    args: list[Any]
-    bindings: list[Any]
-    output: Any
+    args: list[Expr]
+    bindings: list[Binding]
+    output: Expr
 
 
 class _StoreBfloat16(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.stored = _plan(mod)
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         group = _group(self.mod, var, value)
         if group is None or self.stored.isdisjoint([var, *group.args]):
             return super().rewrite(var, value)
@@ -128,7 +129,7 @@ class _StoreBfloat16(BindingRewriter):
 
     def narrow(self, group: _Group, result_too: bool) -> _Group:
         """``group`` with stored parameters, and the result where that is stored, in bfloat16."""
-        env: dict[Any, Any] = {}
+        env: dict[Var, Expr] = {}
         params, bindings = [], []
         narrow = {}
         for param, arg in zip(group.params, group.args, strict=True):
@@ -136,11 +137,11 @@ class _StoreBfloat16(BindingRewriter):
             if arg in self.stored:
                 params[-1] = narrow[param] = relax.Var(param.name, _bits(param))
 
-        def bind(call: Any, name: str, result: Any) -> Any:
+        def bind(call: Call, name: str, result: Expr) -> Expr:
             bindings.append(relax.VarBinding(relax.Var(name, result), call))
             return bindings[-1].var
 
-        def wide(var: Any) -> Any:
+        def wide(var: Var) -> Any:
             if var in narrow and var not in env:
                 call = self.elementwise(_widen, narrow[var], var.ty)
                 env[var] = bind(call, f"{var.name}_wide", var.ty)
@@ -169,7 +170,7 @@ class _StoreBfloat16(BindingRewriter):
             output = bind(call, "rounded", result)
         return _Group(params, group.args, bindings, output)
 
-    def moved(self, call: Any, var: Any, narrow: dict[Any, Any]) -> Any | None:
+    def moved(self, call: Call, var: Var, narrow: dict[Var, Expr]) -> Expr | None:
         """``call``, whose result is ``var``, in bfloat16 where it only moves what is so."""
         args = call.args[1].fields
         floats = [arg for arg in args if is_float_tensor(arg)]
@@ -182,7 +183,7 @@ class _StoreBfloat16(BindingRewriter):
         fields = relax.Tuple([narrow.get(arg, arg) for arg in args])
         return relax.call_tir(kernel, fields, _bits(var))
 
-    def elementwise(self, compute: Any, x: Any, result: Any) -> Any:
+    def elementwise(self, compute: Any, x: Expr, result: Expr) -> Expr:
         """A call of the kernel that ``compute`` defines, with a result of type ``result``."""
         placeholder = te.placeholder(list(x.ty.shape), dtype_of(x), "x")
         func = te.create_prim_func([placeholder, compute(placeholder)])
@@ -190,15 +191,15 @@ class _StoreBfloat16(BindingRewriter):
         return relax.call_tir(kernel, relax.Tuple([x]), result)
 
 
-def _plan(mod: Any) -> set[Any]:
+def _plan(mod: Module) -> set[Module]:
     """The variables of ``main`` to keep in bfloat16.
 
     They go from one kernel to others, and come from an anchor, through whatever, or go straight to
     one: positions, masks and the like keep their precision and their range.
     """
     users = consumers(mod)
-    stored: set[Any] = set()
-    from_anchor: set[Any] = set()
+    stored: set[Var] = set()
+    from_anchor: set[Var] = set()
     for binding in main_bindings(mod) or []:
         var = binding.var
         group = _group(mod, var, binding.value)
@@ -215,7 +216,7 @@ def _plan(mod: Any) -> set[Any]:
     return stored
 
 
-def _has_anchor(mod: Any, group: _Group) -> bool:
+def _has_anchor(mod: Module, group: _Group) -> bool:
     """Whether an operator of the group multiplies bfloat16; others may read a ``uint16`` of the
     network's own.
     """
@@ -227,7 +228,7 @@ def _has_anchor(mod: Any, group: _Group) -> bool:
     )
 
 
-def _rounds_input(mod: Any, group: _Group, arg: Any) -> bool:
+def _rounds_input(mod: Module, group: _Group, arg: Expr) -> bool:
     """Whether the group rounds what ``main`` passes as ``arg``, for an anchor."""
     param = group.params[group.args.index(arg)]
     return any(
@@ -236,7 +237,7 @@ def _rounds_input(mod: Any, group: _Group, arg: Any) -> bool:
     )
 
 
-def _group(mod: Any, var: Any, value: Any) -> _Group | None:
+def _group(mod: Module, var: Var, value: Expr) -> _Group | None:
     """What the binding ``var = value`` of ``main`` computes; None where it calls no kernel."""
     if op_name(value) == "call_tir":
         if not isinstance(mod[value.args[0]].body, tvm.s_tir.SBlockRealize):
@@ -264,7 +265,7 @@ def _function(group: _Group) -> Any:
     return function.with_attr("Primitive", True)
 
 
-def _is_statistic(mod: Any, group: _Group) -> bool:
+def _is_statistic(mod: Module, group: _Group) -> bool:
     """Whether the group's last operator sums up many elements in one, and is no anchor."""
     call = group.bindings[-1].value
     sch = tvm.s_tir.Schedule(mod[call.args[0]])
@@ -277,15 +278,15 @@ def _is_statistic(mod: Any, group: _Group) -> bool:
     return math.prod(shape_of(group.bindings[-1].var)) * _STATISTIC <= elements
 
 
-def _rounds(mod: Any, call: Any) -> bool:
+def _rounds(mod: Module, call: Call) -> bool:
     attrs = mod[call.args[0]].attrs
     return bool(attrs and _ROUNDING in attrs.keys())  # noqa: SIM118  not a dict
 
 
-def _name(call: Any) -> str:
+def _name(call: Call) -> str:
     return str((call.args[0] if op_name(call) == "call_tir" else call.op).name_hint)
 
 
-def _bits(tensor: Any) -> Any:
+def _bits(tensor: Expr) -> Any:
     """The type of ``tensor`` in bfloat16."""
     return relax.TensorType(shape_of(tensor), BITS)

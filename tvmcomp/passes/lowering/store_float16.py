@@ -17,11 +17,12 @@ from tvmcomp.schedules.conv.winograd import winograd_tile
 from tvmcomp.schedules.dot import float_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
 
-def store_float16(mod: Any, target: TargetDescription) -> tuple[Any, frozenset[str]]:
+def store_float16(mod: Module, target: TargetDescription) -> tuple[Any, frozenset[str]]:
     """Make float16 of the constant float32 weights of convolutions and matrix products.
 
     Args:
@@ -36,12 +37,12 @@ def store_float16(mod: Any, target: TargetDescription) -> tuple[Any, frozenset[s
 
 
 class _StoreFloat16(BindingRewriter):
-    def __init__(self, mod: Any, target: TargetDescription) -> None:
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
         self.target = target
         self.stored: set[str] = set()
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: Expr) -> Expr:
         weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
         if weight is None or weight.dtype != np.float32 or not self.serves(value, weight):
             return super().rewrite(var, value)
@@ -51,7 +52,7 @@ class _StoreFloat16(BindingRewriter):
         narrow = const(weight.astype(np.float16))
         return self.emit(relax.Call(value.op, [data, narrow], attrs), var.name)
 
-    def serves(self, call: Any, weight: np.ndarray) -> bool:
+    def serves(self, call: Call, weight: np.ndarray) -> bool:
         """Whether float16 holds the weight, and no other form of the operator is faster."""
         if op_name(call) == "matmul":
             if weight.ndim != 2:

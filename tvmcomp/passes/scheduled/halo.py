@@ -28,6 +28,7 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.passes.scheduled.place_buffers import Placement, addressed, fill_border, place_buffers
 from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Expr, Module, PrimExpr, Var
 
 relax = tvm.relax
 
@@ -53,7 +54,7 @@ class _Halo:
         )
 
 
-def write_halos(mod: Any) -> Any:
+def write_halos(mod: Module) -> Module:
     """Remove the padding kernels of ``mod`` whose input a kernel of ours produces."""
     pass_ = _WriteHalos(mod)
     new = pass_.run()
@@ -65,7 +66,7 @@ def write_halos(mod: Any) -> Any:
 
 
 class _WriteHalos(BindingRewriter):
-    def __init__(self, mod: Any) -> None:
+    def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.halos = _plan(mod)
         #: Old variable -> where its elements lie in the tensor that replaces it.
@@ -74,7 +75,7 @@ class _WriteHalos(BindingRewriter):
         #: Kernels that something else is called in place of.
         self.replaced: set[Any] = set()
 
-    def rewrite(self, var: Any, value: Any) -> Any:
+    def rewrite(self, var: Var, value: PrimExpr) -> Expr:
         kernel = _kernel(self.mod, value)
         if kernel is None:
             return super().rewrite(var, value)
@@ -120,7 +121,7 @@ class _WriteHalos(BindingRewriter):
         return self.variants[key]
 
 
-def _plan(mod: Any) -> dict[Any, _Halo]:
+def _plan(mod: Module) -> dict[Any, _Halo]:
     """The border of each tensor that a kernel of ours can write with one."""
     users = consumers(mod)
     producers = {binding.var: binding.value for binding in main_bindings(mod) or []}
@@ -146,7 +147,7 @@ def _plan(mod: Any) -> dict[Any, _Halo]:
 
 
 def _keep_addressed(
-    mod: Any, value: Any, producers: dict[Any, Any], halos: dict[Any, _Halo]
+    mod: Module, value: PrimExpr, producers: dict[Any, Any], halos: dict[Any, _Halo]
 ) -> None:
     """Drop the halos that don't suit a kernel which takes tensors by address: such a tensor must
     have just the border that the kernel was made for.
@@ -163,7 +164,7 @@ def _keep_addressed(
                 del halos[data]
 
 
-def _kernel(mod: Any, value: Any) -> Any | None:
+def _kernel(mod: Module, value: PrimExpr) -> Module | None:
     """The scheduled kernel that ``value`` calls, or None for anything else."""
     if op_name(value) != "call_tir":
         return None
@@ -171,7 +172,7 @@ def _kernel(mod: Any, value: Any) -> Any | None:
     return func if isinstance(func.body, tvm.s_tir.SBlockRealize) else None
 
 
-def _one_result(call: Any) -> bool:
+def _one_result(call: Call) -> bool:
     return isinstance(call.ty_args[0], relax.TensorType)
 
 

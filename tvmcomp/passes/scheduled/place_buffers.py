@@ -8,6 +8,7 @@ from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Buffer, Call, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
@@ -25,7 +26,7 @@ class Placement:
     shape: tuple[int, ...]
 
 
-def place_buffers(func: Any, placements: Mapping[int, Placement]) -> Any:
+def place_buffers(func: PrimFunc, placements: Mapping[int, Placement]) -> Any:
     """``func`` with the parameters of ``placements``, by index, replaced by larger buffers."""
     new = {}
     for index, placement in placements.items():
@@ -69,11 +70,11 @@ def place_buffers(func: Any, placements: Mapping[int, Placement]) -> Any:
     return tirx.PrimFunc(params, body, func.ret_type, attrs=func.attrs)
 
 
-def addressed(func: Any) -> frozenset[int]:
+def addressed(func: PrimFunc) -> frozenset[int]:
     """The parameters of ``func``, by index, that it hands on by address: they can't be placed."""
     found: set[int] = set()
 
-    def visit(call: Any) -> None:
+    def visit(call: Call) -> None:
         if getattr(call.op, "name", "") == "tirx.buffer_data":
             found.update(i for i, param in enumerate(func.params) if param.same_as(call.args[0]))
 
@@ -81,11 +82,11 @@ def addressed(func: Any) -> frozenset[int]:
     return frozenset(found)
 
 
-def _shifted(indices: Any, offset: tuple[int, ...]) -> list[Any]:
+def _shifted(indices: PrimExpr, offset: tuple[int, ...]) -> list[Any]:
     return [i + o if o else i for i, o in zip(indices, offset, strict=True)]
 
 
-def fill_border(func: Any, inner: tuple[int, ...], placement: Placement, value: int) -> Any:
+def fill_border(func: PrimFunc, inner: tuple[int, ...], placement: Placement, value: int) -> Any:
     """``func``, first setting what lies around its result to ``value``.
 
     Args:
@@ -121,7 +122,7 @@ def fill_border(func: Any, inner: tuple[int, ...], placement: Placement, value: 
     return tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
 
 
-def _fill(buffer: Any, begin: list[int], end: list[int], value: int) -> Any:
+def _fill(buffer: Buffer, begin: list[int], end: list[int], value: int) -> Any:
     """Loops that set ``buffer[begin:end]``."""
     variables = [tirx.Var(f"f{d}", "int64") for d in range(len(begin))]
     indices = [low + var for low, var in zip(begin, variables, strict=True)]

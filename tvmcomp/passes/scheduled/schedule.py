@@ -8,6 +8,7 @@ from typing import Any
 from tvmcomp.schedules import apply_schedule
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
+from tvmcomp.tvm_types import Module, PrimFunc
 
 #: The attribute of a scheduled PrimFunc, and of all that later passes make of it: the name that it
 #: had when it was scheduled.
@@ -17,7 +18,7 @@ SCHEDULED_AS = "tvmcomp.scheduled_as"
 Tuned = Callable[[str, Any], Any | None]
 
 
-def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = None) -> Any:
+def schedule_module(mod: Module, target: TargetDescription, tuned: Tuned | None = None) -> Module:
     """Replace each PrimFunc of ``mod`` by its scheduled form for ``target``."""
     if target.family == "cuda":
         return _schedule_cuda(mod, target)
@@ -34,7 +35,7 @@ def schedule_module(mod: Any, target: TargetDescription, tuned: Tuned | None = N
     return tvm.IRModule(functions)
 
 
-def scheduled_as(name: str, func: Any, scheduled: Any) -> Any:
+def scheduled_as(name: str, func: PrimFunc, scheduled: Any) -> Any:
     """``scheduled`` in the place of ``func``, whose name is ``name``: with its attributes."""
     for key, value in func.attrs.items() if func.attrs else ():
         scheduled = scheduled.with_attr(key, value)
@@ -43,7 +44,7 @@ def scheduled_as(name: str, func: Any, scheduled: Any) -> Any:
     return scheduled
 
 
-def schedulable(func: Any) -> bool:
+def schedulable(func: PrimFunc) -> bool:
     """Whether ``func`` is made of blocks; sort, NMS, scans and the like come as opaque loops, some
     in one block, but under no root."""
     body = func.body
@@ -51,7 +52,7 @@ def schedulable(func: Any) -> bool:
     return blocks and _has_elements(func)
 
 
-def _has_elements(func: Any) -> bool:
+def _has_elements(func: PrimFunc) -> bool:
     """Whether every shape is static and none is empty: there is no loop to split in those."""
     return all(
         isinstance(dim, tvm.tirx.IntImm) and int(dim) > 0
@@ -60,7 +61,7 @@ def _has_elements(func: Any) -> bool:
     )
 
 
-def _schedule_cuda(mod: Any, target: TargetDescription) -> Any:
+def _schedule_cuda(mod: Module, target: TargetDescription) -> Module:
     """TVM's DLight rules: thread-bound schedules for matrix products, reductions and the rest."""
     with cheap_stack_inspection():
         from tvm.s_tir import dlight

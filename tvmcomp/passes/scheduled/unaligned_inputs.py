@@ -12,11 +12,12 @@ from typing import Any
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Buffer, Module, PrimExpr, PrimFunc
 
 relax, tirx = tvm.relax, tvm.tirx
 
 
-def unaligned_inputs(mod: Any, inputs: int) -> tuple[Any, bool]:
+def unaligned_inputs(mod: Module, inputs: int) -> tuple[Any, bool]:
     """Take from kernels the assumption that the network's inputs are aligned.
 
     Args:
@@ -50,11 +51,11 @@ def unaligned_inputs(mod: Any, inputs: int) -> tuple[Any, bool]:
     return changed, True
 
 
-def _is_one_of(expr: Any, variables: list[Any]) -> bool:
+def _is_one_of(expr: PrimExpr, variables: list[Any]) -> bool:
     return any(expr.same_as(variable) for variable in variables)
 
 
-def _reading_anywhere(func: Any, indices: set[int]) -> Any:
+def _reading_anywhere(func: PrimFunc, indices: set[int]) -> Any:
     """``func`` with no more than an element's alignment of the parameters ``indices``."""
     new = {func.params[index]: _element_aligned(func.params[index]) for index in indices}
 
@@ -68,7 +69,7 @@ def _reading_anywhere(func: Any, indices: set[int]) -> Any:
     return tirx.PrimFunc(params, body, func.ret_type, attrs=func.attrs)
 
 
-def _element_aligned(buffer: Any) -> Any:
+def _element_aligned(buffer: Buffer) -> Any:
     kind = buffer.ty
     return tirx.decl_buffer(
         kind.shape,

@@ -17,6 +17,7 @@ from tvmcomp.schedules.amx.plan import AMX_CONV, BAND, TILE, AmxPlan
 from tvmcomp.schedules.anchor import ANCHOR
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Buffer, PrimExpr, Tensor
 
 tirx = tvm.tirx
 T = tirx.script.builder
@@ -50,7 +51,12 @@ def amx_conv(plan: AmxPlan) -> Any:
 
 
 def _conv_block(
-    plan: AmxPlan, data: Any, weight: Any, sums: Any, space: Sequence[int], shape: tuple[int, int]
+    plan: AmxPlan,
+    data: Tensor,
+    weight: Tensor,
+    sums: Any,
+    space: Sequence[int],
+    shape: tuple[int, int],
 ) -> None:
     pixels, columns = shape
     with T.grid(*space) as loops, T.sblock("conv"):
@@ -76,7 +82,7 @@ def _band_attribute(plan: AmxPlan) -> list[int]:
     return [band.rows, band.width, band.channels, outer, plan.pointwise, rank, plan.bands_first]
 
 
-def _tile_program(plan: AmxPlan, data: Any, weight: Any, sums: Any, at: list[Any]) -> None:
+def _tile_program(plan: AmxPlan, data: Tensor, weight: Tensor, sums: Any, at: list[Any]) -> None:
     """What one task does: ``at`` is its (outer…, band of rows, band of width, channel block)."""
     *outer, row_band, width_band, block = at
     band = plan.band
@@ -98,7 +104,7 @@ def _tile_program(plan: AmxPlan, data: Any, weight: Any, sums: Any, at: list[Any
         for m, n in pairs:
             T.evaluate(tiles.zero(tiles.ACCUMULATORS + 2 * m + n))
 
-        def step(offset: Any, number: Any) -> None:
+        def step(offset: PrimExpr, number: PrimExpr) -> None:
             for m, (_, pixel) in enumerate(rows):
                 address = data.access_ptr("r", offset=origin + pixel + offset)
                 T.evaluate(tiles.load(tiles.LEFT + m, address, _pixel_stride(plan)))
@@ -145,7 +151,7 @@ def _reduce(plan: AmxPlan, step: Callable[[Any, Any], None]) -> None:
     strides = _strides((*plan.padded, plan.channels))
     sizes = [*depth.taps, depth.chunks]
 
-    def loops(level: int, offset: Any, number: Any) -> None:
+    def loops(level: int, offset: PrimExpr, number: PrimExpr) -> None:
         if level == len(sizes):
             step(offset, number)
         elif sizes[level] == 1:
@@ -212,7 +218,7 @@ def _first(band: Any, size: int, extent: int) -> Any:
     return band * size if extent % size == 0 else T.min(band * size, extent - size)
 
 
-def _crop_block(plan: AmxPlan, sums: Any, output: Any, shape: Sequence[int]) -> None:
+def _crop_block(plan: AmxPlan, sums: PrimExpr, output: Any, shape: Sequence[int]) -> None:
     band = plan.band
     _, rows, width = plan.grid
     with T.grid(*shape) as loops, T.sblock("crop"):
@@ -234,7 +240,7 @@ def _crop_block(plan: AmxPlan, sums: Any, output: Any, shape: Sequence[int]) -> 
         T.buffer_store(output, sums[place], at)
 
 
-def _within(index: Any, size: int, extent: int) -> Any:
+def _within(index: PrimExpr, size: int, extent: int) -> Any:
     """An index's place in its band: see :func:`_first`."""
     if isinstance(index, int) or size == extent:
         return index
@@ -253,5 +259,5 @@ def _strides(shape: Sequence[int]) -> list[int]:
     return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
 
 
-def _whole(buffer: Any) -> Any:
+def _whole(buffer: Buffer) -> Any:
     return buffer[tuple(slice(0, int(n)) for n in buffer.shape)]

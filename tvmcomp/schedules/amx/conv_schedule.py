@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvmcomp.schedules.amx.plan import BAND
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.epilogue import accumulate_in_registers
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Vectors of channels that the epilogue goes through at once.
 _VECTORS = 4
 
 
-def schedule_amx_conv(sch: Any, block: Any, target: TargetDescription, decide: Decide) -> None:
+def schedule_amx_conv(
+    sch: Schedule, block: Block, target: TargetDescription, decide: Decide
+) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``conv`` block of an AMX kernel.
 
     Args:

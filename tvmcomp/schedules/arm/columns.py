@@ -7,6 +7,7 @@ from typing import Any
 
 from tvmcomp.schedules.columns import DEPTH, register_columns
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -23,15 +24,15 @@ def sdot_columns(lanes: int, rows: int, dilation: int) -> str:
         The tensor intrinsic's name.
     """
 
-    def interleave(left: Any, right: Any, width: int) -> Any:
+    def interleave(left: PrimExpr, right: PrimExpr, width: int) -> Any:
         return tirx.Shuffle(
             [left, right], [at + side * width for at in range(width) for side in (0, 1)]
         )
 
-    def quarter(vector: Any, index: int, width: int) -> Any:
+    def quarter(vector: PrimExpr, index: int, width: int) -> Any:
         return tirx.Shuffle([vector], list(range(index * width, (index + 1) * width)))
 
-    def emit(row: Sequence[Any], weight: Any, acc: Any) -> Any:
+    def emit(row: Sequence[PrimExpr], weight: Any, acc: PrimExpr) -> PrimExpr:
         even, odd = interleave(row[0], row[2], lanes), interleave(row[1], row[3], lanes)
         interleaved = interleave(even, odd, 2 * lanes)
         sums = [

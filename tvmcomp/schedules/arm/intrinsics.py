@@ -10,6 +10,7 @@ from typing import Any
 from tvmcomp.schedules.bfloat16 import dot_product
 from tvmcomp.schedules.dot_intrinsic import register_dot
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -17,7 +18,7 @@ tirx = tvm.tirx
 def sdot() -> str:
     """Armv8.2 dot product: s8 x s8, four at a time, into int32."""
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         four = tirx.reinterpret("int32", data)
         broadcast = tirx.reinterpret("int8x16", tirx.Broadcast(four, 4))
         # The last operand is the one that may be an element of a vector.
@@ -35,7 +36,7 @@ def sadalp() -> str:
     one, and 8 products a cycle are twice what ``smlal`` into 32 bits, or ``fmla``, reaches.
     """
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         pair = tirx.Broadcast(tirx.reinterpret("int16", data), 4)
         products = tirx.call_llvm_pure_intrin(
             "int16x8", "llvm.aarch64.neon.smull.v8i16", weight, tirx.reinterpret("int8x8", pair)
@@ -50,7 +51,7 @@ def sadalp() -> str:
 def vmlal() -> str:
     """NEON of Armv7: widen to 16 bits, multiply into 32 and add (``vmlal``)."""
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         wide = weight.astype("int16x8")
         left = tirx.Broadcast(data.astype("int16"), 4)
         halves = [
@@ -70,7 +71,7 @@ def vmlal() -> str:
 def bfdot() -> str:
     """Armv8.6 bfloat16: bfloat16 x bfloat16, two at a time, into float32."""
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         return dot_product(acc, data, weight, 4)
 
     return register_dot("tvmcomp.arm.bfdot", 4, 2, ("uint16", "uint16", "float32"), emit, "local")

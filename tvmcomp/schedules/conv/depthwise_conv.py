@@ -11,6 +11,7 @@ from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.schedules.conv.taps import input_index, window_taps
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Tensor
 
 te = tvm.te
 
@@ -28,7 +29,7 @@ def pack_depthwise_weight(weight: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(weight[..., 0], 0, -1))
 
 
-def depthwise_conv(data: Any, weight: Any, anchor: Anchor, kernel: DotKernel) -> Any:
+def depthwise_conv(data: Tensor, weight: Tensor, anchor: Anchor, kernel: DotKernel) -> Tensor:
     """Depthwise convolution of ``data [*lead, *S, C]`` with a weight ``[*K, C]``.
 
     Args:
@@ -44,7 +45,7 @@ def depthwise_conv(data: Any, weight: Any, anchor: Anchor, kernel: DotKernel) ->
     taps = window_taps(window)
     n = len(lead)
 
-    def tap(*i: Any) -> Any:
+    def tap(*i: PrimExpr) -> Any:
         left = element(data, *i[:n], *input_index(window, i[n:-1], taps), i[-1])
         right = element(weight, *taps, i[-1])
         product = widen(left, kernel.data, kernel.acc) * widen(right, kernel.weight, kernel.acc)

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 
 
 def schedule_depthwise_conv(
-    sch: Any, block: Any, target: TargetDescription, decide: Decide
+    sch: Schedule, block: Block, target: TargetDescription, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
     work = anchor_work(sch, block, target)

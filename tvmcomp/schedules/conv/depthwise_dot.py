@@ -16,6 +16,7 @@ from tvmcomp.schedules.anchor import ANCHOR, Anchor, element
 from tvmcomp.schedules.columns import DEPTH
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Tensor
 
 te = tvm.te
 
@@ -57,7 +58,7 @@ def pack_depthwise_dot_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(3, 0, 1, 2))
 
 
-def depthwise_dot_conv(data: Any, weight: Any, anchor: Anchor, lanes: int) -> Any:
+def depthwise_dot_conv(data: Tensor, weight: Tensor, anchor: Anchor, lanes: int) -> Tensor:
     """Depthwise convolution of 8-bit ``data [*lead, H, W, C]``.
 
     Args:
@@ -75,7 +76,7 @@ def depthwise_dot_conv(data: Any, weight: Any, anchor: Anchor, lanes: int) -> An
     row = te.reduce_axis((0, window.kernel[0]), name="row")
     (stride_y, stride_x), (dilation_y, dilation_x) = window.strides, window.dilation
 
-    def taps(*i: Any) -> Any:
+    def taps(*i: PrimExpr) -> Any:
         y, x, c = i[n:]
         at_y, at_x = y * stride_y + row * dilation_y, x * stride_x + column * dilation_x
         left = element(data, *i[:n], at_y, at_x, c)

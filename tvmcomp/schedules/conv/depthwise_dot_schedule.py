@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.schedules.arm.columns import sdot_columns
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.conv.depthwise_dot import DILATION
@@ -11,12 +9,15 @@ from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channe
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.schedules.x86.columns import vpdpbusd_columns
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Registers for a column of data, its weight, and the epilogue.
 _OPERANDS = 12
 
 
-def schedule_depthwise_dot(sch: Any, block: Any, target: TargetDescription, decide: Decide) -> None:
+def schedule_depthwise_dot(
+    sch: Schedule, block: Block, target: TargetDescription, decide: Decide
+) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
     lanes = int(sch.get(block).reads[-1].source.shape[-2])
     dilation = int(sch.get(block).annotations[DILATION])

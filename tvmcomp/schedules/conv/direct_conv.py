@@ -21,6 +21,7 @@ from tvmcomp.schedules.conv.taps import input_index, window_taps
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Tensor
 
 te = tvm.te
 
@@ -79,8 +80,8 @@ def _whole_width(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -
 
 
 def direct_conv(
-    data: Any, weight: Any, anchor: Anchor, kernel: DotKernel, target: TargetDescription
-) -> Any:
+    data: Tensor, weight: Tensor, anchor: Anchor, kernel: DotKernel, target: TargetDescription
+) -> Tensor:
     """Convolution of ``data [*lead, *S, C]`` with a weight from :func:`pack_conv_weight`.
 
     A row of the output is computed up to a whole number of accumulator blocks, and what exceeds it
@@ -106,7 +107,7 @@ def direct_conv(
     reduce_outer = te.reduce_axis((0, inner), name="ico")
     reduce_inner = te.reduce_axis((0, kernel.depth), name="ici")
 
-    def product(outer: Sequence[Any], group: Any, at: Sequence[Any], o: Any) -> Any:
+    def product(outer: Sequence[Any], group: Any, at: Sequence[PrimExpr], o: PrimExpr) -> Any:
         channel = group * group_in + reduce_outer * kernel.depth + reduce_inner
         left = element(data, *outer, *input_index(window, at, taps), channel)
         right = element(
@@ -166,7 +167,7 @@ def accumulators(
     *outer, width, channels = shape
     pixels, lanes = kernel.pixels, kernel.lanes
 
-    def in_register(*i: Any) -> Any:
+    def in_register(*i: PrimExpr) -> Any:
         *at, w, c, pixel, lane = i
         return value(*at, w * pixels + pixel, c * lanes + lane)
 
@@ -175,7 +176,7 @@ def accumulators(
     return te.compute(tiles, in_register, name="conv", attrs=attrs)
 
 
-def in_tile(index: Sequence[Any], kernel: DotKernel) -> Sequence[Any]:
+def in_tile(index: Sequence[PrimExpr], kernel: DotKernel) -> Sequence[Any]:
     """Where the element ``index [*, width, channel]`` is in the result of :func:`accumulators`."""
     if kernel.pixels == 1:
         return index

@@ -10,7 +10,6 @@ High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), in pl
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks, stages_data
 from tvmcomp.schedules.conv.staging import stage_data, steps_of_vector
@@ -19,6 +18,7 @@ from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channe
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 #: Choices offered to the tuner for the accumulator block.
@@ -26,7 +26,7 @@ _BLOCK_CHOICES = 16
 
 
 def schedule_direct_conv(
-    sch: Any, block: Any, target: TargetDescription, kernel: DotKernel, decide: Decide
+    sch: Schedule, block: Block, target: TargetDescription, kernel: DotKernel, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is ``block``.
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tvmcomp.schedules.anchor import Widths, element
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Tensor
 
 te = tvm.te
 tirx = tvm.tirx
@@ -20,11 +21,11 @@ PADDING = "tvmcomp.padding"
 PAD_VALUE = "tvmcomp.pad_value"
 
 
-def pad(data: Any, widths: Widths, value: int) -> Any:
+def pad(data: Tensor, widths: Widths, value: int) -> Any:
     """``data`` with a border of ``value``."""
     shape = [int(dim) for dim in data.shape]
 
-    def at(*index: Any) -> Any:
+    def at(*index: PrimExpr) -> Any:
         inside = []
         for x, size, (before, after) in zip(index, shape, widths, strict=True):
             if before:

@@ -17,6 +17,7 @@ from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channe
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Loop, PrimExpr, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 #: Choices offered to the tuner for the accumulator block.
@@ -24,7 +25,7 @@ _BLOCK_CHOICES = 8
 
 
 def schedule_pixel_pairs(
-    sch: Any, block: Any, target: TargetDescription, kernel: DotKernel, decide: Decide
+    sch: Schedule, block: Block, target: TargetDescription, kernel: DotKernel, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is ``block``.
 
@@ -75,10 +76,10 @@ def schedule_pixel_pairs(
     vectorize_channels(sch, epilogue, target)
 
 
-def _stage_pairs(sch: Any, block: Any, spatial: int, loop: Any) -> None:
+def _stage_pairs(sch: Schedule, block: Block, spatial: int, loop: Loop) -> None:
     """Read the data of ``block`` once an iteration of ``loop``, two pixels' depth side by side."""
 
-    def local_index(*at: Any) -> list[Any]:
+    def local_index(*at: PrimExpr) -> list[Any]:
         width, _, pixel, _ = at[spatial - 4 : spatial]
         *taps, outer, inner = at[spatial:]
         return [*at[: spatial - 4], *taps, width, outer, pixel, inner]

@@ -11,6 +11,7 @@ from typing import Any
 
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Loop, PrimExpr, Schedule
 
 _VECTOR_BYTES = 16
 
@@ -23,7 +24,7 @@ def steps_of_vector(kernel: DotKernel, steps: int) -> int:
     return max(most, 1)
 
 
-def stage_data(sch: Any, block: Any, kernel: DotKernel, steps: int, loop: Any) -> None:
+def stage_data(sch: Schedule, block: Block, kernel: DotKernel, steps: int, loop: Loop) -> None:
     """Read the data of anchor ``block`` once an iteration of ``loop``, into local vectors.
 
     Args:
@@ -40,7 +41,7 @@ def stage_data(sch: Any, block: Any, kernel: DotKernel, steps: int, loop: Any) -
     spatial = sum(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in axes)
     width = spatial - 2
 
-    def local_index(*at: Any) -> list[Any]:
+    def local_index(*at: PrimExpr) -> list[Any]:
         """Without the output's channels; a pixel's input channels lie next to each other."""
         return [*at[:width], *at[spatial:-2], at[width], *at[-2:]]
 

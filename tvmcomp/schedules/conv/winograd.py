@@ -24,6 +24,7 @@ from tvmcomp.schedules.blocking import register_blocks
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Tensor
 
 te = tvm.te
 tirx = tvm.tirx
@@ -174,8 +175,8 @@ def pack_winograd_weight(tile: Tile, weight: np.ndarray, target: TargetDescripti
 
 
 def winograd_conv(
-    tile: Tile, data: Any, weight: Any, anchor: Anchor, target: TargetDescription
-) -> Any:
+    tile: Tile, data: Tensor, weight: Tensor, anchor: Anchor, target: TargetDescription
+) -> Tensor:
     """Convolution of ``data [N, H, W, C]`` with a weight from :func:`pack_winograd_weight`.
 
     Args:
@@ -217,14 +218,14 @@ def winograd_conv(
         name="inverse_rows",
     )
 
-    def inverse(n: Any, h: Any, w: Any, o: Any) -> Any:
+    def inverse(n: Any, h: Any, w: Any, o: PrimExpr) -> Any:
         y, r, x, q = h // size, h % size, w // size, w % size
         return _row_of(tile.inverse, q, lambda j: element(inverse_rows, n, y, r, j, x, o))
 
     return te.compute((batch, *anchor.output, out_channels), inverse, name="inverse")
 
 
-def _row_of(matrix: np.ndarray, index: Any, at: Callable[[int], Any]) -> Any:
+def _row_of(matrix: np.ndarray, index: PrimExpr, at: Callable[[int], Any]) -> Any:
     """Element ``index`` of ``matrix`` times the vector of ``at(0), at(1), …``.
 
     The loop over ``index`` has to be unrolled: what is not selected then disappears.

@@ -8,19 +8,18 @@ instead, each task transforming the rows that it needs.
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.schedules.blocking import Decide, choose_block
 from tvmcomp.schedules.conv.winograd import accumulator_blocks, output_lanes
 from tvmcomp.schedules.epilogue import inline_epilogue
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Choices offered to the tuner for the accumulator block.
 _BLOCK_CHOICES = 6
 
 
 def schedule_winograd_conv(
-    sch: Any, product: Any, target: TargetDescription, decide: Decide
+    sch: Schedule, product: Block, target: TargetDescription, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``product`` block."""
     part, transformed = sch.get_sblock("transformed_rows"), sch.get_sblock("transformed")
@@ -86,7 +85,7 @@ def _rows_a_task(batch: int, rows: int, row_bytes: int, target: TargetDescriptio
     return -(-rows // tasks)
 
 
-def _schedule_product(sch: Any, product: Any, p: int, v: int, lanes: int) -> None:
+def _schedule_product(sch: Schedule, product: Block, p: int, v: int, lanes: int) -> None:
     """Matrix products with a block of ``p x v`` accumulators in registers."""
     *_, n, row, i, j, column, channel, k = sch.get_loops(product)
     column, pixels = sch.split(column, [None, p])
@@ -112,7 +111,7 @@ def _schedule_product(sch: Any, product: Any, p: int, v: int, lanes: int) -> Non
 
 
 def _schedule_transform(
-    sch: Any, transformed: Any, part: Any, target: TargetDescription, by_row: bool
+    sch: Schedule, transformed: Block, part: Block, target: TargetDescription, by_row: bool
 ) -> None:
     """Both steps of the input's transform, vectorized along its channels."""
     *_, n, row, i, j, column, channel = sch.get_loops(transformed)

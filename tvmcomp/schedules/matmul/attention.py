@@ -22,6 +22,7 @@ from tvmcomp.schedules.matmul.output_axes import ROLES, roles_of, row_dimension
 from tvmcomp.schedules.matmul.view import View
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -73,7 +74,7 @@ def attention(
     block = rows_in_block(shape, target)
     whole_rows = -(-shape.rows // block) * block
 
-    def clamped(row: Any) -> Any:
+    def clamped(row: PrimExpr) -> Any:
         return row if whole_rows == shape.rows else te.min(row, shape.rows - 1)
 
     queries = te.compute(
@@ -116,7 +117,7 @@ def attention(
     whole = list(output.shape)
     whole[row_dimension(output)] = whole_rows
 
-    def weighted(*i: Any) -> Any:
+    def weighted(*i: PrimExpr) -> Any:
         *at, row, column = output.index(i)
         weight = element(exponentials, *at, keys[2], row)
         return te.sum(weight * value(*at, keys[2], column), axis=keys[2])

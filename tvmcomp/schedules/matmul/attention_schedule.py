@@ -17,12 +17,13 @@ from tvmcomp.schedules.matmul.register_tile import (
 )
 from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Choices offered to the tuner for each tile of accumulators.
 _TILE_CHOICES = 6
 
 
-def schedule_attention(sch: Any, mean: Any, target: TargetDescription, decide: Decide) -> None:
+def schedule_attention(sch: Schedule, mean: Any, target: TargetDescription, decide: Decide) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is ``mean``.
 
     Args:
@@ -80,7 +81,12 @@ def schedule_attention(sch: Any, mean: Any, target: TargetDescription, decide: D
 
 
 def _schedule_products(
-    sch: Any, products: Any, scores: Any, vectors: int, target: TargetDescription, decide: Decide
+    sch: Schedule,
+    products: Any,
+    scores: Any,
+    vectors: int,
+    target: TargetDescription,
+    decide: Decide,
 ) -> None:
     """Keys are the rows of this product's tiles, and query rows its vectors."""
     lanes = target.vector_bits // 32
@@ -102,7 +108,7 @@ def _schedule_products(
     sch.vectorize(lane)
 
 
-def _reduce_across_keys(sch: Any, block: Any, lanes: int) -> None:
+def _reduce_across_keys(sch: Schedule, block: Block, lanes: int) -> None:
     row, key = sch.get_loops(block)[-2:]
     vector, lane = sch.split(row, [None, lanes])
     sch.reorder(key, vector, lane)
@@ -113,7 +119,7 @@ def _reduce_across_keys(sch: Any, block: Any, lanes: int) -> None:
     sch.vectorize(lane)
 
 
-def _inline_what_follows(sch: Any, block: Any) -> Any | None:
+def _inline_what_follows(sch: Schedule, block: Block) -> Any | None:
     """Make what follows ``block`` one block; None where nothing does."""
     last = None
     while consumers := sch.get_consumers(block if last is None else last):
@@ -123,5 +129,5 @@ def _inline_what_follows(sch: Any, block: Any) -> Any | None:
     return last
 
 
-def _rank(sch: Any, block: Any) -> int:
+def _rank(sch: Schedule, block: Block) -> int:
     return len(sch.get(block).writes[0].source.shape)

@@ -17,6 +17,7 @@ from tvmcomp.schedules.matmul.register_tile import vector_lanes, widest_vector
 from tvmcomp.schedules.matmul.view import View
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -86,7 +87,7 @@ def batched_matmul(
     attrs = {ANCHOR: BATCHED_MATMUL, ROLES: roles_of(output)}
     if not packed:
 
-        def product(*i: Any) -> Any:
+        def product(*i: PrimExpr) -> Any:
             *at, row, column = output.index(i)
             return te.sum(left(*at, row, k) * right(*at, k, column), axis=k)
 
@@ -95,7 +96,7 @@ def batched_matmul(
     panels = -(-shape.columns // lanes)
     whole = panels * lanes == shape.columns
 
-    def packed_element(*i: Any) -> Any:
+    def packed_element(*i: PrimExpr) -> Any:
         column = i[n] * lanes + i[n + 2]
         # What lies beyond the last column is computed, and cropped.
         column = column if whole else te.min(column, shape.columns - 1)
@@ -103,7 +104,7 @@ def batched_matmul(
 
     panel = te.compute((*shape.batch, panels, shape.depth, lanes), packed_element, name="panel")
 
-    def panel_product(*i: Any) -> Any:
+    def panel_product(*i: PrimExpr) -> Any:
         *at, row, column = output.index(i) if whole else i
         packed_right = element(panel, *at, column // lanes, k, column % lanes)
         return te.sum(left(*at, row, k) * packed_right, axis=k)

@@ -7,7 +7,6 @@ accumulators stay in registers.
 from __future__ import annotations
 
 from math import prod
-from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
@@ -20,6 +19,7 @@ from tvmcomp.schedules.matmul.register_tile import (
 )
 from tvmcomp.schedules.parallel import anchor_work, worth_parallel
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Tasks a core should have, so that a slow one holds up little.
 _TASKS_PER_CORE = 4
@@ -28,7 +28,7 @@ _TILE_CHOICES = 8
 
 
 def schedule_batched_matmul(
-    sch: Any, block: Any, target: TargetDescription, decide: Decide
+    sch: Schedule, block: Block, target: TargetDescription, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is ``block``.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.matmul.view import View
+from tvmcomp.tvm_types import Block, Schedule
 
 #: Block attribute: for each dimension of the output ``batch``, ``rows`` or ``columns`` with its
 #: extent, comma-separated where a dimension is made of several; outermost first.
@@ -49,7 +50,7 @@ def roles_of(output: View) -> list[str]:
     ]
 
 
-def split_by_role(sch: Any, block: Any) -> tuple[list[Any], Any, Any]:
+def split_by_role(sch: Schedule, block: Block) -> tuple[list[Any], Any, Any]:
     """Split the spatial loops of ``block``, which has :data:`ROLES`, where its roles meet.
 
     Returns:

@@ -18,6 +18,7 @@ from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.schedules.conv.direct_conv import accumulators, in_tile
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -39,7 +40,7 @@ class PackedProduct:
         return tuple(int(n) for n in np.broadcast_shapes(self.left_batch, self.right_batch))
 
 
-def pack_right(right: Any, kernel: DotKernel) -> Any:
+def pack_right(right: PrimExpr, kernel: DotKernel) -> Any:
     """Pack ``right [*batch, depth, columns]``; what whole vectors reach beyond it is 0.
 
     Returns:
@@ -48,7 +49,7 @@ def pack_right(right: Any, kernel: DotKernel) -> Any:
     *batch, depth, columns = (int(size) for size in right.shape)
     outer, inner = -(-columns // kernel.lanes), -(-depth // kernel.depth)
 
-    def at(*i: Any) -> Any:
+    def at(*i: PrimExpr) -> Any:
         *b, o, k, lane, step = i
         row, column = k * kernel.depth + step, o * kernel.lanes + lane
         inside = []
@@ -75,7 +76,7 @@ def pack_matrices(right: np.ndarray, kernel: DotKernel) -> np.ndarray:
     return np.ascontiguousarray(split.transpose(*range(n), n + 2, n, n + 3, n + 1))
 
 
-def packed_matmul(left: Any, packed: Any, product: PackedProduct, kernel: DotKernel) -> Any:
+def packed_matmul(left: PrimExpr, packed: Any, product: PackedProduct, kernel: DotKernel) -> Any:
     """The product with what :func:`pack_right` gave.
 
     Args:
@@ -92,7 +93,7 @@ def packed_matmul(left: Any, packed: Any, product: PackedProduct, kernel: DotKer
     inner = te.reduce_axis((0, kernel.depth), name="ici")
     whole = (int(left.shape[-2]), int(packed.shape[-4]) * kernel.lanes)
 
-    def value(*i: Any) -> Any:
+    def value(*i: PrimExpr) -> Any:
         *b, row, column = i
         a = element(left, *_of(b, product.left_batch), row + tap, outer * kernel.depth + inner)
         at = (column // kernel.lanes, outer, column % kernel.lanes, inner)
@@ -108,7 +109,7 @@ def packed_matmul(left: Any, packed: Any, product: PackedProduct, kernel: DotKer
     return te.compute(wanted, lambda *i: element(result, *in_tile(i, kernel)), name="crop")
 
 
-def _of(index: Sequence[Any], batch: tuple[int, ...]) -> list[Any]:
+def _of(index: Sequence[PrimExpr], batch: tuple[int, ...]) -> list[Any]:
     """``index`` of the result's batch, as that of an operand whose batch is broadcast to it."""
     own = list(index)[len(index) - len(batch) :]
     return [tirx.const(0, "int64") if size == 1 else i for i, size in zip(own, batch, strict=True)]

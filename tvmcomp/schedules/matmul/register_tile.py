@@ -6,6 +6,7 @@ from typing import Any
 
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Loop, Schedule
 
 #: Each row of a tile is read from a cache line of its own: with more rows than a cache has ways
 #: they can push each other out, where the rows lie a power of two apart.
@@ -54,7 +55,9 @@ def register_tiles(
     return [(p, v) for _, p, v in tiles]
 
 
-def accumulate_tile(sch: Any, block: Any, depth: Any, rows: Any, vectors: Any, lanes: Any) -> None:
+def accumulate_tile(
+    sch: Schedule, block: Block, depth: Loop, rows: Any, vectors: Any, lanes: Any
+) -> None:
     """Unroll and vectorize the tile of ``block``, whose innermost loops these are, in this order.
 
     Args:
@@ -74,7 +77,7 @@ def accumulate_tile(sch: Any, block: Any, depth: Any, rows: Any, vectors: Any, l
     sch.vectorize(init_loops[-1])
 
 
-def rest_apart(sch: Any, loop: Any, whole: bool) -> None:
+def rest_apart(sch: Schedule, loop: Loop, whole: bool) -> None:
     """Where the last round of ``loop`` is not ``whole``, make it code of its own: the others then
     have no condition in them."""
     if not whole:

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
+from tvmcomp.tvm_types import PrimExpr
+
 
 @dataclass(frozen=True)
 class Atom:
@@ -99,7 +101,7 @@ class View:
         )
         return replace(self, dims=tuple(repeated))
 
-    def index(self, at: Sequence[Any]) -> list[Any]:
+    def index(self, at: Sequence[PrimExpr]) -> list[Any]:
         """Where in the source the element ``at`` of the view lies."""
         source: list[Any] = list(self.offset)
         for dim, position in zip(self.dims, at, strict=True):

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from tvmcomp.schedules.epilogue import schedule_spatial
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Schedule
 
 _SPATIAL = tvm.tirx.IterVar.DataPar
 _REDUCE = tvm.tirx.IterVar.CommReduce
 
 
-def schedule_block(sch: Any, block: Any, target: TargetDescription) -> None:
+def schedule_block(sch: Schedule, block: Block, target: TargetDescription) -> None:
     """Vectorize ``block`` along its last spatial axis where it can be, and run it in parallel."""
     kinds = [iv.iter_type for iv in sch.get(block).iter_vars]
     if all(kind == _SPATIAL for kind in kinds):

@@ -20,6 +20,7 @@ from tvmcomp.schedules.rows.transpose_kernel import find_transpose, transpose_ke
 from tvmcomp.schedules.stages import Stage, loads, read_stages
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Schedule
 
 _SPATIAL = tvm.tirx.IterVar.DataPar
 
@@ -29,7 +30,7 @@ _CHEAP = 8
 ScheduleError = tvm.s_tir.schedule.ScheduleError
 
 
-def schedule_default(sch: Any, target: TargetDescription) -> None:
+def schedule_default(sch: Schedule, target: TargetDescription) -> None:
     """Schedule every block of the PrimFunc in ``sch``."""
     _inline_element_wise(sch)
     split_few_rows(sch, target)
@@ -53,7 +54,7 @@ def schedule_default(sch: Any, target: TargetDescription) -> None:
     sch.state.replace(sch.get_sref(root), body, {node: body})
 
 
-def _inline_element_wise(sch: Any) -> None:
+def _inline_element_wise(sch: Schedule) -> None:
     """Inline each block without reduction into its only consumer, where it is not repeated there
     at a price."""
     for block in sch.get_child_blocks(sch.get_sblock("root")):
@@ -66,14 +67,14 @@ def _inline_element_wise(sch: Any) -> None:
                 continue  # Opaque access or two writes: it stays a loop nest of its own.
 
 
-def _repeats_work(sch: Any, block: Any, consumer: Any) -> bool:
+def _repeats_work(sch: Schedule, block: Block, consumer: Any) -> bool:
     body = sch.get(block).body
     if not isinstance(body, tvm.tirx.BufferStore) or instructions(body.value) <= _CHEAP:
         return False
     return _points(sch, consumer) > _points(sch, block)
 
 
-def _points(sch: Any, block: Any) -> int:
+def _points(sch: Schedule, block: Block) -> int:
     return math.prod(int(iv.dom.extent) for iv in sch.get(block).iter_vars)
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from tvmcomp.schedules.parallel import work_of, worth_parallel
 from tvmcomp.schedules.stages import read_stages
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Block, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 #: Most partial results a row; their sum is computed on one thread.
 _MOST_PARTS = 64
 
 
-def split_few_rows(sch: Any, target: TargetDescription) -> None:
+def split_few_rows(sch: Schedule, target: TargetDescription) -> None:
     """Reduce parts of each row to partial results, then those, where that is worth it.
 
     A part is a piece of the outermost reduced axis: with the rows of an image, what follows finds
@@ -34,7 +34,7 @@ def split_few_rows(sch: Any, target: TargetDescription) -> None:
             _split(sch, block, target.cores)
 
 
-def _split(sch: Any, block: Any, cores: int) -> None:
+def _split(sch: Schedule, block: Block, cores: int) -> None:
     iter_vars = sch.get(block).iter_vars
     loops = sch.get_loops(block)
     if len(loops) != len(iter_vars):

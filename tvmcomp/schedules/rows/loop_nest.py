@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -40,7 +41,7 @@ def nest(extents: Sequence[int], body: Callable[[list[Any]], Any], kind: Any = S
     return loop(first, lambda var: nest(rest, lambda inner: body([var, *inner]), kind), kind)
 
 
-def unravel(at: Any, extents: Sequence[int]) -> list[Any]:
+def unravel(at: PrimExpr, extents: Sequence[int]) -> list[Any]:
     """The indices in a shape of ``extents`` of the element ``at`` in row-major order."""
     position: list[Any] = []
     for extent in reversed(extents):

@@ -14,6 +14,7 @@ from typing import Any
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.stages import Axis, Stage, loads, mentions
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr, Var
 
 tirx = tvm.tirx
 
@@ -29,7 +30,7 @@ def period_of(stage: Stage, axis: Axis) -> int:
     return period
 
 
-def _divisors(index: Any, var: Any) -> list[int]:
+def _divisors(index: PrimExpr, var: Var) -> list[int]:
     """What ``index`` divides terms of ``var`` by. Between two multiples of a divisor its quotient
     stays the same: what that is divided by in turn does not count."""
     found: list[int] = []
@@ -42,7 +43,7 @@ def _divisors(index: Any, var: Any) -> list[int]:
     return found
 
 
-def _without_quotients(expr: Any) -> Any:
+def _without_quotients(expr: PrimExpr) -> Any:
     def zero(node: Any) -> Any:
         return tirx.const(0, node.ty.dtype) if isinstance(node.b, tirx.IntImm) else node
 

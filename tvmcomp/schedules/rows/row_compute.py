@@ -8,6 +8,7 @@ from typing import Any
 
 from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -46,7 +47,7 @@ def layer_norm(
     total = _reduce(te.sum, data, axes, lambda *i: data[i], "total")
     mean = te.compute(total.shape, lambda *i: total[i] * share, name="mean")
 
-    def square(*i: Any) -> Any:
+    def square(*i: PrimExpr) -> Any:
         difference = data[i] - mean[_kept(i, axes)]
         return difference * difference
 
@@ -57,7 +58,7 @@ def layer_norm(
         squares.shape, lambda *i: one / te.sqrt(squares[i] * share + small), name="scale"
     )
 
-    def normalized(*i: Any) -> Any:
+    def normalized(*i: PrimExpr) -> Any:
         row, within = _kept(i, axes), tuple(i[axis] for axis in axes)
         value = (data[i] - mean[row]) * scale[row]
         value = value * gamma[within] if gamma is not None else value
@@ -97,7 +98,7 @@ def group_norm(data: Any, gamma: Any | None, beta: Any | None, groups: int, epsi
 
     mean = group_mean(_reduce(te.sum, data, axes, lambda *i: data[i], "total"), "mean")
 
-    def square(*i: Any) -> Any:
+    def square(*i: PrimExpr) -> Any:
         difference = data[i] - mean[i[0], i[-1]]
         return difference * difference
 
@@ -107,7 +108,7 @@ def group_norm(data: Any, gamma: Any | None, beta: Any | None, groups: int, epsi
         (batch, channels), lambda n, c: one / te.sqrt(variance[n, c] + small), name="scale"
     )
 
-    def normalized(*i: Any) -> Any:
+    def normalized(*i: PrimExpr) -> Any:
         value = (data[i] - mean[i[0], i[-1]]) * scale[i[0], i[-1]]
         value = value * gamma[i[-1]] if gamma is not None else value
         return value + beta[i[-1]] if beta is not None else value
@@ -124,7 +125,7 @@ def arg_extreme(data: Any, axis: int, keepdims: bool, largest: bool) -> Any:
     extreme = _reduce(te.max if largest else te.min, data, [axis], lambda *i: data[i], "extreme")
     last = tirx.const(int(data.shape[axis]) - 1, "int32")
 
-    def candidate(*i: Any) -> Any:
+    def candidate(*i: PrimExpr) -> Any:
         found = data[i].equal(extreme[_kept(i, [axis])])
         if str(data.dtype).startswith("float"):
             found = tirx.Or(found, tirx.isnan(data[i]))  # Then the extreme is NaN too.
@@ -137,7 +138,7 @@ def arg_extreme(data: Any, axis: int, keepdims: bool, largest: bool) -> Any:
     return te.compute(shape, lambda *i: first[_kept(i, [axis])].astype("int64"), name="index")
 
 
-def _kept(index: Sequence[Any], axes: Sequence[int]) -> tuple[Any, ...]:
+def _kept(index: Sequence[PrimExpr], axes: Sequence[int]) -> tuple[Any, ...]:
     """``index`` without ``axes``; a scalar has one element."""
     return tuple(i for d, i in enumerate(index) if d not in axes)
 
@@ -146,7 +147,7 @@ def _reduce(
     operation: Any,
     data: Any,
     axes: Sequence[int],
-    value: Any,
+    value: PrimExpr,
     name: str,
     attrs: dict[str, Any] | None = None,
 ) -> Any:

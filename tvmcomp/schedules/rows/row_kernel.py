@@ -32,6 +32,7 @@ from tvmcomp.schedules.stages import TINY, Load, Stage, loads, mentions, substit
 from tvmcomp.schedules.tir.byte_table import has_byte_tables, is_byte_table
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Buffer, PrimExpr, Var
 
 tirx = tvm.tirx
 
@@ -58,7 +59,7 @@ def row_kernel(
     rows.shrink(stages, temporary)
     many = count >= target.cores
 
-    def row(at: Any) -> Any:
+    def row(at: PrimExpr) -> Any:
         position = unravel(at, extents)
         # Of fewer rows than threads, the vectors are spread instead.
         kind = PARALLEL if parallel and not many else SERIAL
@@ -94,7 +95,7 @@ class _Rows:
                 dtype = str(stage.buffer.ty.dtype)
                 self.arrays[stage.buffer] = array(shape, dtype, stage.buffer.name)
 
-    def local(self, expr: Any) -> Any:
+    def local(self, expr: PrimExpr) -> Any:
         """``expr``, loading from the arrays instead of the temporary buffers."""
 
         def load(node: Any) -> Any:
@@ -105,11 +106,11 @@ class _Rows:
 
         return tvm_ffi.structural_map(expr, ((Load, load),))
 
-    def within(self, indices: Sequence[Any]) -> list[Any]:
+    def within(self, indices: Sequence[PrimExpr]) -> list[Any]:
         """Indices of a temporary buffer as those of its array."""
         return list(indices)[self.rank :] or [index(0)]
 
-    def store(self, buffer: Any, value: Any, indices: Sequence[Any]) -> Any:
+    def store(self, buffer: Buffer, value: PrimExpr, indices: Sequence[PrimExpr]) -> Any:
         """Store to ``buffer`` or to its array."""
         row = self.arrays.get(buffer)
         if row is None:
@@ -136,7 +137,7 @@ def _fits_in_place(stage: Stage, last: Stage) -> bool:
 
 
 def _stage(
-    stage: Stage, rows: _Rows, position: Sequence[Any], target: TargetDescription, kind: Any
+    stage: Stage, rows: _Rows, position: Sequence[PrimExpr], target: TargetDescription, kind: Any
 ) -> Any:
     """The statement for one stage of the row at ``position``."""
     row = {axis.var: at for axis, at in zip(stage.dims[: rows.rank], position, strict=True)}
@@ -166,10 +167,10 @@ def _element_wise(loops: StageLoops, target: TargetDescription) -> Any:
         return loops.store(loops.value({}), {})
     outer, last = loops.outer_and_last()
 
-    def body(position: list[Any]) -> Any:
+    def body(position: list[PrimExpr]) -> Any:
         at = {axis.var: i for axis, i in zip(outer, position, strict=True)}
 
-        def element(i: Any) -> Any:
+        def element(i: PrimExpr) -> Any:
             here = {**at, last.var: i}
             return loops.store(loops.value(here), here)
 
@@ -190,7 +191,7 @@ def _element_wise(loops: StageLoops, target: TargetDescription) -> Any:
     return nest([axis.extent for axis in outer], body)
 
 
-def _look_ups(value: Any, var: Any) -> list[Any]:
+def _look_ups(value: PrimExpr, var: Var) -> list[Any]:
     """The loads of ``value`` from a place that was loaded, other for each value of ``var``."""
     return [
         load

@@ -26,6 +26,7 @@ from tvmcomp.schedules.rows.loop_nest import (
 )
 from tvmcomp.schedules.stages import Axis, Stage
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -63,7 +64,7 @@ class StageLoops:
         last = max((i for i, axis in enumerate(self.inner) if axis.extent > 1), default=-1)
         return [axis for axis in self.inner if axis is not self.inner[last]], self.inner[last]
 
-    def combine(self, a: Any, b: Any) -> Any:
+    def combine(self, a: PrimExpr, b: PrimExpr) -> Any:
         """The reduction's operation."""
         assert self.stage.combine is not None
         return self.stage.combine(a, b)
@@ -72,25 +73,25 @@ class StageLoops:
         """A temporary vector of partial results."""
         return array([width], str(self.stage.buffer.ty.dtype), f"{self.stage.name}_partial")
 
-    def start(self, sums: Any) -> Any:
+    def start(self, sums: PrimExpr) -> Any:
         """Set partial results to what the reduction starts from."""
         return vector(_width(sums), lambda i: tirx.BufferStore(sums, self.stage.init, [i]))
 
-    def accumulate(self, sums: Any, at: Callable[[Any], At]) -> Any:
+    def accumulate(self, sums: PrimExpr, at: Callable[[Any], At]) -> Any:
         """Combine partial results with the values at ``at(lane)``."""
 
-        def update(lane: Any) -> Any:
+        def update(lane: PrimExpr) -> Any:
             total = self.combine(tirx.BufferLoad(sums, [lane]), self.value(at(lane)))
             return tirx.BufferStore(sums, total, [lane])
 
         return vector(_width(sums), update)
 
 
-def _width(sums: Any) -> int:
+def _width(sums: PrimExpr) -> int:
     return int(sums.shape[0])
 
 
-def _bind(axes: Sequence[Axis], position: Sequence[Any]) -> At:
+def _bind(axes: Sequence[Axis], position: Sequence[PrimExpr]) -> At:
     return {axis.var: i for axis, i in zip(axes, position, strict=True)}
 
 
@@ -107,14 +108,14 @@ def reduce_into_vectors(loops: StageLoops) -> Any:
     whole = last.extent // loops.lanes
     together = next(n for n in range(_CHAINS, 0, -1) if whole % n == 0)
 
-    def body(position: list[Any]) -> Any:
+    def body(position: list[PrimExpr]) -> Any:
         at = _bind(outer, position)
 
         def block(base: Any, width: int, count: int) -> Any:
             """``count`` vectors of ``width`` from ``base`` on."""
             sums = [loops.partial(width) for _ in range(count)]
 
-            def here(n: int, lane: Any) -> At:
+            def here(n: int, lane: PrimExpr) -> At:
                 return {**at, last.var: base + n * width + lane}
 
             def update(taps: list[Any]) -> Any:
@@ -154,7 +155,7 @@ def reduce_vectors(loops: StageLoops, contiguous: Axis) -> Any:
     whole = contiguous.extent // lanes
     chains = min(_CHAINS, whole)
 
-    def body(position: list[Any]) -> Any:
+    def body(position: list[PrimExpr]) -> Any:
         at = _bind(loops.inner, position)
         main = [loops.partial(lanes) for _ in range(chains)]
         rest = {o: loops.partial(width) for o, width in tails(contiguous.extent, lanes)}
@@ -162,7 +163,7 @@ def reduce_vectors(loops: StageLoops, contiguous: Axis) -> Any:
         def accumulate(taps: list[Any]) -> Any:
             known = {**at, **_bind(others, taps)}
 
-            def add(sums: Any, base: Any) -> Any:
+            def add(sums: PrimExpr, base: Any) -> Any:
                 return loops.accumulate(sums, lambda lane: {**known, contiguous.var: base + lane})
 
             def vectors_from(first: Any, count: int) -> list[Any]:
@@ -210,7 +211,7 @@ def _fold(loops: StageLoops, main: list[Any], rest: list[Any]) -> tuple[list[Any
 def _combine(loops: StageLoops, into: Any, parts: Sequence[tuple[Any, int]]) -> Any:
     """Vectors from offsets in ``parts``, combined."""
 
-    def body(lane: Any) -> Any:
+    def body(lane: PrimExpr) -> Any:
         total, *others = (tirx.BufferLoad(sums, [lane + offset]) for sums, offset in parts)
         for value in others:
             total = loops.combine(total, value)

@@ -26,6 +26,7 @@ from tvmcomp.schedules.rows.loop_nest import (
 )
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -89,7 +90,7 @@ def _rows(extents: Sequence[int], walk: Callable[..., Any]) -> Any:
 
     def block(begin: Any, count: int) -> Any:
         def each(body: Callable[[Place], Any]) -> Any:
-            def of_row(i: Any) -> Any:
+            def of_row(i: PrimExpr) -> Any:
                 return body(lambda k: [*unravel(begin + i, extents), k])
 
             return loop(count, of_row, UNROLLED)
@@ -123,7 +124,7 @@ def _vectors(
     spread = inner if parallel and shared < target.cores else []
     kept = inner[len(spread) :]
 
-    def task(at: Any) -> Any:
+    def task(at: PrimExpr) -> Any:
         position = unravel(at, [*outer, *spread])
         before, between = position[: len(outer)], position[len(outer) :]
 

@@ -22,6 +22,7 @@ from tvmcomp.schedules.rows.loop_nest import (
 )
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 te = tvm.te
 tirx = tvm.tirx
@@ -37,7 +38,7 @@ UPDATES: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def scatter_elements(
-    data: Any, indices: Any, updates: Any, axis: int, reduction: str, target: TargetDescription
+    data: Any, indices: PrimExpr, updates: Any, axis: int, reduction: str, target: TargetDescription
 ) -> Any:
     """``data`` with ``updates`` put where ``indices`` say along ``axis``, in their order.
 
@@ -57,15 +58,15 @@ def scatter_elements(
         source, places, values = inputs
         out = outputs[0]
 
-        def copy_row(at: Any) -> Any:
+        def copy_row(at: PrimExpr) -> Any:
             row = unravel(at, shape[:-1])
 
-            def copy(i: Any) -> Any:
+            def copy(i: PrimExpr) -> Any:
                 return tirx.BufferStore(out, tirx.BufferLoad(source, [*row, i]), [*row, i])
 
             return vectors(shape[-1], lanes, copy)
 
-        def update(at: list[Any]) -> Any:
+        def update(at: list[PrimExpr]) -> Any:
             index = tirx.BufferLoad(places, at).astype(str(at[axis].ty.dtype))
             to = [*at[:axis], index, *at[axis + 1 :]]
             value = UPDATES[reduction](tirx.BufferLoad(out, to), tirx.BufferLoad(values, at))

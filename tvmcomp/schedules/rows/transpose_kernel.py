@@ -30,6 +30,7 @@ from tvmcomp.schedules.rows.loop_nest import (
 from tvmcomp.schedules.stages import Axis, Load, Stage, advances, loads, mentions, substitute
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, PrimExpr
 
 tirx = tvm.tirx
 
@@ -75,10 +76,10 @@ def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
     return Transpose(load, axis, side, _has_condition(stage.value)) if side >= _SMALLEST else None
 
 
-def _has_condition(expr: Any) -> bool:
+def _has_condition(expr: PrimExpr) -> bool:
     found: list[Any] = []
 
-    def see(call: Any) -> None:
+    def see(call: Call) -> None:
         if isinstance(call.op, tvm.ir.Op) and str(call.op.name) == "prim.if_then_else":
             found.append(call)
 
@@ -86,7 +87,7 @@ def _has_condition(expr: Any) -> bool:
     return bool(found)
 
 
-def _mention(indices: Sequence[Any], axis: Axis) -> bool:
+def _mention(indices: Sequence[PrimExpr], axis: Axis) -> bool:
     """Whether one of ``indices`` depends on ``axis``."""
     return any(mentions(i, axis.var) for i in indices)
 
@@ -118,7 +119,7 @@ class _Emitter:
         blocks = -(-self.first.extent // self.side)
         extents = [*(axis.extent for axis in self.outer), blocks]
 
-        def body(i: Any) -> Any:
+        def body(i: PrimExpr) -> Any:
             *outer, block = unravel(i, extents)
             at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
             begin = block * self.side
@@ -136,7 +137,7 @@ class _Emitter:
             statements.append(self.square(at, begin, index(self.last.extent - self.side)))
         return sequence(statements)
 
-    def square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
+    def square(self, at: dict[Any, Any], begin: Any, column: PrimExpr) -> Any:
         if not self.transpose.guarded:
             return self.turned_square(at, begin, column)
         # A square that reaches over the end of what is loaded is computed element by element.
@@ -152,13 +153,13 @@ class _Emitter:
             inside, self.turned_square(at, begin, column), nest([side, side], plain)
         )
 
-    def turned_square(self, at: dict[Any, Any], begin: Any, column: Any) -> Any:
+    def turned_square(self, at: dict[Any, Any], begin: Any, column: PrimExpr) -> Any:
         side, dtype = self.side, str(self.transpose.load.ty.dtype)
         steps = [array([side * side], dtype, f"step{n}") for n in range(side.bit_length())]
         statements = []
         for row in range(side):
 
-            def load(lane: Any, row: int = row) -> Any:
+            def load(lane: PrimExpr, row: int = row) -> Any:
                 values = {**at, self.first.var: begin + lane, self.last.var: column + row}
                 value = self.loaded(values)
                 return tirx.BufferStore(steps[0], value, [lane + row * side])
@@ -169,7 +170,7 @@ class _Emitter:
         turned = steps[-1]
         for row in range(side):
 
-            def use(lane: Any, row: int = row) -> Any:
+            def use(lane: PrimExpr, row: int = row) -> Any:
                 element = tirx.BufferLoad(turned, [lane + row * side])
                 return self.store({**at, self.first.var: begin + row}, column + lane, element)
 
@@ -188,7 +189,7 @@ class _Emitter:
         ]
         return tirx.BufferLoad(load.source, [*clamped, last])
 
-    def store(self, at: dict[Any, Any], column: Any, element: Any = None) -> Any:
+    def store(self, at: dict[Any, Any], column: PrimExpr, element: PrimExpr = None) -> Any:
         """The result at ``column`` of the last axis; ``element`` replaces the load."""
         known = {**at, self.last.var: column}
         value = self.stage.value
@@ -198,7 +199,7 @@ class _Emitter:
         return tirx.BufferStore(self.stage.buffer, substitute(value, known), indices)
 
 
-def _replace(expr: Any, load: Any, element: Any) -> Any:
+def _replace(expr: PrimExpr, load: Any, element: PrimExpr) -> Any:
     def see(node: Any) -> Any:
         same = tvm_ffi.structural_equal(node, load, map_free_vars=False)
         return element if same else node

@@ -13,6 +13,7 @@ from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.stages import Load
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
@@ -39,7 +40,7 @@ def is_byte_table(load: Any) -> bool:
 
 
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.ByteTables")  # type: ignore[untyped-decorator]
-def byte_tables(func: Any, _mod: Any, _context: Any) -> Any:
+def byte_tables(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     """Replace the vector look-ups of ``func``, vectorized already, where its target can."""
     target = func.attrs["target"] if func.attrs and "target" in func.attrs.keys() else None  # noqa: SIM118
     if target is None or str(target.kind.name) != "llvm":
@@ -63,7 +64,7 @@ def byte_tables(func: Any, _mod: Any, _context: Any) -> Any:
     return func.with_body(tvm_ffi.structural_map(func.body, ((Load, replace),)))
 
 
-def _with_vbmi(table: Any, position: Any, lanes: int) -> Any:
+def _with_vbmi(table: Any, position: PrimExpr, lanes: int) -> Any:
     """Two permutes of 128 entries each, chosen between by the index's highest bit."""
     quarters = [_part(table, 64 * n, 64) for n in range(4)]
     at = _widened(position, lanes, 64)
@@ -74,7 +75,7 @@ def _with_vbmi(table: Any, position: Any, lanes: int) -> Any:
     return _narrowed(tirx.Select(at < tirx.const(128, "uint8x64"), low, high), lanes, 64)
 
 
-def _with_neon(table: Any, position: Any, lanes: int) -> Any:
+def _with_neon(table: Any, position: PrimExpr, lanes: int) -> Any:
     """Four look-ups of 64 entries each: an index beyond them gives 0."""
     at = _widened(position, lanes, 16)
     dtype = f"{table.ty.dtype}x16"
@@ -91,7 +92,7 @@ def _part(table: Any, offset: int, lanes: int) -> Any:
     return tirx.BufferLoad(table, [tirx.Ramp(begin, tirx.const(1, "int32"), lanes)])
 
 
-def _widened(vector: Any, lanes: int, width: int) -> Any:
+def _widened(vector: PrimExpr, lanes: int, width: int) -> Any:
     """``vector`` of ``lanes`` as one of ``width``; what it ends in does not matter."""
     if lanes == width:
         return vector
@@ -99,7 +100,7 @@ def _widened(vector: Any, lanes: int, width: int) -> Any:
     return tirx.Shuffle(copies, [tirx.const(i, "int32") for i in range(width)])
 
 
-def _narrowed(vector: Any, lanes: int, width: int) -> Any:
+def _narrowed(vector: PrimExpr, lanes: int, width: int) -> Any:
     if lanes == width:
         return vector
     return tirx.Shuffle([vector], [tirx.const(i, "int32") for i in range(lanes)])

@@ -16,6 +16,7 @@ from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
@@ -27,7 +28,7 @@ _LLVM_TYPE = {"float16": "half", "float32": "float", "float64": "double"}
 
 
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.PassingNaN")  # type: ignore[untyped-decorator]
-def passing_nan(func: Any, _mod: Any, _context: Any) -> Any:
+def passing_nan(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     """Rewrite ``max`` and ``min`` of floats in ``func``, vectorized already and simplified."""
     target = func.attrs["target"] if func.attrs and "target" in func.attrs.keys() else None  # noqa: SIM118
     if target is None or str(target.kind.name) != "llvm":
@@ -74,7 +75,7 @@ def _compared(statement: Any) -> Any:
     return tvm_ffi.structural_map(statement, ((tirx.Max, larger), (tirx.Min, smaller)))
 
 
-def _is_number(expr: Any) -> bool:
+def _is_number(expr: PrimExpr) -> bool:
     """Whether ``expr`` is a constant, and no NaN."""
     if isinstance(expr, tirx.Broadcast):
         return _is_number(expr.value)

@@ -12,6 +12,7 @@ from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module, PrimFunc
 
 tirx = tvm.tirx
 
@@ -25,7 +26,7 @@ _LEAVE_ALONE = "disable_lower_builtin"
 
 
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.StackArrays")  # type: ignore[untyped-decorator]
-def stack_arrays(func: Any, _mod: Any, _context: Any) -> Any:
+def stack_arrays(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     """Mark the small arrays of ``func``, in its last form for the host."""
     body = tvm_ffi.structural_map(func.body, ((tirx.AllocBuffer, _marked),))
     return func.with_body(body)

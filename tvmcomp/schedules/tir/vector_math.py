@@ -13,6 +13,7 @@ from typing import Any
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.tir.llvm_text import Function, define
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Call, Module, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
@@ -128,11 +129,11 @@ FUNCTIONS: dict[str, Callable[[Function, str], str]] = {
 
 
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.VectorMath")  # type: ignore[untyped-decorator]
-def vector_math(func: Any, _mod: Any, _context: Any) -> Any:
+def vector_math(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     """Call our functions in ``func``, vectorized already, and bring their code along."""
     used: dict[str, str] = {}
 
-    def replace(call: Any) -> Any:
+    def replace(call: Call) -> PrimExpr:
         body = FUNCTIONS.get(str(call.op.name)) if isinstance(call.op, tvm.ir.Op) else None
         dtype = str(call.ty.dtype) if body is not None else ""
         if body is None or not dtype.startswith(("float32", "float16")):

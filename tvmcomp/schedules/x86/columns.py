@@ -7,6 +7,7 @@ from typing import Any
 
 from tvmcomp.schedules.columns import DEPTH, register_columns
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -21,7 +22,7 @@ def vpdpbusd_columns(lanes: int, rows: int, dilation: int) -> str:
     """
     order = [row * lanes + lane for lane in range(lanes) for row in range(DEPTH)]
 
-    def emit(row: Sequence[Any], weight: Any, acc: Any) -> Any:
+    def emit(row: Sequence[PrimExpr], weight: Any, acc: PrimExpr) -> PrimExpr:
         intrinsic = f"llvm.x86.avx512.vpdpbusd.{lanes * 32}"
         interleaved = tirx.Shuffle(list(row), order)
         return tirx.call_llvm_pure_intrin(f"int32x{lanes}", intrinsic, acc, interleaved, weight)

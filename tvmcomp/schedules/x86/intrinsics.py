@@ -7,6 +7,7 @@ from typing import Any
 from tvmcomp.schedules.bfloat16 import dot_product
 from tvmcomp.schedules.dot_intrinsic import register_dot
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
@@ -19,7 +20,7 @@ def vpdpbusd(lanes: int) -> str:
     """
     intrinsic = f"llvm.x86.avx512.vpdpbusd.{lanes * 32}"
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         four = tirx.reinterpret("int32", data)
         broadcast = tirx.reinterpret(f"uint8x{lanes * 4}", tirx.Broadcast(four, lanes))
         return tirx.call_llvm_pure_intrin(f"int32x{lanes}", intrinsic, acc, broadcast, weight)
@@ -37,8 +38,8 @@ def vpmaddwd(lanes: int) -> str:
     intrinsic = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[lanes]
     words = lanes * 2
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
-        def constant(value: int, dtype: str) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
+        def constant(value: int, dtype: str) -> PrimExpr:
             return tirx.Broadcast(tirx.const(value, dtype), words)
 
         four = tirx.Broadcast(tirx.reinterpret("int32", data), lanes)
@@ -60,7 +61,7 @@ def vpmaddwd(lanes: int) -> str:
 def vdpbf16ps() -> str:
     """AVX-512 BF16: bfloat16 x bfloat16, two at a time, into float32."""
 
-    def emit(data: Any, weight: Any, acc: Any) -> Any:
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
         return dot_product(acc, data, weight, 16)
 
     return register_dot("tvmcomp.x86.vdpbf16ps", 16, 2, ("uint16", "uint16", "float32"), emit)
