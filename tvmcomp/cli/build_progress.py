@@ -15,8 +15,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tvmcomp.fitted import shortened
 from tvmcomp.progress import Step
-from tvmcomp.report.fitted import shortened
 from tvmcomp.tuning.events import Event, TrialDone, TuningStarted
 
 

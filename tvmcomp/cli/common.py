@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from tvmcomp.report.fitted import printable
+from tvmcomp.fitted import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -11,7 +11,7 @@ import msgspec
 
 from tvmcomp.cli.common import json_option, out, plain, print_json, print_problems
 from tvmcomp.cli.logs_common import logs_argument, milliseconds, one, opened, the_one
-from tvmcomp.report.fitted import Column, fitted_table
+from tvmcomp.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.log.line import Entry

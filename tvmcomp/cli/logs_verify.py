@@ -18,7 +18,7 @@ from tvmcomp.cli.common import (
     print_problems,
 )
 from tvmcomp.cli.logs_common import logs_argument, milliseconds, opened
-from tvmcomp.report.fitted import Column, fitted_table
+from tvmcomp.fitted import Column, fitted_table
 
 
 @click.command("verify", cls=NotingCommand)

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tvmcomp.cli.common import json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
-from tvmcomp.report.fitted import Column, fitted_table
+from tvmcomp.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     import numpy as np

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from tvmcomp.cli.common import NotingCommand, err, log_option, out, plain, print_problems
 from tvmcomp.cli.network_options import network_arguments, network_options
-from tvmcomp.report.fitted import Column, fitted_table
+from tvmcomp.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
     from tvmcomp.tuning.events import Event, TuneSummary

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tvmcomp.report.fitted import shortened
+from tvmcomp.fitted import shortened
 from tvmcomp.tuning.events import (
     Event,
     Improved,

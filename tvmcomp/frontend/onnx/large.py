@@ -13,7 +13,6 @@ from typing import Any
 
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.frontend.onnx.limits import FOLDED_SUM, UNSCHEDULED_WORK, TensorLimits
-from tvmcomp.passes.rewriter import main_bindings
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -30,7 +29,7 @@ def check_sizes(mod: Any, limits: TensorLimits) -> None:
     Raises:
         ModelError: naming the limit.
     """
-    for binding in main_bindings(mod) or []:
+    for binding in (each for block in mod["main"].body.blocks for each in block.bindings):
         for ty in _tensor_types(binding.var):
             item = numpy_dtype(str(ty.dtype)).itemsize
             limits.check(f"{binding.var.name!r}", _known_dims(ty), item)

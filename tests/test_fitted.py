@@ -9,7 +9,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from tvmcomp.report.fitted import Column, fitted_table, printable, shortened, shortened_names
+from tvmcomp.fitted import Column, fitted_table, printable, shortened, shortened_names
 
 COLUMNS = (
     Column("operator", "name"),
