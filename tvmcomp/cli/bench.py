@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("artifact", type=click.Path(path_type=Path))
 @click.option(
     "--repeat",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**31 - 1),
     help="Timed runs after the warm-up [default: what fits in 3 s, 10 to 2000].",
 )
 @click.option("--profile", is_flag=True, help="Show the time of each kernel as well.")

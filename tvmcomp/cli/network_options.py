@@ -51,7 +51,7 @@ _OPTIONS = (
         "all.",
     ),
     click.option(
-        "--threads", type=click.IntRange(min=1), help="Cores to build for [the target's]."
+        "--threads", type=click.IntRange(1, 4096), help="Cores to build for [the target's]."
     ),
     click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
 )

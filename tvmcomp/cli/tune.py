@@ -30,7 +30,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 @network_options
 @click.option(
     "--trials",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, 2**31 - 1),
     help="Candidates to measure for each kernel, the baseline included.  [default: 64, or as "
     "many as find something faster in the --budget]",
 )
