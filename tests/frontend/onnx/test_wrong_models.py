@@ -26,6 +26,8 @@ BASES = 3
 ACCEPTED = {
     "Dilation not supported for AutoPadType": "a limit of its kernel; the standard allows it",
     "Calculated output dimension is negative": "its SAME padding leaves out the dilation",
+    "round_mode is only used for": "it says nothing of other types, as the standard has it",
+    "lrn.cc.* == 4 was false": "its kernel takes images alone; the standard any rank",
     "index found|out of data bounds|outside of bounds|out of range index": "indices that come at "
     "run time are brought into range; docs say so",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
