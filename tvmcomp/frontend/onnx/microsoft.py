@@ -20,6 +20,10 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
 }
 
 
+#: Operator -> those of its first inputs that may be left out.
+_OPTIONAL = {"EmbedLayerNormalization": {1, 4}}
+
+
 def import_microsoft(model: onnx.ModelProto) -> None:
     """Declare the domain where it is used and not declared; ONNX Runtime needs no declaration."""
     declared = {entry.domain for entry in model.opset_import}
@@ -34,8 +38,12 @@ def check_microsoft(node: NodeFacts) -> None:
         return
     fewest, most, outputs, attributes = schema
     given = len(node.node.input)
-    if not fewest <= given <= most or "" in node.node.input[:fewest]:
+    if not fewest <= given <= most:
         raise ValueError(f"it has {given} inputs, and must have {fewest} to {most}")
+    optional = _OPTIONAL.get(node.node.op_type, set())
+    for index, name in enumerate(node.node.input[:fewest]):
+        if not name and index not in optional:
+            raise ValueError(f"its input {index} is left out, and must be there")
     if not 1 <= len(node.node.output) <= outputs:
         raise ValueError(f"it has {len(node.node.output)} outputs, and may have 1 to {outputs}")
     if unknown := sorted(set(node.attributes) - attributes):

@@ -201,12 +201,16 @@ class Pow(Converter):
                 return relax.op.multiply(relax.op.multiply(data, data), data)
             if value == 0.5 and _is_float(data):
                 return relax.op.sqrt(data)
-        dtype = dtype_of(data)
+        dtype, floating = dtype_of(data), _is_float(exponent)
         wide = dtype if _is_float(data) else "float64"
         base = data if dtype == wide else relax.op.astype(data, wide)
         exponent = exponent if dtype_of(exponent) == wide else relax.op.astype(exponent, wide)
         power = relax.op.power(base, exponent)
-        return power if dtype == wide else relax.op.astype(relax.op.round(power), dtype)
+        if dtype == wide:
+            return power
+        # A whole power may come out a little less than it is; any other is cut off.
+        whole = power if floating else relax.op.round(power)
+        return relax.op.astype(whole, dtype)
 
 
 class IsInf(Converter):

@@ -136,8 +136,10 @@ class LpPool(Converter):
         extents = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
         if attr.get("ceil_mode", 0):
             for i in range(dims):
-                rest = (shape[2 + i] + pads[i] + pads[dims + i] - extents[i]) % strides[i]
-                pads[dims + i] += (strides[i] - rest) % strides[i]
+                size = shape[2 + i] + pads[i]
+                last = -(-(size + pads[dims + i] - extents[i]) // strides[i]) * strides[i]
+                if last < size:  # a window that began in the border behind would not count
+                    pads[dims + i] = max(pads[dims + i], last + extents[i] - size)
         p = attr.get("p", 2)
         wide = data if dtype_of(data) == "float64" else bb.emit(relax.op.astype(data, "float32"))
         powers = bb.emit(_power(relax.op.abs(wide), p))

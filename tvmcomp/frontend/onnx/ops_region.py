@@ -69,6 +69,8 @@ class GridSample(Converter):
     def _impl_v16(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
         dtype = dtype_of(inputs[0])
         data, grid = (_at_least_single(bb, value) for value in inputs[:2])
+        if dtype_of(data) != dtype_of(grid):  # TVM computes in the wider, and says it does not
+            data, grid = (bb.emit(relax.op.astype(value, "float64")) for value in (data, grid))
         rank = len(shape_of(data))
         mode = attr.get("mode", b"linear").decode()
         if rank not in (4, 5):

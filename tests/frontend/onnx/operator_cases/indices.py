@@ -98,7 +98,8 @@ def scatter_nd(draw: Draw) -> None:
 @generates("OneHot")
 def one_hot(draw: Draw) -> None:
     source, dtype = draw.dtype("T1"), draw.dtype("T3", without=("bool",))
-    depth, shape = draw.size(1, 9), draw.shape(0, 3)
+    # onnx's own inference refuses a scalar, and with it ONNX Runtime.
+    depth, shape = draw.size(1, 9), draw.shape(1, 3)
     low = -depth if draw.opset >= 11 and np.dtype(source).kind != "u" else 0
     places = draw.array(source, shape, low, depth - 1)
     places = np.round(places).astype(source)
