@@ -85,7 +85,7 @@ def _load(
     sequences = any(node.op_type == "SplitToSequence" for node in model.graph.node)
     model = simplify(model, limits)
     check_operators(model.graph, where=where)
-    # Of a sequence the folding makes a Split of set 13 in a model of any set: not the model's fault.
+    # The folding makes a Split of set 13 of a sequence, in a model of any set.
     if not (plain and sequences):
         check_nodes(model, opset_version(model), where=where)
     stored = stored_type(model.graph)
