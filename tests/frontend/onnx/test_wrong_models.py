@@ -28,7 +28,9 @@ ACCEPTED = {
     "Calculated output dimension is negative": "its SAME padding leaves out the dilation",
     "round_mode is only used for": "it says nothing of other types, as the standard has it",
     "lrn.cc.* == 4 was false": "its kernel takes images alone; the standard any rank",
-    "index found|out of data bounds|outside of bounds|out of range index": "indices that come at "
+    "mode only supports": "its kernels resize images alone; the standard any axes",
+    "Non per-tensor quantization is not supported": "a limit of its kernel",
+    "ind(ex|ice) found|out of data bounds|Out of range value in index": "indices that come at "
     "run time are brought into range; docs say so",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
 }
@@ -42,6 +44,10 @@ REFUSED = {
     "can be read": "operator sets before 7",
     "which is no type of elements": "it ignores stash_type",
     "exceeds range of int32": "strides, pads and shifts above 2^31",
+    "its (axis|axes) is -?[0-9]{10}": "it casts axes to 32 bits",
+    "AffineGrid.*must be above 0": "it does not look at the number of channels",
+    "batch_dims .* do not suit": "batches that differ",
+    "float NaN to integer": "a Range by steps of NaN",
     "it divides by that": "quantization by a scale of 0",
     "not an odd number to": "a loop of so many steps",
     "its p is": "a norm of order 0",

@@ -13,7 +13,13 @@ import numpy as np
 import onnx
 
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
-from tvmcomp.frontend.onnx.window_rules import check_extents, check_groups, check_kernel
+from tvmcomp.frontend.onnx.window_rules import (
+    check_extents,
+    check_groups,
+    check_kernel,
+    check_pads,
+    check_unpooled,
+)
 
 Rule = Callable[[NodeFacts], None]
 
@@ -81,6 +87,15 @@ def _vector(position: int, name: str) -> Rule:
     return check
 
 
+def _at_most_vector(position: int, name: str) -> Rule:
+    def check(node: NodeFacts) -> None:
+        rank = node.rank(position)
+        if rank is not None and rank > 1:
+            raise ValueError(f"its {name} must be a vector, and has {rank} dimensions")
+
+    return check
+
+
 def _scalar(position: int, name: str) -> Rule:
     """Input ``position``, called ``name``, is a scalar or a vector of one element."""
 
@@ -101,10 +116,33 @@ def _least_rank(least: int) -> Rule:
     return check
 
 
+def _padded(node: NodeFacts) -> None:
+    """No dimension is cut to less than nothing."""
+    shape, pads, axes = node.shape(0), node.value(1), node.value(3)
+    if shape is None or pads is None or (node.input(3) is not None and axes is None):
+        return
+    chosen = range(len(shape)) if axes is None else [int(a) % len(shape) for a in axes.reshape(-1)]
+    for begin, end, axis in zip(pads, pads[len(chosen) :], chosen, strict=False):
+        if shape[axis] + begin + end < 0:
+            raise ValueError(f"its pads cut {-begin - end} of {shape[axis]} along dimension {axis}")
+
+
+def _region(node: NodeFacts) -> None:
+    """A region, where there is one, has a begin and an end for each axis that is resized."""
+    rank, roi = node.rank(0), node.shape(1)
+    if rank is None or roi is None or roi == (0,):
+        return
+    wanted = 2 * len(node.attributes.get("axes") or range(rank))
+    if roi != (wanted,):
+        raise ValueError(f"its roi has the shape {list(roi)}, not {[wanted]}")
+
+
 def _affine_grid(node: NodeFacts) -> None:
     theta, size = node.shape(0), node.value(1)
     if theta is None or size is None:
         return
+    if len(theta) != 3 or size.ndim != 1:
+        raise ValueError("its theta must have 3 dimensions, and its size 1")
     if np.any(size < 1):
         raise ValueError(f"its size is {size.tolist()}, and must be above 0")
     if size[0] != theta[0]:
@@ -221,7 +259,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         name: (_least_rank(3), check_kernel, check_groups, check_extents)
         for name in ("Conv", "ConvInteger")
     },
-    **{f"{name}Pool": (_least_rank(3), check_extents) for name in ("Average", "Lp", "Max")},
+    **{f"{name}Pool": (_least_rank(3), check_extents, check_pads) for name in ("Average", "Lp", "Max")},
     "AffineGrid": (_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
@@ -231,12 +269,16 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "GroupNormalization": (_channel_groups, _channels(1, 2)),
     "InstanceNormalization": (_channels(1, 2),),
     "LayerNormalization": (_normalized,),
+    "MaxUnpool": (check_unpooled,),
     "MeanVarianceNormalization": (_attribute_axes,),
     "OneHot": (_axis(extra=1),),
     "PRelu": (_slope,),
+    "Pad": (_padded,),
     "QuantizeLinear": (_divisor,),
     "RMSNormalization": (_normalized,),
     "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
-    "Resize": (_scales(2, 0),),
+    "Resize": (_scales(2, 0), _region),
+    "Trilu": (_scalar(1, "k"),),
+    "Unsqueeze": (_at_most_vector(1, "axes"),),
     "Upsample": (_scales(1, 1),),
 }  # fmt: skip

@@ -76,3 +76,36 @@ def check_extents(node: NodeFacts) -> None:
                 f"its window covers {extent} along dimension {2 + i}, and its input has {padded} "
                 "with padding"
             )
+
+
+def check_pads(node: NodeFacts) -> None:
+    """No window of a pool lies in the padding alone."""
+    kernel, pads = node.attributes.get("kernel_shape"), node.attributes.get("pads")
+    if kernel and pads and node.attributes.get("auto_pad", "NOTSET") in ("", "NOTSET"):
+        for size, begin, end in zip(kernel, pads, pads[len(kernel) :], strict=False):
+            if max(begin, end) >= size:
+                raise ValueError(f"its pads are {pads}, as wide as its kernel_shape {kernel}")
+
+
+def check_unpooled(node: NodeFacts) -> None:
+    """An output's shape that is given is no smaller than what the windows cover."""
+    shape, wanted = node.shape(0), node.value(2)
+    kernel = node.attributes.get("kernel_shape", [])
+    if shape is None or len(shape) != len(kernel) + 2:
+        return
+    count = len(kernel)
+    strides = node.attributes.get("strides", [1] * count)
+    pads = node.attributes.get("pads", [0] * 2 * count)
+    if len(strides) != count or len(pads) != 2 * count:
+        raise ValueError(f"its strides {strides} and pads {pads} do not go with {kernel}")
+    least = [
+        (shape[2 + i] - 1) * strides[i] + kernel[i] - pads[i] - pads[count + i]
+        for i in range(count)
+    ]
+    if wanted is None:
+        return
+    given = [int(size) for size in wanted.reshape(-1)]
+    if len(given) != len(shape) or tuple(given[:2]) != shape[:2]:
+        raise ValueError(f"its output_shape {given} does not go with an input of {list(shape)}")
+    if any(size < low for size, low in zip(given[2:], least, strict=True)):
+        raise ValueError(f"its output_shape {given} is smaller than {[*shape[:2], *least]}")
