@@ -48,6 +48,8 @@ REFUSED = {
     "AffineGrid.*must be above 0": "it does not look at the number of channels",
     "batch_dims .* do not suit": "batches that differ",
     "float NaN to integer": "a Range by steps of NaN",
+    "its window covers": "it rounds a size below 0 to one of 1",
+    "its input . has shape .* channels": "a scale or bias of more dimensions",
     "it divides by that": "quantization by a scale of 0",
     "not an odd number to": "a loop of so many steps",
     "its p is": "a norm of order 0",

@@ -125,6 +125,9 @@ def _padded(node: NodeFacts) -> None:
     for begin, end, axis in zip(pads, pads[len(chosen) :], chosen, strict=False):
         if shape[axis] + begin + end < 0:
             raise ValueError(f"its pads cut {-begin - end} of {shape[axis]} along dimension {axis}")
+        rest = shape[axis] + min(begin, 0) + min(end, 0)
+        if node.attributes.get("mode") == "reflect" and max(begin, end, 0) > max(rest - 1, 0):
+            raise ValueError(f"its pads reflect {max(begin, end)} of {rest} along dimension {axis}")
 
 
 def _region(node: NodeFacts) -> None:
@@ -241,6 +244,7 @@ def _scales(position: int, least: float) -> Rule:
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 _VECTORS = {
+    "ConstantOfShape": ((0, "shape"),),
     "Reshape": ((1, "shape"),),
     "Slice": ((1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")),
     "Tile": ((1, "repeats"),),
@@ -259,12 +263,15 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         name: (_least_rank(3), check_kernel, check_groups, check_extents)
         for name in ("Conv", "ConvInteger")
     },
-    **{f"{name}Pool": (_least_rank(3), check_extents, check_pads) for name in ("Average", "Lp", "Max")},
+    **{
+        f"{name}Pool": (_least_rank(3), check_extents, check_pads)
+        for name in ("Average", "Lp", "Max")
+    },
     "AffineGrid": (_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
     "ConvTranspose": (_least_rank(3), check_kernel, check_groups),
-    "CumSum": (_least_rank(1), _constant_axes(1, "axis")),
+    "CumSum": (_least_rank(1), _scalar(1, "axis"), _constant_axes(1, "axis")),
     "Gemm": (_addend,),
     "GroupNormalization": (_channel_groups, _channels(1, 2)),
     "InstanceNormalization": (_channels(1, 2),),
