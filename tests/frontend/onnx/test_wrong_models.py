@@ -29,7 +29,7 @@ ACCEPTED = {
     "round_mode is only used for": "it says nothing of other types, as the standard has it",
     "lrn.cc.* == 4 was false": "its kernel takes images alone; the standard any rank",
     "mode only supports": "its kernels resize images alone; the standard any axes",
-    "Non per-tensor quantization is not supported": "a limit of its kernel",
+    "Non per-tensor quantization|matmul_integer": "a limit of its kernel",
     "ind(ex|ice) found|out of data bounds|Out of range value in index": "indices that come at "
     "run time are brought into range; docs say so",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",

@@ -87,6 +87,8 @@ def check_attributes(node: NodeFacts) -> None:
     mode = node.attributes.get("mode", "nearest")
     if operator == "Resize" and mode == "nearest" and node.attributes.get("antialias", 0):
         raise ValueError("its mode is nearest, and antialias goes with linear and cubic")
+    if operator == "Resize" and mode != "cubic" and node.attributes.get("exclude_outside", 0):
+        raise ValueError(f"its mode is {mode}, and exclude_outside goes with cubic")
     auto_pad = node.attributes.get("auto_pad", "NOTSET")
     if operator in _ONE_PADDING and auto_pad not in ("", "NOTSET") and "pads" in node.attributes:
         raise ValueError(f"it has both pads and the auto_pad {auto_pad}")

@@ -193,6 +193,23 @@ def _divisor(node: NodeFacts) -> None:
         raise ValueError("a scale of it is 0, and it divides by that")
 
 
+def _ratio(node: NodeFacts) -> None:
+    ratio = node.value(1)
+    if ratio is not None and ratio.size and not 0 <= float(ratio.reshape(-1)[0]) < 1:
+        raise ValueError(
+            f"its ratio is {float(ratio.reshape(-1)[0])}, and must be from 0 to below 1"
+        )
+
+
+def _parts(node: NodeFacts) -> None:
+    """Equal parts, the last one smaller, leave nothing below nothing for the last one."""
+    shape, parts = node.shape(0), node.attributes.get("num_outputs")
+    axis = node.attributes.get("axis", 0)
+    if shape is not None and parts and -len(shape) <= axis < len(shape):
+        if -(-shape[axis] // parts) * (parts - 1) > shape[axis]:
+            raise ValueError(f"its axis of {shape[axis]} does not make {parts} parts")
+
+
 def _slope(node: NodeFacts) -> None:
     shape, slope = node.shape(0), node.shape(1)
     if shape is None or slope is None:
@@ -244,7 +261,6 @@ def _scales(position: int, least: float) -> Rule:
 
 _REDUCTIONS = ("L1", "L2", "LogSum", "LogSumExp", "Max", "Mean", "Min", "Prod", "Sum", "SumSquare")
 _VECTORS = {
-    "ConstantOfShape": ((0, "shape"),),
     "Reshape": ((1, "shape"),),
     "Slice": ((1, "starts"), (2, "ends"), (3, "axes"), (4, "steps")),
     "Tile": ((1, "repeats"),),
@@ -256,7 +272,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     **{
         name: (_axis(),)
         for name in ("ArgMax", "ArgMin", "Concat", "Gather", "GatherElements", "Hardmax",
-                     "LogSoftmax", "ScatterElements", "Softmax", "Split", "TopK")
+                     "LogSoftmax", "ScatterElements", "Softmax", "TopK")
     },
     **{f"Global{name}Pool": (_least_rank(3),) for name in ("Average", "Lp", "Max")},
     **{
@@ -270,9 +286,11 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "AffineGrid": (_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
+    "ConstantOfShape": (_least_rank(1),),
     "ConvTranspose": (_least_rank(3), check_kernel, check_groups),
     "CumSum": (_least_rank(1), _scalar(1, "axis"), _constant_axes(1, "axis")),
     "Gemm": (_addend,),
+    "Dropout": (_ratio,),
     "GroupNormalization": (_channel_groups, _channels(1, 2)),
     "InstanceNormalization": (_channels(1, 2),),
     "LayerNormalization": (_normalized,),
@@ -285,6 +303,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "RMSNormalization": (_normalized,),
     "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
     "Resize": (_scales(2, 0), _region),
+    "Split": (_axis(), _parts),
     "Trilu": (_scalar(1, "k"),),
     "Unsqueeze": (_at_most_vector(1, "axes"),),
     "Upsample": (_scales(1, 1),),

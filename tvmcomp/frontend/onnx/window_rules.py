@@ -90,6 +90,9 @@ def check_pads(node: NodeFacts) -> None:
 def check_unpooled(node: NodeFacts) -> None:
     """An output's shape that is given is no smaller than what the windows cover."""
     shape, wanted = node.shape(0), node.value(2)
+    places = node.shape(1)
+    if shape is not None and places is not None and shape != places:
+        raise ValueError(f"its indices have the shape {list(places)}, its input {list(shape)}")
     kernel = node.attributes.get("kernel_shape", [])
     if shape is None or len(shape) != len(kernel) + 2:
         return
