@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import onnx
 
+from tvmcomp.frontend.onnx.image_rules import check_affine_grid, check_padded, check_region
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
 from tvmcomp.frontend.onnx.window_rules import (
     check_extents,
@@ -114,42 +115,6 @@ def _least_rank(least: int) -> Rule:
             raise ValueError(f"its input has {rank} dimensions, and must have at least {least}")
 
     return check
-
-
-def _padded(node: NodeFacts) -> None:
-    """No dimension is cut to less than nothing."""
-    shape, pads, axes = node.shape(0), node.value(1), node.value(3)
-    if shape is None or pads is None or (node.input(3) is not None and axes is None):
-        return
-    chosen = range(len(shape)) if axes is None else [int(a) % len(shape) for a in axes.reshape(-1)]
-    for begin, end, axis in zip(pads, pads[len(chosen) :], chosen, strict=False):
-        if shape[axis] + begin + end < 0:
-            raise ValueError(f"its pads cut {-begin - end} of {shape[axis]} along dimension {axis}")
-        rest = shape[axis] + min(begin, 0) + min(end, 0)
-        if node.attributes.get("mode") == "reflect" and max(begin, end, 0) > max(rest - 1, 0):
-            raise ValueError(f"its pads reflect {max(begin, end)} of {rest} along dimension {axis}")
-
-
-def _region(node: NodeFacts) -> None:
-    """A region, where there is one, has a begin and an end for each axis that is resized."""
-    rank, roi = node.rank(0), node.shape(1)
-    if rank is None or roi is None or roi == (0,):
-        return
-    wanted = 2 * len(node.attributes.get("axes") or range(rank))
-    if roi != (wanted,):
-        raise ValueError(f"its roi has the shape {list(roi)}, not {[wanted]}")
-
-
-def _affine_grid(node: NodeFacts) -> None:
-    theta, size = node.shape(0), node.value(1)
-    if theta is None or size is None:
-        return
-    if len(theta) != 3 or size.ndim != 1:
-        raise ValueError("its theta must have 3 dimensions, and its size 1")
-    if np.any(size < 1):
-        raise ValueError(f"its size is {size.tolist()}, and must be above 0")
-    if size[0] != theta[0]:
-        raise ValueError(f"its size is for a batch of {size[0]}, and theta of {theta[0]}")
 
 
 def _normalized(node: NodeFacts) -> None:
@@ -283,7 +248,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         f"{name}Pool": (_least_rank(3), check_extents, check_pads)
         for name in ("Average", "Lp", "Max")
     },
-    "AffineGrid": (_affine_grid,),
+    "AffineGrid": (check_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
     "ConstantOfShape": (_least_rank(1),),
@@ -298,11 +263,11 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "MeanVarianceNormalization": (_attribute_axes,),
     "OneHot": (_axis(extra=1),),
     "PRelu": (_slope,),
-    "Pad": (_padded,),
+    "Pad": (check_padded,),
     "QuantizeLinear": (_divisor,),
     "RMSNormalization": (_normalized,),
     "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
-    "Resize": (_scales(2, 0), _region),
+    "Resize": (_scales(2, 0), check_region),
     "Split": (_axis(), _parts),
     "Trilu": (_scalar(1, "k"),),
     "Unsqueeze": (_at_most_vector(1, "axes"),),
