@@ -105,6 +105,13 @@ REFUSED: dict[str, tuple[Callable[[], onnx.ModelProto], str]] = {
     ),
     "scale of 3 for 4": (lambda: quantized([1, 1, 1], [0, 0, 0], axis=1), "_0"),
     "zero point of 3 for 4": (lambda: quantized([1, 1, 1, 1], [0, 0, 0], axis=1), "_0"),
+    # numpy takes it; ONNX's shape inference, and ONNX Runtime with it, do not.
+    "ellipses of other ranks": (
+        lambda: model(
+            [node("Einsum", ["x", "k"], ["y"], equation="...ij,...jk->...ik")],
+            {"x": (FLOAT, [2, 3, 4])}, constants={"k": np.ones((4, 5), "f4")},
+        ), "Einsum_0.*Ellipsis for input 1",
+    ),
     "scale 0": (lambda: quantized(0, 0), "QuantizeLinear_0.*scale of it is 0"),
     "no such axis": (lambda: quantized([1, 1, 1, 1], [0, 0, 0, 0], axis=7), "Linear_0"),
     "call of too many inputs": (
@@ -232,6 +239,21 @@ def test_sparse_initializers_are_constants():
     made = model([ADD])
     made.graph.sparse_initializer.append(sparse)
     agrees(made, {"x": np.ones((1, 4), "f4")})
+
+
+def test_microsofts_optional_inputs_may_be_left_out():
+    """EmbedLayerNormalization without segments: inputs 1 and 4 have no name."""
+    ids = {"x": (TensorProto.INT32, [1, 3])}
+    rng = np.random.default_rng(0)
+    tables = {name: rng.normal(size=(7, 2)).astype("f4") for name in ("words", "places")}
+    scales = {"gamma": np.ones(2, "f4"), "beta": np.zeros(2, "f4")}
+    inputs = ["x", "", "words", "places", "", "gamma", "beta"]
+    made = model(
+        [node("EmbedLayerNormalization", inputs, ["y", "mask"], domain="com.microsoft")],
+        ids,
+        constants=tables | scales,
+    )
+    load_model(made)
 
 
 def test_microsofts_operators_need_no_declaration():

@@ -28,6 +28,7 @@ ACCEPTED = {
     "Calculated output dimension is negative": "its SAME padding leaves out the dilation",
     "round_mode is only used for": "it says nothing of other types, as the standard has it",
     "lrn.cc.* == 4 was false": "its kernel takes images alone; the standard any rank",
+    "Axes input is null": "the standard has an input without a name for one that is left out",
     "mode only supports": "its kernels resize images alone; the standard any axes",
     "Non per-tensor quantization|matmul_integer": "a limit of its kernel",
     "ind(ex|ice) found|out of data bounds|Out of range value in index": "indices that come at "
@@ -47,7 +48,7 @@ REFUSED = {
     "its (axis|axes) is -?[0-9]{10}": "it casts axes to 32 bits",
     "AffineGrid.*must be above 0": "it does not look at the number of channels",
     "batch_dims .* do not suit": "batches that differ",
-    "float NaN to integer": "a Range by steps of NaN",
+    "float (NaN|infinity) to integer": "a Range by steps of 0 or NaN",
     "its window covers": "it rounds a size below 0 to one of 1",
     "its input . has shape .* channels": "a scale or bias of more dimensions",
     "it divides by that": "quantization by a scale of 0",

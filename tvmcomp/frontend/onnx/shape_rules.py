@@ -170,9 +170,10 @@ def _parts(node: NodeFacts) -> None:
     """Equal parts, the last one smaller, leave nothing below nothing for the last one."""
     shape, parts = node.shape(0), node.attributes.get("num_outputs")
     axis = node.attributes.get("axis", 0)
-    if shape is not None and parts and -len(shape) <= axis < len(shape):
-        if -(-shape[axis] // parts) * (parts - 1) > shape[axis]:
-            raise ValueError(f"its axis of {shape[axis]} does not make {parts} parts")
+    if shape is None or not parts or not -len(shape) <= axis < len(shape):
+        return
+    if -(-shape[axis] // parts) * (parts - 1) > shape[axis]:
+        raise ValueError(f"its axis of {shape[axis]} does not make {parts} parts")
 
 
 def _slope(node: NodeFacts) -> None:
@@ -269,6 +270,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "Range": (_scalar(0, "start"), _scalar(1, "limit"), _scalar(2, "delta")),
     "Resize": (_scales(2, 0), check_region),
     "Split": (_axis(), _parts),
+    "Squeeze": (_at_most_vector(1, "axes"),),
     "Trilu": (_scalar(1, "k"),),
     "Unsqueeze": (_at_most_vector(1, "axes"),),
     "Upsample": (_scales(1, 1),),
