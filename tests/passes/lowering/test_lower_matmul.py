@@ -242,6 +242,24 @@ def test_constants_elsewhere_are_operands():
     check(mod, uniform(rng, 3, 5, 9))
 
 
+@pytest.mark.parametrize("sizes", [(3, 1, 1, 2, 4), (3, 4, 5, 6, 7)])
+def test_a_product_of_a_moved_product(sizes):
+    """The moves between two products are read through by one of them, and never by both."""
+    batch, rows, depth, middle, columns = sizes
+    flat = relax.ShapeExpr([batch * rows, depth])
+
+    def build(emit, x, left, right):
+        first = emit(op.matmul(emit(op.reshape(x, flat), "flat"), left), "first")
+        moved = emit(op.reshape(first, relax.ShapeExpr([batch, rows, middle])), "moved")
+        again = emit(op.reshape(moved, relax.ShapeExpr([batch * rows, middle])), "again")
+        return emit(op.matmul(again, right), "second")
+
+    rng = np.random.default_rng(0)
+    mod = module(build, x=(batch, rows, depth), left=(depth, middle), right=(middle, columns))
+    arrays = [uniform(rng, batch, rows, depth), uniform(rng, depth, middle)]
+    check(mod, *arrays, uniform(rng, middle, columns))
+
+
 def test_short_integers_are_left_alone():
     integers = tensor((2, 5, 5), "int16")
     mod = module(lambda emit, a, b: emit(op.matmul(a, b), "product"), a=integers, b=integers)

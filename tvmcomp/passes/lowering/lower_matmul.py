@@ -95,6 +95,8 @@ class _LowerMatmul(BindingRewriter):
         self.kernels: dict[Any, _Kernel] = {}
         #: What a kernel computes on its way: nothing else reads it.
         self.inside: set[Var] = set()
+        #: What kernels read: it stays, however its own producer's result is wanted.
+        self.read: set[Var] = set()
         products = [b for b in bindings if self.is_product(b.value)]
         for binding in (b for b in products if dtype_of(b.var) == "float32"):
             found = find_attention(binding, self.is_product, self.producer, self.users)
@@ -130,7 +132,12 @@ class _LowerMatmul(BindingRewriter):
         result = _Result(var, View.of(shape_of(var)))
         passed: list[Any] = []
         current, view = var, result.view
-        while foldable and len(self.users[current]) == 1 and self.users[current][0] is not None:
+        while (
+            foldable
+            and current not in self.read
+            and len(self.users[current]) == 1
+            and self.users[current][0] is not None
+        ):
             reader = self.users[current][0]
             through = view_through(reader.var, reader.value, view)
             if through is None:
@@ -164,7 +171,13 @@ class _LowerMatmul(BindingRewriter):
                 self.target,
             )
 
-        self.kernels[result.var] = _Kernel(binding.var.name, (left, right), compute)
+        self.plan(result.var, _Kernel(binding.var.name, (left, right), compute))
+
+    def plan(self, var: Var, kernel: _Kernel) -> None:
+        """Compute ``var`` by ``kernel``; what is traced back later ends there."""
+        self.kernels[var] = kernel
+        self.read.update(operand.source for operand in kernel.operands)
+        self.producer.pop(var, None)
 
     def plan_attention(self, found: Attention) -> None:
         """Emit ``found`` as one kernel, where its sizes suit the vectors."""
@@ -215,7 +228,7 @@ class _LowerMatmul(BindingRewriter):
             )
 
         operands = (query, key, value, *(mask for mask in masks if isinstance(mask, Operand)))
-        self.kernels[result.var] = _Kernel(found.var.name, operands, compute)
+        self.plan(result.var, _Kernel(found.var.name, operands, compute))
 
     def emit_kernel(self, kernel: _Kernel) -> Any:
         """Bind a kernel's result. An operand that it reads in several ways is passed once."""
