@@ -18,6 +18,8 @@ Call: TypeAlias = Any
 Attributes: TypeAlias = Any
 Binding: TypeAlias = Any
 Builder: TypeAlias = Any
+#: What the importer gives a converter: the node's inputs by position, None where one is left out.
+Inputs: TypeAlias = Any
 #: ``tirx.PrimFunc``: a kernel, scheduled or not; a scalar or vector expression in it, and what it
 #: reads or writes.
 PrimFunc: TypeAlias = Any

@@ -27,6 +27,7 @@ from tvmcomp.frontend.onnx.named_builder import NamedBuilder
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr
 
 #: How TVM writes an operator into its errors, in ten lines' length; its name says enough.
 _OPERATOR = re.compile(r'ir\.Op\(.*?name="([\w.]+)".*support_level=\d+[^)]*\)')
@@ -214,7 +215,7 @@ class _GraphImporter:
             else:
                 self.unsupported.add(output)
 
-    def _bind(self, expr: Any, name: str, output: str) -> Any:
+    def _bind(self, expr: Expr, name: str, output: str) -> Any:
         """Bind ``expr`` to a variable called ``name``, unless it is a value already bound.
 
         A tensor without elements is a constant, whatever computes it: no kernel runs for it.
@@ -229,7 +230,7 @@ class _GraphImporter:
             return self.block.emit_output(expr, name)
         return self.block.emit(expr, name)
 
-    def _fields(self, named: NamedBuilder, result: Any, name: str) -> list[Any]:
+    def _fields(self, named: NamedBuilder, result: Expr, name: str) -> list[Any]:
         """Return the outputs of a converter's result, which may be a tuple or hold one."""
         if isinstance(result, relax.Tuple):
             return list(result.fields)
@@ -274,7 +275,7 @@ class _GraphImporter:
         if node.op_type != "DequantizeLinear":
             self.narrow.update(node.output)
 
-    def _hidden(self, expr: Any) -> Any:
+    def _hidden(self, expr: Expr) -> Any:
         """``expr`` with the constants of Q/DQ in it kept; see ``_KEPT_UNFOLDED``."""
         if not isinstance(expr, tvm.ir.Call) or tvm.ir.is_prim_expr(expr):
             return expr
@@ -282,7 +283,7 @@ class _GraphImporter:
         arguments = [keep(argument) for argument in expr.args]
         return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args, expr.span)
 
-    def _keep(self, value: Any) -> Any:
+    def _keep(self, value: Expr) -> Any:
         """Make a constant a parameter of the function for now; see ``_KEPT_UNFOLDED``."""
         if not isinstance(value, tvm.ir.GenericConst):
             return value
@@ -302,7 +303,7 @@ class _GraphImporter:
         return unique
 
 
-def _is_static_tensor(value: Any) -> bool:
+def _is_static_tensor(value: Expr) -> bool:
     return (
         not isinstance(value, TensorSequence)
         and isinstance(value.ty, relax.TensorType)
@@ -315,11 +316,11 @@ def _nth(name: str, index: int) -> str:
     return f"{name}__{index}" if index else name
 
 
-def _is_leaf(expr: Any) -> bool:
+def _is_leaf(expr: Expr) -> bool:
     return isinstance(expr, tvm.ir.Var | tvm.ir.GenericConst | TensorSequence)
 
 
-def _as_tensor(expr: Any) -> Any:
+def _as_tensor(expr: Expr) -> Any:
     """Turn the shapes and scalars that TVM's converters compute with into constants."""
     if isinstance(expr, relax.ShapeExpr):
         return constant(np.array([int(dim) for dim in expr.values], "int64"))
@@ -333,7 +334,7 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _tensor_facts(value: Any) -> TensorFacts:
+def _tensor_facts(value: Expr) -> TensorFacts:
     if isinstance(value, TensorSequence):
         return TensorFacts()
     if not isinstance(value.ty, relax.TensorType) or value.ty.shape is None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr
 
 relax = tvm.relax
 
@@ -28,7 +29,7 @@ _Inputs = list[Any]
 _Guard = Callable[[_Inputs, dict[str, Any]], _Inputs]
 
 
-def with_indices_in_range(operator: str, inputs: Sequence[Any], attr: dict[str, Any]) -> _Inputs:
+def with_indices_in_range(operator: str, inputs: Sequence[Expr], attr: dict[str, Any]) -> _Inputs:
     """Return the inputs of ``operator``, those that are indices brought into range.
 
     Raises:
@@ -153,7 +154,7 @@ def _near_the_image(regions: Any, dtype: str, shape: list[int], attr: dict[str, 
     return relax.op.clip(_numbers(regions, dtype), *_bounds(-far, far, dtype))
 
 
-def _numbers(expr: Any, dtype: str) -> Any:
+def _numbers(expr: Expr, dtype: str) -> Any:
     zero = relax.const(0, dtype)
     return relax.op.where(relax.op.isnan(expr), zero, expr)
 

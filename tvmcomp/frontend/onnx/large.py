@@ -14,6 +14,7 @@ from typing import Any
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.frontend.onnx.limits import FOLDED_SUM, UNSCHEDULED_WORK, TensorLimits
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Binding, Expr, Module
 
 relax = tvm.relax
 
@@ -23,7 +24,7 @@ _PRODUCTS = ("relax.matmul", "relax.nn.conv", "relax.call_tir")
 _REDUCTIONS = {"relax.sum", "relax.mean", "relax.prod", "relax.variance", "relax.cumsum"}
 
 
-def check_sizes(mod: Any, limits: TensorLimits) -> None:
+def check_sizes(mod: Module, limits: TensorLimits) -> None:
     """Refuse a module with a result that is too large or of too many dimensions.
 
     Raises:
@@ -35,7 +36,7 @@ def check_sizes(mod: Any, limits: TensorLimits) -> None:
             limits.check(f"{binding.var.name!r}", _known_dims(ty), item)
 
 
-def hide_from_folding(mod: Any, limits: TensorLimits) -> tuple[Any, dict[Any, Any]]:
+def hide_from_folding(mod: Module, limits: TensorLimits) -> tuple[Any, dict[Any, Any]]:
     """Make constants of ``main`` parameters where folding exceeds the limits.
 
     Args:
@@ -83,7 +84,7 @@ def hide_from_folding(mod: Any, limits: TensorLimits) -> tuple[Any, dict[Any, An
     return mod, parameters
 
 
-def _is_cheap(binding: Any, operands: list[Any], limits: TensorLimits) -> bool:
+def _is_cheap(binding: Binding, operands: list[Any], limits: TensorLimits) -> bool:
     before, after = sum(map(_elements, operands)), _elements(binding.var)
     name = getattr(getattr(binding.value, "op", None), "name", "")
     work = after
@@ -95,7 +96,7 @@ def _is_cheap(binding: Any, operands: list[Any], limits: TensorLimits) -> bool:
     return work <= UNSCHEDULED_WORK and limits.may_fold(before, after)
 
 
-def _tensors(expr: Any) -> Iterator[Any]:
+def _tensors(expr: Expr) -> Iterator[Any]:
     """Yield the variables and constants of tensors that ``expr`` computes with."""
     if isinstance(expr, tvm.ir.Call):
         for argument in expr.args:
@@ -109,7 +110,7 @@ def _tensors(expr: Any) -> Iterator[Any]:
         yield expr
 
 
-def _with_parameters(expr: Any, parameters: dict[Any, Any]) -> Any:
+def _with_parameters(expr: Expr, parameters: dict[Any, Any]) -> Any:
     """Return ``expr`` with a parameter in place of each constant, and note them."""
     if _is_constant(expr):
         parameter = relax.Var(f"large_{len(parameters)}", expr.ty)
@@ -123,15 +124,15 @@ def _with_parameters(expr: Any, parameters: dict[Any, Any]) -> Any:
     return expr
 
 
-def _is_constant(expr: Any) -> bool:
+def _is_constant(expr: Expr) -> bool:
     return isinstance(expr, tvm.ir.GenericConst)
 
 
-def _elements(expr: Any) -> int:
+def _elements(expr: Expr) -> int:
     return sum(math.prod(_known_dims(ty)) for ty in _tensor_types(expr))
 
 
-def _tensor_types(expr: Any) -> list[Any]:
+def _tensor_types(expr: Expr) -> list[Any]:
     types = expr.ty.fields if isinstance(expr.ty, relax.TupleType) else [expr.ty]
     return [ty for ty in types if isinstance(ty, relax.TensorType) and ty.shape is not None]
 

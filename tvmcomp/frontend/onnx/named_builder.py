@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, PrimFunc
 
 relax = tvm.relax
 
@@ -20,20 +21,20 @@ class NamedBuilder:
     def __getattr__(self, attribute: str) -> Any:
         return getattr(self._block, attribute)
 
-    def emit(self, expr: Any, name_hint: str = "") -> Any:
+    def emit(self, expr: Expr, name_hint: str = "") -> Any:
         """Bind ``expr`` to a new variable."""
         expr = self.flatten(expr)
         return self._block.emit(expr, name_hint or f"{self._name}__{_operator(expr)}")
 
-    def emit_te(self, func: Any, *args: Any, **kwargs: Any) -> Any:
+    def emit_te(self, func: PrimFunc, *args: Expr, **kwargs: Any) -> Any:
         """Bind a call of the kernel that ``func`` computes."""
         return self.emit(self._block.call_te(func, *args, **kwargs))
 
-    def normalize(self, expr: Any) -> Any:
+    def normalize(self, expr: Expr) -> Any:
         """``expr`` with its type."""
         return self._block.normalize(self.flatten(expr))
 
-    def flatten(self, expr: Any) -> Any:
+    def flatten(self, expr: Expr) -> Any:
         """Emit the arguments of ``expr`` that are operators themselves."""
         if isinstance(expr, relax.TupleGetItem):
             if not isinstance(expr.tuple_value, relax.Var):
@@ -46,19 +47,19 @@ class NamedBuilder:
         arguments = [self._argument(argument) for argument in expr.args]
         return tvm.ir.Call(expr.op, arguments, expr.attrs, expr.ty_args, expr.span)
 
-    def _argument(self, argument: Any) -> Any:
+    def _argument(self, argument: Expr) -> Any:
         if isinstance(argument, relax.Tuple):
             return relax.Tuple([self._argument(field) for field in argument.fields])
         return argument if self._is_bound(argument) else self.emit(argument)
 
     @staticmethod
-    def _is_bound(argument: Any) -> bool:
+    def _is_bound(argument: Expr) -> bool:
         # A scalar of TIR is a Call as well (a cast, say), but no tensor.
         return not isinstance(argument, tvm.ir.Call | relax.TupleGetItem) or tvm.ir.is_prim_expr(
             argument
         )
 
 
-def _operator(expr: Any) -> str:
+def _operator(expr: Expr) -> str:
     name = getattr(getattr(expr, "op", None), "name", "item")
     return re.sub(r"\W", "_", name.removeprefix("relax.").removeprefix("nn."))

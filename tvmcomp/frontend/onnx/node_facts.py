@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 
+from tvmcomp.tvm_types import Expr
+
 #: Constants of more elements are weights, whose values say nothing of shapes.
 MOST_ELEMENTS = 1024
 #: An attribute is shown up to this length.
@@ -117,7 +119,7 @@ def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Expr) -> Any:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     if isinstance(value, list):
@@ -148,7 +150,7 @@ def _dtype(element_type: int) -> str | None:
         return None
 
 
-def _text(value: Any) -> str:
+def _text(value: Expr) -> str:
     if isinstance(value, onnx.AttributeProto):
         return f"<attribute {value.ref_attr_name} of a function>"
     if isinstance(value, onnx.TensorProto | onnx.GraphProto | onnx.SparseTensorProto):

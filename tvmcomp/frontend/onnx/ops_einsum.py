@@ -18,6 +18,7 @@ from typing import Any
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import array_of, constant, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 topi = tvm.topi
 relax = tvm.relax
@@ -35,7 +36,7 @@ class Einsum(Converter):
     """Einsum; an operand with one letter twice (a diagonal) is TVM's."""
 
     @classmethod
-    def _impl_v12(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v12(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         equation = attr["equation"].decode().replace(" ", "")
         operands = [value for value in inputs if value is not None]
         terms, wanted = _parsed(equation, [shape_of(value) for value in operands])
@@ -81,7 +82,7 @@ def _parsed(equation: str, shapes: Sequence[Sequence[int]]) -> tuple[list[str], 
     return spelled, letters + "".join(once)
 
 
-def _summed(bb: Any, term: _Term, needed: set[str]) -> _Term:
+def _summed(bb: Builder, term: _Term, needed: set[str]) -> _Term:
     """``term`` without the letters that nothing needs."""
     axes = [n for n, letter in enumerate(term.letters) if letter not in needed]
     if not axes:
@@ -90,7 +91,7 @@ def _summed(bb: Any, term: _Term, needed: set[str]) -> _Term:
     return _Term(bb.emit(relax.op.sum(term.value, axes)), letters)
 
 
-def _ordered(bb: Any, term: _Term, letters: str) -> Any:
+def _ordered(bb: Builder, term: _Term, letters: str) -> Expr:
     """The value of ``term`` with its dimensions in the order of ``letters``."""
     if term.letters == letters:
         return term.value
@@ -101,7 +102,7 @@ def _ordered(bb: Any, term: _Term, letters: str) -> Any:
     return bb.emit(relax.op.permute_dims(term.value, axes))
 
 
-def _product(bb: Any, left: _Term, right: _Term, needed: set[str]) -> _Term:
+def _product(bb: Builder, left: _Term, right: _Term, needed: set[str]) -> _Term:
     """The product of two terms, summed over what both have and nothing needs."""
     shared = [letter for letter in left.letters if letter in right.letters]
     batch = "".join(letter for letter in shared if letter in needed)

@@ -11,6 +11,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -19,7 +20,7 @@ class Clip(Converter):
     """Clip: relax.clip, nn.relu or one of maximum and minimum, by the bounds that it has."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         low, high = attr.get("min"), attr.get("max")
         return cls._clip(
             inputs[0],
@@ -28,11 +29,11 @@ class Clip(Converter):
         )
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._clip(inputs[0], inputs[1], inputs[2])
 
     @classmethod
-    def _clip(cls, data: Any, low: Any, high: Any) -> Any:
+    def _clip(cls, data: Expr, low: Any, high: Any) -> Any:
         # Exporters write "no bound" as the largest number as well.
         low = None if cls._is_unbounded(low) else low
         high = None if cls._is_unbounded(high) else high
@@ -56,12 +57,12 @@ class Clip(Converter):
         return bool(np.isnan(array) or np.abs(array) >= largest)
 
 
-def _bounds(data: Any, low: float, high: float) -> tuple[Any, Any]:
+def _bounds(data: Expr, low: float, high: float) -> tuple[Any, Any]:
     dtype = dtype_of(data)
     return tvm.tirx.const(low, dtype), tvm.tirx.const(high, dtype)
 
 
-def _is_float(expr: Any) -> bool:
+def _is_float(expr: Expr) -> bool:
     return "float" in dtype_of(expr)
 
 
@@ -71,7 +72,7 @@ class _Variadic(Converter):
     pairwise: Callable[[Any, Any], Any]
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return functools.reduce(lambda a, b: cls.pairwise(a, b), list(inputs))
 
 
@@ -99,7 +100,7 @@ class Mean(_Variadic):
     pairwise = relax.op.add
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         total = super()._impl_v1(bb, inputs, attr, params)
         return relax.op.divide(total, constant_like(inputs[0], len(inputs)))
 
@@ -110,7 +111,7 @@ class Elu(Converter):
     defaults = (1.0, 1.0)
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         alpha, gamma = attr.get("alpha", cls.defaults[0]), attr.get("gamma", cls.defaults[1])
         # exp only of what is below zero: no overflow for large inputs.
@@ -134,7 +135,7 @@ class HardSwish(Converter):
     """HardSwish: ``x * clip(x + 3, 0, 6) / 6``, written as ``x * clip(x / 6 + 0.5, 0, 1)``."""
 
     @classmethod
-    def _impl_v14(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v14(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return relax.op.multiply(inputs[0], _hard_sigmoid(inputs[0], 1 / 6, 0.5))
 
 
@@ -142,11 +143,11 @@ class HardSigmoid(Converter):
     """HardSigmoid: ``clip(alpha * x + beta, 0, 1)``."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return _hard_sigmoid(inputs[0], attr.get("alpha", 0.2), attr.get("beta", 0.5))
 
 
-def _hard_sigmoid(data: Any, alpha: float, beta: float) -> Any:
+def _hard_sigmoid(data: Expr, alpha: float, beta: float) -> Any:
     scaled = relax.op.multiply(data, constant_like(data, alpha))
     return relax.op.clip(relax.op.add(scaled, constant_like(data, beta)), *_bounds(data, 0, 1))
 
@@ -155,7 +156,7 @@ class Mish(Converter):
     """Mish: ``x * tanh(softplus(x))``."""
 
     @classmethod
-    def _impl_v18(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v18(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return relax.op.multiply(inputs[0], relax.op.tanh(_softplus(inputs[0])))
 
 
@@ -163,11 +164,11 @@ class Softplus(Converter):
     """Softplus, in the form that overflows for no input."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return _softplus(inputs[0])
 
 
-def _softplus(data: Any) -> Any:
+def _softplus(data: Expr) -> Any:
     decayed = relax.op.exp(relax.op.negative(relax.op.abs(data)))
     return relax.op.add(
         relax.op.nn.relu(data), relax.op.log(relax.op.add(decayed, constant_like(data, 1)))
@@ -178,7 +179,7 @@ class ThresholdedRelu(Converter):
     """ThresholdedRelu: ``x if x > alpha else 0``."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         above = relax.op.greater(data, constant_like(data, attr.get("alpha", 1.0)))
         return relax.op.where(above, data, constant_like(data, np.zeros([1] * len(shape_of(data)))))
@@ -188,7 +189,7 @@ class Pow(Converter):
     """Pow: small constant exponents as products and roots, which cost far less than a power."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, exponent = inputs[0], inputs[1]
         array = array_of(exponent)
         if array is not None and array.size == 1 and array.ndim <= len(shape_of(data)):
@@ -217,7 +218,7 @@ class IsInf(Converter):
     """IsInf, of either sign or of both."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         infinite = relax.op.isinf(data)
         positive, negative = attr.get("detect_positive", 1), attr.get("detect_negative", 1)
@@ -233,7 +234,7 @@ class Swish(Converter):
     """Swish: ``x * sigmoid(alpha * x)``."""
 
     @classmethod
-    def _impl_v24(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v24(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, alpha = inputs[0], attr.get("alpha", 1.0)
         if alpha == 1:
             return relax.op.nn.silu(data)

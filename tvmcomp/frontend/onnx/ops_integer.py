@@ -15,6 +15,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import array_of, constant_like, dtype_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -23,7 +24,7 @@ class Div(Converter):
     """Div; integers are rounded toward zero."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
         if not _is_integer(left):
             array = array_of(right)
@@ -42,7 +43,7 @@ class Mod(Converter):
     """Mod, with the sign of the divisor, or of the dividend (``fmod``)."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
         remainder = relax.op.mod if attr.get("fmod", 0) else relax.op.floor_mod
         if not _is_integer(left) or _divides_safely(right):
@@ -55,7 +56,7 @@ class BitShift(Converter):
     """BitShift of unsigned integers."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
         shift = relax.op.left_shift if attr["direction"] == b"LEFT" else relax.op.right_shift
         last = np.iinfo(dtype_of(left)).bits - 1
@@ -67,18 +68,18 @@ class BitShift(Converter):
         return relax.op.where(inside, shifted, constant_like(left, 0))
 
 
-def _safe_divisor(bb: Any, divisor: Any) -> Any:
+def _safe_divisor(bb: Builder, divisor: Any) -> Expr:
     """Return ``divisor`` with 1 in place of 0 and, as x86 traps at the smallest by -1, of -1."""
     return _of_traps(bb, divisor, lambda b, zero, minus: b + zero + minus + minus)
 
 
-def _sign_of_safe(bb: Any, divisor: Any) -> Any:
+def _sign_of_safe(bb: Builder, divisor: Any) -> Expr:
     """What a quotient by the safe divisor is to be multiplied by: 0 for 0, -1 for -1, or 1."""
     one = tvm.tirx.const(1, dtype_of(divisor))
     return _of_traps(bb, divisor, lambda b, zero, minus: one - zero - minus - minus)
 
 
-def _of_traps(bb: Any, divisor: Any, function: Callable[[Any, Any, Any], Any]) -> Any:
+def _of_traps(bb: Builder, divisor: Any, function: Callable[[Any, Any, Any], Any]) -> Expr:
     """Emit ``function(b, b == 0, b == -1)`` for each element of ``divisor``, in its dtype.
 
     The comparisons are made by counting bits. Around a division that the model itself selects
@@ -89,19 +90,19 @@ def _of_traps(bb: Any, divisor: Any, function: Callable[[Any, Any, Any], Any]) -
     wide = dtype if dtype.endswith("64") else "int32"
     one, sign_bit = (tvm.tirx.const(value, "int32") for value in (1, 31))
 
-    def is_zero(value: Any) -> Any:
+    def is_zero(value: Expr) -> Any:
         bits = tvm.tirx.popcount(value).astype("int32")
         # -1 where none is set.
         return (-tvm.tirx.shift_right(bits - one, sign_bit)).astype(dtype)
 
-    def element(value: Any) -> Any:
+    def element(value: Expr) -> Any:
         bits = value.astype(wide)
         zero = is_zero(bits)
         signed = _is_signed(divisor)
         minus = is_zero(tvm.tirx.bitwise_not(bits)) if signed else tvm.tirx.const(0, dtype)
         return function(value, zero, minus)
 
-    def compute(tensor: Any) -> Any:
+    def compute(tensor: Expr) -> Any:
         return tvm.te.compute(tensor.shape, lambda *at: element(tensor(*at)), name="divisor")
 
     return bb.emit_te(compute, divisor, primfunc_name_hint="divisor")
@@ -121,11 +122,11 @@ def _divides_safely(divisor: Any) -> bool:
     return not (_is_signed(divisor) and (array == -1).any())
 
 
-def _is_integer(expr: Any) -> bool:
+def _is_integer(expr: Expr) -> bool:
     return "int" in dtype_of(expr)
 
 
-def _is_signed(expr: Any) -> bool:
+def _is_signed(expr: Expr) -> bool:
     return dtype_of(expr).startswith("int")
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -21,7 +22,7 @@ class _InFloat32(Converter):
     function: Callable[[Any], Any]
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         if dtype_of(data) in ("float16", "bfloat16"):
             wide = bb.emit(relax.op.astype(data, "float32"))
@@ -29,7 +30,7 @@ class _InFloat32(Converter):
         return cls._of(bb, data)
 
     @classmethod
-    def _of(cls, bb: Any, data: Any) -> Any:
+    def _of(cls, bb: Builder, data: Expr) -> Expr:
         """The function of ``data``, float32 or float64."""
         return cls.function(data)
 
@@ -80,7 +81,7 @@ class Cosh(_InFloat32):
     """Cosh: the mean of two exponentials."""
 
     @classmethod
-    def _of(cls, bb: Any, data: Any) -> Any:
+    def _of(cls, bb: Builder, data: Expr) -> Expr:
         half = constant_like(data, 0.5)
         # exp(x) / 2 would overflow where cosh doesn't yet.
         large = bb.emit(relax.op.exp(relax.op.multiply(relax.op.abs(data), half)))
@@ -93,7 +94,7 @@ class Sinh(_InFloat32):
     """Sinh: half the difference of two exponentials; near zero, where these cancel, its series."""
 
     @classmethod
-    def _of(cls, bb: Any, data: Any) -> Any:
+    def _of(cls, bb: Builder, data: Expr) -> Expr:
         half = constant_like(data, 0.5)
         size = bb.emit(relax.op.abs(data))
         large = bb.emit(relax.op.exp(relax.op.multiply(size, half)))
@@ -115,7 +116,7 @@ class Sign(Converter):
     """Sign."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         if dtype_of(data).startswith("uint"):
             return relax.op.minimum(data, constant_like(data, 1))
@@ -126,7 +127,7 @@ class Shrink(Converter):
     """Shrink; of integers computed in floats and rounded toward zero."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, dtype = inputs[0], dtype_of(inputs[0])
         integers = "int" in dtype
         if integers:
@@ -146,7 +147,7 @@ class Gelu(Converter):
     """Gelu, exact or with a hyperbolic tangent."""
 
     @classmethod
-    def _impl_v20(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v20(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         exact = attr.get("approximate", b"none") == b"none"
         if dtype_of(data) != "float64":
@@ -167,7 +168,7 @@ class Erf(Converter):
     """Erf; of integers, which the standard allows, rounded toward zero."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         if dtype_of(data) == "float64":
             return _erf_double(bb, data)
@@ -177,10 +178,10 @@ class Erf(Converter):
         return relax.op.astype(bb.emit(relax.op.erf(wide)), dtype_of(data))
 
 
-def _erf_double(bb: Any, data: Any) -> Any:
+def _erf_double(bb: Builder, data: Expr) -> Expr:
     """Erf by the C library: TVM's polynomial has the precision of float32."""
 
-    def compute(x: Any) -> Any:
+    def compute(x: Expr) -> Any:
         return tvm.te.compute(
             x.shape,
             lambda *i: tvm.tirx.call_pure_extern("float64", "erf", x[i]),
@@ -194,7 +195,7 @@ class PRelu(Converter):
     """PRelu: a slope an element, a channel, or one; integers allowed."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, slope = inputs[0], inputs[1]
         negative = relax.op.less(data, constant_like(data, 0))
         return relax.op.where(negative, relax.op.multiply(data, slope), data)
@@ -204,7 +205,7 @@ class Equal(Converter):
     """Equal; two booleans are where they do not differ."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         if dtype_of(inputs[0]) == "bool":
             return relax.op.logical_not(relax.op.logical_xor(inputs[0], inputs[1]))
         return relax.op.equal(inputs[0], inputs[1])

@@ -9,6 +9,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import constant, constant_like, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -17,7 +18,7 @@ class SkipLayerNormalization(Converter):
     """SkipLayerNormalization: of a sum, which is its fourth output."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         total = relax.op.add(inputs[0], inputs[1])
         if inputs[4] is not None:
             total = relax.op.add(bb.emit(total), inputs[4])
@@ -35,7 +36,7 @@ class EmbedLayerNormalization(Converter):
     """EmbedLayerNormalization: of the sum of two or three embeddings."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         ids, segments, words, positions, segment_table = (inputs[i] for i in range(5))
         batch, length = shape_of(ids)
         places = inputs[8]
@@ -55,7 +56,7 @@ def _rows(table: Any, ids: Any) -> Any:
     return relax.op.take(table, ids, 0, mode="clip")
 
 
-def _layer_norm(data: Any, scale: Any, bias: Any, attr: dict[str, Any]) -> Any:
+def _layer_norm(data: Expr, scale: Expr, bias: Expr, attr: dict[str, Any]) -> Any:
     bias = constant_like(scale, np.zeros(shape_of(scale))) if bias is None else bias
     return relax.op.nn.layer_norm(data, scale, bias, [-1], attr.get("epsilon", 1e-12))
 

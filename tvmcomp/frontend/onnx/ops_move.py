@@ -9,6 +9,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, ints_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -17,7 +18,7 @@ class Gather(Converter):
     """Gather, of indices that :mod:`.indices` brought into range."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         axis = attr.get("axis", 0) % len(shape_of(inputs[0]))
         return relax.op.take(inputs[0], inputs[1], axis, mode="clip")
 
@@ -26,13 +27,13 @@ class Slice(Converter):
     """Slice with bounds known at build time."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         starts, ends = list(attr["starts"]), list(attr["ends"])
         axes = list(attr.get("axes", range(len(starts))))
         return cls._slice(inputs[0], starts, ends, axes, [1] * len(starts))
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         starts, ends = ints_of(inputs[1], "starts"), ints_of(inputs[2], "ends")
         axes = list(range(len(starts))) if inputs[3] is None else ints_of(inputs[3], "axes")
         steps = [1] * len(starts) if inputs[4] is None else ints_of(inputs[4], "steps")
@@ -40,7 +41,7 @@ class Slice(Converter):
 
     @classmethod
     def _slice(
-        cls, data: Any, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
+        cls, data: Expr, starts: list[int], ends: list[int], axes: list[int], steps: list[int]
     ) -> Any:
         shape = shape_of(data)
         axes = [axis % len(shape) for axis in axes]
@@ -65,14 +66,14 @@ class Split(Converter):
     """Split into parts of sizes known at build time."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         # onnxscript's folder writes the input in older operator sets as well.
         given = list(attr.get("split", ()))
         sizes = given if inputs[1] is None else ints_of(inputs[1], "sizes")
         return cls._split(bb, inputs[0], sizes, attr)
 
     @classmethod
-    def _split(cls, bb: Any, data: Any, sizes: list[int], attr: dict[str, Any]) -> Any:
+    def _split(cls, bb: Builder, data: Expr, sizes: list[int], attr: dict[str, Any]) -> Expr:
         shape = shape_of(data)
         axis = attr.get("axis", 0) % len(shape)
         if not sizes:
@@ -89,7 +90,7 @@ class Split(Converter):
         return relax.op.split(data, [int(i) for i in np.cumsum(sizes)[:-1]], axis)
 
 
-def _part(data: Any, axis: int, begin: int, end: int) -> Any:
+def _part(data: Expr, axis: int, begin: int, end: int) -> Any:
     """The elements from ``begin`` to ``end`` along an axis, which may be none."""
     shape = [end - begin if i == axis else size for i, size in enumerate(shape_of(data))]
     if 0 in shape:
@@ -101,7 +102,7 @@ class Concat(Converter):
     """Concat; parts without elements are left out."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         parts = [part for part in inputs if 0 not in shape_of(part)] or list(inputs[:1])
         if len(parts) == 1:
             return parts[0]
@@ -116,7 +117,7 @@ class Squeeze(Converter):
     """Squeeze: the axes of size 1, or those of them that an attribute or an input names."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         axes = list(attr.get("axes", ()))
         if inputs[1] is not None:
@@ -132,7 +133,7 @@ class Unsqueeze(Converter):
     """Unsqueeze: new axes, at places that an attribute or an input names."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         axes = list(attr.get("axes", ()))
         if inputs[1] is not None:
             axes = ints_of(inputs[1], "axes")
@@ -147,7 +148,7 @@ class Unsqueeze(Converter):
         return _reshaped(inputs[0], [1 if i in new else next(sizes) for i in range(rank)])
 
 
-def _reshaped(data: Any, shape: list[int]) -> Any:
+def _reshaped(data: Expr, shape: list[int]) -> Any:
     array = array_of(data)
     return constant(array.reshape(shape)) if array is not None else relax.op.reshape(data, shape)
 
@@ -156,7 +157,7 @@ class Tile(Converter):
     """Tile by repeats known at build time."""
 
     @classmethod
-    def _impl_v6(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v6(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         repeats = ints_of(inputs[1], "repeats")
         return inputs[0] if set(repeats) <= {1} else relax.op.tile(inputs[0], repeats)
 
@@ -165,7 +166,7 @@ class Reshape(Converter):
     """Reshape to a shape known at build time."""
 
     @classmethod
-    def _impl_v5(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v5(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         wanted = ints_of(inputs[1], "shape")
         if not attr.get("allowzero", 0):
@@ -179,7 +180,7 @@ class Expand(Converter):
     """Expand to a shape known at build time; it may only be broadcast with, never cut."""
 
     @classmethod
-    def _impl_v8(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v8(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         wanted = np.broadcast_shapes(tuple(shape), tuple(ints_of(inputs[1], "shape")))
         if list(wanted) == shape:
@@ -191,7 +192,7 @@ class SpaceToDepth(Converter):
     """SpaceToDepth, with the block before (DCR) or after (CRD) the channels."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         block = attr["blocksize"]
         n, c, h, w = shape_of(inputs[0])
         split = relax.op.reshape(inputs[0], (n, c, h // block, block, w // block, block))

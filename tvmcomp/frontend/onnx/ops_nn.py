@@ -20,6 +20,7 @@ from tvmcomp.frontend.onnx.values import (
     shape_of,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -44,7 +45,7 @@ def explicit_pads(
     return small + large if auto_pad == "SAME_UPPER" else large + small
 
 
-def _add_bias(bb: Any, data: Any, bias: Any, rank: int) -> Any:
+def _add_bias(bb: Builder, data: Expr, bias: Expr, rank: int) -> Expr:
     """Add a bias of shape (C,) to (N, C, …): a constant one in the shape (1, C, 1, …)."""
     if bias is None:
         return data
@@ -59,7 +60,7 @@ class Conv(Converter):
     """Conv: 1-D, 2-D and 3-D."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, weight, bias = inputs[0], inputs[1], inputs[2]
         shape, kernel = shape_of(data), shape_of(weight)[2:]
         dims = len(kernel)
@@ -81,7 +82,7 @@ class ConvTranspose(Converter):
     """ConvTranspose: 1-D, 2-D and 3-D."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, weight, bias = inputs[0], inputs[1], inputs[2]
         shape, kernel = shape_of(data), shape_of(weight)[2:]
         dims = len(kernel)
@@ -123,7 +124,7 @@ class BatchNormalization(Converter):
     """BatchNormalization of inference, as one multiplication and one addition per channel."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         if attr.get("training_mode", 0):
             raise ValueError("training_mode=1 is not supported; export for inference")
         data, epsilon = inputs[0], attr.get("epsilon", 1e-5)
@@ -140,9 +141,9 @@ class BatchNormalization(Converter):
 
     @staticmethod
     def _of_run_time(
-        bb: Any, data: Any, statistics: Any, shape: tuple[int, ...], epsilon: float
-    ) -> Any:
-        def cast(value: Any, dtype: str) -> Any:
+        bb: Builder, data: Expr, statistics: Any, shape: tuple[int, ...], epsilon: float
+    ) -> Expr:
+        def cast(value: Expr, dtype: str) -> Any:
             value = bb.normalize(value)
             return value if dtype_of(value) == dtype else bb.emit(relax.op.astype(value, dtype))
 
@@ -163,12 +164,12 @@ class Pad(Converter):
     _modes = {"constant": "constant", "edge": "replicate", "reflect": "reflect", "wrap": "circular"}  # noqa: RUF012
 
     @classmethod
-    def _impl_v2(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v2(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         value = float(attr.get("value", 0.0))
         return cls._pad(bb, inputs[0], list(attr["pads"]), value, attr)
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         rank = len(shape_of(data))
         given = ints_of(inputs[1], "pads")
@@ -189,7 +190,9 @@ class Pad(Converter):
         return relax.op.where(within, padded, relax.op.reshape(inputs[2], ()))
 
     @classmethod
-    def _pad(cls, bb: Any, data: Any, pads: list[int], value: Any, attr: dict[str, Any]) -> Any:
+    def _pad(
+        cls, bb: Builder, data: Expr, pads: list[int], value: Expr, attr: dict[str, Any]
+    ) -> Expr:
         mode = cls._modes[attr.get("mode", b"constant").decode()]
         shape = shape_of(data)
         rank = len(shape)

@@ -14,6 +14,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -22,7 +23,7 @@ class InstanceNormalization(Converter):
     """InstanceNormalization, with scale and bias of shape (1, C, 1, …)."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         rank = len(shape_of(data))
         wide = _at_least_single(bb, data)
@@ -38,7 +39,7 @@ class LayerNormalization(Converter):
     """LayerNormalization over the axes from ``axis`` to the last."""
 
     @classmethod
-    def _impl_v17(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v17(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale, bias = inputs[0], inputs[1], inputs[2]
         shape = shape_of(data)
         axes = _axes_from(attr.get("axis", -1), len(shape))
@@ -58,7 +59,7 @@ class LayerNormalization(Converter):
         return relax.Tuple([normalized, mean, relax.op.rsqrt(deviation)])
 
     @staticmethod
-    def _normalized(data: Any, scale: Any, bias: Any, axes: list[int], epsilon: float) -> Any:
+    def _normalized(data: Expr, scale: Expr, bias: Expr, axes: list[int], epsilon: float) -> Any:
         shape, first = shape_of(data), axes[0]
         if shape_of(scale) == shape[first:] and (bias is None or shape_of(bias) == shape[first:]):
             bias = constant_like(data, np.zeros(shape[first:])) if bias is None else bias
@@ -76,7 +77,7 @@ class RMSNormalization(Converter):
     """RMSNormalization over the axes from ``axis`` to the last."""
 
     @classmethod
-    def _impl_v23(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v23(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale = inputs[0], inputs[1]
         shape, dtype = shape_of(data), dtype_of(data)
         axes = _axes_from(attr.get("axis", -1), len(shape))
@@ -93,7 +94,7 @@ class GroupNormalization(Converter):
     """GroupNormalization; scale and bias are one a group before operator set 21, then a channel."""
 
     @classmethod
-    def _impl_v18(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v18(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, groups = inputs[0], attr["num_groups"]
         shape = shape_of(data)
         if groups < 1 or shape[1] % groups:
@@ -116,7 +117,7 @@ class MeanVarianceNormalization(Converter):
     """MeanVarianceNormalization, over batch and image unless axes are named."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         rank = len(shape_of(data))
         axes = sorted({axis % rank for axis in attr.get("axes", (0, 2, 3))})
@@ -132,7 +133,7 @@ class LRN(Converter):
     """LRN: divided by a power of the squares of the channels around."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, size = inputs[0], attr["size"]
         n, channels, *image = shape_of(data)
         wide = _at_least_single(bb, data)
@@ -160,17 +161,17 @@ def _axes_from(axis: int, rank: int) -> list[int]:
     return list(range(axis % rank, rank))
 
 
-def _at_least_single(bb: Any, data: Any) -> Any:
+def _at_least_single(bb: Builder, data: Expr) -> Expr:
     """``data`` in float32, or in float64 where it is."""
     return data if dtype_of(data) == "float64" else _cast(bb, data, "float32")
 
 
-def _cast(bb: Any, expr: Any, dtype: str) -> Any:
+def _cast(bb: Builder, expr: Expr, dtype: str) -> Expr:
     expr = bb.normalize(expr)
     return expr if dtype_of(expr) == dtype else bb.emit(relax.op.astype(expr, dtype))
 
 
-def _centred_and_scaled(bb: Any, data: Any, axes: list[int], epsilon: float) -> Any:
+def _centred_and_scaled(bb: Builder, data: Expr, axes: list[int], epsilon: float) -> Expr:
     """``data`` with mean 0 and deviation 1 along ``axes``."""
     mean = relax.op.mean(data, axes, keepdims=True)
     centred = bb.emit(relax.op.subtract(data, mean))

@@ -10,6 +10,7 @@ from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.ops_nn import explicit_pads, per_dims
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -18,7 +19,7 @@ class _Pool(Converter):
     kind = ""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         window = _geometry(attr, shape)
         kernel, strides, pads = window.kernel, window.strides, window.pads
@@ -47,7 +48,7 @@ class MaxPool(_Pool):
     kind = "max"
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, dtype = inputs[0], dtype_of(inputs[0])
         if attr["tvm_custom"]["num_outputs"] == 1:
             return super()._impl_v1(bb, inputs, attr, params)
@@ -56,7 +57,7 @@ class MaxPool(_Pool):
         column_major = bool(attr.get("storage_order", 0))
         lowest = tvm.tirx.min_value(dtype)
 
-        def places(x: Any) -> Any:
+        def places(x: Expr) -> Any:
             return _places(x, shape_of(pooled), geometry, lowest, column_major)
 
         found = bb.emit_te(places, data)
@@ -82,7 +83,7 @@ def _geometry(attr: dict[str, Any], shape: list[int]) -> _Geometry:
 
 
 def _places(
-    x: Any, shape: list[int], geometry: _Geometry, lowest: Any, column_major: bool
+    x: Expr, shape: list[int], geometry: _Geometry, lowest: Any, column_major: bool
 ) -> tuple[Any, Any]:
     """Where in ``x`` (N, C, …) the largest of each window lies, counted through all of it, and the
     largest itself; the first of equals."""
@@ -90,7 +91,7 @@ def _places(
     window = [te.reduce_axis((0, size), f"k{i}") for i, size in enumerate(geometry.kernel)]
     image = [int(size) for size in x.shape[2:]]
 
-    def larger(left: Any, right: Any) -> tuple[Any, Any]:
+    def larger(left: Expr, right: Expr) -> tuple[Any, Any]:
         keep = tirx.any(left[1] > right[1], tirx.all(left[1] == right[1], left[0] <= right[0]))
         return tirx.Select(keep, left[0], right[0]), tirx.Select(keep, left[1], right[1])
 
@@ -128,7 +129,7 @@ class LpPool(Converter):
     """LpPool: the p-th root of the sum of p-th powers; the border counts as zeros."""
 
     @classmethod
-    def _impl_v2(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v2(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, shape = inputs[0], shape_of(inputs[0])
         window = _geometry(attr, shape)
         kernel, strides, pads = window.kernel, window.strides, list(window.pads)
@@ -152,7 +153,7 @@ class LpPool(Converter):
         return root if dtype_of(wide) == dtype_of(data) else relax.op.astype(root, dtype_of(data))
 
 
-def _power(data: Any, p: int) -> Any:
+def _power(data: Expr, p: int) -> Any:
     result = data
     for _ in range(p - 1):
         result = relax.op.multiply(result, data)

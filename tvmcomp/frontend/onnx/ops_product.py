@@ -20,6 +20,7 @@ from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.ops_nn import explicit_pads
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -28,11 +29,11 @@ class MatMul(Converter):
     """MatMul; a vector is a matrix of one row or column."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return of_matrices(bb, inputs[0], inputs[1], relax.op.matmul)
 
 
-def of_matrices(bb: Any, left: Any, right: Any, product: Any) -> Any:
+def of_matrices(bb: Builder, left: Expr, right: Expr, product: Any) -> Expr:
     """``product(left, right)`` of matrices, where each may be a vector as for ``numpy.matmul``."""
     first, second = shape_of(left), shape_of(right)
     if len(first) > 1 and len(second) > 1:
@@ -48,7 +49,7 @@ def of_matrices(bb: Any, left: Any, right: Any, product: Any) -> Any:
     return relax.op.reshape(result, [*shape[:-2], *rows, *columns])
 
 
-def reshaped(bb: Any, value: Any, shape: Sequence[int]) -> Any:
+def reshaped(bb: Builder, value: Expr, shape: Sequence[int]) -> Expr:
     """``value`` in another shape, a constant at once."""
     array = array_of(value)
     if array is not None:
@@ -60,11 +61,11 @@ class MatMulInteger(Converter):
     """MatMulInteger; zero points are single numbers, or one a row and one a column."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left_zero = _spread(bb, inputs[2], (-1, 1))
         given_zero = _spread(bb, inputs[3], (1, -1))
 
-        def product(left: Any, right: Any) -> Any:
+        def product(left: Expr, right: Expr) -> Any:
             right, right_zero = _signed(bb, right, given_zero)
             depth = shape_of(left)[-1]
             total = bb.emit(relax.op.matmul(left, right, out_dtype="int32"))
@@ -86,7 +87,7 @@ class ConvInteger(Converter):
     """ConvInteger; what lies around the data is its zero point."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, weight, data_zero, weight_zero = (inputs[i] for i in range(4))
         shape, kernel = shape_of(data), shape_of(weight)[2:]
         dims = len(kernel)
@@ -103,7 +104,7 @@ class ConvInteger(Converter):
             "out_dtype": "int32",
         }
 
-        def convolve(left: Any, right: Any) -> Any:
+        def convolve(left: Expr, right: Expr) -> Any:
             return bb.emit(getattr(relax.op.nn, f"conv{dims}d")(left, right, **geometry))
 
         channels_first = (-1, *(1,) * dims)
@@ -126,7 +127,7 @@ class ConvInteger(Converter):
         return total
 
 
-def _spread(bb: Any, zero: Any, shape: tuple[int, int]) -> Any:
+def _spread(bb: Builder, zero: Any, shape: tuple[int, int]) -> Expr:
     """A zero point of MatMulInteger as int32 that broadcasts, a vector as a matrix of ``shape``;
     None for zero."""
     if zero is None:
@@ -135,7 +136,7 @@ def _spread(bb: Any, zero: Any, shape: tuple[int, int]) -> Any:
     return _whole(bb, zero, tuple(given) if len(given) > 1 else shape)
 
 
-def _whole(bb: Any, zero: Any, shape: tuple[int, ...]) -> Any:
+def _whole(bb: Builder, zero: Any, shape: tuple[int, ...]) -> Expr:
     """A zero point as int32, one of several numbers in ``shape``; None for zero."""
     if zero is None:
         return None
@@ -150,7 +151,7 @@ def _whole(bb: Any, zero: Any, shape: tuple[int, ...]) -> Any:
 
 
 def _signed(
-    bb: Any, weight: Any, zero: Any, shape: tuple[int, ...] | None = None
+    bb: Builder, weight: Expr, zero: Any, shape: tuple[int, ...] | None = None
 ) -> tuple[Any, Any]:
     """``weight`` as int8 and its zero point as int32; None where that is 0 now.
 
@@ -183,7 +184,7 @@ def _signed(
     return signed, bb.emit(relax.op.subtract(zero, constant(np.int32(128))))
 
 
-def _sum(bb: Any, value: Any, axis: int) -> Any:
+def _sum(bb: Builder, value: Expr, axis: int) -> Expr:
     """The sums of 8-bit numbers along ``axis``, as int32 with the axis kept."""
     array = array_of(value)
     if array is not None:
@@ -192,14 +193,14 @@ def _sum(bb: Any, value: Any, axis: int) -> Any:
     return bb.emit(relax.op.sum(wide, [axis], keepdims=True))
 
 
-def _times(bb: Any, a: Any, b: Any) -> Any:
+def _times(bb: Builder, a: Any, b: Any) -> Expr:
     first, second = array_of(a), array_of(b)
     if first is not None and second is not None:
         return constant((first * second).astype("int32"))
     return bb.emit(relax.op.multiply(a, b))
 
 
-def _folded(convolve: Any, inside: Any, weight: Any, geometry: dict[str, Any]) -> Any:
+def _folded(convolve: Any, inside: Any, weight: Expr, geometry: dict[str, Any]) -> Any:
     """The convolution of ones with ``weight``, a constant where that is one."""
     array = array_of(weight)
     if array is None:

@@ -15,6 +15,7 @@ import onnx
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -28,7 +29,7 @@ class QuantizeLinear(Converter):
     """QuantizeLinear to 8 or 16 bits."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale, zero = inputs[0], inputs[1], inputs[2]
         dtype = "uint8" if zero is None else dtype_of(zero)
         if attr.get("output_dtype", 0):
@@ -49,7 +50,7 @@ class DequantizeLinear(Converter):
     """DequantizeLinear of 8, 16 or 32 bits; weights may be of 4."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale, zero = inputs[0], inputs[1], inputs[2]
         source, dtype = dtype_of(data), dtype_of(scale)
         if source not in _SOURCES:
@@ -82,7 +83,7 @@ class DynamicQuantizeLinear(Converter):
     the scale 1, as with ONNX Runtime."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         zero, one, steps = (relax.const(number, "float32") for number in (0, 1, 255))
         high = bb.emit(relax.op.maximum(zero, relax.op.max(data)))
@@ -97,7 +98,7 @@ class DynamicQuantizeLinear(Converter):
         return relax.Tuple([bb.emit(quantized), scale, zero_point])
 
 
-def _rounded(bb: Any, data: Any, scale: Any, zero: Any, dtype: str) -> Any:
+def _rounded(bb: Builder, data: Expr, scale: Expr, zero: Any, dtype: str) -> Expr:
     """``data / scale`` rounded half to even, plus ``zero``, kept within ``dtype``; all float32."""
     steps = bb.emit(relax.op.add(relax.op.round(relax.op.divide(data, scale)), zero))
     return relax.op.astype(relax.op.clip(steps, *_limits(dtype)), dtype)
@@ -108,7 +109,7 @@ def _limits(dtype: str) -> tuple[Any, Any]:
     return tvm.tirx.const(info.min, "float32"), tvm.tirx.const(info.max, "float32")
 
 
-def _axis(data: Any, scale: Any, attr: dict[str, Any]) -> int:
+def _axis(data: Expr, scale: Expr, attr: dict[str, Any]) -> int:
     """The axis that the scales lie along; 0 where there is one scale."""
     shape, scales = shape_of(data), shape_of(scale)
     if all(size == 1 for size in scales):
@@ -127,7 +128,7 @@ def _axis(data: Any, scale: Any, attr: dict[str, Any]) -> int:
     return axis
 
 
-def _cast(bb: Any, expr: Any, dtype: str) -> Any:
+def _cast(bb: Builder, expr: Expr, dtype: str) -> Expr:
     if dtype_of(expr) == dtype:
         return expr
     array = array_of(expr)
@@ -138,7 +139,7 @@ def _cast(bb: Any, expr: Any, dtype: str) -> Any:
     )
 
 
-def _lone(bb: Any, expr: Any) -> Any:
+def _lone(bb: Builder, expr: Expr) -> Expr:
     """One scale in the shape of a scalar."""
     shape = shape_of(expr)
     if not shape or max(shape) > 1:
@@ -147,7 +148,7 @@ def _lone(bb: Any, expr: Any) -> Any:
     return constant(array.reshape(())) if array is not None else bb.emit(relax.op.reshape(expr, ()))
 
 
-def _spread(bb: Any, expr: Any, data: Any, axis: int, attr: dict[str, Any]) -> Any:
+def _spread(bb: Builder, expr: Expr, data: Expr, axis: int, attr: dict[str, Any]) -> Expr:
     """Scales or zero points in a shape that broadcasts with ``data``."""
     array = array_of(expr)
     if array is not None:

@@ -15,6 +15,7 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, ints_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs, PrimFunc
 
 relax = tvm.relax
 
@@ -23,7 +24,7 @@ class _Reduction(Converter):
     """Reads the axes, from the attribute or the input; ``_reduce`` says what is combined."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         # ReduceSum got the axes as an input in operator set 13, the others in 18.
         axes = list(attr.get("axes", ()))
         if inputs[1] is not None:
@@ -38,16 +39,16 @@ class _Reduction(Converter):
         return cls._reduce(bb, data, axes, bool(attr.get("keepdims", 1)))
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         """Return ``data`` reduced along ``axes``, which may be none."""
         raise NotImplementedError
 
 
-def _sum(data: Any, axes: list[int], keepdims: bool) -> Any:
+def _sum(data: Expr, axes: list[int], keepdims: bool) -> Any:
     return relax.op.sum(data, axes, keepdims) if axes else data
 
 
-def _extreme(data: Any, axes: list[int], keepdims: bool, function: Any) -> Any:
+def _extreme(data: Expr, axes: list[int], keepdims: bool, function: PrimFunc) -> Any:
     """The largest or smallest; of booleans as numbers, for which TIR has none."""
     if not axes:
         return data
@@ -61,7 +62,7 @@ class ReduceMax(_Reduction):
     """ReduceMax."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _extreme(data, axes, keepdims, relax.op.max)
 
 
@@ -69,7 +70,7 @@ class ReduceMin(_Reduction):
     """ReduceMin."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _extreme(data, axes, keepdims, relax.op.min)
 
 
@@ -77,7 +78,7 @@ class ReduceSum(_Reduction):
     """ReduceSum."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _sum(data, axes, keepdims)
 
 
@@ -85,7 +86,7 @@ class ReduceProd(_Reduction):
     """ReduceProd."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return relax.op.prod(data, axes, keepdims) if axes else data
 
 
@@ -93,7 +94,7 @@ class ReduceMean(_Reduction):
     """ReduceMean; of integers the quotient, rounded toward zero."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         if not axes:
             return data
         if "float" in dtype_of(data):
@@ -106,7 +107,7 @@ class ReduceL1(_Reduction):
     """ReduceL1."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _sum(relax.op.abs(data), axes, keepdims)
 
 
@@ -114,7 +115,7 @@ class ReduceSumSquare(_Reduction):
     """ReduceSumSquare."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _sum(relax.op.multiply(data, data), axes, keepdims)
 
 
@@ -122,7 +123,7 @@ class ReduceL2(_Reduction):
     """ReduceL2."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         squares = _sum(relax.op.multiply(data, data), axes, keepdims)
         return in_floats(bb, squares, relax.op.sqrt)
 
@@ -131,7 +132,7 @@ class ReduceLogSum(_Reduction):
     """ReduceLogSum."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return in_floats(bb, _sum(data, axes, keepdims), relax.op.log)
 
 
@@ -139,8 +140,8 @@ class ReduceLogSumExp(_Reduction):
     """ReduceLogSumExp, of differences from the largest, so that nothing overflows."""
 
     @classmethod
-    def _reduce(cls, bb: Any, data: Any, axes: list[int], keepdims: bool) -> Any:
-        def of_floats(data: Any) -> Any:
+    def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
+        def of_floats(data: Expr) -> Any:
             if not axes:
                 return data
             largest = bb.emit(relax.op.max(data, axes, True))
@@ -151,7 +152,7 @@ class ReduceLogSumExp(_Reduction):
         return in_floats(bb, data, of_floats)
 
 
-def in_floats(bb: Any, data: Any, function: Any) -> Any:
+def in_floats(bb: Builder, data: Expr, function: PrimFunc) -> Expr:
     """Apply ``function``, in double precision where ``data`` are integers; keep their type."""
     data = bb.normalize(data)
     dtype = dtype_of(data)
@@ -167,7 +168,7 @@ class _ArgReduction(Converter):
     function: Any = None
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         shape = shape_of(data)
         axis = attr.get("axis", 0)
@@ -197,16 +198,16 @@ class TopK(Converter):
     """TopK of a number known at build time; sorted also where that is not asked for."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._topk(bb, inputs[0], attr["k"], attr)
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         (count,) = ints_of(inputs[1], "number of elements")
         return cls._topk(bb, inputs[0], count, attr)
 
     @staticmethod
-    def _topk(bb: Any, data: Any, count: int, attr: dict[str, Any]) -> Any:
+    def _topk(bb: Builder, data: Expr, count: int, attr: dict[str, Any]) -> Expr:
         shape = shape_of(data)
         axis = attr.get("axis", -1)
         if not -len(shape) <= axis < len(shape) or not 0 <= count <= shape[axis]:
@@ -219,7 +220,7 @@ class TopK(Converter):
         return relax.Tuple([relax.op.gather_elements(data, places, axis), places])
 
 
-def _sortable(bb: Any, data: Any) -> Any:
+def _sortable(bb: Builder, data: Expr) -> Expr:
     """Numbers in the order of ``data``, of a type that TVM sorts."""
     dtype = dtype_of(data)
     if dtype in ("int16", "uint16"):
@@ -237,7 +238,7 @@ class CumSum(Converter):
     """CumSum along an axis known at build time, from either end, with or without the own one."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         rank = len(shape_of(data))
         (axis,) = ints_of(inputs[1], "axis")
@@ -257,7 +258,7 @@ class Hardmax(Converter):
     from ``axis`` on, as one."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         axis = attr.get("axis", 1)
         first = axis + len(shape) if axis < 0 else axis
@@ -266,11 +267,11 @@ class Hardmax(Converter):
         return relax.op.reshape(bb.emit(cls._hardmax(bb, flat, 1)), shape)
 
     @classmethod
-    def _impl_v13(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v13(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._hardmax(bb, inputs[0], attr.get("axis", -1) % len(shape_of(inputs[0])))
 
     @staticmethod
-    def _hardmax(bb: Any, data: Any, axis: int) -> Any:
+    def _hardmax(bb: Builder, data: Expr, axis: int) -> Expr:
         shape = shape_of(data)
         places = np.arange(shape[axis]).reshape([-1 if i == axis else 1 for i in range(len(shape))])
         found = bb.emit(relax.op.argmax(data, axis, True))

@@ -7,6 +7,7 @@ from typing import Any
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -15,15 +16,15 @@ class RoiAlign(Converter):
     """RoiAlign; regions are in pixels of the image times ``spatial_scale``."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._align(bb, inputs, attr, b"output_half_pixel")
 
     @classmethod
-    def _impl_v16(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v16(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._align(bb, inputs, attr, b"half_pixel")
 
     @classmethod
-    def _align(cls, bb: Any, inputs: Any, attr: dict[str, Any], default: bytes) -> Any:
+    def _align(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], default: bytes) -> Expr:
         dtype = dtype_of(inputs[0])
         data, regions = (_at_least_single(bb, value) for value in inputs[:2])
         half_pixel = attr.get("coordinate_transformation_mode", default) == b"half_pixel"
@@ -51,7 +52,7 @@ class MaxRoiPool(Converter):
     """MaxRoiPool."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         dtype = dtype_of(inputs[0])
         pooled = relax.op.vision.roi_pool(
             *(_at_least_single(bb, value) for value in inputs[:2]),
@@ -66,7 +67,7 @@ class GridSample(Converter):
     """GridSample of images and volumes."""
 
     @classmethod
-    def _impl_v16(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v16(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         dtype = dtype_of(inputs[0])
         data, grid = (_at_least_single(bb, value) for value in inputs[:2])
         if dtype_of(data) != dtype_of(grid):  # TVM computes in the wider, and says it does not
@@ -89,14 +90,14 @@ class GridSample(Converter):
         return _back(bb, sampled, dtype)
 
 
-def _at_least_single(bb: Any, expr: Any) -> Any:
+def _at_least_single(bb: Builder, expr: Expr) -> Expr:
     """``expr`` in float32, or in float64 where it is."""
     if dtype_of(expr) in ("float32", "float64"):
         return expr
     return bb.emit(relax.op.astype(expr, "float32"))
 
 
-def _back(bb: Any, expr: Any, dtype: str) -> Any:
+def _back(bb: Builder, expr: Expr, dtype: str) -> Expr:
     expr = bb.normalize(expr)
     return expr if dtype_of(expr) == dtype else relax.op.astype(expr, dtype)
 

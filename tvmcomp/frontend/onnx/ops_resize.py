@@ -19,6 +19,7 @@ from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.limits import RESIZE_ELEMENTS
 from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -38,15 +39,15 @@ class Upsample(Converter):
     """Upsample, and Resize of operator set 10: no coordinate modes yet."""
 
     @classmethod
-    def _impl_v7(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._upsample(bb, inputs[0], list(attr["scales"]), attr)
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls._upsample(bb, inputs[0], _floats(inputs[1]), attr)
 
     @classmethod
-    def _upsample(cls, bb: Any, data: Any, scales: list[float], attr: dict[str, Any]) -> Any:
+    def _upsample(cls, bb: Builder, data: Expr, scales: list[float], attr: dict[str, Any]) -> Expr:
         shrinks = any(scale < 1 for scale in scales)
         settings = {
             "mode": attr.get("mode", b"nearest"),
@@ -60,11 +61,11 @@ class Resize(Converter):
     """Resize by scales or to sizes known at build time, of any rank, in any mode."""
 
     @classmethod
-    def _impl_v10(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return Upsample._impl_v9(bb, inputs, attr, params)
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         shape = shape_of(data)
         chosen = [axis % len(shape) for axis in attr.get("axes", range(len(shape)))]
@@ -86,7 +87,7 @@ class Resize(Converter):
         return _resize(bb, data, axes, attr)
 
 
-def _floats(expr: Any) -> list[float]:
+def _floats(expr: Expr) -> list[float]:
     if expr is None:
         return []
     array = array_of(expr)
@@ -135,7 +136,7 @@ def _axes_of_sizes(
     ]
 
 
-def _resize(bb: Any, data: Any, axes: list[_Axis], attr: dict[str, Any]) -> Any:
+def _resize(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) -> Expr:
     if not axes:
         return data
     mode = attr.get("mode", b"nearest")
@@ -173,7 +174,7 @@ def _is_exact_in_relax(shape: list[int], axes: list[_Axis], attr: dict[str, Any]
     )
 
 
-def _resize2d(data: Any, axes: list[_Axis], attr: dict[str, Any]) -> Any:
+def _resize2d(data: Expr, axes: list[_Axis], attr: dict[str, Any]) -> Any:
     size = shape_of(data)[2:]
     for axis in axes:
         size[axis.index - 2] = axis.size_out
@@ -190,7 +191,7 @@ def _resize2d(data: Any, axes: list[_Axis], attr: dict[str, Any]) -> Any:
     )
 
 
-def _resize_axis(bb: Any, data: Any, axis: _Axis, attr: dict[str, Any]) -> Any:
+def _resize_axis(bb: Builder, data: Expr, axis: _Axis, attr: dict[str, Any]) -> Expr:
     if attr.get("mode", b"nearest") == b"nearest":
         indices = constant(_nearest(axis, attr))
         return relax.op.take(data, indices, axis.index, mode="clip")

@@ -16,6 +16,7 @@ from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.indices import in_range
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, ints_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs, Var
 
 relax, tirx, te = tvm.relax, tvm.tirx, tvm.te
 
@@ -43,7 +44,7 @@ class ScatterElements(Converter):
     """Scatter and ScatterElements, with any reduction; indices may be smaller than the data."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, indices, updates = inputs[0], inputs[1], inputs[2]
         if 0 in shape_of(updates):
             return data
@@ -62,7 +63,7 @@ class ScatterND(Converter):
     """ScatterND, with any reduction."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         *rows, depth = shape_of(inputs[1])
 
         def place(indices: Any, at: list[Any]) -> list[Any]:
@@ -80,7 +81,7 @@ class MaxUnpool(Converter):
     """MaxUnpool: zeros, and the data at places counted through the whole output."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = shape_of(inputs[0])
         kernel = list(attr["kernel_shape"])
         dims = len(kernel)
@@ -101,7 +102,7 @@ class MaxUnpool(Converter):
         return relax.op.reshape(bb.emit(scattered), wanted)
 
 
-def _flat(bb: Any, value: Any, count: int) -> Any:
+def _flat(bb: Builder, value: Expr, count: int) -> Expr:
     array = array_of(value)
     if array is not None:  # still a constant, whose numbers can be checked
         return constant(array.reshape(count))
@@ -109,13 +110,13 @@ def _flat(bb: Any, value: Any, count: int) -> Any:
 
 
 def _scatter(
-    bb: Any,
-    data: Any,
+    bb: Builder,
+    data: Expr,
     indices: Any,
     updates: Any,
     attr: dict[str, Any],
     place: _Place,
-) -> Any:
+) -> Expr:
     """Emit a copy of ``data`` with ``updates`` put in, or combined, where ``place`` says."""
     if 0 in shape_of(updates):
         return data
@@ -135,7 +136,7 @@ def _scatter(
         store = _nest(store, at, update.shape, parallel=None)
         return tirx.SeqStmt([copy, store])
 
-    def compute(source: Any, index: Any, update: Any) -> Any:
+    def compute(source: Expr, index: Any, update: Any) -> Any:
         return te.extern(
             [source.shape], [source, index, update], loops, dtype=[source.dtype], name="scatter"
         )
@@ -147,7 +148,7 @@ def _variables(shape: Sequence[Any]) -> list[Any]:
     return [tirx.Var(f"i{axis}", "int64") for axis in range(len(shape))]
 
 
-def _nest(body: Any, variables: list[Any], shape: Sequence[Any], parallel: int | None) -> Any:
+def _nest(body: Any, variables: list[Var], shape: Sequence[Any], parallel: int | None) -> Any:
     """``body`` in a loop for each of ``variables``, the first outermost."""
     for axis in reversed(range(len(variables))):
         kind = tirx.ForKind.PARALLEL if axis == parallel else tirx.ForKind.SERIAL

@@ -9,18 +9,19 @@ import numpy as np
 from tvmcomp.frontend.onnx.converter import Converter
 from tvmcomp.frontend.onnx.values import TensorSequence, array_of, ints_of, shape_of
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
 
-def _tensors(value: Any) -> list[Any]:
+def _tensors(value: Expr) -> list[Any]:
     """The tensors of an input that must be a sequence."""
     if not isinstance(value, TensorSequence):
         raise ValueError("its input is not a sequence of a length that is known at build time")
     return list(value.tensors)
 
 
-def _position(value: Any, default: int, length: int, what: str) -> int:
+def _position(value: Expr, default: int, length: int, what: str) -> int:
     """A place from 0 to ``length - 1``, given as a constant, from either end, or left out."""
     if value is None:
         return default
@@ -34,7 +35,7 @@ class SequenceConstruct(Converter):
     """SequenceConstruct."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return TensorSequence(list(inputs))
 
 
@@ -42,7 +43,7 @@ class SequenceEmpty(Converter):
     """SequenceEmpty."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return TensorSequence([])
 
 
@@ -50,7 +51,7 @@ class SequenceInsert(Converter):
     """SequenceInsert, at a place known at build time; without one, at the end."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         tensors = _tensors(inputs[0])
         length = len(tensors)
         if inputs[2] is None:
@@ -67,7 +68,7 @@ class SequenceErase(Converter):
     """SequenceErase, at a place known at build time; without one, at the end."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         tensors = _tensors(inputs[0])
         if not tensors:
             raise ValueError("there is nothing to erase in an empty sequence")
@@ -79,7 +80,7 @@ class SequenceAt(Converter):
     """SequenceAt, at a place known at build time."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         tensors = _tensors(inputs[0])
         return tensors[_position(inputs[1], 0, len(tensors), "tensors")]
 
@@ -88,7 +89,7 @@ class SequenceLength(Converter):
     """SequenceLength: a constant."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return relax.const(len(_tensors(inputs[0])), "int64")
 
 
@@ -96,7 +97,7 @@ class ConcatFromSequence(Converter):
     """ConcatFromSequence, along an axis there is or a new one."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         tensors = _tensors(inputs[0])
         if not tensors:
             raise ValueError("there is nothing to concatenate in an empty sequence")
@@ -114,7 +115,7 @@ class SplitToSequence(Converter):
     """SplitToSequence into parts of one size, of given sizes, or of one element each."""
 
     @classmethod
-    def _impl_v11(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         shape = shape_of(data)
         axis = attr.get("axis", 0)
@@ -146,7 +147,7 @@ class SplitToSequence(Converter):
         return [int(end) for end in np.cumsum(sizes)[:-1]]
 
     @staticmethod
-    def _part(bb: Any, data: Any, axis: int, begin: int, end: int, size: int) -> Any:
+    def _part(bb: Builder, data: Expr, axis: int, begin: int, end: int, size: int) -> Expr:
         if (begin, end) == (0, size):
             return data
         return bb.emit(relax.op.strided_slice(data, [axis], [begin], [end]))

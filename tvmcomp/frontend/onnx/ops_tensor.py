@@ -18,6 +18,7 @@ from tvmcomp.frontend.onnx.values import (
     shape_of,
 )
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
@@ -26,7 +27,7 @@ class Gemm(Converter):
     """Gemm: relax.matmul and an addition, with constant operands transposed and scaled here."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left = _transposed(inputs[0]) if attr.get("transA", 0) else inputs[0]
         right = _transposed(inputs[1]) if attr.get("transB", 0) else inputs[1]
         alpha, beta = attr.get("alpha", 1.0), attr.get("beta", 1.0)
@@ -37,14 +38,14 @@ class Gemm(Converter):
         return relax.op.add(product, _scaled(inputs[2], beta, dtype))
 
 
-def _transposed(expr: Any) -> Any:
+def _transposed(expr: Expr) -> Any:
     array = array_of(expr)
     if array is not None:
         return constant(array.T)
     return relax.op.permute_dims(expr, [1, 0])
 
 
-def _scaled(expr: Any, factor: float, dtype: str) -> Any:
+def _scaled(expr: Expr, factor: float, dtype: str) -> Any:
     if factor == 1:
         return expr
     array = array_of(expr)
@@ -59,7 +60,7 @@ class _SoftmaxFamily(Converter):
     function: Any = None
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
         shape = shape_of(data)
         axis = attr.get("axis", 1)
@@ -71,7 +72,7 @@ class _SoftmaxFamily(Converter):
         return relax.op.reshape(flat, shape)
 
     @classmethod
-    def _impl_v13(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v13(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         return cls.function(inputs[0], attr.get("axis", -1))
 
 
@@ -91,7 +92,7 @@ class Dropout(Converter):
     """Dropout does nothing at inference; its mask is all true."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         training = array_of(inputs[2]) if inputs[2] is not None else np.zeros(())
         ratio = array_of(inputs[1]) if inputs[1] is not None else np.zeros(())
         if training is None or (training.any() and (ratio is None or ratio.any())):
@@ -113,7 +114,7 @@ class Cast(Converter):
                        "uint32": "int64"}  # fmt: skip
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, dtype = inputs[0], _dtype_name(attr["to"])
         if dtype == dtype_of(data):
             return data
@@ -126,7 +127,7 @@ class Constant(Converter):
     """Constant, in each of its forms but strings and sparse tensors."""
 
     @classmethod
-    def _impl_v1(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         if "value" in attr:
             return constant(onnx.numpy_helper.to_array(attr["value"]))
         for name, dtype in (("float", "float32"), ("int", "int64")):
@@ -140,7 +141,7 @@ class ConstantOfShape(Converter):
     """ConstantOfShape of a shape known at build time."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         shape = ints_of(inputs[0], "shape")
         if any(size < 0 for size in shape):
             raise ValueError(f"its shape {shape} has a size below 0")
@@ -154,7 +155,7 @@ class EyeLike(Converter):
     """EyeLike: a constant, as its input's shape is static."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         dtype = _dtype_name(attr["dtype"]) if "dtype" in attr else dtype_of(inputs[0])
         rows, columns = shape_of(inputs[0])
         return relax.const(np.eye(rows, columns, attr.get("k", 0)), dtype)
@@ -164,7 +165,7 @@ class OneHot(Converter):
     """OneHot with a depth known at build time; negative indices count from the end."""
 
     @classmethod
-    def _impl_v9(cls, bb: Any, inputs: Any, attr: dict[str, Any], params: Any) -> Any:
+    def _impl_v9(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         indices, (depth,) = inputs[0], ints_of(inputs[1], "depth")
         rank = len(shape_of(indices)) + 1
         axis = attr.get("axis", -1) % rank

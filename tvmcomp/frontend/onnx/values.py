@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class TensorSequence:
     tensors: list[Any]
 
 
-def shape_of(expr: Any) -> list[int]:
+def shape_of(expr: Expr) -> list[int]:
     """Return the static shape of a tensor expression.
 
     Raises:
@@ -28,19 +29,19 @@ def shape_of(expr: Any) -> list[int]:
     return [int(dim) for dim in expr.ty.shape]
 
 
-def dtype_of(expr: Any) -> str:
+def dtype_of(expr: Expr) -> str:
     """Return the dtype of a tensor expression, as numpy and ml_dtypes name it."""
     return str(expr.ty.dtype)
 
 
-def array_of(expr: Any) -> np.ndarray | None:
+def array_of(expr: Expr) -> np.ndarray | None:
     """Return the value of a constant expression, None of any other."""
     if isinstance(expr, tvm.ir.GenericConst):
         return expr.value.numpy()
     return None
 
 
-def ints_of(expr: Any, what: str) -> list[int]:
+def ints_of(expr: Expr, what: str) -> list[int]:
     """Return the integers of a constant tensor.
 
     Raises:
@@ -59,6 +60,6 @@ def constant(array: Any) -> Any:
     return tvm.relax.const(array, str(array.dtype))
 
 
-def constant_like(expr: Any, value: Any) -> Any:
+def constant_like(expr: Expr, value: Expr) -> Any:
     """Return ``value`` as a constant of the dtype of ``expr``."""
     return tvm.relax.const(np.asarray(value), dtype_of(expr))

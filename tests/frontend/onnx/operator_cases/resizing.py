@@ -37,6 +37,8 @@ def resize(draw: Draw) -> None:
         draw.node([x, draw.constant(scales)], mode=draw.choose(["nearest", "linear"]))
         return
     mode = draw.choose(["nearest", "linear", "cubic"])
+    if not dtype.startswith("float") and mode != "nearest":
+        draw.case.tolerance = 1  # sums in another order fall on the other side of a whole number
     if not dtype.startswith("float") and mode == "cubic":
         mode = "linear"  # ONNX Runtime has cubic for floats only
     attributes = draw.maybe(coordinate_transformation_mode=draw.choose(_TRANSFORMS))
