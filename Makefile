@@ -14,7 +14,7 @@ demo: $(VENV)/installed
 	$(BIN)/python examples/demo.py $(ARGS)
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile $(ARGS)
 
 test-slow: $(VENV)/installed
 	$(BIN)/python -m pytest -m slow $(ARGS)

@@ -87,7 +87,7 @@ def test_the_weights_of_a_float16_model_take_two_bytes(tmp_path):
             ["y"],
             types={"x": TensorProto.INT64, "y": _TYPE[dtype]},
         )
-        artifact = tvmcomp.build(path, golden=False)
+        artifact = tvmcomp.build(path, reference=False)
         sizes[dtype] = artifact.constants_nbytes
     assert sizes[np.float16] * 2 == sizes[np.float32]
 

@@ -269,7 +269,7 @@ def test_division_in_a_built_network(tmp_path, dtype):
         types=dict.fromkeys(["a", "b", *outputs], kind),
     )  # fmt: skip
     feeds = {"a": np.arange(64, dtype=dtype), "b": np.arange(64, dtype=dtype) % 3}
-    with tvmcomp.load(tvmcomp.build(path, golden=False, log=tmp_path)) as session:
+    with tvmcomp.load(tvmcomp.build(path, reference=False, log=tmp_path)) as session:
         got = session.run(feeds)
     zero, safe = feeds["b"] == 0, np.maximum(feeds["b"], 1)
     for name, value in {"q": feeds["a"] // safe, "m": feeds["a"] % safe}.items():
