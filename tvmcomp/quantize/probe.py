@@ -15,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
-from tvmcomp.passes.lowering.anchor_forms import pack_untransformed
-from tvmcomp.passes.lowering.lower_anchors import as_anchor
+from tvmcomp.passes.lowering.lower_anchors import packed_weight
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
@@ -28,7 +27,6 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
 from tvmcomp.quantize.planned_operator import PlannedOperator
-from tvmcomp.schedules.dot import dot_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
@@ -194,13 +192,10 @@ def _quantized_weights(
             continue
         weight = const_value(call.args[1])
         assert weight is not None
-        kernel = dot_kernel("float32", str(weight.dtype), target)
-        assert kernel is not None
-        packed = pack_untransformed(*as_anchor(call, weight), kernel)
+        packed = packed_weight(call, weight, target)
         index = where[packed.shape, packed.tobytes()]
         rounded = _rounded(weight, weight_axis(operator.kind))
-        packed = pack_untransformed(*as_anchor(call, rounded), kernel)
-        found[operator.name] = {index: tvm.runtime.tensor(packed)}
+        found[operator.name] = {index: tvm.runtime.tensor(packed_weight(call, rounded, target))}
     return found
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from tvmcomp.passes.lowering.anchor_forms import choose_form
+from tvmcomp.passes.lowering.anchor_forms import choose_form, pack_untransformed
 from tvmcomp.passes.lowering.given_weights import given_convolution, given_matrix
 from tvmcomp.passes.lowering.half import narrowed
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
@@ -65,6 +65,26 @@ def as_anchor(call: Call, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
     else:
         window = _window(call.attrs, weight.shape)
     return Anchor(shape_of(call.args[0]), window, weight.shape[0]), weight
+
+
+def packed_weight(call: Call, weight: np.ndarray, target: TargetDescription) -> np.ndarray:
+    """What :func:`lower_anchors` makes of the float ``weight`` of ``call`` where it only packs."""
+    if not _is_supported(call, weight):
+        return weight  # It stays an operand.
+    anchor, weight = as_anchor(call, weight)
+    kernel = dot_kernel(dtype_of(call.args[0]), str(weight.dtype), target)
+    assert kernel is not None
+    return pack_untransformed(_each_channel_apart(anchor), weight, kernel)
+
+
+def _each_channel_apart(anchor: Anchor) -> Anchor:
+    """A depthwise convolution of several results a channel, over data that has each that often."""
+    groups, (*outer, channels) = anchor.window.groups, anchor.shape
+    times, rest = divmod(anchor.out_channels, channels)
+    if groups != channels or groups == 1 or times == 1 or rest:
+        return anchor
+    window = replace(anchor.window, groups=channels * times)
+    return replace(anchor, shape=(*outer, channels * times), window=window)
 
 
 def _window(attrs: Attributes, weight: tuple[int, ...]) -> Window:
@@ -128,17 +148,14 @@ class _LowerAnchors(BindingRewriter):
         """A depthwise convolution of several results a channel as one of a result a channel: each
         channel is there several times. Its vectors then are whole, and nothing is regrouped.
         """
-        groups, (*outer, channels) = anchor.window.groups, anchor.shape
-        times, rest = divmod(anchor.out_channels, channels)
-        if groups != channels or groups == 1 or times == 1 or rest:
+        apart = _each_channel_apart(anchor)
+        if apart is anchor:
             return data, anchor
-        apart = self.emit(relax.op.reshape(data, [*outer, channels, 1]), f"{name}_once")
-        wide = [*outer, channels, times]
-        repeated = self.emit(relax.op.broadcast_to(apart, wide), f"{name}_repeated")
-        shape = (*outer, channels * times)
-        data = self.emit(relax.op.reshape(repeated, list(shape)), f"{name}_repeats")
-        window = replace(anchor.window, groups=channels * times)
-        return data, replace(anchor, shape=shape, window=window)
+        *outer, channels = anchor.shape
+        once = self.emit(relax.op.reshape(data, [*outer, channels, 1]), f"{name}_once")
+        wide = [*outer, channels, apart.channels // channels]
+        repeated = self.emit(relax.op.broadcast_to(once, wide), f"{name}_repeated")
+        return self.emit(relax.op.reshape(repeated, list(apart.shape)), f"{name}_repeats"), apart
 
     def given(self, call: Call, name: str) -> Expr | None:
         """Lower ``call``, whose weight comes at run time: a kernel of its own packs it."""
