@@ -1,10 +1,15 @@
-"""Run a case of ONNX's node conformance suite through the frontend."""
+"""ONNX's node conformance suite through the frontend.
+
+``python -m onnx_node_suite [CASE…]`` prints the verdict on each case.
+"""
 
 from __future__ import annotations
 
 import functools
 import os
 import signal
+import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ from onnx import numpy_helper
 from onnx.backend.test.loader import load_model_tests
 from onnx_models import run
 
+from tvmcomp.errors import TvmcompError
 from tvmcomp.frontend import load_model
 
 #: Inputs, by operator, that the suite feeds at run time and that say shapes or settings in
@@ -31,6 +37,10 @@ SETTINGS = {
     "SplitToSequence": [1], "Squeeze": [1], "Tile": [1], "TopK": [1], "Trilu": [1],
     "Unsqueeze": [1], "Upsample": [1],
 }  # fmt: skip
+
+
+#: What a pipe takes at once.
+_VERDICT_BYTES = 4096
 
 
 @functools.cache
@@ -65,8 +75,13 @@ def array_of(value: Any) -> np.ndarray:
     return np.asarray(value)
 
 
-def passes_in_child(case: Any, path: Path, seconds: int = 60) -> bool:
-    """Run ``case`` in a process of its own: some crash TVM."""
+def verdict_in_child(case: Any, path: Path, seconds: int = 60) -> str:
+    """What comes of ``case`` in a process of its own (some crash TVM).
+
+    ``passes``; ``refused: …`` with the message that a user would read; ``fails: …`` where the answer
+    is wrong or the error is not one for users; ``dies: …`` with the number of the signal.
+    """
+    read_end, write_end = os.pipe()
     child = os.fork()
     if child == 0:
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
@@ -74,10 +89,36 @@ def passes_in_child(case: Any, path: Path, seconds: int = 60) -> bool:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-        status = 1
         try:
-            run_case(case, path)
-            status = 0
+            os.write(write_end, _verdict(case, path)[:_VERDICT_BYTES].encode())
         finally:
-            os._exit(status)
-    return os.waitpid(child, 0)[1] == 0
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, encoding="utf-8", errors="replace") as pipe:
+        verdict = pipe.read()
+    status = os.waitpid(child, 0)[1]
+    return verdict or f"dies: {status}"
+
+
+def _verdict(case: Any, path: Path) -> str:
+    try:
+        run_case(case, path)
+    except TvmcompError as error:
+        return f"refused: {error}"
+    except BaseException as error:  # the verdict is what the test is about
+        return f"fails: {type(error).__name__}: {error}"
+    return "passes"
+
+
+def main() -> int:
+    """Print the verdict on each case that is named, or on all."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, case in node_tests().items():
+            if len(sys.argv) == 1 or name in sys.argv[1:]:
+                verdict = " ".join(verdict_in_child(case, Path(folder, "m.onnx")).split())
+                print(f"{name}: {verdict}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
