@@ -78,8 +78,8 @@ def array_of(value: Any) -> np.ndarray:
 def verdict_in_child(case: Any, path: Path, seconds: int = 60) -> str:
     """What comes of ``case`` in a process of its own (some crash TVM).
 
-    ``passes``; ``refused: …`` with the message that a user would read; ``fails: …`` where the answer
-    is wrong or the error is not one for users; ``dies: …`` with the number of the signal.
+    ``passes``; ``refused: …`` with the message that a user would read; ``fails: …`` where the
+    answer is wrong or the error is not one for users; ``dies: …`` with the exit status.
     """
     read_end, write_end = os.pipe()
     child = os.fork()
@@ -105,7 +105,7 @@ def _verdict(case: Any, path: Path) -> str:
         run_case(case, path)
     except TvmcompError as error:
         return f"refused: {error}"
-    except BaseException as error:  # the verdict is what the test is about
+    except BaseException as error:  # noqa: BLE001  the verdict is what the test is about
         return f"fails: {type(error).__name__}: {error}"
     return "passes"
 
