@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tvmcomp.api import build, tune
+    from tvmcomp.frontend.convert import convert
     from tvmcomp.runtime.figures import bench, evaluate
     from tvmcomp.runtime.session import load
 
@@ -16,12 +17,13 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "build": "tvmcomp.api",
     "tune": "tvmcomp.api",
+    "convert": "tvmcomp.frontend.convert",
     "load": "tvmcomp.runtime.session",
     "bench": "tvmcomp.runtime.figures",
     "evaluate": "tvmcomp.runtime.figures",
 }
 
-__all__ = ["__version__", "bench", "build", "evaluate", "load", "tune"]
+__all__ = ["__version__", "bench", "build", "convert", "evaluate", "load", "tune"]
 
 
 def __getattr__(name: str) -> Any:

@@ -64,7 +64,7 @@ def test_truncated_and_foreign_models(build: Refused, net: Path, tmp_path: Path)
         contains(message, model, "truncated", "Download or export the file again")
     contains(build(tmp_path / "absent.onnx"), "absent.onnx: can't be read: No such file")
     contains(build(tmp_path), "Give an ONNX model")
-    (tmp_path / "net.pt").write_bytes(content)
+    (tmp_path / "net.pt").write_bytes(b"a plain text")
     contains(build(tmp_path / "net.pt"), "net.pt", "Give an ONNX model")
 
 

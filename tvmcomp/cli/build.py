@@ -42,7 +42,10 @@ def command(
     as_json: bool,
     **network: Any,
 ) -> None:
-    """Compile MODEL (.onnx) for a device into one file, with the evidence of what was done.
+    """Compile MODEL for a device into one file, with the evidence of what was done.
+
+    MODEL is ONNX, TensorFlow Lite, Keras (.keras, .h5), a SavedModel folder or an exported PyTorch
+    program (.pt2): what the file holds says which.
 
     int8 measures on the calibration samples how much each operator's quantization harms the
     outputs, and keeps in float the few that harm most (--min-sqnr, --keep-float).

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import InputError
+from tvmcomp.frontend.source import digest_of
 
 
 def find_float_network(artifact: Artifact, path: Path | None) -> tuple[Artifact | None, str]:
@@ -29,9 +29,9 @@ def find_float_network(artifact: Artifact, path: Path | None) -> tuple[Artifact 
         if metadata.quant == "none":
             return None, "This artifact is the float network itself."
         path = Path(metadata.source)
-        if not path.is_file():
+        if not path.exists():
             return None, f"No float network to compare with: {path} is not there; see --float."
-        if hashlib.sha256(path.read_bytes()).hexdigest() != metadata.source_digest:
+        if digest_of(path) != metadata.source_digest:
             return None, f"No float network to compare with: {path} has changed; see --float."
     found = Artifact.load(path) if path.suffix == ".tvmc" else _build(path, artifact)
     if found.metadata.signature != metadata.signature:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @click.command(name="inspect")
-@click.argument("model", type=click.Path(dir_okay=False))
+@click.argument("model", type=click.Path())
 @click.option(
     "--shape",
     "shapes",

@@ -19,7 +19,10 @@ from tvmcomp.cli.common import err
 from tvmcomp.errors import TvmcompError
 
 #: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
-COMMANDS = ("bench", "build", "devices", "eval", "inspect", "logs", "run", "targets", "tune")
+COMMANDS = (
+    "bench", "build", "convert", "devices", "eval", "inspect", "logs", "run", "targets",
+    "tune",
+)  # fmt: skip
 
 
 class _LazyGroup(click.Group):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, TypeAlias
 
 from tvmcomp import arguments
-from tvmcomp.errors import ConfigError, ModelError
+from tvmcomp.errors import ConfigError
 from tvmcomp.model import Model
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelSource", "load_model"]
 
-#: A model file, or an ONNX model in memory.
+#: A model file, a SavedModel folder, or an ONNX model in memory.
 ModelSource: TypeAlias = "str | bytes | os.PathLike[str] | onnx.ModelProto"
 
 
@@ -28,14 +28,14 @@ def load_model(
     """Import the network in ``source`` into Relax.
 
     Args:
-        source: the model file, whose suffix says the format (``.onnx``); or an
-            ``onnx.ModelProto``, which stays as it is.
+        source: the model file or SavedModel folder, of any format that
+            :mod:`tvmcomp.frontend.formats` tells; or an ``onnx.ModelProto``, which stays as it is.
         shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension.
         for_quantization: import float64 as float32, which is what can be quantized; the inputs
             and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
 
     Raises:
-        ConfigError: ``source`` is neither, or ``shapes`` holds no shapes.
+        ConfigError: ``source`` is none of them, or ``shapes`` holds no shapes.
         ModelError: the file can't be read, a shape is missing or contradicts the model, or the
             model holds operators that can't be compiled.
     """
@@ -44,19 +44,15 @@ def load_model(
         if type(source).__name__ != "ModelProto":
             raise ConfigError(
                 f"the model is a {type(source).__name__}",
-                hint="Give the path of an .onnx file, or an onnx.ModelProto.",
+                hint="Give the path of a model file, or an onnx.ModelProto.",
             )
         from tvmcomp.frontend.onnx.load import load_proto
 
         return load_proto(source, bound, for_quantization=for_quantization)
     path = arguments.path(source, "the model's path")
-    if path.suffix.lower() != ".onnx":
-        raise ModelError(
-            f"the format of a {path.suffix or 'suffix-less'} file is not known",
-            where=str(path),
-            hint="Give an ONNX model (.onnx); most frameworks can export one.",
-        )
     # Imported late: TVM and onnx take a second that `--help` need not pay.
-    from tvmcomp.frontend.onnx.load import load_onnx
+    from tvmcomp.frontend.onnx.load import load_checked
+    from tvmcomp.frontend.source import read_model
 
-    return load_onnx(path, bound, for_quantization=for_quantization)
+    model, digest = read_model(path)
+    return load_checked(model, path, digest, bound, for_quantization=for_quantization)

@@ -98,7 +98,7 @@ def check_model(model: onnx.ModelProto, where: str, folder: Path | None) -> None
                 f"tensor {tensor.name!r} {error}", where=where, hint=_DAMAGED
             ) from error
     try:
-        _check_standard(model, where)
+        _check_standard(model, None if folder is None else where)
     # It is onnx's own judgement of the file: whatever it raises speaks of the file.
     except Exception as error:
         raise ModelError(
@@ -161,8 +161,12 @@ def _is_standard(operator: str, opset: int) -> bool:
     return True
 
 
-def _check_standard(model: onnx.ModelProto, where: str) -> None:
-    """Run onnx's checker, but let inputs and outputs lack a shape: they get theirs later."""
+def _check_standard(model: onnx.ModelProto, file: str | None) -> None:
+    """Run onnx's checker, but let inputs and outputs lack a shape: they get theirs later.
+
+    It serializes a model that it is given in memory, which protobuf limits: a larger one it reads
+    from its ``file``; one that came without a file, from a converter of ours, goes unchecked.
+    """
     types = [value.type for value in (*model.graph.input, *model.graph.output)]
     shapeless = [
         type_.tensor_type
@@ -172,9 +176,9 @@ def _check_standard(model: onnx.ModelProto, where: str) -> None:
     for tensor_type in shapeless:
         tensor_type.shape.SetInParent()
     try:
-        # The checker serializes a model that it is given in memory, which protobuf limits.
         in_memory = model.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF
-        onnx.checker.check_model(model if in_memory else where)
+        if in_memory or file is not None:
+            onnx.checker.check_model(model if in_memory else file)
     finally:
         for tensor_type in shapeless:
             tensor_type.ClearField("shape")

@@ -11,7 +11,7 @@ import onnx.checker
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.checks import check_nodes
-from tvmcomp.frontend.onnx.file import check_model, opset_version, read_onnx
+from tvmcomp.frontend.onnx.file import check_model, opset_version
 from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
@@ -26,20 +26,26 @@ from tvmcomp.tvm_import import tvm
 _IN_MEMORY = "the model in memory"
 
 
-def load_onnx(
-    path: Path, shapes: Mapping[str, tuple[int, ...]], *, for_quantization: bool = False
+def load_checked(
+    model: onnx.ModelProto,
+    path: Path,
+    digest: str,
+    shapes: Mapping[str, tuple[int, ...]],
+    *,
+    for_quantization: bool = False,
 ) -> Model:
-    """Import the ONNX model in ``path`` (operator set 7 to the newest of the onnx package).
+    """Import an ONNX model (operator set 7 to the newest of the onnx package) of a file.
 
     Args:
-        path: the model file; its external data must lie in the same folder.
+        model: what :func:`tvmcomp.frontend.source.read_model` made of the file; it is changed.
+        path: the file, of whatever format.
+        digest: of the file.
         shapes: full shapes of inputs, by name.
         for_quantization: compute float64 in float32 as well, which is what can be quantized.
 
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
     """
-    model, digest = read_onnx(path)
     return _load(model, str(path), str(path.resolve()), digest, shapes, for_quantization)
 
 

@@ -1,0 +1,84 @@
+"""``convert``: a network of any format as an ONNX model, in memory or in a file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tvmcomp import arguments
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend.formats import ONNX, format_of
+from tvmcomp.frontend.source import to_onnx
+from tvmcomp.replaced_file import replaced_file
+
+if TYPE_CHECKING:
+    import onnx
+
+#: Smaller tensors stay in the model's own file.
+_EXTERNAL_BYTES = 1024
+
+
+def convert(
+    model: str | bytes | os.PathLike[str],
+    output: str | bytes | os.PathLike[str] | None = None,
+) -> onnx.ModelProto:
+    """Turn a network's file into the ONNX model that ``build`` makes of it.
+
+    Args:
+        model: a file of any format but ONNX, or a SavedModel folder.
+        output: where to write the ONNX model; None writes nothing. What is larger than 2 GiB, which
+            no ONNX file can be, keeps its weights in a file beside it, called ``<output>.data``.
+
+    Raises:
+        ConfigError: a path is none.
+        ModelError: ``model`` can't be converted, is ONNX already, or ``output`` can't be written.
+    """
+    path = arguments.path(model, "the model's path")
+    target = None if output is None else arguments.path(output, "output")
+    format_ = format_of(path)
+    if format_ is ONNX:
+        raise ModelError("is an ONNX model already", where=str(path), hint="Use it as it is.")
+    if target is not None and not target.parent.is_dir():
+        raise ModelError(
+            f"can't be written: there is no folder {target.parent}",
+            where=str(target),
+            hint="Make the folder, or give another output.",
+        )
+    made = to_onnx(path, format_)
+    if target is not None:
+        try:
+            _write(made, target)
+        except OSError as error:
+            reason = error.strerror or error
+            raise ModelError(f"can't be written: {reason}", where=str(target)) from error
+    return made
+
+
+def _write(model: onnx.ModelProto, path: Path) -> None:
+    import onnx.checker
+
+    if model.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF:
+        with replaced_file(path) as temporary:
+            temporary.write_bytes(model.SerializeToString(deterministic=True))
+        return
+    data = path.with_name(f"{path.name}.data")
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    # The weights first: a model is never there without them.
+    with replaced_file(data) as temporary, temporary.open("wb") as file:
+        for tensor in own.graph.initializer:
+            raw = tensor.raw_data
+            if len(raw) < _EXTERNAL_BYTES:
+                continue
+            for key, value in (
+                ("location", data.name),
+                ("offset", file.tell()),
+                ("length", len(raw)),
+            ):
+                tensor.external_data.add(key=key, value=str(value))
+            file.write(raw)
+            tensor.data_location = onnx.TensorProto.EXTERNAL
+            tensor.ClearField("raw_data")
+    with replaced_file(path) as temporary:
+        temporary.write_bytes(own.SerializeToString(deterministic=True))
