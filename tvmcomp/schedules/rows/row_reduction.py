@@ -100,50 +100,59 @@ def _extents(axes: Sequence[Axis]) -> list[int]:
 
 
 def reduce_into_vectors(loops: StageLoops) -> Any:
-    """Vectors along the last axis of the result, each reduced whole before the next."""
+    """Vectors along the last axis of the result, a few at once, each reduced whole.
+
+    What is left at the end of the axis is reduced at once too, in vectors of all widths: one after
+    the other would each wait for its own additions.
+    """
     outer, last = loops.outer_and_last()
     reduced = loops.stage.reduced
     window = math.prod(_extents(reduced))
     kind = UNROLLED if window <= _UNROLLED_WINDOW else SERIAL
-    whole = last.extent // loops.lanes
-    together = next(n for n in range(_CHAINS, 0, -1) if whole % n == 0)
+    lanes = loops.lanes
+    blocks, left = divmod(last.extent // lanes, _CHAINS)
+    end = blocks * _CHAINS * lanes
+    rest = [(end + n * lanes, lanes) for n in range(left)] + tails(last.extent, lanes)
 
     def body(position: list[PrimExpr]) -> Any:
         at = _bind(outer, position)
 
-        def block(base: Any, width: int, count: int) -> Any:
-            """``count`` vectors of ``width`` from ``base`` on."""
-            sums = [loops.partial(width) for _ in range(count)]
+        def block(base: Any, parts: Sequence[tuple[int, int]]) -> Any:
+            """The vectors at these offsets from ``base``, of these widths."""
+            sums = [loops.partial(width) for _, width in parts]
 
-            def here(n: int, lane: PrimExpr) -> At:
-                return {**at, last.var: base + n * width + lane}
+            def here(offset: int, lane: PrimExpr) -> At:
+                return {**at, last.var: base + offset + lane}
 
             def update(taps: list[Any]) -> Any:
                 inside = _bind(reduced, taps)
                 return sequence(
                     [
-                        loops.accumulate(each, lambda lane, n=n: {**here(n, lane), **inside})  # type: ignore[misc]
-                        for n, each in enumerate(sums)
+                        loops.accumulate(
+                            each,
+                            lambda lane, offset=offset: {**here(offset, lane), **inside},  # type: ignore[misc]
+                        )
+                        for (offset, _), each in zip(parts, sums, strict=True)
                     ]
                 )
 
-            def result(n: int, each: Any) -> Any:
+            def result(offset: int, each: Any) -> Any:
                 return vector(
-                    width, lambda lane: loops.store(tirx.BufferLoad(each, [lane]), here(n, lane))
+                    _width(each),
+                    lambda lane: loops.store(tirx.BufferLoad(each, [lane]), here(offset, lane)),
                 )
 
             steps = [loops.start(each) for each in sums]
             steps.append(nest(_extents(reduced), update, kind))
-            steps += [result(n, each) for n, each in enumerate(sums)]
+            steps += [result(offset, each) for (offset, _), each in zip(parts, sums, strict=True)]
             return with_arrays(sums, sequence(steps))
 
-        lanes = loops.lanes
-        blocks = [block(index(o), width, 1) for o, width in tails(last.extent, lanes)]
-        if whole:
-            step = together * lanes
-            main = loop(whole // together, lambda c: block(c * step, lanes, together), loops.kind)
-            blocks.insert(0, main)
-        return sequence(blocks)
+        steps = [block(index(0), rest)] if rest else []
+        if blocks:
+            whole = [(n * lanes, lanes) for n in range(_CHAINS)]
+            step = _CHAINS * lanes
+            steps.insert(0, loop(blocks, lambda c: block(c * step, whole), loops.kind))
+        return sequence(steps)
 
     return nest(_extents(outer), body)
 
