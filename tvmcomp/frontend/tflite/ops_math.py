@@ -1,0 +1,284 @@
+"""Element-wise operators, products, reductions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.weights import bias, weight
+
+Converter = Callable[[Call], None]
+
+
+def _unary(kind: str, **attributes: Any) -> Converter:
+    def convert(call: Call) -> None:
+        call.give(call.node(kind, call.real(0), **attributes))
+
+    return convert
+
+
+def _binary(kind: str, options: str | None = None, **attributes: Any) -> Converter:
+    def convert(call: Call) -> None:
+        result = call.node(kind, call.real(0), call.real(1), **attributes)
+        fused = call.options(options).FusedActivationFunction() if options else 0
+        call.give(call.activated(result, fused))
+
+    return convert
+
+
+def _compare(kind: str) -> Converter:
+    def convert(call: Call) -> None:
+        left, right = call.real(0), call.real(1)
+        if kind == "NotEqual":
+            call.give(call.node("Not", call.node("Equal", left, right)))
+        else:
+            call.give(call.node(kind, left, right))
+
+    return convert
+
+
+def _is_integer(call: Call, i: int = 0) -> bool:
+    tensor = call.tensor(i)
+    return not tensor.quantized and tensor.dtype is not None and tensor.dtype.kind in "iu"
+
+
+def add_n(call: Call) -> None:
+    """ADD_N: the sum of all inputs."""
+    call.give(call.node("Sum", *(call.real(i) for i in range(len(call.operator.inputs)))))
+
+
+def squared_difference(call: Call) -> None:
+    """SQUARED_DIFFERENCE."""
+    difference = call.node("Sub", call.real(0), call.real(1))
+    call.give(call.node("Mul", difference, difference))
+
+
+def square(call: Call) -> None:
+    """SQUARE."""
+    call.give(call.node("Mul", call.real(0), call.real(0)))
+
+
+def floor_mod(call: Call) -> None:
+    """FLOOR_MOD: the remainder has the divisor's sign."""
+    left, right = call.real(0), call.real(1)
+    if _is_integer(call):
+        call.give(call.node("Mod", left, right))
+        return
+    whole = call.node("Floor", call.node("Div", left, right))
+    call.give(call.node("Sub", left, call.node("Mul", whole, right)))
+
+
+def floor_div(call: Call) -> None:
+    """FLOOR_DIV: downwards for negative integers too, where ONNX's Div goes towards 0."""
+    left, right = call.real(0), call.real(1)
+    if _is_integer(call):
+        left = call.node("Sub", left, call.node("Mod", left, right))
+        call.give(call.node("Div", left, right))
+        return
+    call.give(call.node("Floor", call.node("Div", left, right)))
+
+
+def rsqrt(call: Call) -> None:
+    """RSQRT."""
+    call.give(call.node("Reciprocal", call.node("Sqrt", call.real(0))))
+
+
+def softmax(call: Call) -> None:
+    """SOFTMAX over the last axis, of ``beta`` times the data."""
+    beta = float(call.options("SoftmaxOptions").Beta())
+    data = call.real(0)
+    if beta != 1.0:
+        data = call.node("Mul", data, call.number(beta))
+    call.give(call.node("Softmax", data, axis=-1))
+
+
+def leaky_relu(call: Call) -> None:
+    """LEAKY_RELU."""
+    alpha = float(call.options("LeakyReluOptions").Alpha())
+    call.give(call.node("LeakyRelu", call.real(0), alpha=alpha))
+
+
+def gelu(call: Call) -> None:
+    """GELU, exact or by tanh."""
+    tanh = call.options("GeluOptions").Approximate()
+    call.give(call.node("Gelu", call.real(0), approximate="tanh" if tanh else "none"))
+
+
+def _clip(low: float, high: float) -> Converter:
+    def convert(call: Call) -> None:
+        call.give(call.node("Clip", call.real(0), call.number(low), call.number(high)))
+
+    return convert
+
+
+def zeros_like(call: Call) -> None:
+    """ZEROS_LIKE."""
+    zero = call.w.constant(np.zeros((), call.out().dtype))
+    call.give_stored(call.node("Expand", zero, call.node("Shape", call.stored(0))))
+
+
+def right_shift(call: Call) -> None:
+    """RIGHT_SHIFT of signed numbers keeps the sign: it divides downwards by a power of two."""
+    power = call.node("Pow", call.number(2), call.stored(1))
+    left = call.stored(0)
+    left = call.node("Sub", left, call.node("Mod", left, power))
+    call.give_stored(call.node("Div", left, power))
+
+
+def l2_normalization(call: Call) -> None:
+    """L2_NORMALIZATION over the last axis."""
+    data = call.real(0)
+    norm = call.node("ReduceL2", data, call.w.ints([-1]), keepdims=1)
+    result = call.node("Div", data, call.node("Max", norm, call.number(1e-6)))
+    fused = call.options("L2NormOptions").FusedActivationFunction()
+    call.give(call.activated(result, fused))
+
+
+def fully_connected(call: Call) -> None:
+    """FULLY_CONNECTED: weights OI; without ``keep_num_dims`` the data is made a matrix."""
+    options = call.options("FullyConnectedOptions")
+    if options.WeightsFormat():
+        raise ValueError("its weights are shuffled for one CPU; convert the model again")
+    data, depth = call.real(0), call.static(1)[-1]
+    if not options.KeepNumDims() and (call.tensor(0).shape is None or call.rank(0) != 2):
+        data = call.node("Reshape", data, call.w.ints([-1, depth]))
+    result = call.node("MatMul", data, weight(call, 1, [1, 0]))
+    if call.has(2):
+        result = call.node("Add", result, bias(call, 2, call.tensor(0), call.tensor(1)))
+    call.give(call.activated(result, options.FusedActivationFunction()))
+
+
+def batch_matmul(call: Call) -> None:
+    """BATCH_MATMUL; ``adj`` swaps the last two axes."""
+    options = call.options("BatchMatMulOptions")
+    names = []
+    for i, swapped in enumerate((options.AdjX(), options.AdjY())):
+        axes = [*range(call.rank(i))]
+        if swapped:
+            axes[-2:] = axes[:-3:-1]
+        name = weight(call, i, axes) if call.array(i) is not None else call.real(i)
+        if swapped and call.array(i) is None:
+            name = call.transposed(name, axes)
+        names.append(name)
+    call.give(call.node("MatMul", *names))
+
+
+def _reduce(kind: str) -> Converter:
+    def convert(call: Call) -> None:
+        keep = int(call.options("ReducerOptions").KeepDims())
+        axes = call.ints(1)
+        data, boolean = call.real(0), kind in ("Any", "All")
+        if boolean:
+            data = call.cast(data, "int32")
+        operator = {"Any": "ReduceMax", "All": "ReduceMin"}.get(kind, f"Reduce{kind}")
+        # An empty list of axes reduces none of them.
+        result = call.node(operator, data, axes, keepdims=keep, noop_with_empty_axes=1)
+        call.give(call.cast(result, "bool") if boolean else result)
+
+    return convert
+
+
+def _arg(kind: str) -> Converter:
+    def convert(call: Call) -> None:
+        axis = int(call.constant(1).reshape(-1)[0])
+        result = call.node(kind, call.real(0), axis=axis, keepdims=0)
+        call.give_stored(call.cast(result, call.out().dtype))
+
+    return convert
+
+
+def cumsum(call: Call) -> None:
+    """CUMSUM."""
+    options = call.options("CumsumOptions")
+    axis = call.w.constant(np.int64(call.constant(1).reshape(-1)[0]))
+    result = call.node(
+        "CumSum",
+        call.real(0),
+        axis,
+        exclusive=int(options.Exclusive()),
+        reverse=int(options.Reverse()),
+    )
+    call.give(result)
+
+
+def atan2(call: Call) -> None:
+    """ATAN2: the angle of (x, y), from the quotient's and the quadrant."""
+    y, x = call.real(0), call.real(1)
+    zero, pi = call.number(0), call.number(np.pi)
+    angle = call.node("Atan", call.node("Div", y, x))
+    left = call.node("Less", x, zero)
+    turn = call.node("Where", call.node("Less", y, zero), call.node("Neg", pi), pi)
+    result = call.node("Where", left, call.node("Add", angle, turn), angle)
+    both = call.node("And", call.node("Equal", x, zero), call.node("Equal", y, zero))
+    call.give(call.node("Where", both, zero, result))
+
+
+#: Operator of the source -> converter.
+MATH: dict[str, Converter] = {
+    "ABS": _unary("Abs"),
+    "ADD": _binary("Add", "AddOptions"),
+    "ADD_N": add_n,
+    "ARG_MAX": _arg("ArgMax"),
+    "ARG_MIN": _arg("ArgMin"),
+    "ATAN2": atan2,
+    "BATCH_MATMUL": batch_matmul,
+    "BITWISE_XOR": _binary("BitwiseXor"),
+    "CEIL": _unary("Ceil"),
+    "COS": _unary("Cos"),
+    "CUMSUM": cumsum,
+    "DIV": _binary("Div", "DivOptions"),
+    "ELU": _unary("Elu"),
+    "EQUAL": _compare("Equal"),
+    "EXP": _unary("Exp"),
+    "FLOOR": _unary("Floor"),
+    "FLOOR_DIV": floor_div,
+    "FLOOR_MOD": floor_mod,
+    "FULLY_CONNECTED": fully_connected,
+    "GELU": gelu,
+    "GREATER": _compare("Greater"),
+    "GREATER_EQUAL": _compare("GreaterOrEqual"),
+    "HARD_SWISH": _unary("HardSwish"),
+    "L2_NORMALIZATION": l2_normalization,
+    "LEAKY_RELU": leaky_relu,
+    "LESS": _compare("Less"),
+    "LESS_EQUAL": _compare("LessOrEqual"),
+    "LOG": _unary("Log"),
+    "LOGICAL_AND": _binary("And"),
+    "LOGICAL_NOT": _unary("Not"),
+    "LOGICAL_OR": _binary("Or"),
+    "LOGISTIC": _unary("Sigmoid"),
+    "LOG_SOFTMAX": _unary("LogSoftmax", axis=-1),
+    "MAXIMUM": _binary("Max"),
+    "MEAN": _reduce("Mean"),
+    "MINIMUM": _binary("Min"),
+    "MUL": _binary("Mul", "MulOptions"),
+    "NEG": _unary("Neg"),
+    "NOT_EQUAL": _compare("NotEqual"),
+    "POW": _binary("Pow"),
+    "PRELU": _binary("PRelu"),
+    "REDUCE_ALL": _reduce("All"),
+    "REDUCE_ANY": _reduce("Any"),
+    "REDUCE_MAX": _reduce("Max"),
+    "REDUCE_MIN": _reduce("Min"),
+    "REDUCE_PROD": _reduce("Prod"),
+    "RELU": _unary("Relu"),
+    "RELU6": _clip(0, 6),
+    "RELU_0_TO_1": _clip(0, 1),
+    "RELU_N1_TO_1": _clip(-1, 1),
+    "RIGHT_SHIFT": right_shift,
+    "ROUND": _unary("Round"),
+    "RSQRT": rsqrt,
+    "SIGN": _unary("Sign"),
+    "SIN": _unary("Sin"),
+    "SOFTMAX": softmax,
+    "SQRT": _unary("Sqrt"),
+    "SQUARE": square,
+    "SQUARED_DIFFERENCE": squared_difference,
+    "SUB": _binary("Sub", "SubOptions"),
+    "SUM": _reduce("Sum"),
+    "TANH": _unary("Tanh"),
+    "ZEROS_LIKE": zeros_like,
+}

@@ -1,0 +1,57 @@
+"""QUANTIZE, DEQUANTIZE, FAKE_QUANT and DENSIFY."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tvmcomp.frontend.tflite.call import Call, dequantized
+
+
+def quantize(call: Call) -> None:
+    """QUANTIZE real numbers, or quantized ones anew."""
+    call.give(call.real(0))
+
+
+def dequantize(call: Call) -> None:
+    """DEQUANTIZE; half-precision constants are float32 ones from here on."""
+    array = call.array(0)
+    if array is not None and array.dtype.kind == "f":
+        call.give_array(array.astype(np.float32))
+    elif array is not None and not call.tensor(0).quantized:
+        call.give_array(dequantized(array, call.tensor(0).quantization))
+    elif call.tensor(0).quantized:
+        call.give(call.real(0))
+    else:
+        call.give(call.cast(call.stored(0), "float32"))
+
+
+def densify(call: Call) -> None:
+    """DENSIFY: a constant that was read as a dense one already."""
+    call.give_array(call.constant(0))
+
+
+def fake_quant(call: Call) -> None:
+    """FAKE_QUANT: to the nearest of so many steps between two numbers, 0 among them."""
+    options = call.options("FakeQuantOptions")
+    low, high, bits = options.Min(), options.Max(), options.NumBits()
+    if not (2 <= bits <= 8 and low < high):
+        raise ValueError(f"{bits} bits from {low} to {high} are not supported")
+    least, most = int(options.NarrowRange()), 2**bits - 1
+    scale = (high - low) / (most - least)
+    zero = int(np.clip(round(least - low / scale), least, most))
+    step = call.w.constant(np.float32(scale))
+    bounds = [call.w.constant(np.float32((end - zero) * scale)) for end in (least, most)]
+    place = call.w.constant(np.uint8(zero))
+    data = call.node("Clip", call.real(0), *bounds)
+    call.give(
+        call.node("DequantizeLinear", call.node("QuantizeLinear", data, step, place), step, place)
+    )
+
+
+#: Operator of the source -> converter.
+QUANTIZE = {
+    "DENSIFY": densify,
+    "DEQUANTIZE": dequantize,
+    "FAKE_QUANT": fake_quant,
+    "QUANTIZE": quantize,
+}
