@@ -30,6 +30,7 @@ from tvmcomp.quantize.data import Samples, load_samples
 from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.runtime.acceptance import accept
 from tvmcomp.runtime.session import load
+from tvmcomp.runtime.states import first_values
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.log.places import Location, open_log
@@ -141,6 +142,7 @@ def build(
         calibration=choice.calibration,
         operators=operators,
         unaligned_inputs=library.unaligned_inputs,
+        states=network.states,
         notes=notes,
     )
     artifact = finish()
@@ -302,13 +304,17 @@ def _samples(
 
 
 def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]:
-    """The first calibration sample; without any, small random numbers, and ones for integers."""
+    """The first calibration sample; without any, small random numbers, ones for integers, and what
+    states start with."""
     if samples is not None:
         first = next(iter(samples))
         return [first[spec.name] for spec in network.signature.inputs]
     rng = np.random.default_rng(0)
+    starts = first_values(network.states, network.signature)
     return [
-        rng.standard_normal(spec.shape).astype(spec.dtype)
+        starts[spec.name]
+        if spec.name in starts
+        else rng.standard_normal(spec.shape).astype(spec.dtype)
         if spec.dtype.startswith("float")
         else np.ones(spec.shape, spec.dtype)
         for spec in network.signature.inputs

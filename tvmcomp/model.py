@@ -26,6 +26,20 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     outputs: tuple[TensorSpec, ...]
 
 
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An input that keeps its value from run to run.
+
+    Attributes:
+        input: its name in the signature.
+        output: the output that it is given at the next run.
+        start: the bytes of what it is given at the first one, in C order, as the input's dtype.
+    """
+
+    input: str
+    output: str
+    start: bytes
+
+
 class UsedRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The tuning record that scheduled an operator's kernel.
 
@@ -83,6 +97,7 @@ class Model:
         digest: SHA-256 of that file, in hexadecimal.
         stored: ``float16`` or ``bfloat16`` where all of its weights are of that type; they are
             float32 in ``mod``.
+        states: inputs that keep their value from run to run.
     """
 
     mod: tvm.IRModule
@@ -90,3 +105,4 @@ class Model:
     source: str
     digest: str
     stored: str | None = None
+    states: tuple[State, ...] = ()

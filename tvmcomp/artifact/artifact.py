@@ -32,7 +32,7 @@ from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.model import Operator, Signature
+from tvmcomp.model import Operator, Signature, State
 from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
@@ -71,6 +71,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         notes: what the build wants a person to know.
         unaligned_inputs: the kernels read an input at any address that suits its elements; else
             at a multiple of 64.
+        states: inputs that keep their value from run to run.
     """
 
     format: int
@@ -88,6 +89,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     digests: dict[str, str]
     notes: tuple[str, ...]
     unaligned_inputs: bool = False
+    states: tuple[State, ...] = ()
 
 
 class _FormatOnly(msgspec.Struct):
@@ -135,6 +137,7 @@ class Artifact:
         reference: Reference | None = None,
         notes: Sequence[str] = (),
         unaligned_inputs: bool = False,
+        states: Sequence[State] = (),
     ) -> Artifact:
         """Put an artifact together in memory.
 
@@ -175,6 +178,7 @@ class Artifact:
             digests={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
+            states=tuple(states),
         )
         return cls(metadata, library, arrays, reference)
 
@@ -303,6 +307,7 @@ def _decode_metadata(data: bytes, where: str) -> Metadata:
             )
         metadata = msgspec.json.decode(data, type=Metadata)
         _check_names(metadata.signature, where)
+        _check_states(metadata, where)
         return metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
@@ -322,6 +327,23 @@ def _check_names(signature: Signature, where: str) -> None:
                 name.encode()
             except UnicodeEncodeError:
                 raise ArtifactError(f"{name!r} of the {kind} is no text", where=where) from None
+
+
+def _check_states(metadata: Metadata, where: str) -> None:
+    """Raise ArtifactError where a state is not an input and an output of one type, and a value of
+    it."""
+    inputs = {spec.name: spec for spec in metadata.signature.inputs}
+    outputs = {spec.name: spec for spec in metadata.signature.outputs}
+    for state in metadata.states:
+        spec, source = inputs.pop(state.input, None), outputs.get(state.output)
+        if (
+            spec is None
+            or source is None
+            or (spec.shape, spec.dtype) != (source.shape, source.dtype)
+        ):
+            raise ArtifactError(f"{state.input!r} is no state of the network", where=where)
+        if math.prod(spec.shape) * numpy_dtype(spec.dtype).itemsize != len(state.start):
+            raise ArtifactError(f"state {state.input!r} starts as something else", where=where)
 
 
 def _check_digests(metadata: Metadata, members: Mapping[str, np.ndarray], where: str) -> None:

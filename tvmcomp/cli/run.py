@@ -15,7 +15,7 @@ from tvmcomp.fitted import Column, fitted_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from tvmcomp.model import Signature
+    from tvmcomp.artifact.artifact import Metadata
     from tvmcomp.runtime.threads import Pin
 
 
@@ -63,7 +63,7 @@ def command(
     loaded = Artifact.load(artifact)
     reference = loaded.reference if input_path is None else None
     if input_path is not None:
-        inputs = _read_inputs(input_path, loaded.metadata.signature)
+        inputs = _read_inputs(input_path, loaded.metadata)
     elif reference is not None:
         inputs = dict(reference.inputs)
     else:
@@ -111,13 +111,14 @@ def command(
     ctx.exit(0 if agrees else 1)
 
 
-def _read_inputs(path: Path, signature: Signature) -> dict[str, np.ndarray]:
+def _read_inputs(path: Path, metadata: Metadata) -> dict[str, np.ndarray]:
     from tvmcomp.errors import InputError
     from tvmcomp.runtime.arrays import read_npy, read_npz
 
     if path.suffix != ".npy":
         return read_npz(path)
-    names = [spec.name for spec in signature.inputs]
+    states = {state.input for state in metadata.states}
+    names = [spec.name for spec in metadata.signature.inputs if spec.name not in states]
     if len(names) != 1:
         raise InputError(
             f"is one array, and the network has {len(names)} inputs: {', '.join(names)}",

@@ -17,6 +17,7 @@ from tvmcomp.model import Signature
 from tvmcomp.runtime.fork_lock import open_in_children
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.program import Program
+from tvmcomp.runtime.states import first_values
 from tvmcomp.runtime.threads import Pin
 
 
@@ -63,6 +64,10 @@ _MOST_RUNS = 2**31 - 1
 class Session:
     """A loaded artifact. Calls of several threads are safe, and wait for each other.
 
+    A network with states (a stream's; ``artifact.metadata.states``) takes and gives them as inputs
+    and outputs. Where the caller gives none, the session does: each run goes on where the last one
+    ended, and :meth:`reset` begins anew.
+
     A forked child may use it too, and shares the weights with its parent. Once it is closed, what
     needs the network raises DeviceError.
 
@@ -83,6 +88,8 @@ class Session:
         self._threads = self._program.threads
         self._has_inputs = not artifact.metadata.signature.inputs
         self.lock = threading.Lock()
+        self._states = artifact.metadata.states
+        self._kept = first_values(self._states, self.signature)
         open_in_children(self)
 
     @property
@@ -107,10 +114,12 @@ class Session:
         copied first.
 
         Args:
-            inputs: one array for each input, of exactly its shape and dtype.
+            inputs: one array for each input, of exactly its shape and dtype; states may all be
+                left out.
 
         Returns:
-            The outputs by name; the arrays are the caller's.
+            The outputs by name; the arrays are the caller's. States are among them where they were
+            given.
 
         Raises:
             InputError: a name, shape or dtype is not what the network takes.
@@ -119,9 +128,20 @@ class Session:
         """
         with self.lock:
             program = self._program or self._open()  # a call less where every µs counts
-            outputs = program.run(inputs)
+            if self._states and self._keeps(inputs):
+                outputs = program.run({**inputs, **self._kept})
+                self._kept = {state.input: outputs[state.output] for state in self._states}
+                for state in self._states:
+                    outputs.pop(state.output, None)
+            else:
+                outputs = program.run(inputs)
             self._has_inputs = True
             return outputs
+
+    def reset(self) -> None:
+        """Give the states of the network their first values again."""
+        with self.lock:
+            self._kept = first_values(self._states, self.signature)
 
     def set_inputs(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Check the inputs and keep them for :meth:`time`.
@@ -130,6 +150,8 @@ class Session:
             InputError: as :meth:`run`.
         """
         with self.lock:
+            if self._states and self._keeps(inputs):
+                inputs = {**inputs, **self._kept}
             self._open().bind(inputs)
             self._has_inputs = True
 
@@ -164,6 +186,10 @@ class Session:
             program, self._program = self._program, None
             if program is not None:
                 program.close()
+
+    def _keeps(self, inputs: Mapping[str, np.ndarray]) -> bool:
+        """Whether the states are for the session to give."""
+        return isinstance(inputs, Mapping) and not any(s.input in inputs for s in self._states)
 
     def _open(self) -> Program:
         if self._program is None:

@@ -17,6 +17,7 @@ from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
 from tvmcomp.frontend.onnx.limits import tensor_limits
 from tvmcomp.frontend.onnx.native import check_attributes
+from tvmcomp.frontend.onnx.notes import states_of, take_states, with_default_shapes
 from tvmcomp.frontend.onnx.shapes import bind_shapes
 from tvmcomp.frontend.onnx.support import check_operators, is_plain, name_nodes
 from tvmcomp.model import Model, Signature, TensorSpec
@@ -79,7 +80,8 @@ def _load(
     shapes: Mapping[str, tuple[int, ...]],
     for_quantization: bool,
 ) -> Model:
-    bind_shapes(model, shapes, where=where)
+    notes = take_states(model, where=where)
+    bind_shapes(model, with_default_shapes(model, shapes), where=where)
     input_names = [value.name for value in model.graph.input]
     output_names = [value.name for value in model.graph.output]
     name_nodes(model.graph)
@@ -99,7 +101,8 @@ def _load(
     compute_in_float32(model.graph, types, keep_tables=not for_quantization)
     mod = import_graph(model, opset_version(model), limits)
     signature = _signature(mod["main"], input_names, output_names)
-    return Model(mod=mod, signature=signature, source=source, digest=digest, stored=stored)
+    states = states_of(notes, signature, where=where)
+    return Model(mod, signature, source, digest, stored, states)
 
 
 def _signature(main: tvm.relax.Function, inputs: list[str], outputs: list[str]) -> Signature:

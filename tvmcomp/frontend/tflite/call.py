@@ -190,6 +190,13 @@ class Call:
             "QuantizeLinear", name, *self._parameters(tensor.quantization, tensor.dtype)
         )
 
+    def requantized(self, name: str, i: int) -> str:
+        """``name``, moved data of input ``i`` that an anchor reads: between Q and DQ again."""
+        tensor = self.tensor(i)
+        if not tensor.quantized:
+            return name
+        return self.dequantize(self.quantize(name, tensor), tensor.quantization, tensor.dtype)
+
     def _parameters(self, quantization: Quantization, dtype: Any) -> list[str]:
         if not quantization.per_tensor:
             raise ValueError("an activation has several scales")

@@ -11,6 +11,7 @@ import onnx
 from onnx import helper
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.notes import DEFAULT_SHAPE
 from tvmcomp.frontend.tflite.call import Call, Values
 from tvmcomp.frontend.tflite.network import Network, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_control import CONTROL
@@ -26,9 +27,6 @@ from tvmcomp.frontend.tflite.writer import Writer, onnx_type
 #: The operator set that is written, and the first version of the file format that has it.
 OPSET = 21
 _IR_VERSION = 10
-#: Key of a model's metadata: the shape of an input as the source was written, where the input has
-#: dimensions that are free.
-DEFAULT_SHAPE = "tvmcomp.default_shape."
 
 #: Subgraphs inside of each other, and operators of all that are run.
 _DEEPEST = 16

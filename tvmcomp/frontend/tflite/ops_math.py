@@ -144,7 +144,7 @@ def fully_connected(call: Call) -> None:
         raise ValueError("its weights are shuffled for one CPU; convert the model again")
     data, depth = call.real(0), call.static(1)[-1]
     if not options.KeepNumDims() and (call.tensor(0).shape is None or call.rank(0) != 2):
-        data = call.node("Reshape", data, call.w.ints([-1, depth]))
+        data = call.requantized(call.node("Reshape", data, call.w.ints([-1, depth])), 0)
     result = call.node("MatMul", data, weight(call, 1, [1, 0]))
     if call.has(2):
         result = call.node("Add", result, bias(call, 2, call.tensor(0), call.tensor(1)))

@@ -2,7 +2,7 @@
 
 A variable is an input under its own name, with its first value as the input's default (an
 initializer of the same name, as ONNX has it), and an output of what the next run is to be given.
-The model's metadata names the pairs; :mod:`tvmcomp.frontend.onnx.states` reads them.
+The model's metadata names the pairs; :mod:`tvmcomp.frontend.onnx.notes` reads them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,11 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from tvmcomp.frontend.onnx.notes import STATE
 from tvmcomp.frontend.tflite.call import Call
 from tvmcomp.frontend.tflite.network import Operator, Subgraph
 from tvmcomp.frontend.tflite.read import options_of
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
-
-#: Key of the metadata: the state's input; its value is the output.
-STATE = "tvmcomp.state."
 
 
 @dataclass
