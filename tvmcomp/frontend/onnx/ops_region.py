@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.grid_sample import sample_image
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr, Inputs
@@ -79,14 +80,19 @@ class GridSample(Converter):
         mode = {"linear": "bilinear", "cubic": "bicubic"}.get(mode, mode)
         if rank == 5 and mode == "bicubic":
             raise ValueError("cubic sampling of a volume is not supported")
-        sampled = relax.op.image.grid_sample(
-            data,
-            bb.emit(relax.op.permute_dims(grid, [0, rank - 1, *range(1, rank - 1)])),
-            method=mode,
-            layout="NCHW" if rank == 4 else "NCDHW",
-            padding_mode=attr.get("padding_mode", b"zeros").decode(),
-            align_corners=bool(attr.get("align_corners", 0)),
-        )
+        padding = attr.get("padding_mode", b"zeros").decode()
+        align_corners = bool(attr.get("align_corners", 0))
+        if rank == 4:
+            sampled = sample_image(bb, data, grid, mode, padding, align_corners)
+        else:
+            sampled = relax.op.image.grid_sample(
+                data,
+                bb.emit(relax.op.permute_dims(grid, [0, 4, 1, 2, 3])),
+                method=mode,
+                layout="NCDHW",
+                padding_mode=padding,
+                align_corners=align_corners,
+            )
         return _back(bb, sampled, dtype)
 
 
