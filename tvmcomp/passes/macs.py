@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tvmcomp.recurrent import RECURRENT, cell_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr
 
@@ -14,8 +15,8 @@ _TRANSPOSED = tuple(f"{name}_transpose" for name in _CONVOLUTIONS)
 def macs(call: Call) -> int:
     """Return how many multiply-accumulates ``call`` takes for one inference.
 
-    Convolutions (plain and transposed, in any layout) and matrix products count, on static
-    shapes; any other expression is 0.
+    Convolutions (plain and transposed, in any layout), matrix products and the products with a
+    recurrent layer's state count, on static shapes; any other expression is 0.
     """
     if not isinstance(call, tvm.ir.Call) or not isinstance(call.op, tvm.ir.Op):
         return 0
@@ -23,6 +24,9 @@ def macs(call: Call) -> int:
     if name == "relax.matmul":
         # Each element of the result sums over the left side's last axis.
         return _elements(call) * _shape(call.args[0])[-1]
+    if name == f"relax.{RECURRENT}":
+        # Each number of the projected input is added to a sum over the units.
+        return _elements(call.args[0]) * cell_of(call).units
     if name not in (*_CONVOLUTIONS, *_TRANSPOSED):
         return 0
     kernel = dict(zip(str(call.attrs.kernel_layout), _shape(call.args[1]), strict=True))

@@ -29,6 +29,7 @@ from tvmcomp.passes.lowering.legalize_sign import legalize_sign
 from tvmcomp.passes.lowering.lift_constants import lift_constants
 from tvmcomp.passes.lowering.lower_anchors import lower_anchors
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
+from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.passes.lowering.lower_rows import lower_rows
 from tvmcomp.passes.lowering.lower_scans import lower_scans
 from tvmcomp.passes.lowering.lower_scatter import lower_scatter
@@ -96,12 +97,13 @@ def _lowering(
         return mod
 
     if target.family == "cuda":
-        passes: dict[str, Pass] = {}
+        passes: dict[str, Pass] = {"lower_recurrent": lambda mod: lower_recurrent(mod, target)}
         if half:
             passes["half_precision"] = lambda mod: half_precision(mod, half)
     else:
         passes = {
             "integer_products": lambda mod: integer_products(mod, target),
+            "lower_recurrent": lambda mod: lower_recurrent(mod, target),
             "lower_matmul": lambda mod: lower_matmul(mod, target),
             "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
             "lower_rows": lower_rows,

@@ -8,7 +8,7 @@ from onnx_node_suite import node_tests, run_case, verdict_in_child
 from tvmcomp.frontend import load_model  # noqa: F401  imported before the children are forked
 
 #: How many of the 1,884 cases of onnx 1.23 pass; TVM's importer alone passes 733.
-PASSING = 1320
+PASSING = 1338
 
 COMMON = """
 add_bcast and2d argmax_keepdims_example averagepool_1d_default averagepool_2d_ceil
@@ -19,9 +19,9 @@ convtranspose_1d convtranspose_autopad_same convtranspose_output_shape cumsum_1d
 depthtospace_crd_mode_example dequantizelinear_axis dynamicquantizelinear einsum_batch_matmul
 equal expand_dim_unchanged eyelike_with_dtype flatten_axis2 gather_negative_indices
 gather_elements_1 gathernd_example_int32 gelu_tanh_1 gemm_all_attributes globalaveragepool
-group_normalization_example hardmax_axis_1 hardswish if instancenorm_epsilon isinf_positive
-layer_normalization_4d_axis1 logsoftmax_large_number lrn matmul_4d max_float32
-maxpool_2d_ceil maxpool_2d_dilations maxpool_2d_same_lower mean_example min_int32
+group_normalization_example gru_seq_length hardmax_axis_1 hardswish if instancenorm_epsilon
+isinf_positive layer_normalization_4d_axis1 lstm_with_peepholes logsoftmax_large_number lrn
+matmul_4d max_float32 maxpool_2d_ceil maxpool_2d_dilations maxpool_2d_same_lower mean_example min_int32
 mish mod_mixed_sign_int32 mvn onehot_negative_indices pow_types_float32_int64 prelu_broadcast
 quantizelinear_axis range_float_type_positive_delta reduce_log_sum_exp_keepdims_random
 reduce_mean_default_axes_keepdims_random reflect_pad reshape_negative_extended_dims

@@ -17,6 +17,7 @@ from tvmcomp.frontend.onnx.ops_normalize import NORMALIZE
 from tvmcomp.frontend.onnx.ops_pool import POOL
 from tvmcomp.frontend.onnx.ops_product import PRODUCTS
 from tvmcomp.frontend.onnx.ops_quantize import QUANTIZE
+from tvmcomp.frontend.onnx.ops_recurrent import RECURRENT
 from tvmcomp.frontend.onnx.ops_reduce import REDUCE
 from tvmcomp.frontend.onnx.ops_region import REGION
 from tvmcomp.frontend.onnx.ops_scatter import SCATTER
@@ -72,6 +73,7 @@ CONVERTERS: dict[str, Any] = {
     **POOL,
     **PRODUCTS,
     **QUANTIZE,
+    **RECURRENT,
     **REDUCE,
     **REGION,
     **SCATTER,

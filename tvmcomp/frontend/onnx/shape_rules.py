@@ -14,6 +14,7 @@ import onnx
 
 from tvmcomp.frontend.onnx.image_rules import check_affine_grid, check_padded, check_region
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
+from tvmcomp.frontend.onnx.recurrent_rules import check_recurrent
 from tvmcomp.frontend.onnx.window_rules import (
     check_extents,
     check_groups,
@@ -249,6 +250,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
         f"{name}Pool": (_least_rank(3), check_extents, check_pads)
         for name in ("Average", "Lp", "Max")
     },
+    **dict.fromkeys(("GRU", "LSTM", "RNN"), (check_recurrent,)),
     "AffineGrid": (check_affine_grid,),
     "BatchNormalization": (_channels(1, 2, 3, 4),),
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),

@@ -13,6 +13,7 @@ from operator_cases import (  # noqa: F401  they register
     moves,
     normalizations,
     quantization,
+    recurrent,
     reductions,
     resizing,
     sequences,

@@ -1,0 +1,209 @@
+"""The loop over time as a kernel, on every instruction set, against numpy in float64."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from schedules.anchor_cases import compiled
+
+from tvmcomp import targets
+from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.recurrent import GATES, OPTIONAL, Activation, RecurrentCell
+from tvmcomp.schedules.recurrent.gates import phases
+from tvmcomp.schedules.recurrent.packing import pack
+from tvmcomp.schedules.recurrent.tile import choose_tile
+from tvmcomp.schedules.recurrent.time_loop import recurrent_layer, tiles
+from tvmcomp.tvm_import import tvm
+
+te = tvm.te
+HERE = targets.detect()
+
+_SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
+_FUNCTIONS = {"lstm": (_SIGMOID, _TANH, _TANH), "gru": (_SIGMOID, _TANH), "rnn": (_TANH,)}
+
+
+def cell_of(kind, units, backward=(False,), **changes):
+    operands = [name for name in OPTIONAL if name != "recurrent_bias" or "reset_after" in changes]
+    if kind != "lstm":
+        operands = [name for name in operands if name not in ("initial_cell", "peepholes")]
+    functions = (_FUNCTIONS[kind],) * len(backward)
+    return RecurrentCell(kind, units, backward, functions, operands=tuple(operands), **changes)
+
+
+#: Units that fill vectors and blocks and that don't, rows that make several tiles.
+CASES = (
+    (cell_of("lstm", 1), 4, 1),
+    (cell_of("lstm", 40, (False, True)), 5, 9),
+    (cell_of("lstm", 17, (True,), clip=0.5), 3, 2),
+    (cell_of("gru", 19, (False, True)), 4, 3),
+    (cell_of("gru", 64, reset_after=True), 3, 8),
+    (cell_of("gru", 3, (True,), reset_after=True), 5, 5),
+    (cell_of("rnn", 33, (False, True)), 4, 4),
+)
+
+
+def tensors(cell, steps, batch, dtype="float32", seed=0):
+    """x, the weights as they come, and the operands."""
+    rng, rows = np.random.default_rng(seed), GATES[cell.kind] * cell.units
+    directions = len(cell.backward)
+    shapes = {
+        "x": (steps, batch, directions * rows),
+        "weight": (directions, rows, cell.units),
+        "recurrent_bias": (directions, cell.units),
+        "initial_state": (directions, batch, cell.units),
+        "initial_cell": (directions, batch, cell.units),
+        "peepholes": (directions, 3 * cell.units),
+    }
+    found = {name: rng.uniform(-1, 1, shape).astype(dtype) for name, shape in shapes.items()}
+    found["weight"] /= np.sqrt(cell.units).astype(dtype)
+    found["lengths"] = rng.integers(0, steps, batch, "int32", endpoint=True)
+    return {name: found[name] for name in ("x", "weight", *cell.operands)}
+
+
+def reference(cell, given):
+    """The results, by the standard's equations, one sequence after the other."""
+    x, weight = given["x"].astype("float64"), given["weight"].astype("float64")
+    steps, batch, _ = x.shape
+    units, gates = cell.units, GATES[cell.kind]
+    directions = len(cell.backward)
+    x = x.reshape(steps, batch, directions, gates, units)
+    weight = weight.reshape(directions, gates, units, units)
+    states = np.zeros((steps, directions, batch, units))
+    last, last_cell = np.zeros((2, directions, batch, units))
+    for d in range(directions):
+        bias = given["recurrent_bias"][d] if "recurrent_bias" in given else np.zeros(units)
+        peepholes = given["peepholes"][d].reshape(3, units) if "peepholes" in given else [0, 0, 0]
+        for row in range(batch):
+            length = int(given["lengths"][row])
+            state = given["initial_state"][d, row].astype("float64")
+            memory = given["initial_cell"][d, row] if "initial_cell" in given else 0
+            for t in reversed(range(length)) if cell.backward[d] else range(length):
+                state, memory = _step(cell, x[t, row, d], weight[d], state, memory, bias, peepholes)
+                states[t, d, row] = state
+            if length:
+                last[d, row], last_cell[d, row] = state, memory
+    return [states, last, last_cell] if cell.kind == "lstm" else [states, last]
+
+
+def _step(cell, x, weight, state, memory, bias, peepholes):
+    def sigmoid(value):
+        return 1 / (1 + np.exp(-clipped(value)))
+
+    def clipped(value):
+        return np.clip(value, -cell.clip, cell.clip) if cell.clip else value
+
+    product = weight @ state
+    if cell.kind == "rnn":
+        return np.tanh(clipped(x[0] + product[0])), 0
+    if cell.kind == "gru":
+        z, r = sigmoid(x[0] + product[0]), sigmoid(x[1] + product[1])
+        inner = r * (product[2] + bias) if cell.reset_after else weight[2] @ (r * state)
+        return (1 - z) * np.tanh(clipped(x[2] + inner)) + z * state, 0
+    i = sigmoid(x[0] + product[0] + peepholes[0] * memory)
+    f = sigmoid(x[2] + product[2] + peepholes[2] * memory)
+    memory = f * memory + i * np.tanh(clipped(x[3] + product[3]))
+    return sigmoid(x[1] + product[1] + peepholes[1] * memory) * np.tanh(memory), memory
+
+
+def function(cell, given, target):
+    """The PrimFunc that computes ``cell``, and its arguments without the results."""
+    _, batch = cell.steps_and_batch(given["x"].shape)
+    dtype = str(given["x"].dtype)
+    planned = tiles(cell, batch, dtype, target)
+    packed = [
+        pack(given["weight"], phase.gates, tile)
+        for phase, tile in zip(phases(cell, cell.activations[0]), planned, strict=True)
+    ]
+    operands = {name: given[name] for name in cell.operands}
+    arguments = [given["x"], *packed, *operands.values()]
+    x, *others = (te.placeholder(a.shape, str(a.dtype), f"a{i}") for i, a in enumerate(arguments))
+    named = dict(zip(operands, others[len(packed) :], strict=True))
+    wanted = list(range(len(cell.result_shapes(given["x"].shape))))
+    results = recurrent_layer(cell, x, others[: len(packed)], named, wanted, target)
+    return te.create_prim_func([x, *others, *results]), arguments
+
+
+def outputs(cell, given, device=None):
+    shapes = cell.result_shapes(given["x"].shape)
+    full = [np.full(shape, 77, given["x"].dtype) for shape in shapes]
+    return [tvm.runtime.tensor(array, device or tvm.cpu()) for array in full]
+
+
+@pytest.mark.parametrize("name", ["here", "x86-64-v3", "generic"])
+def test_on_x86(name):
+    generic = {"vector_bits": 128, "vector_registers": 16, "features": ()}
+    target = HERE if name == "here" else targets.load("x86-64-v3")
+    if name == "generic":
+        target = msgspec.structs.replace(target, **generic)
+    for number, (cell, steps, batch) in enumerate(CASES):
+        given = tensors(cell, steps, batch, "float64" if number == 1 else "float32")
+        func, arguments = function(cell, given, target)
+        executable = compiled(
+            tvm.IRModule({"main": func.with_attr("global_symbol", "main")}), target
+        )
+        results = outputs(cell, given)
+        executable["main"](*map(tvm.runtime.tensor, arguments), *results)
+        for got, want in zip(results, reference(cell, given), strict=True):
+            np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=3e-6, err_msg=str(cell))
+
+
+@pytest.mark.parametrize("name", ["rpi4", "graviton3"])
+def test_on_arm(name, board, tmp_path):
+    target = targets.load(name)
+    functions, calls = {}, []
+    for number, (cell, steps, batch) in enumerate(CASES):
+        given = tensors(cell, steps, batch)
+        func, arguments = function(cell, given, target)
+        functions[f"case_{number}"] = func.with_attr("global_symbol", f"case_{number}")
+        calls.append((cell, given, arguments))
+    library = tmp_path / "kernels.so"
+    compiled(tvm.IRModule(functions), target).export_library(
+        str(library), fcompile=link_function(target)
+    )
+    session = tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)
+    session.upload(str(library))
+    module, device = session.load_module(library.name), session.cpu(0)
+    for number, (cell, given, arguments) in enumerate(calls):
+        results = outputs(cell, given, device)
+        there = [tvm.runtime.tensor(array, device) for array in arguments]
+        module[f"case_{number}"](*there, *results)
+        for got, want in zip(results, reference(cell, given), strict=True):
+            np.testing.assert_allclose(got.numpy(), want, rtol=0, atol=3e-6, err_msg=str(cell))
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(
+    ("name", "product", "store"),
+    [
+        ("x86-64-v4", r"vfmadd\w+ps\t.*zmm", r"vmov[ua]ps\t%[xyz]mm\d+, .*\("),
+        ("rpi4", r"fmla\tv\d+\.4s", r"\tst[rp]\t"),
+    ],
+)
+def test_the_sums_stay_in_registers(name, product, store, batch):
+    """The loop over the state loads weights and state, and stores nothing."""
+    target = targets.load(name)
+    cell = msgspec.structs.replace(cell_of("lstm", 64), operands=())
+    func, _ = function(cell, tensors(cell, 4, batch), target)
+    mod = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
+    code = compiled(mod, target).mod.inspect_source("asm")
+    # From a label to the jump back to it, with no other label between.
+    loops = re.findall(r"\n(\.L\w+):((?:\n(?!\.LBB).*)*?\n\s+(?:j|b\.)\w+\s+\1)\b", code)
+    products = [body for _, body in loops if len(re.findall(product, body)) >= 8]
+    products = [body for body in products if "div" not in body]  # the equations have
+    assert products
+    assert not any(re.search(store, body) for body in products)
+
+
+def test_tiles_fit_the_registers():
+    for name in ("x86-64-v3", "x86-64-v4", "rpi4"):
+        target = targets.load(name)
+        for gates in (1, 2, 3, 4):
+            for batch in (1, 2, 3, 8, 9, 100):
+                tile = choose_tile(100, gates, batch, 32, target)
+                assert tile.rows * tile.columns < target.vector_registers
+                assert gates * tile.vectors % tile.columns == 0
+                assert replace(tile, rows=1).blocks * tile.block >= 100

@@ -1,0 +1,99 @@
+"""Lower recurrent layers to their kernel: the loop over time, its weights packed at build time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from tvmcomp.errors import TargetError
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    const,
+    const_value,
+    consumers,
+    dtype_of,
+    op_name,
+    shape_of,
+)
+from tvmcomp.recurrent import RECURRENT, cell_of, operands_of
+from tvmcomp.schedules.recurrent.gates import phases
+from tvmcomp.schedules.recurrent.packing import pack, pack_given
+from tvmcomp.schedules.recurrent.tile import Tile
+from tvmcomp.schedules.recurrent.time_loop import recurrent_layer, tiles
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Expr, Module, Var
+
+relax = tvm.relax
+
+
+def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
+    """Lower every recurrent layer of ``mod``, for ``target``.
+
+    Raises:
+        TargetError: there is one, and the target is a GPU.
+    """
+    return _LowerRecurrent(mod, target).run()
+
+
+class _LowerRecurrent(BindingRewriter):
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
+        super().__init__(mod)
+        self.target = target
+        self.users = consumers(mod)
+        #: A layer's variable -> its results by their number.
+        self.results: dict[Any, dict[int, Any]] = {}
+
+    def rewrite(self, var: Var, value: Expr) -> Expr:
+        if op_name(value) == RECURRENT:
+            self.results[var] = self.lowered(var, value)
+            return var  # Nothing reads it any more.
+        if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.results:
+            return self.results[value.tuple_value][int(value.index)]
+        return super().rewrite(var, value)
+
+    def lowered(self, var: Var, value: Expr) -> dict[int, Any]:
+        """The results that are read, by their number."""
+        if self.target.family == "cuda":
+            raise TargetError(
+                f"the recurrent layer {var.name!r} can't be computed on a GPU",
+                where=self.target.name,
+                hint="Build the network for a CPU.",
+            )
+        cell = cell_of(value)
+        wanted = sorted({int(user.value.index) for user in self.users[var]})
+        if not wanted:
+            return {}
+        operands = {name: self.substitute(arg) for name, arg in operands_of(value).items()}
+        x, weight = operands.pop("x"), operands.pop("weight")
+        _, batch = cell.steps_and_batch(shape_of(x))
+        planned = tiles(cell, batch, dtype_of(x), self.target)
+        gates = [phase.gates for phase in phases(cell, cell.activations[0])]
+        packed = [
+            self.packed(weight, of, tile, var.name) for of, tile in zip(gates, planned, strict=True)
+        ]
+
+        def compute(x: Any, *tensors: Any) -> Any:
+            weights, others = tensors[: len(packed)], tensors[len(packed) :]
+            given = dict(zip(operands, others, strict=True))
+            return recurrent_layer(cell, x, weights, given, wanted, self.target)
+
+        call = self.builder.call_te(
+            compute, x, *packed, *operands.values(), primfunc_name_hint=var.name
+        )
+        result = self.emit(call, var.name)
+        if len(wanted) == 1:
+            return {wanted[0]: result}
+        return {
+            number: self.emit(relax.TupleGetItem(result, i), f"{var.name}_{number}")
+            for i, number in enumerate(wanted)
+        }
+
+    def packed(self, weight: Expr, gates: Sequence[int], tile: Tile, name: str) -> Expr:
+        array = const_value(weight)
+        if array is not None:
+            return const(pack(array, gates, tile))
+        call = self.builder.call_te(
+            lambda given: pack_given(given, gates, tile), weight, primfunc_name_hint=f"{name}_pack"
+        )
+        return self.emit(call, f"{name}_pack")

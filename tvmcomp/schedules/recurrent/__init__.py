@@ -1,0 +1,1 @@
+"""Recurrent layers: one kernel with the loop over time inside."""

@@ -1,0 +1,300 @@
+"""A block of units in one step: sums in registers, then the cell's equations, then the results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tvmcomp.recurrent import RecurrentCell
+from tvmcomp.schedules.recurrent.gates import Phase
+from tvmcomp.schedules.recurrent.tile import Tile
+from tvmcomp.schedules.rows.loop_nest import (
+    SERIAL,
+    array,
+    index,
+    loop,
+    sequence,
+    tails,
+    vector,
+    with_arrays,
+)
+from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimExpr
+
+tirx = tvm.tirx
+
+
+class Direction(Protocol):
+    """The loop over time that a block is part of.
+
+    Attributes:
+        cell: what is computed.
+        d: number of the direction.
+        x: the projected input.
+        results: buffer of each result that is wanted, by number.
+        arrays: those of :func:`~tvmcomp.schedules.recurrent.gates.arrays` and others, by name.
+        dtype: of all of them.
+    """
+
+    cell: RecurrentCell
+    d: Any
+    x: Any
+    results: Mapping[int, Any]
+    arrays: dict[str, Any]
+    dtype: str
+
+    def time(self, step: PrimExpr, row: PrimExpr) -> Any:
+        """The index in time of a step of the sequence in ``row``."""
+        ...
+
+    def lives(self, step: PrimExpr, row: PrimExpr) -> Any:
+        """Whether the sequence in ``row`` has the step; None where it always has."""
+        ...
+
+
+@dataclass
+class Block:
+    """A block of units in one phase of one step.
+
+    Attributes:
+        direction: the loop over time.
+        phase: of the step.
+        tile: its sizes.
+        weight: the packed weights.
+        step: number of the step.
+        number: of the block.
+        is_full: all its units are the layer's.
+    """
+
+    direction: Direction
+    phase: Phase
+    tile: Tile
+    weight: Any
+    step: Any
+    number: Any
+    is_full: bool
+
+    def __post_init__(self) -> None:
+        self.zero = tirx.const(0, self.direction.dtype)
+        self.base = self.number * self.tile.block
+
+    def present(self, v: int) -> int:
+        """Lanes of the block's vector ``v`` that are units of the layer."""
+        if self.is_full:
+            return self.tile.lanes
+        first = int(self.number) * self.tile.block + v * self.tile.lanes
+        return min(max(self.direction.cell.units - first, 0), self.tile.lanes)
+
+    def pieces(self, present: int) -> list[tuple[int, int]]:
+        """Offset and width of the vectors that cover the first ``present`` lanes of one."""
+        lanes = self.tile.lanes
+        return [(0, lanes)] if present == lanes else tails(present, lanes)
+
+    def rows(self, first: PrimExpr, count: int) -> Any:
+        """``count`` rows of the batch, from ``first``."""
+        if count == 1 and self.tile.tiles == 1:
+            return self.one_row(first)
+        return self.several_rows(first, count)
+
+    def one_row(self, row: PrimExpr) -> Any:
+        """One row whose sums are all in one tile: they never leave the registers."""
+        tile, slots = self.tile, self.phase.slots
+        sums = array([len(slots) * tile.block], self.direction.dtype, "sums")
+        every = [(slot, v) for slot in range(len(slots)) for v in range(tile.vectors)]
+        begin = [self.begin(sums, self.at(0, *each), row, *each) for each in every]
+
+        def place(_r: int, column: int) -> Any:
+            return self.at(0, *tile.column(0, column))
+
+        product = self.product(sums, place, row, 1, 0)
+        ends = [self.end(sums, row, index(0), v) for v in range(tile.vectors)]
+        return with_arrays([sums], sequence([*begin, product, *ends]))
+
+    def several_rows(self, first: PrimExpr, count: int) -> Any:
+        """Tile by tile, the sums put into memory; then the equations, row by row."""
+        tile, sums = self.tile, self.direction.arrays["sums"]
+        done = [self.one_tile(sums, first, count, part) for part in range(tile.tiles)]
+
+        def row(r: PrimExpr) -> Any:
+            others = range(len(self.phase.gates), len(self.phase.slots))
+            begin = [
+                self.begin(sums, self.at(r, slot, v), first + r, slot, v)
+                for slot in others
+                for v in range(tile.vectors)
+            ]
+            ends = [self.end(sums, first + r, r, v) for v in range(tile.vectors)]
+            return sequence([*begin, *ends])
+
+        return sequence([*done, loop(count, row, SERIAL, "row")])
+
+    def one_tile(self, sums: Any, first: PrimExpr, count: int, part: int) -> Any:
+        """Compute the sums of a tile in registers, and store them."""
+        tile = self.tile
+        own = array([count * tile.columns * tile.lanes], self.direction.dtype, "tile")
+        every = [(r, c) for r in range(count) for c in range(tile.columns)]
+
+        def place(r: int, column: int) -> Any:
+            return index((r * tile.columns + column) * tile.lanes)
+
+        def store(r: int, column: int) -> Any:
+            to = self.at(index(r), *tile.column(part, column))
+            return vector(
+                tile.lanes,
+                lambda lane: tirx.BufferStore(
+                    sums, tirx.BufferLoad(own, [place(r, column) + lane]), [to + lane]
+                ),
+            )
+
+        begin = [self.begin(own, place(r, c), first + r, *tile.column(part, c)) for r, c in every]
+        product = self.product(own, place, first, count, part)
+        return with_arrays([own], sequence([*begin, product, *(store(*each) for each in every)]))
+
+    def at(self, r: Any, slot: int, v: int) -> Any:
+        """Where the sums of a vector of a row begin."""
+        row = len(self.phase.slots) * self.tile.block
+        return r * row + index((slot * self.tile.vectors + v) * self.tile.lanes)
+
+    def begin(self, sums: Any, place: Any, row: PrimExpr, slot: int, v: int) -> Any:
+        """What a vector of sums begins with: ``x`` or the recurrent bias."""
+        gate = self.phase.slots[slot]
+        unit = self.base + v * self.tile.lanes
+        if gate is None:
+            bias = self.direction.arrays.get("recurrent_bias")
+
+            def of_bias(lane: PrimExpr) -> Any:
+                value = self.zero if bias is None else tirx.BufferLoad(bias, [unit + lane])
+                return tirx.BufferStore(sums, value, [place + lane])
+
+            return vector(self.tile.lanes, of_bias)
+        cell = self.direction.cell
+        time = self.direction.time(self.step, row)
+        before = [row, time] if cell.batch_first else [time, row]
+        column = (self.direction.d * cell.gates + gate) * cell.units + unit
+        present = self.present(v)
+        done = []
+        if present < self.tile.lanes:
+            done.append(
+                vector(
+                    self.tile.lanes,
+                    lambda lane: tirx.BufferStore(sums, self.zero, [place + lane]),
+                )
+            )
+        for offset, width in self.pieces(present) if present else []:
+
+            def of_x(lane: PrimExpr, offset: int = offset) -> Any:
+                value = tirx.BufferLoad(self.direction.x, [*before, column + offset + lane])
+                return tirx.BufferStore(sums, value, [place + offset + lane])
+
+            done.append(vector(width, of_x))
+        return sequence(done)
+
+    def product(
+        self,
+        sums: Any,
+        place: Callable[[int, int], Any],
+        first: PrimExpr,
+        count: int,
+        part: int,
+    ) -> Any:
+        """Add the product of a tile to the sums; ``place`` says where those of a column are."""
+        tile = self.tile
+        source = self.direction.arrays[self.phase.source]
+        before = [tirx.floormod(self.step, index(2))] if self.phase.source == "state" else []
+
+        def element(k: PrimExpr) -> Any:
+            done = []
+            for column in range(tile.columns):
+                for r in range(count):
+
+                    def add(lane: PrimExpr, r: int = r, c: int = column) -> Any:
+                        state = tirx.BufferLoad(source, [*before, first + r, k])
+                        weight = tirx.BufferLoad(
+                            self.weight,
+                            [self.direction.d, self.number, index(part), k, index(c), lane],
+                        )
+                        at = [place(r, c) + lane]
+                        return tirx.BufferStore(
+                            sums, tirx.BufferLoad(sums, at) + state * weight, at
+                        )
+
+                    done.append(vector(tile.lanes, add))
+            return sequence(done)
+
+        return loop(self.direction.cell.units, element, SERIAL, "k")
+
+    def end(self, sums: Any, row: PrimExpr, r: PrimExpr, v: int) -> Any:
+        """The equations of a vector of units of a row, and its place in the result."""
+        direction = self.direction
+        unit = self.base + v * self.tile.lanes
+        lives = direction.lives(self.step, row)
+        following = tirx.floormod(self.step + 1, index(2))
+        done = []
+        for name, equation in self.phase.results:
+            buffer = direction.arrays[name]
+            to = [following, row] if name == "state" else [row]
+            kept = name in ("state", "cell") and lives is not None
+
+            def store(
+                lane: PrimExpr,
+                name: str = name,
+                equation: Any = equation,
+                buffer: Any = buffer,
+                to: Any = to,
+                kept: bool = kept,
+            ) -> Any:
+                at = _Unit(self, sums, r, v, row, unit + lane, lane)
+                value = equation(at)
+                if kept:
+                    value = tirx.Select(lives, value, at.load(name))
+                return tirx.BufferStore(buffer, value, [*to, unit + lane])
+
+            done.append(vector(self.tile.lanes, store))
+        if self.phase.results[-1][0] == "state" and 0 in direction.results:
+            done += self.give(row, unit, self.present(v), lives, following)
+        return sequence(done)
+
+    def give(
+        self, row: PrimExpr, unit: PrimExpr, present: int, lives: Any, following: PrimExpr
+    ) -> list[Any]:
+        """Store the new state among all states; 0 beyond the end of a sequence."""
+        direction = self.direction
+        time = direction.time(self.step, row)
+        states = direction.arrays["state"]
+        first = direction.cell.batch_first
+        to = [row, time, direction.d] if first else [time, direction.d, row]
+        done = []
+        for offset, width in self.pieces(present) if present else []:
+
+            def store(lane: PrimExpr, offset: int = offset) -> Any:
+                at = unit + offset + lane
+                value = tirx.BufferLoad(states, [following, row, at])
+                if lives is not None:
+                    value = tirx.Select(lives, value, self.zero)
+                return tirx.BufferStore(direction.results[0], value, [*to, at])
+
+            done.append(vector(width, store))
+        return done
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """See :class:`~tvmcomp.schedules.recurrent.gates.Element`."""
+
+    block: Block
+    sums: Any
+    r: Any
+    v: int
+    row: Any
+    unit: Any
+    lane: Any
+
+    def start(self, slot: int) -> Any:
+        return tirx.BufferLoad(self.sums, [self.block.at(self.r, slot, self.v) + self.lane])
+
+    def load(self, name: str) -> Any:
+        before = [tirx.floormod(self.block.step, index(2))] if name == "state" else []
+        return tirx.BufferLoad(self.block.direction.arrays[name], [*before, self.row, self.unit])
+
+    def peephole(self, number: int) -> Any:
+        return tirx.BufferLoad(self.block.direction.arrays["peepholes"], [index(number), self.unit])
