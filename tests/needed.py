@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+from types import ModuleType
 from typing import NoReturn
 
 import pytest
@@ -13,3 +15,14 @@ def missing(reason: str) -> NoReturn:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def package(name: str, extra: str) -> ModuleType:
+    """The module ``name``; without it, a whole file of tests is skipped, and in CI fails."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        reason = f"{error}; it comes with tvmcomp[{extra}]"
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason, allow_module_level=True)

@@ -63,13 +63,16 @@ def build(
     dump: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
     cc: str | None = None,
     golden: bool | None = None,
 ) -> Artifact:
     """Compile a trained network for a device.
 
     Args:
-        model: the model file, or an ``onnx.ModelProto``.
+        model: the model file, or a network in memory: an ``onnx.ModelProto``, a
+            ``torch.nn.Module`` with ``example_inputs``, or a ``torch.export.ExportedProgram``.
         target: a target's name, a path to a target's TOML, or a description.
         quant: None keeps float32; ``int8`` needs ``calibration`` (unless the model is quantized
             already); ``fp16`` and ``bf16`` store and multiply the weights in half precision and
@@ -87,6 +90,9 @@ def build(
         dump: a folder to write the module to after every phase.
         progress: is told of each stage.
         tuning_progress: is told of each trial.
+        example_inputs: the tensors, in a tuple, that a PyTorch module's forward is called with.
+        dynamic_shapes: dimensions of a PyTorch module that stay open, for ``shapes`` to bind; as
+            of ``torch.export.export``.
         cc, golden: what ``linker`` and ``reference`` were called.
 
     Raises:
@@ -110,7 +116,13 @@ def build(
     if trials > 0:
         _check_tunable(description, device, records)
     progress.stage("importing")
-    network = frontend.load_model(model, bound, for_quantization=quant is not None)
+    network = frontend.load_model(
+        model,
+        bound,
+        for_quantization=quant is not None,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+    )
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
@@ -169,6 +181,8 @@ def tune(
     builders: str | None = None,
     more: bool = False,
     progress: Callable[[Event], None] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
     cc: str | None = None,
 ) -> TuneSummary:
     """Search for faster schedules of a network's kernels and log what is measured.
@@ -199,7 +213,13 @@ def tune(
     # An error in it is known now, and not after minutes of work.
     records = open_log(arguments.locations(log, "log"))
     _check_tunable(description, device, records)
-    network = frontend.load_model(model, bound, for_quantization=quant is not None)
+    network = frontend.load_model(
+        model,
+        bound,
+        for_quantization=quant is not None,
+        example_inputs=example_inputs,
+        dynamic_shapes=dynamic_shapes,
+    )
     samples = _samples(calibration, network, settings)
     choice = choose_precision(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvmcomp import arguments
-from tvmcomp.errors import ConfigError
 from tvmcomp.model import Model
 
 if TYPE_CHECKING:
-    import onnx
+    from tvmcomp.frontend.in_memory import InMemory
 
 __all__ = ["ModelSource", "load_model"]
 
-#: A model file, a SavedModel folder, or an ONNX model in memory.
-ModelSource: TypeAlias = "str | bytes | os.PathLike[str] | onnx.ModelProto"
+#: A model file, a SavedModel folder, or a network in memory.
+ModelSource: TypeAlias = "str | bytes | os.PathLike[str] | InMemory"
 
 
 def load_model(
@@ -24,15 +23,22 @@ def load_model(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
     for_quantization: bool = False,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
 ) -> Model:
     """Import the network in ``source`` into Relax.
 
     Args:
         source: the model file or SavedModel folder, of any format that
-            :mod:`tvmcomp.frontend.formats` tells; or an ``onnx.ModelProto``, which stays as it is.
+            :mod:`tvmcomp.frontend.formats` tells; or a network in memory, which stays as it is:
+            an ``onnx.ModelProto``, a ``torch.nn.Module`` or ``torch.export.ExportedProgram``.
         shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension.
         for_quantization: import float64 as float32, which is what can be quantized; the inputs
             and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
+        example_inputs: what a PyTorch module's forward is called with; see
+            :func:`tvmcomp.frontend.torch.export.torch_to_onnx`.
+        dynamic_shapes: which of a PyTorch module's dimensions stay open, as of
+            ``torch.export.export``.
 
     Raises:
         ConfigError: ``source`` is none of them, or ``shapes`` holds no shapes.
@@ -41,14 +47,11 @@ def load_model(
     """
     bound = arguments.shapes(shapes)
     if not isinstance(source, str | bytes | os.PathLike):
-        if type(source).__name__ != "ModelProto":
-            raise ConfigError(
-                f"the model is a {type(source).__name__}",
-                hint="Give the path of a model file, or an onnx.ModelProto.",
-            )
+        from tvmcomp.frontend.in_memory import to_onnx
         from tvmcomp.frontend.onnx.load import load_proto
 
-        return load_proto(source, bound, for_quantization=for_quantization)
+        model = to_onnx(source, example_inputs, dynamic_shapes)
+        return load_proto(model, bound, for_quantization=for_quantization)
     path = arguments.path(source, "the model's path")
     # Imported late: TVM and onnx take a second that `--help` need not pay.
     from tvmcomp.frontend.onnx.load import load_checked

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tvmcomp import arguments
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend import ModelSource, in_memory
 from tvmcomp.frontend.formats import ONNX, format_of
 from tvmcomp.frontend.source import to_onnx
 from tvmcomp.replaced_file import replaced_file
@@ -20,32 +21,32 @@ _EXTERNAL_BYTES = 1024
 
 
 def convert(
-    model: str | bytes | os.PathLike[str],
+    model: ModelSource,
     output: str | bytes | os.PathLike[str] | None = None,
+    *,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
 ) -> onnx.ModelProto:
-    """Turn a network's file into the ONNX model that ``build`` makes of it.
+    """Turn a network into the ONNX model that ``build`` makes of it.
 
     Args:
-        model: a file of any format but ONNX, or a SavedModel folder.
+        model: a file of any format but ONNX, a SavedModel folder, or a network in memory.
         output: where to write the ONNX model; None writes nothing. What is larger than 2 GiB, which
             no ONNX file can be, keeps its weights in a file beside it, called ``<output>.data``.
+        example_inputs, dynamic_shapes: of a PyTorch module; as of :func:`tvmcomp.build`.
 
     Raises:
         ConfigError: a path is none.
         ModelError: ``model`` can't be converted, is ONNX already, or ``output`` can't be written.
     """
-    path = arguments.path(model, "the model's path")
     target = None if output is None else arguments.path(output, "output")
-    format_ = format_of(path)
-    if format_ is ONNX:
-        raise ModelError("is an ONNX model already", where=str(path), hint="Use it as it is.")
     if target is not None and not target.parent.is_dir():
         raise ModelError(
             f"can't be written: there is no folder {target.parent}",
             where=str(target),
             hint="Make the folder, or give another output.",
         )
-    made = to_onnx(path, format_)
+    made = _converted(model, example_inputs, dynamic_shapes)
     if target is not None:
         try:
             _write(made, target)
@@ -53,6 +54,16 @@ def convert(
             reason = error.strerror or error
             raise ModelError(f"can't be written: {reason}", where=str(target)) from error
     return made
+
+
+def _converted(model: ModelSource, example_inputs: Any, dynamic_shapes: Any) -> onnx.ModelProto:
+    if not isinstance(model, str | bytes | os.PathLike):
+        return in_memory.to_onnx(model, example_inputs, dynamic_shapes)
+    path = arguments.path(model, "the model's path")
+    format_ = format_of(path)
+    if format_ is ONNX:
+        raise ModelError("is an ONNX model already", where=str(path), hint="Use it as it is.")
+    return to_onnx(path, format_)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:
