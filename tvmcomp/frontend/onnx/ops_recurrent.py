@@ -77,8 +77,12 @@ class RNN(_Recurrent):
 
 
 def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
-    """``x [.., .., I]`` times ``weight [D, G H, I]``, and ``bias [D G H]``."""
+    """``x [.., .., I]`` times ``weight [D, G H, I]``, and ``bias [D G H]``.
+
+    Steps and batch are together the rows of one matrix: a batch of 1 makes no blocks.
+    """
     directions, rows, width = shape_of(weight)
+    outer = shape_of(x)[:2]
     columns = directions * rows
     array = array_of(weight)
     if array is not None:
@@ -87,10 +91,13 @@ def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
         matrix = bb.emit(relax.op.reshape(weight, [columns, width]))
         matrix = bb.emit(relax.op.permute_dims(matrix, [1, 0]))
     if width:
-        product = bb.emit(relax.op.matmul(x, matrix))
+        flat = bb.emit(relax.op.reshape(x, [outer[0] * outer[1], width]))
+        product = bb.emit(relax.op.matmul(flat, matrix))
     else:
-        product = constant(np.zeros((*shape_of(x)[:2], columns), dtype_of(x)))
-    return product if bias is None else bb.emit(relax.op.add(product, bias))
+        product = constant(np.zeros((outer[0] * outer[1], columns), dtype_of(x)))
+    if bias is not None:
+        product = bb.emit(relax.op.add(product, bias))
+    return bb.emit(relax.op.reshape(product, [*outer, columns]))
 
 
 def _biases(bb: Builder, cell: RecurrentCell, bias: Any) -> tuple[Any, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tvmcomp.recurrent import Activation
+from tvmcomp.schedules.tir.vector_math import BOUNDED_EXP, TANH_OVER, TANH_UNDER
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
 
@@ -49,7 +50,27 @@ _FUNCTIONS: dict[str, Callable[[Any, Any, Any], Any]] = {
 
 def activate(activation: Activation, x: PrimExpr, clip: float) -> Any:
     """``activation`` of ``x``, bounded to ``[-clip, clip]`` before where ``clip`` is not 0."""
-    if clip:
-        x = tirx.max(_number(-clip, x), tirx.min(_number(clip, x), x))
+    x = clipped(x, clip)
     alpha, beta = _number(activation.alpha, x), _number(activation.beta, x)
     return _FUNCTIONS[activation.name](x, alpha, beta)
+
+
+def clipped(x: PrimExpr, clip: float) -> Any:
+    """``x`` bounded to ``[-clip, clip]``; 0 for no bound."""
+    return tirx.max(_number(-clip, x), tirx.min(_number(clip, x), x)) if clip else x
+
+
+def sigmoid_power(x: PrimExpr) -> Any:
+    """e^-x of a float32, bounded: the sigmoid is ``1 / (1 + e^-x)``."""
+    return tirx.call_intrin("float32", BOUNDED_EXP, _number(-0.0, x) - x)
+
+
+def sigmoid_under(x: PrimExpr) -> Any:
+    """The denominator of a float32's sigmoid, whose numerator is 1."""
+    return sigmoid_power(x) + _number(1, x)
+
+
+def tanh_fraction(x: PrimExpr) -> tuple[Any, Any]:
+    """Numerator and denominator of a float32's tanh."""
+    over, under = (tirx.call_intrin("float32", name, x) for name in (TANH_OVER, TANH_UNDER))
+    return over, under

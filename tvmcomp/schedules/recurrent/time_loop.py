@@ -265,7 +265,11 @@ class _Direction:
     # A step.
 
     def step(self, step: PrimExpr) -> Any:
-        """All phases of one step."""
+        """All phases of one step.
+
+        Where the weights are larger than the cache every other step takes the blocks from the last
+        to the first: those that were read last are still there.
+        """
         layer = self.layer
         done = []
         for phase, tile, weight in zip(self.phases, layer.tiles, layer.weights, strict=True):
@@ -280,11 +284,23 @@ class _Direction:
             ) -> Any:
                 return self.rows(Block(self, phase, tile, weight, step, at, is_full))
 
+            def back_and_forth(at: PrimExpr, block: Any = block, last: int = full - 1) -> Any:
+                odd = tirx.floormod(step, index(2)) == index(1)
+                return block(tirx.Select(odd, index(last) - at, at))
+
             if full:
-                done.append(loop(full, block, SERIAL, "block"))
+                order = block if self.fits_the_cache() else back_and_forth
+                done.append(loop(full, order, SERIAL, "block"))
             if full < tile.blocks:
                 done.append(block(index(full), is_full=False))
         return sequence(done)
+
+    def fits_the_cache(self) -> bool:
+        """Whether the core's own cache holds the weights of a direction."""
+        layer = self.layer
+        bits = int(tvm.DataType(str(layer.weights[0].dtype)).bits)
+        numbers = self.cell.gates * layer.padded * layer.units
+        return numbers * bits // 8 <= layer.target.l2_kib * 1024
 
     def rows(self, block: Block) -> Any:
         """All tiles of rows of a block."""

@@ -17,9 +17,19 @@ from tvmcomp.tvm_types import Call, Module, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
+#: Operators of ours, of float32 only: what computes several functions at once divides once.
+BOUNDED_EXP = "tirx.tvmcomp.bounded_exp"
+TANH_OVER = "tirx.tvmcomp.tanh_over"
+TANH_UNDER = "tirx.tvmcomp.tanh_under"
+_PURE = 1  # tirx::CallEffectKind::kPure
+
 _LOG2_E = 1.4426950408889634
 # ln 2 in two parts; the first has so few bits that its product with an exponent is exact.
 _LN2_HIGH, _LN2_LOW = 0.693359375, -2.12194440e-4
+#: The bound of what :func:`bounded_exp` is given, and the number that it rounds with: the low eight
+#: bits of a sum with it are the integer plus 127, the exponent field.
+_BOUND = 40.0
+_ROUND_FIELD = 1.5 * 2**23 + 127
 #: Added and subtracted, it rounds to the nearest integer. The nine low bits of the sum are that
 #: integer plus 254.
 _ROUND = 1.5 * 2**23 + 254
@@ -50,18 +60,29 @@ def exp(f: Function, x: str) -> str:
     """e^x = 2^n * e^r, r = x - n ln 2; 2^n in two factors, so that it may become denormal or 0."""
     # Beyond these bounds the result is infinite, or 0, all the same.
     y = f.clamp(x, -105.0, 89.0)
-    shifted = f.multiply_add(y, f.number(_LOG2_E), f.number(_ROUND))
-    n = f.exact_subtract(shifted, f.number(_ROUND))
-    high = f.multiply_add(n, f.number(-_LN2_HIGH), y)
-    r = f.multiply_add(n, f.number(-_LN2_LOW), high)
-    square = f.multiply(r, r)
-    power = f.add(f.multiply_add(square, f.polynomial(r, _EXP), r), f.number(1.0))
+    shifted, power = _exp_parts(f, y, _ROUND)
     # The exponent fields of the factors, of which only the low nine bits count: half of n + 254,
     # and the rest of it.
     bits = f.bits(shifted)
     half = f.integer_operation("lshr", bits, f.integer(1))
     rest = f.integer_operation("sub", bits, half)
     return f.multiply(f.multiply(power, _field(f, half)), _field(f, rest))
+
+
+def bounded_exp(f: Function, x: str) -> str:
+    """e^x of x kept within 40 of 0: 2^n is one factor, and products of such numbers are finite."""
+    shifted, power = _exp_parts(f, f.clamp(x, -_BOUND, _BOUND), _ROUND_FIELD)
+    return f.multiply(power, _field(f, f.bits(shifted)))
+
+
+def _exp_parts(f: Function, y: str, rounding: float) -> tuple[str, str]:
+    """A number whose low bits are n plus those of ``rounding``, and e^r."""
+    shifted = f.multiply_add(y, f.number(_LOG2_E), f.number(rounding))
+    n = f.exact_subtract(shifted, f.number(rounding))
+    high = f.multiply_add(n, f.number(-_LN2_HIGH), y)
+    r = f.multiply_add(n, f.number(-_LN2_LOW), high)
+    square = f.multiply(r, r)
+    return shifted, f.add(f.multiply_add(square, f.polynomial(r, _EXP), r), f.number(1.0))
 
 
 def _field(f: Function, exponent: str) -> str:
@@ -112,6 +133,18 @@ def tanh(f: Function, x: str) -> str:
     return _odd_rational(f, x, _TANH_BOUND, _TANH_P, _TANH_Q)
 
 
+def tanh_over(f: Function, x: str) -> str:
+    """The numerator of :func:`tanh`, to be divided by :func:`tanh_under`."""
+    y = f.clamp(x, -_TANH_BOUND, _TANH_BOUND)
+    return f.multiply(y, f.polynomial(f.multiply(y, y), _TANH_P))
+
+
+def tanh_under(f: Function, x: str) -> str:
+    """The denominator of :func:`tanh`: from 0.7 to 400."""
+    y = f.clamp(x, -_TANH_BOUND, _TANH_BOUND)
+    return f.polynomial(f.multiply(y, y), _TANH_Q)
+
+
 def sigmoid(f: Function, x: str) -> str:
     """1 / (1 + e^-x)."""
     power = exp(f, f.subtract(f.number(-0.0), x))
@@ -125,6 +158,9 @@ FUNCTIONS: dict[str, Callable[[Function, str], str]] = {
     "tirx.erf": erf,
     "tirx.tanh": tanh,
     "tirx.sigmoid": sigmoid,
+    BOUNDED_EXP: bounded_exp,
+    TANH_OVER: tanh_over,
+    TANH_UNDER: tanh_under,
 }
 
 
@@ -150,3 +186,16 @@ def vector_math(func: PrimFunc, _mod: Module, _context: Any) -> Any:
         return func
     text = tvm.ir.StringImm("\n".join(used.values()))
     return func.with_body(tirx.AttrStmt(tirx.const(0, "int32"), "pragma_import_llvm", text, body))
+
+
+def _register() -> None:
+    """Teach TVM our operators, vectorizable and without effects."""
+    register = tvm.ir._ffi_api
+    for name in (BOUNDED_EXP, TANH_OVER, TANH_UNDER):
+        register.RegisterOp(name, f"see tvmcomp.schedules.tir.vector_math.{name.split('.')[-1]}")
+        register.RegisterOpAttr(name, "TVectorizable", True, 10)
+        register.RegisterOpAttr(name, "TCallEffectKind", _PURE, 10)
+        register.RegisterOpAttr(name, "TScriptPrinterName", name.removeprefix("tirx."), 10)
+
+
+_register()

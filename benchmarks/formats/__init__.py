@@ -1,0 +1,1 @@
+"""Networks that come in other formats and of other kinds than convolutional ones, judged."""
