@@ -24,9 +24,11 @@ from tvmcomp.frontend.tflite.read import read_network
 from tvmcomp.frontend.tflite.variables import VARIABLES, Variables
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
 
-#: The operator set that is written, and the first version of the file format that has it.
-OPSET = 21
-_IR_VERSION = 10
+#: The operator set that is written, and the first version of the file format that has it: for
+#: numbers of 16 and 4 bits, and for all else. (ONNX Runtime 1.32 fails on quantized networks of the
+#: newer one: it converts int8 to uint8 but not the attribute that came with it.)
+_WIDE = (21, 10)
+_PLAIN = (20, 9)
 
 #: Subgraphs inside of each other, and operators of all that are run.
 _DEEPEST = 16
@@ -106,8 +108,9 @@ class _Converter:
             outputs,
             list(self.writer.initializers.values()),
         )
+        opset, ir_version = _WIDE if _has_wide(self.network) else _PLAIN
         model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION
+            graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
         )
         model.producer_name = "tvmcomp"
         self.variables.add_to(model)
@@ -210,6 +213,14 @@ class _Converter:
 
 def _dims(name: str, tensor: Tensor) -> list[int | str]:
     return [size if size >= 0 else f"{name}_{axis}" for axis, size in enumerate(tensor.shape or ())]
+
+
+def _has_wide(network: Network) -> bool:
+    tensors = (each for subgraph in network.subgraphs for each in subgraph.tensors)
+    return any(
+        tensor.quantized and tensor.dtype is not None and tensor.dtype.name in ("int16", "int4")
+        for tensor in tensors
+    )
 
 
 class _None:

@@ -169,8 +169,28 @@ def _pool(call: Call, kind: str) -> None:
     result = call.node("MaxPool" if kind == "Max" else "AveragePool", data, **window)
     if kind == "L2":
         result = call.node("Sqrt", result)
+    if kind == "Average" and call.tensor(0).quantized:
+        result = _halves_away(call, result, options.FilterHeight() * options.FilterWidth())
     result = call.activated(result, options.FusedActivationFunction())
     call.give(call.channels_last(result))
+
+
+def _halves_away(call: Call, result: str, count: int) -> str:
+    """An average of ``count`` stored integers, moved off the middle between two of them.
+
+    Averages of few numbers often lie there. TensorFlow Lite rounds them away from a stored 0, and
+    QuantizeLinear to the even neighbour.
+    """
+    quantization = call.tensor(0).quantization
+    if quantization is None or not quantization.per_tensor:
+        return result
+    scale, zero = (
+        float(each.reshape(-1)[0]) for each in (quantization.scale, quantization.zero_point)
+    )
+    origin = call.w.constant(np.float32(-scale * zero))  # what a stored 0 stands for
+    nudge = call.w.constant(np.float32(scale / (4 * count)))
+    side = call.node("Sign", call.node("Sub", result, origin))
+    return call.node("Add", result, call.node("Mul", side, nudge))
 
 
 def max_pool_2d(call: Call) -> None:
@@ -189,15 +209,17 @@ def l2_pool_2d(call: Call) -> None:
 
 
 def _resize(call: Call, **attributes: Any) -> None:
-    _image(call)
-    sizes = call.constant(1)
+    batch, _, _, channels = _image(call)
+    sizes = [int(size) for size in call.constant(1).reshape(-1)]
+    # All sizes where they are known: not every tool is right about some of the axes.
+    known = min(batch, channels) > 0
     result = call.node(
         "Resize",
         call.channels_first(call.real(0)),
         "",
         "",
-        call.w.ints(sizes),
-        axes=[2, 3],
+        call.w.ints([batch, channels, *sizes] if known else sizes),
+        axes=None if known else [2, 3],
         **attributes,
     )
     call.give(call.channels_last(result))

@@ -177,8 +177,11 @@ class _ChannelsLast(BindingRewriter):
             return None
         data, weight = self.last(call.args[0]), self.plain(call.args[1])
         extents = shape_of(var)[2:]
+        stored = self.builder.lookup_binding(weight) if isinstance(weight, relax.Var) else None
         return _Forms(
-            last=transposed_conv.subpixel(self.emit, data, weight, call.attrs, extents, name)
+            last=transposed_conv.subpixel(
+                self.emit, data, weight, call.attrs, extents, name, stored
+            )
         )
 
     def layout_attribute(self, var: Var, call: Call, name: str) -> _Forms | None:

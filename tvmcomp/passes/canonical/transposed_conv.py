@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.rewriter import const, const_value, dtype_of, shape_of
+from tvmcomp.passes.rewriter import const, const_value, dtype_of, op_name, shape_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Attributes, Expr
 
@@ -75,7 +75,13 @@ class _Geometry:
 
 
 def subpixel(
-    emit: Emit, data: Expr, weight: Expr, attrs: Attributes, extents: tuple[int, ...], name: str
+    emit: Emit,
+    data: Expr,
+    weight: Expr,
+    attrs: Attributes,
+    extents: tuple[int, ...],
+    name: str,
+    stored: Expr | None = None,
 ) -> Expr:
     """Emit the sub-pixel form.
 
@@ -86,6 +92,7 @@ def subpixel(
         attrs: of the transposed convolution; :func:`applies` must hold.
         extents: the spatial extents of the output.
         name: of the result.
+        stored: what ``weight`` is bound to; integers of a quantized model stay integers.
 
     Returns:
         The output, ``[N, *extents, O]``.
@@ -97,7 +104,9 @@ def subpixel(
         kernel, [int(s) for s in attrs.strides], [int(d) for d in attrs.dilation]
     )
     depthwise = groups == in_channels and group_out == 1 and groups > 1
-    packed = _packed(emit, weight, geometry, groups, depthwise, name)
+    packed = _packed_integers(emit, stored, geometry, groups, depthwise, name)
+    if packed is None:
+        packed = _packed(emit, weight, geometry, groups, depthwise, name)
     taps = shape_of(packed)[1:-1]
     spatial = shape_of(data)[1:-1]
     begins = [int(p) for p in attrs.padding][:dims]
@@ -196,6 +205,29 @@ def _packed(
         f"{name}_taken",
     )
     return emit(relax.op.reshape(taken, places.shape), f"{name}_weight")
+
+
+def _packed_integers(
+    emit: Emit, stored: Expr | None, geometry: _Geometry, groups: int, depthwise: bool, name: str
+) -> Expr | None:
+    """The weight of the ordinary convolution as a ``dequantize`` of integers, where that of the
+    transposed one is such, with the zero point 0 and one scale or one an output channel."""
+    if stored is None or op_name(stored) != "dequantize":
+        return None
+    values, scale, zero = (const_value(argument) for argument in stored.args[:3])
+    if values is None or scale is None or zero is None or zero.any():
+        return None
+    packed = const(_phases(values, geometry, groups, depthwise))
+    if scale.size == 1:
+        return emit(relax.op.dequantize(packed, *stored.args[1:3], -1), f"{name}_weight")
+    if int(stored.attrs.axis) % values.ndim != 1:
+        return None
+    # Which channel each one of the packed weight is of; one of nothing but zeros may be any.
+    numbers = np.arange(1, scale.size + 1).reshape(1, -1, *[1] * (values.ndim - 2))
+    places = _phases(np.broadcast_to(numbers, values.shape), geometry, groups, depthwise)
+    channels = np.maximum(places.reshape(len(places), -1).max(axis=1) - 1, 0)
+    scales, zeros = const(scale[channels]), const(np.zeros(len(channels), zero.dtype))
+    return emit(relax.op.dequantize(packed, scales, zeros, 0), f"{name}_weight")
 
 
 def _phases(weight: np.ndarray, geometry: _Geometry, groups: int, depthwise: bool) -> np.ndarray:

@@ -6,6 +6,9 @@ A channel's bias and scale take two bytes each: small networks have so few weigh
 four bytes each would be a sixth of the artifact. The scale is a bfloat16 (weights are quantized
 with scales that are); the bias is an int16 in steps of a few units of the accumulator, far below
 what one step of the output is worth. Values that don't fit so are kept in 32 bits.
+
+A scale that is no bfloat16 is of a model that another tool quantized. Its bias is kept to the unit:
+the result is then the one that the tool gives, but for what falls into the middle of two steps.
 """
 
 from __future__ import annotations
@@ -52,9 +55,10 @@ def rescale(
     # The other 8-bit type's zero point is 128 away: steps chosen for both make every target round
     # the same.
     other = bias + (128 if data.dtype == "uint8" else -128) * weight_sums
-    packed_bias, shift = _pack_bias(bias, int(max(np.abs(bias).max(), np.abs(other).max())))
+    largest = int(max(np.abs(bias).max(), np.abs(other).max()))
     packed_scale = _pack_scale(scale)
     scale_dtype = str(packed_scale.dtype)
+    packed_bias, shift = _pack_bias(bias, largest, _MAX_SHIFT if scale_dtype == "uint16" else 0)
     data_scale = float(data.scale)
 
     def compute(x: Expr, b: Any, s: Any) -> Expr:
@@ -76,9 +80,10 @@ def rescale(
     )
 
 
-def _pack_bias(bias: np.ndarray, largest: int) -> tuple[np.ndarray, int]:
-    """The bias as int16 in steps of ``2 ** shift``, or as int32 in steps of one."""
-    for shift in range(_MAX_SHIFT + 1):
+def _pack_bias(bias: np.ndarray, largest: int, most: int) -> tuple[np.ndarray, int]:
+    """The bias as int16 in steps of ``2 ** shift``, of at most ``2 ** most``, or as int32 in steps
+    of one."""
+    for shift in range(most + 1):
         if largest <= (2**15 - 1) << shift:
             return np.rint(bias / 2**shift).astype(np.int16), shift
     return bias.astype(np.int32), 0
