@@ -11,6 +11,7 @@ the networks in `judge.npz`.
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -111,9 +112,14 @@ NETWORKS: dict[str, tuple[Callable[[Any], Any], int, bool]] = {
 WAYS = ("float", "fp16", "dynamic", "int8", "int8io", "uint8io", "int16x8")
 
 
-def train(name: str) -> tuple[Any, float]:
-    """A trained network, and the share of the judging digits that it gets right."""
+def train(name: str, folder: Path) -> float:
+    """Train a network and write it as a SavedModel for a batch of 1 to ``folder``.
+
+    Returns:
+        The share of the judging digits that it gets right.
+    """
     import keras
+    import tensorflow as tf
     import tf_keras
 
     build, epochs, old = NETWORKS[name]
@@ -130,13 +136,16 @@ def train(name: str) -> tuple[Any, float]:
         metrics=["accuracy"],
     )
     model.fit(images[:TRAINING], labels[:TRAINING], 32, epochs, verbose=0)
-    return model, float(model.evaluate(images[TRAINING:], labels[TRAINING:], verbose=0)[1])
+    accuracy = float(model.evaluate(images[TRAINING:], labels[TRAINING:], verbose=0)[1])
+    signature = tf.TensorSpec((1, *images.shape[1:]), tf.float32, name="image")
+    function = tf.function(lambda image: model(image, training=False))
+    tf.saved_model.save(model, str(folder), signatures=function.get_concrete_function(signature))
+    return accuracy
 
 
-def converted(model: Any, way: str) -> bytes:
-    """``model`` for a batch of 1, quantized in one way."""
+def convert(saved: Path, way: str, target: Path) -> None:
+    """Convert a SavedModel, quantized in one way."""
     import tensorflow as tf
-    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     images, _ = digits()
 
@@ -144,12 +153,7 @@ def converted(model: Any, way: str) -> bytes:
         for image in images[:CALIBRATION]:
             yield [image[None]]
 
-    signature = tf.TensorSpec((1, *images.shape[1:]), tf.float32, name="image")
-    function = tf.function(lambda image: model(image, training=False))
-    frozen = convert_variables_to_constants_v2(
-        function.get_concrete_function(signature), lower_control_flow=False
-    )
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
     if way != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if way == "fp16":
@@ -167,26 +171,46 @@ def converted(model: Any, way: str) -> bytes:
     if way in ("int8io", "uint8io"):
         dtype = tf.int8 if way == "int8io" else tf.uint8
         converter.inference_input_type = converter.inference_output_type = dtype
-    return bytes(converter.convert())
+    target.write_bytes(converter.convert())
 
 
 def main(folder: Path, names: list[str]) -> None:
-    """Write all networks, and what is said of each way that the converter can't go."""
+    """Write all networks, and what is said of each way that the converter can't go.
+
+    Each step is a process of its own: the converter's calibration crashes on some networks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     images, labels = digits()
     np.savez(folder / "judge.npz", image=images[TRAINING:], label=labels[TRAINING:])
     for name in names or NETWORKS:
-        model, accuracy = train(name)
-        print(f"{name}: {accuracy:.1%} of the judging digits", flush=True)
+        saved = folder / f"{name}.saved"
+        if not saved.exists():
+            print(_step("train", name, saved)[-1], flush=True)
         for way in WAYS:
-            try:
-                data = converted(model, way)
-            except Exception as error:  # noqa: BLE001  the converter's own limits
-                print(f"  {way}: {str(error).strip().splitlines()[0][:150]}", flush=True)
-                continue
-            (folder / f"{name}-{way}.tflite").write_bytes(data)
-            print(f"  {way}: {len(data):,} bytes", flush=True)
+            target = folder / f"{name}-{way}.tflite"
+            if not target.exists():
+                said = _step("convert", saved, way, target)
+                size = target.stat().st_size if target.exists() else None
+                what = f"{size:,} bytes" if size else said[-1][:150]
+                print(f"  {name} {way}: {what}", flush=True)
+
+
+def _step(*arguments: object) -> list[str]:
+    """Run a step; what it said, and how it ended if not well."""
+    done = subprocess.run(
+        [sys.executable, __file__, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    lines = (done.stderr if done.returncode else done.stdout).splitlines()
+    return [line for line in lines if line.strip()] or [f"ended with status {done.returncode}"]
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2:])
+    if sys.argv[1] == "train":
+        print(f"{sys.argv[2]}: {train(sys.argv[2], Path(sys.argv[3])):.1%} of the judging digits")
+    elif sys.argv[1] == "convert":
+        convert(Path(sys.argv[2]), sys.argv[3], Path(sys.argv[4]))
+    else:
+        main(Path(sys.argv[1]), sys.argv[2:])

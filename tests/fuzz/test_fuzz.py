@@ -9,7 +9,7 @@ import pytest
 import worker
 
 #: As many as take some seconds.
-INPUTS = {"artifact": 200, "log": 60, "onnx": 60, "samples": 150, "toml": 100}
+INPUTS = {"artifact": 200, "log": 60, "onnx": 60, "samples": 150, "tflite": 150, "toml": 100}
 
 
 def test_no_input_is_answered_with_anything_but_a_value_or_one_error() -> None:

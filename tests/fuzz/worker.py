@@ -27,6 +27,7 @@ KINDS = {
     "onnx": "onnx_files",
     "log": "logs",
     "samples": "samples",
+    "tflite": "tflite_files",
     "toml": "tomls",
 }
 CPU_SECONDS = 10
