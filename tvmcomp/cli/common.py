@@ -99,6 +99,6 @@ def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
             raise click.BadParameter(
                 f"{text!r} is not NAME=DIM,DIM,…; an example: --shape x=1,3,224,224"
             ) from None
-        if any(dim < 1 for dim in shapes[name]):
-            raise click.BadParameter(f"{text!r}: every dimension must be at least 1")
+        if any(dim < 0 for dim in shapes[name]):
+            raise click.BadParameter(f"{text!r}: no dimension may be below 0")
     return shapes

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tvmcomp import targets
 from tvmcomp.frontend import load_model
 from tvmcomp.model import Model
+from tvmcomp.passes.lowering.legalizations import LEGALIZATIONS
 from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.tvm_import import tvm
 
@@ -72,8 +73,9 @@ def names(model: Model) -> list[str]:
 
 
 def run(model: Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
-    """Build the float module with TVM's defaults, where it has any, and run it."""
+    """Build the float module with our kernels where TVM has none or others, and run it."""
     mod = lower_recurrent(model.mod, targets.detect())
+    mod = relax.transform.LegalizeOps(LEGALIZATIONS)(mod)
     executable = tvm.compile(mod, tvm.target.Target({"kind": "llvm", "num-cores": 2}))
     machine = relax.VirtualMachine(executable, tvm.cpu())
     arguments = [tvm.runtime.tensor(feeds[spec.name]) for spec in model.signature.inputs]

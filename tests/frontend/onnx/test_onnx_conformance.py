@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
-from onnx_node_suite import node_tests, run_case, verdict_in_child
+from onnx_node_suite import node_tests, outcomes, run_case
 
 from tvmcomp.frontend import load_model  # noqa: F401  imported before the children are forked
 
 #: How many of the 1,884 cases of onnx 1.23 pass; TVM's importer alone passes 733.
-PASSING = 1338
+PASSING = 1320
+#: And of every third one, 628 cases.
+PASSING_OF_A_THIRD = 440
 
 COMMON = """
 add_bcast and2d argmax_keepdims_example averagepool_1d_default averagepool_2d_ceil
@@ -42,17 +44,22 @@ def test_common_operator(name, tmp_path):
     run_case(node_tests()[name], tmp_path / "m.onnx")
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_a_third_of_the_suite(tmp_path):
+    """Every third case: it passes, or is refused with a reason."""
+    _check(list(node_tests())[::3], PASSING_OF_A_THIRD, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_whole_suite(tmp_path):
-    verdicts = {
-        name: verdict_in_child(case, tmp_path / "m.onnx") for name, case in node_tests().items()
-    }
-    passed = [name for name, verdict in verdicts.items() if verdict == "passes"]
-    unclear = {
-        name: verdict
-        for name, verdict in verdicts.items()
-        if verdict != "passes" and not verdict.startswith("refused: ")
-    }
-    assert not unclear
-    assert len(passed) >= PASSING * len(verdicts) / 1884
+    _check(list(node_tests()), PASSING, tmp_path)
+
+
+def _check(names, least, folder):
+    results = dict(outcomes(names, folder))
+    kinds = ("passes", "refused")
+    assert not {name: each for name, each in results.items() if each.kind not in kinds}
+    # Another version of onnx has another number of cases.
+    share = least / (1884 if len(names) > 1000 else 628)
+    assert sum(each.kind == "passes" for each in results.values()) >= share * len(names)

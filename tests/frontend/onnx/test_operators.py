@@ -10,13 +10,16 @@ from operator_cases.batches import batches, check_in_child
 from operator_cases.draw import GENERATORS, MICROSOFT
 
 from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS
+from tvmcomp.frontend.onnx.rewrites import RULES
 
 #: Two cases of each.
 _FIXED = list(batches(2 * len(GENERATORS), seed=0))
 
 
 def test_every_operator_has_a_generator():
-    supported = {*CONVERTERS, "If", *(f"{MICROSOFT}.{name}" for name in MICROSOFT_CONVERTERS)}
+    rewritten = {f"{domain}.{name}" if domain else name for domain, name in RULES}
+    microsoft = {f"{MICROSOFT}.{name}" for name in MICROSOFT_CONVERTERS}
+    supported = {*CONVERTERS, "If", "Loop", "Scan", *microsoft, *rewritten}
     assert supported == set(GENERATORS)
 
 

@@ -6,14 +6,18 @@ from typing import Any
 
 import onnx
 
+from tvmcomp.frontend.onnx.ops_attention import ATTENTION
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
+from tvmcomp.frontend.onnx.ops_fused_attention import FUSED_ATTENTION
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_math import MATH
 from tvmcomp.frontend.onnx.ops_microsoft import MICROSOFT
 from tvmcomp.frontend.onnx.ops_move import MOVE
 from tvmcomp.frontend.onnx.ops_nn import NN
 from tvmcomp.frontend.onnx.ops_normalize import NORMALIZE
+from tvmcomp.frontend.onnx.ops_overlap import OVERLAP
+from tvmcomp.frontend.onnx.ops_place import PLACE
 from tvmcomp.frontend.onnx.ops_pool import POOL
 from tvmcomp.frontend.onnx.ops_product import PRODUCTS
 from tvmcomp.frontend.onnx.ops_quantize import QUANTIZE
@@ -22,6 +26,7 @@ from tvmcomp.frontend.onnx.ops_reduce import REDUCE
 from tvmcomp.frontend.onnx.ops_region import REGION
 from tvmcomp.frontend.onnx.ops_scatter import SCATTER
 from tvmcomp.frontend.onnx.ops_sequence import SEQUENCE
+from tvmcomp.frontend.onnx.ops_signal import SIGNAL
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
 from tvmcomp.tvm_import import tvm
 
@@ -38,6 +43,8 @@ _TVM: dict[str, Any] = onnx_frontend._get_convert_map()
 #: Operators of the ``com.microsoft`` domain: TVM's, and ours.
 MICROSOFT_CONVERTERS: dict[str, Any] = {
     **{name: _TVM[name] for name in ("BiasGelu", "FastGelu", "Gelu", "MatMulInteger16")},
+    **{name: QUANTIZE[name] for name in ("DequantizeLinear", "QuantizeLinear")},
+    **FUSED_ATTENTION,
     **MICROSOFT,
 }
 
@@ -46,10 +53,9 @@ MICROSOFT_CONVERTERS: dict[str, Any] = {
 _NOT_SERVED = {
     "AllClassNMS",
     "NonMaxSuppression",
-    "Optional",
+    "Optional",  # rewritten
     "OptionalGetElement",
     "OptionalHasElement",
-    "Attention",  # com.microsoft's; the standard's is inlined
     "BiasGelu",
     "Compress",
     "EmbedLayerNormalization",
@@ -63,6 +69,7 @@ _NOT_SERVED = {
 #: Operators of the standard's domain.
 CONVERTERS: dict[str, Any] = {
     **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
+    **ATTENTION,
     **EINSUM,
     **ELEMENTWISE,
     **INTEGER,
@@ -70,6 +77,8 @@ CONVERTERS: dict[str, Any] = {
     **MOVE,
     **NN,
     **NORMALIZE,
+    **OVERLAP,
+    **PLACE,
     **POOL,
     **PRODUCTS,
     **QUANTIZE,
@@ -78,6 +87,7 @@ CONVERTERS: dict[str, Any] = {
     **REGION,
     **SCATTER,
     **SEQUENCE,
+    **SIGNAL,
     **TENSOR,
 }
 

@@ -9,6 +9,7 @@ it may be given at all, :mod:`.foldable` and :mod:`.limits` say.
 from __future__ import annotations
 
 import contextlib
+from typing import Any
 
 import onnx
 import onnx.inliner
@@ -21,8 +22,14 @@ from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
+from tvmcomp.frontend.onnx.microsoft import DOMAIN, SHAPED_AS_FIRST, import_microsoft
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
+from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.support import is_supported, nodes_of
+from tvmcomp.frontend.onnx.unroll import unroll_loops
+
+#: Loops in loops that are unrolled.
+_DEEPEST_LOOPS = 8
 
 
 def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
@@ -38,7 +45,21 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     if model.functions:
         model = inline_functions(model, where=where)
     check_attributes(model, where=where)
+    rewrite(model, opset_version(model), where=where)
+    import_microsoft(model)
     model = _inline_standard_functions(model)
+    model = _folded(model, limits)
+    # Loops inside of loops come to light one after the other.
+    for _ in range(_DEEPEST_LOOPS):
+        if not unroll_loops(model, where=where):
+            break
+        model = _folded(_inline_standard_functions(model), limits)
+    return model
+
+
+def _folded(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
+    """``model`` with constants folded and dead nodes removed."""
+    where = limits.where
     try:
         graph_model = ir.serde.deserialize_model(model)
         folding = ir.passes.PassManager(
@@ -90,9 +111,24 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
         )
         self.limits = limits
 
+    def process_node(self, node: ir.Node, is_function: bool) -> Any:
+        """Keep how a CastLike rounds, which onnxscript's Cast in its place loses."""
+        replacement = super().process_node(node, is_function)
+        if replacement is not None and node.op_type == "CastLike":
+            for new in replacement.new_nodes:
+                for name in {"saturate", "round_mode"} & set(node.attributes):
+                    new.attributes[name] = node.attributes[name]
+        return replacement
+
     def _do_inference(self, node: ir.Node) -> None:
         check_node(node, self.limits)
         super()._do_inference(node)
+        if (
+            node.domain == DOMAIN
+            and node.op_type in SHAPED_AS_FIRST
+            and node.outputs[0].shape is None
+        ):
+            node.outputs[0].shape = node.inputs[0].shape if node.inputs[0] else None
         check_results(node, self.limits)
 
 
@@ -112,19 +148,29 @@ def _inline_standard_functions(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _missing_functions(model: onnx.ModelProto) -> set[tuple[str, str]]:
-    opset = opset_version(model)
-    return {
-        (node.domain, node.op_type)
-        for node in nodes_of(model.graph)
-        if not is_supported(node) and _has_function_body(node, opset)
-    }
+    versions = {entry.domain: entry.version for entry in model.opset_import}
+    versions |= dict.fromkeys(("", "ai.onnx"), opset_version(model))
+    found = set()
+    for node in nodes_of(model.graph):
+        if not is_supported(node) and (schema := _function(node, versions)) is not None:
+            _write_defaults(node, schema)
+            found.add((node.domain, node.op_type))
+    return found
 
 
-def _has_function_body(node: onnx.NodeProto, opset: int) -> bool:
-    if node.domain not in ("", "ai.onnx"):
-        return False
+def _function(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSchema | None:
+    """The operator of ``node`` where the standard defines it by others."""
+    domain = "" if node.domain == "ai.onnx" else node.domain
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset)
+        schema = onnx.defs.get_schema(node.op_type, versions.get(domain, 1), domain)
     except onnx.defs.SchemaError:
-        return False
-    return bool(schema.has_function or schema.has_context_dependent_function)
+        return None
+    return schema if schema.has_function or schema.has_context_dependent_function else None
+
+
+def _write_defaults(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
+    """Give ``node`` the default values of its attributes: the inliner leaves them out."""
+    given = {attribute.name for attribute in node.attribute}
+    for name, attribute in schema.attributes.items():
+        if name not in given and attribute.default_value.type:
+            node.attribute.append(attribute.default_value)

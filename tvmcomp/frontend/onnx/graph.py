@@ -24,6 +24,7 @@ from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
 from tvmcomp.frontend.onnx.named_builder import NamedBuilder
+from tvmcomp.frontend.onnx.narrow import MOVES, NARROW, narrow_name, numpy_held
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
@@ -35,16 +36,6 @@ _OPERATOR = re.compile(r'ir\.Op\(.*?name="([\w.]+)".*support_level=\d+[^)]*\)')
 #: Constants under these operators are hidden from constant folding: folding would turn an int8
 #: weight and its scale back into a float weight.
 _KEPT_UNFOLDED = {"relax.quantize", "relax.dequantize"}
-#: Tensors of these types are held in the type beside them; only DequantizeLinear reads them, and
-#: what moves them.
-_NARROW = {
-    onnx.TensorProto.INT4: "int8",
-    onnx.TensorProto.UINT4: "uint8",
-}
-_MOVES_NARROW = {
-    "Concat", "DequantizeLinear", "Flatten", "Gather", "Identity", "Reshape", "Slice", "Squeeze",
-    "Transpose", "Unsqueeze",
-}  # fmt: skip
 
 
 def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tvm.IRModule:
@@ -87,8 +78,8 @@ class _GraphImporter:
         self.names: set[str] = {"main"}
         self.lone_output: str | None = None
         self.unsupported: set[str] = set()
-        #: The tensors of 4 bits.
-        self.narrow: set[str] = set()
+        #: The tensors of a type that is held in another -> that type.
+        self.narrow: dict[str, int] = {}
 
     def run(self, graph: onnx.GraphProto) -> tuple[tvm.IRModule, dict[Any, Any]]:
         """Return the module and the constants that are still parameters of it, at the end."""
@@ -111,9 +102,9 @@ class _GraphImporter:
     def _add_initializers(self, tensors: Iterable[onnx.TensorProto]) -> None:
         for tensor in tensors:
             array = onnx.numpy_helper.to_array(tensor)
-            if tensor.data_type in _NARROW:
-                array = array.astype(_NARROW[tensor.data_type])
-                self.narrow.add(tensor.name)
+            if tensor.data_type in NARROW:
+                array = array.astype(numpy_held(tensor.data_type))
+                self.narrow[tensor.name] = tensor.data_type
             try:
                 self.values[tensor.name] = constant(array)
             except Exception as error:
@@ -125,19 +116,16 @@ class _GraphImporter:
     def _input(self, value: onnx.ValueInfoProto) -> Any:
         tensor_type = value.type.tensor_type
         shape = [dim.dim_value for dim in tensor_type.shape.dim]
-        dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor_type.elem_type)
+        dtype = numpy_held(tensor_type.elem_type)
+        if tensor_type.elem_type in NARROW:
+            self.narrow[value.name] = tensor_type.elem_type
         var = relax.Var(self._identifier(value.name), relax.TensorType(shape, str(dtype)))
-        self.values[value.name] = var
+        # A tensor without elements is a constant, whoever gives it.
+        self.values[value.name] = constant(np.zeros(shape, dtype)) if 0 in shape else var
         return var
 
     def _output(self, name: str) -> Any:
         value = self._value(name)
-        if name in self.narrow:
-            raise ModelError(
-                f"output {name!r} has elements of 4 bits, which no result can have",
-                where=self.where,
-                hint="Let the model dequantize it.",
-            )
         if not _is_static_tensor(value):
             raise ModelError(
                 f"output {name!r} is no tensor of a shape that is known at build time",
@@ -189,8 +177,8 @@ class _GraphImporter:
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
         inputs = [self._value(input_) if input_ else None for input_ in node.input]
-        self._follow_narrow(node)
         attributes = {a.name: _attribute(a) for a in node.attribute}
+        self._follow_narrow(node, attributes)
         if node.op_type == "If":
             results = self._if(inputs[0], attributes, name)
         else:
@@ -265,15 +253,28 @@ class _GraphImporter:
         self.values = outer
         return results
 
-    def _follow_narrow(self, node: onnx.NodeProto) -> None:
-        """Note that ``node`` moves tensors of 4 bits; refuse one that computes with them."""
-        found = [name for name in node.input if name in self.narrow]
-        if not found:
-            return
-        if node.op_type not in _MOVES_NARROW:
-            raise ValueError(f"its input {found[0]!r} has 4 bits, which can only be dequantized")
-        if node.op_type != "DequantizeLinear":
-            self.narrow.update(node.output)
+    def _follow_narrow(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
+        """Note that ``node`` gives a narrow type; refuse one that computes with one."""
+        kinds = [self.narrow.get(name) for name in node.input]
+        gives: int | None = None
+        if node.op_type in MOVES:
+            gives = kinds[0] if kinds else None
+        elif node.op_type == "CastLike" and kinds[1] is not None:
+            gives = attributes["to"] = kinds[1]
+        elif node.op_type == "Cast":
+            gives = attributes["to"]
+        elif node.op_type == "QuantizeLinear":
+            if len(kinds) > 2 and kinds[2] is not None:
+                attributes["output_dtype"] = kinds[2]
+            gives = attributes.get("output_dtype")
+        elif node.op_type not in ("CastLike", "DequantizeLinear") and any(kinds):
+            index = next(i for i, kind in enumerate(kinds) if kind is not None)
+            raise ValueError(
+                f"its input {node.input[index]!r} is {narrow_name(kinds[index] or 0)}, which can "
+                "be cast, quantized to, dequantized and moved, but not computed with"
+            )
+        if gives in NARROW:
+            self.narrow.update((name, gives) for name in node.output)
 
     def _hidden(self, expr: Expr) -> Any:
         """``expr`` with the constants of Q/DQ in it kept; see ``_KEPT_UNFOLDED``."""

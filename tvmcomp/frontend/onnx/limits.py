@@ -38,12 +38,17 @@ UNSCHEDULED_WORK = 1 << 27
 FOLDED_SUM = 1 << 16
 #: Nodes after functions are inlined, beside those that the file itself has.
 INLINED_NODES = 50_000
+#: Times that a loop may run, as each is written into the network, and nodes that it may become.
+MOST_TRIPS = 1024
+UNROLLED_NODES = 20_000
 #: Functions that call each other.
 DEEPEST_CALLS = 64
 #: Outputs of one node.
 MOST_OUTPUTS = 4096
 #: Elements of the matrix that resizes an axis in other ways than nearest and plain linear.
 RESIZE_ELEMENTS = 1 << 24
+#: Sines and cosines of a Fourier transform: of 4,096 points.
+TRANSFORM_ELEMENTS = 1 << 24
 #: Operands of an Einsum, and steps of its loops.
 EINSUM_OPERANDS = 8
 EINSUM_WORK = 1 << 40

@@ -9,19 +9,70 @@ from tvmcomp.frontend.onnx.support import nodes_of
 
 DOMAIN = "com.microsoft"
 
+#: Operators whose first result has their first input's shape.
+SHAPED_AS_FIRST = {
+    "BiasGelu", "DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "RotaryEmbedding",
+    "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+}  # fmt: skip
+
 #: Operator -> fewest and most inputs, most outputs, attributes, of ONNX Runtime's schemas.
+_POOL = {"auto_pad", "ceil_mode", "kernel_shape", "pads", "strides"}
+_CONV = {"auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"}
 _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
+    "Attention": (2, 7, 2, {
+        "num_heads", "unidirectional", "qkv_hidden_sizes", "scale", "mask_filter_value",
+        "do_rotary", "rotary_embedding_dim", "past_present_share_buffer"}),
     "BiasGelu": (2, 2, 1, set()),
+    "DequantizeLinear": (2, 3, 1, {"axis"}),
+    "DynamicQuantizeMatMul": (3, 5, 1, set()),
     "EmbedLayerNormalization": (7, 9, 3, {"epsilon", "mask_index_type"}),
     "FastGelu": (1, 2, 1, set()),
+    "FusedConv": (2, 4, 1, {*_CONV, "activation", "activation_params"}),
+    "FusedGemm": (2, 3, 1, {
+        "alpha", "beta", "transA", "transB", "activation", "activation_alpha", "activation_beta",
+        "activation_gamma"}),
+    "FusedMatMul": (2, 2, 1, {"alpha", "transA", "transB", "transBatchA", "transBatchB"}),
     "Gelu": (1, 1, 1, set()),
     "MatMulInteger16": (2, 2, 1, set()),
+    "MatMulIntegerToFloat": (4, 7, 1, set()),
+    "MatMulNBits": (3, 6, 1, {
+        "K", "N", "bits", "block_size", "accuracy_level", "weight_prepacked"}),
+    "MultiHeadAttention": (1, 10, 4, {
+        "num_heads", "mask_filter_value", "scale", "unidirectional"}),
+    "NhwcMaxPool": (1, 1, 1, {*_POOL, "dilations"}),
+    "QGemm": (6, 9, 1, {"alpha", "transA", "transB"}),
+    "QLinearAdd": (7, 8, 1, set()),
+    "QLinearAveragePool": (4, 5, 1, {*_POOL, "channels_last", "count_include_pad"}),
+    "QLinearConcat": (5, 1 << 16, 1, {"axis"}),
+    "QLinearGlobalAveragePool": (4, 5, 1, {"channels_last"}),
+    "QLinearLeakyRelu": (4, 5, 1, {"alpha"}),
+    "QLinearMul": (7, 8, 1, set()),
+    "QLinearSigmoid": (4, 5, 1, set()),
+    "QLinearSoftmax": (4, 5, 1, {"axis", "opset"}),
+    "QLinearWhere": (8, 9, 1, set()),
+    "QuantizeLinear": (2, 3, 1, {"axis"}),
+    "QuickGelu": (1, 1, 1, {"alpha"}),
+    "RotaryEmbedding": (4, 4, 1, {
+        "interleaved", "num_heads", "rotary_embedding_dim", "scale", "is_packed_batching"}),
     "SkipLayerNormalization": (3, 5, 4, {"epsilon"}),
-}
+    "SkipSimplifiedLayerNormalization": (3, 4, 4, {"epsilon"}),
+}  # fmt: skip
 
 
 #: Operator -> those of its first inputs that may be left out.
-_OPTIONAL = {"EmbedLayerNormalization": {1, 4}}
+_OPTIONAL = {
+    "EmbedLayerNormalization": {1, 4},
+    "QGemm": {2, 5},
+    "QLinearAdd": {2, 5},
+    "QLinearAveragePool": {2},
+    "QLinearConcat": {1},
+    "QLinearGlobalAveragePool": {2},
+    "QLinearLeakyRelu": {2},
+    "QLinearMul": {2, 5},
+    "QLinearSigmoid": {2},
+    "QLinearSoftmax": {2},
+    "QLinearWhere": {3, 6},
+}
 
 
 def import_microsoft(model: onnx.ModelProto) -> None:

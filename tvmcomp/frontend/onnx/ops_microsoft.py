@@ -32,6 +32,25 @@ class SkipLayerNormalization(Converter):
         return relax.Tuple([normal, mean, relax.op.rsqrt(relax.op.add(variance, epsilon)), total])
 
 
+class SkipSimplifiedLayerNormalization(Converter):
+    """SkipSimplifiedLayerNormalization: by the root of the mean square, of a sum, its fourth
+    output."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
+        total = bb.emit(relax.op.add(inputs[0], inputs[1]))
+        if inputs[3] is not None:
+            total = bb.emit(relax.op.add(total, inputs[3]))
+        square = relax.op.mean(relax.op.multiply(total, total), [-1], keepdims=True)
+        epsilon = constant_like(total, attr.get("epsilon", 1e-12))
+        root = bb.emit(relax.op.rsqrt(relax.op.add(square, epsilon)))
+        normal = relax.op.multiply(relax.op.multiply(total, root), inputs[2])
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normal
+        none = constant_like(total, np.zeros(shape_of(root)))
+        return relax.Tuple([bb.emit(normal), none, root, total])
+
+
 class EmbedLayerNormalization(Converter):
     """EmbedLayerNormalization: of the sum of two or three embeddings."""
 
@@ -65,4 +84,5 @@ def _layer_norm(data: Expr, scale: Expr, bias: Expr, attr: dict[str, Any]) -> An
 MICROSOFT = {
     "EmbedLayerNormalization": EmbedLayerNormalization,
     "SkipLayerNormalization": SkipLayerNormalization,
+    "SkipSimplifiedLayerNormalization": SkipSimplifiedLayerNormalization,
 }

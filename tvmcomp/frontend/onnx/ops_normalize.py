@@ -180,12 +180,32 @@ def _centred_and_scaled(bb: Builder, data: Expr, axes: list[int], epsilon: float
     return bb.emit(relax.op.multiply(centred, root))
 
 
+class LpNormalization(Converter):
+    """LpNormalization by the sum of the magnitudes or the root of the sum of the squares along an
+    axis; zeros stay zeros."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
+        data, axis, p = inputs[0], attr.get("axis", -1), attr.get("p", 2)
+        if p not in (1, 2):
+            raise ValueError(f"its p is {p}; 1 and 2 are supported")
+        if p == 1:
+            norm = relax.op.sum(relax.op.abs(data), [axis], True)
+        else:
+            norm = relax.op.sqrt(relax.op.sum(relax.op.multiply(data, data), [axis], True))
+        norm = bb.emit(norm)
+        is_zero = relax.op.equal(norm, constant_like(data, 0))
+        safe = bb.emit(relax.op.where(is_zero, constant_like(data, 1), norm))
+        return relax.op.divide(data, safe)
+
+
 #: ONNX operator -> converter.
 NORMALIZE = {
     "GroupNormalization": GroupNormalization,
     "InstanceNormalization": InstanceNormalization,
     "LRN": LRN,
     "LayerNormalization": LayerNormalization,
+    "LpNormalization": LpNormalization,
     "MeanVarianceNormalization": MeanVarianceNormalization,
     "RMSNormalization": RMSNormalization,
 }

@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.narrow import NARROW, NarrowInteger, cast_to_narrow
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr, Inputs
@@ -26,11 +27,13 @@ _SOURCES = (*_INTEGERS, "int32")
 
 
 class QuantizeLinear(Converter):
-    """QuantizeLinear to 8 or 16 bits."""
+    """QuantizeLinear to 8 or 16 bits, or to a narrow type in what holds it."""
 
     @classmethod
     def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale, zero = inputs[0], inputs[1], inputs[2]
+        if attr.get("output_dtype", 0) in NARROW:
+            return cls._narrow(bb, data, scale, zero, attr)
         dtype = "uint8" if zero is None else dtype_of(zero)
         if attr.get("output_dtype", 0):
             dtype = str(onnx.helper.tensor_dtype_to_np_dtype(attr["output_dtype"]))
@@ -45,14 +48,30 @@ class QuantizeLinear(Converter):
             return _rounded(bb, data, scale, zero, dtype)
         return relax.op.quantize(data, _lone(bb, scale), _lone(bb, zero), axis, dtype)
 
+    @staticmethod
+    def _narrow(bb: Builder, data: Expr, scale: Expr, zero: Any, attr: dict[str, Any]) -> Expr:
+        element_type = attr["output_dtype"]
+        kind = NARROW[element_type]
+        data, scale = _cast(bb, data, "float32"), _cast(bb, scale, "float32")
+        axis = _axis(data, scale, attr)
+        zero = relax.const(0, kind.held) if zero is None else zero
+        zero = _cast(bb, _spread(bb, zero, data, axis, attr), "float32")
+        scale = _spread(bb, scale, data, axis, attr)
+        if isinstance(kind, NarrowInteger):
+            return _rounded(bb, data, scale, zero, kind.held, kind.limits)
+        quotient = bb.emit(relax.op.add(relax.op.divide(data, scale), zero))
+        return cast_to_narrow(bb, quotient, element_type, attr)
+
 
 class DequantizeLinear(Converter):
-    """DequantizeLinear of 8, 16 or 32 bits; weights may be of 4."""
+    """DequantizeLinear of 8, 16 or 32 bits, and of a narrow type in what holds it."""
 
     @classmethod
     def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, scale, zero = inputs[0], inputs[1], inputs[2]
         source, dtype = dtype_of(data), dtype_of(scale)
+        if source == "float32":  # it holds floats of 4 or 8 bits
+            return cls._of_floats(bb, inputs, attr)
         if source not in _SOURCES:
             raise ValueError(f"it dequantizes {source}; {', '.join(_SOURCES)} are supported")
         if attr.get("output_dtype", 0):
@@ -77,6 +96,18 @@ class DequantizeLinear(Converter):
         real = relax.op.dequantize(data, scale, _lone(bb, zero), axis, "float32")
         return real if dtype == "float32" else relax.op.astype(real, dtype)
 
+    @staticmethod
+    def _of_floats(bb: Builder, inputs: Inputs, attr: dict[str, Any]) -> Expr:
+        data, scale, zero = inputs[0], inputs[1], inputs[2]
+        dtype = dtype_of(scale)
+        if attr.get("output_dtype", 0):
+            dtype = str(onnx.helper.tensor_dtype_to_np_dtype(attr["output_dtype"]))
+        axis = _axis(data, scale, attr)
+        if zero is not None:
+            data = bb.emit(relax.op.subtract(data, _spread(bb, zero, data, axis, attr)))
+        factor = _cast(bb, _spread(bb, scale, data, axis, attr), "float32")
+        return _cast(bb, bb.emit(relax.op.multiply(data, factor)), dtype)
+
 
 class DynamicQuantizeLinear(Converter):
     """DynamicQuantizeLinear, to uint8; the range, found once, holds 0, and a range of nothing has
@@ -98,15 +129,20 @@ class DynamicQuantizeLinear(Converter):
         return relax.Tuple([bb.emit(quantized), scale, zero_point])
 
 
-def _rounded(bb: Builder, data: Expr, scale: Expr, zero: Any, dtype: str) -> Expr:
-    """``data / scale`` rounded half to even, plus ``zero``, kept within ``dtype``; all float32."""
+def _rounded(
+    bb: Builder,
+    data: Expr,
+    scale: Expr,
+    zero: Any,
+    dtype: str,
+    limits: tuple[int, int] | None = None,
+) -> Expr:
+    """``data / scale`` rounded half to even, plus ``zero``, kept within ``dtype`` or ``limits``;
+    all float32."""
+    low, high = limits or (np.iinfo(dtype).min, np.iinfo(dtype).max)
     steps = bb.emit(relax.op.add(relax.op.round(relax.op.divide(data, scale)), zero))
-    return relax.op.astype(relax.op.clip(steps, *_limits(dtype)), dtype)
-
-
-def _limits(dtype: str) -> tuple[Any, Any]:
-    info = np.iinfo(dtype)
-    return tvm.tirx.const(info.min, "float32"), tvm.tirx.const(info.max, "float32")
+    bounds = (tvm.tirx.const(value, "float32") for value in (low, high))
+    return relax.op.astype(relax.op.clip(steps, *bounds), dtype)
 
 
 def _axis(data: Expr, scale: Expr, attr: dict[str, Any]) -> int:

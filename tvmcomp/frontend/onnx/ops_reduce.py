@@ -23,6 +23,9 @@ relax = tvm.relax
 class _Reduction(Converter):
     """Reads the axes, from the attribute or the input; ``_reduce`` says what is combined."""
 
+    #: What comes of no elements at all; the lowest or highest number is meant by infinity.
+    nothing: float = 0.0
+
     @classmethod
     def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         # ReduceSum got the axes as an input in operator set 13, the others in 18.
@@ -36,7 +39,28 @@ class _Reduction(Converter):
         if not all(-rank <= axis < rank for axis in axes):
             raise ValueError(f"its axes {axes} are not among the {rank} of its data")
         axes = sorted({axis % rank for axis in axes})
+        if 0 in shape_of(data):
+            return cls._of_nothing(data, axes, bool(attr.get("keepdims", 1)))
         return cls._reduce(bb, data, axes, bool(attr.get("keepdims", 1)))
+
+    @classmethod
+    def _of_nothing(cls, data: Expr, axes: list[int], keepdims: bool) -> Any:
+        """The constant that a tensor without elements is reduced to."""
+        shape = [
+            1 if axis in axes else size
+            for axis, size in enumerate(shape_of(data))
+            if keepdims or axis not in axes
+        ]
+        dtype = dtype_of(data)
+        value: float = cls.nothing
+        if math.isinf(value) and "int" in dtype:
+            info = np.iinfo(dtype)
+            value = info.min if value < 0 else info.max
+        elif dtype == "bool":
+            value = value > 0
+        elif not math.isfinite(value) and "int" in dtype:
+            value = 0
+        return constant_like(data, np.full(shape, value))
 
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
@@ -61,6 +85,8 @@ def _extreme(data: Expr, axes: list[int], keepdims: bool, function: PrimFunc) ->
 class ReduceMax(_Reduction):
     """ReduceMax."""
 
+    nothing = -math.inf
+
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return _extreme(data, axes, keepdims, relax.op.max)
@@ -68,6 +94,8 @@ class ReduceMax(_Reduction):
 
 class ReduceMin(_Reduction):
     """ReduceMin."""
+
+    nothing = math.inf
 
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
@@ -85,6 +113,8 @@ class ReduceSum(_Reduction):
 class ReduceProd(_Reduction):
     """ReduceProd."""
 
+    nothing = 1.0
+
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return relax.op.prod(data, axes, keepdims) if axes else data
@@ -92,6 +122,8 @@ class ReduceProd(_Reduction):
 
 class ReduceMean(_Reduction):
     """ReduceMean; of integers the quotient, rounded toward zero."""
+
+    nothing = math.nan
 
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
@@ -131,6 +163,8 @@ class ReduceL2(_Reduction):
 class ReduceLogSum(_Reduction):
     """ReduceLogSum."""
 
+    nothing = -math.inf
+
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
         return in_floats(bb, _sum(data, axes, keepdims), relax.op.log)
@@ -138,6 +172,8 @@ class ReduceLogSum(_Reduction):
 
 class ReduceLogSumExp(_Reduction):
     """ReduceLogSumExp, of differences from the largest, so that nothing overflows."""
+
+    nothing = -math.inf
 
     @classmethod
     def _reduce(cls, bb: Builder, data: Expr, axes: list[int], keepdims: bool) -> Expr:
@@ -237,6 +273,8 @@ def _sortable(bb: Builder, data: Expr) -> Expr:
 class CumSum(Converter):
     """CumSum along an axis known at build time, from either end, with or without the own one."""
 
+    cumulate = relax.op.cumsum
+
     @classmethod
     def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data = inputs[0]
@@ -249,8 +287,14 @@ class CumSum(Converter):
         if reverse:
             data = bb.emit(relax.op.flip(data, axis))
         exclusive = bool(attr.get("exclusive", 0))
-        summed = relax.op.cumsum(data, axis, exclusive=exclusive)
+        summed = cls.cumulate(data, axis, exclusive=exclusive)
         return relax.op.flip(bb.emit(summed), axis) if reverse else summed
+
+
+class CumProd(CumSum):
+    """CumProd, as CumSum."""
+
+    cumulate = relax.op.cumprod
 
 
 class Hardmax(Converter):
@@ -282,6 +326,7 @@ class Hardmax(Converter):
 REDUCE = {
     "ArgMax": ArgMax,
     "ArgMin": ArgMin,
+    "CumProd": CumProd,
     "CumSum": CumSum,
     "Hardmax": Hardmax,
     "ReduceL1": ReduceL1,

@@ -8,7 +8,9 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
+from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.narrow import NARROW, cast_to_narrow
 from tvmcomp.frontend.onnx.ops_resize import Resize, Upsample
 from tvmcomp.frontend.onnx.values import (
     array_of,
@@ -115,12 +117,24 @@ class Cast(Converter):
 
     @classmethod
     def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
-        data, dtype = inputs[0], _dtype_name(attr["to"])
+        data = inputs[0]
+        if attr["to"] in NARROW:
+            return cast_to_narrow(bb, data, attr["to"], attr)
+        dtype = _dtype_name(attr["to"])
         if dtype == dtype_of(data):
             return data
         if "float" in dtype_of(data) and dtype in cls.wider:
             data = relax.op.astype(data, cls.wider[dtype])
         return relax.op.astype(data, dtype)
+
+
+class CastLike(Cast):
+    """CastLike: a Cast to the type of another tensor; the importer knows a narrow one's."""
+
+    @classmethod
+    def _impl_v15(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
+        to = onnx.helper.np_dtype_to_tensor_dtype(numpy_dtype(dtype_of(inputs[1])))
+        return super()._impl_v1(bb, inputs, {"to": to, **attr}, params)
 
 
 class Constant(Converter):
@@ -191,6 +205,7 @@ def _dtype_name(element_type: int) -> str:
 #: ONNX operator -> converter.
 TENSOR = {
     "Cast": Cast,
+    "CastLike": CastLike,
     "Constant": Constant,
     "ConstantOfShape": ConstantOfShape,
     "Dropout": Dropout,

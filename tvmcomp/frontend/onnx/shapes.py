@@ -8,6 +8,7 @@ import onnx
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS
+from tvmcomp.frontend.onnx.narrow import NARROW
 from tvmcomp.frontend.onnx.support import subgraphs_of
 
 #: The types of inputs that a network can be run with.
@@ -17,9 +18,8 @@ _INPUT_TYPES = {
     onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64,
     onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32,
     onnx.TensorProto.UINT64,
-    onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E4M3FNUZ,
-    onnx.TensorProto.FLOAT8E5M2, onnx.TensorProto.FLOAT8E5M2FNUZ,
 }  # fmt: skip
+_INPUT_TYPES |= set(NARROW)
 #: The size of a dimension name that was given two sizes.
 _AMBIGUOUS = -1
 
@@ -39,6 +39,10 @@ def bind_shapes(
     """
     graph = model.graph
     _drop_inputs_with_initializer(graph)
+    for value in graph.input:
+        if value.type.optional_type.elem_type.HasField("tensor_type"):
+            # An optional input is one that is given.
+            value.type.CopyFrom(value.type.optional_type.elem_type)
     inputs = {value.name: value for value in graph.input}
     for name in shapes:
         if name not in inputs:
@@ -55,7 +59,7 @@ def bind_shapes(
     unbound = [
         (value, dim_text)
         for value in inputs.values()
-        if (dim_text := _bind_named_dims(value, named)) is not None
+        if value.name not in shapes and (dim_text := _bind_named_dims(value, named)) is not None
     ]
     if unbound:
         raise ModelError(
@@ -111,7 +115,7 @@ def _check_tensor(value: onnx.ValueInfoProto, where: str) -> None:
         raise ModelError(
             f"input {value.name!r} is of the type {name}, which can't be given to a network",
             where=where,
-            hint="Inputs may be floats of 8 to 64 bits, integers of 8 to 64 bits, and bool.",
+            hint="Inputs may be floats of 4 to 64 bits, integers of 2 to 64 bits, and bool.",
         )
 
 
@@ -120,8 +124,8 @@ def _bind(
 ) -> None:
     """Write ``shape`` into ``value`` and note the dimensions that it gives names a size."""
     tensor_type = value.type.tensor_type
-    if any(dim < 1 for dim in shape):
-        raise ModelError(f"input {value.name!r}: shape {shape} has a size below 1", where=where)
+    if any(dim < 0 for dim in shape):
+        raise ModelError(f"input {value.name!r}: shape {shape} has a size below 0", where=where)
     if any(dim > MOST_ELEMENTS for dim in shape):
         raise ModelError(
             f"input {value.name!r}: shape {shape} has a size above {MOST_ELEMENTS}", where=where

@@ -7,15 +7,20 @@ Runtime.
 
 from operator_cases import (  # noqa: F401  they register
     elementwise,
+    fused_operators,
     indices,
+    loops,
     matrices,
     microsoft,
     moves,
     normalizations,
+    places,
     quantization,
+    quantized_operators,
     recurrent,
     reductions,
     resizing,
     sequences,
+    signals,
     windows,
 )

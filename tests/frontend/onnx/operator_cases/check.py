@@ -76,8 +76,9 @@ def merged(cases: Sequence[Case], opset: int | None = None) -> onnx.ModelProto:
                 for inner in attribute.g.node:
                     inner.input[:] = [f"c{i}_{name}" for name in inner.input]
                     inner.output[:] = [f"c{i}_{name}" for name in inner.output]
-                for output in attribute.g.output:
-                    output.name = f"c{i}_{output.name}"
+                graph = attribute.g
+                for value in (*graph.input, *graph.output, *graph.initializer):
+                    value.name = f"c{i}_{value.name}"
             nodes.append(copy)
         inputs += [_value(f"c{i}_{name}", array) for name, array in case.inputs.items()]
         outputs += [onnx.ValueInfoProto(name=f"c{i}_{name}") for name in case.outputs]

@@ -58,7 +58,7 @@ def top_k(draw: Draw) -> None:
     draw.node([x, draw.constant(np.array([k]))], 2, **attributes)
 
 
-@generates("CumSum")
+@generates("CumSum", "CumProd")
 def cumulative_sum(draw: Draw) -> None:
     dtype, shape = draw.dtype(), draw.shape(1, 4)
     axis = draw.constant(np.asarray(draw.axis(len(shape)), draw.choose(["int32", "int64"])))

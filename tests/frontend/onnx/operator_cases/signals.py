@@ -1,0 +1,54 @@
+"""Cases of Fourier transforms and of what comes with them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from operator_cases.draw import Draw, generates
+
+
+@generates("DFT")
+def transform(draw: Draw) -> None:
+    dtype = draw.choose(["float32", "float32", "float64"])
+    rank = draw.size(2, 4)
+    shape = [draw.choose([2, 3, 4, 7, 8, 12]) for _ in range(rank)]
+    inverse, onesided = draw.chance(0.4), draw.chance(0.4)
+    shape[-1] = draw.size(1, 2) if not onesided else 1
+    if inverse and onesided:
+        onesided = False  # of real numbers; the reference's irfft came late
+    axis = draw.size(0, rank - 2)
+    attributes = {k: 1 for k, v in (("inverse", inverse), ("onesided", onesided)) if v}
+    inputs = [draw.input(draw.array(dtype, shape))]
+    inputs.append(draw.constant(np.asarray(draw.size(2, 12))) if draw.chance(0.4) else "")
+    if draw.opset < 20:
+        attributes["axis"] = axis
+    else:
+        inputs.append(draw.constant(np.asarray(axis)))
+    while not inputs[-1]:
+        inputs.pop()
+    draw.node(inputs, **attributes)
+    draw.case.tolerance = 1e-4 if dtype == "float32" else 1e-8
+
+
+@generates("STFT")
+def short_transform(draw: Draw) -> None:
+    length, step = draw.choose([4, 7, 8, 16]), draw.size(1, 5)
+    samples = length + draw.size(0, 20)
+    shape = [draw.size(1, 2), samples, 1]
+    inputs = [draw.input(draw.array("float32", shape)), draw.constant(np.asarray(step))]
+    window = draw.tensor(draw.array("float32", [length], 0, 1)) if draw.chance(0.6) else ""
+    inputs.append(window)
+    if not window or draw.chance(0.5):
+        inputs.append(draw.constant(np.asarray(length)))
+    draw.node(inputs, **draw.maybe(onesided=draw.size(0, 1)))
+    draw.case.tolerance = 1e-4
+
+
+@generates("MelWeightMatrix")
+def mel_weights(draw: Draw) -> None:
+    numbers = [draw.size(2, 8), draw.choose([32, 64]), 8000]
+    inputs = [draw.constant(np.asarray(number)) for number in numbers]
+    inputs += [draw.constant(np.float32(hertz)) for hertz in (draw.size(0, 100), 3900)]
+    (matrix,) = draw.step("MelWeightMatrix", inputs)
+    x = draw.input(draw.array("float32", [2, numbers[1] // 2 + 1]))
+    draw.give(*draw.step("MatMul", [x, matrix]))

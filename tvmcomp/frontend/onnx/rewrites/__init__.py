@@ -1,0 +1,53 @@
+"""Operators that are others in one: each becomes nodes of the standard before anything else looks.
+
+A rule writes the nodes that take a node's place. So the shapes of its results are inferred, and
+what is quantized becomes the ``DequantizeLinear -> operator -> QuantizeLinear`` that ``realize``
+turns into integers.
+"""
+
+from __future__ import annotations
+
+import onnx
+
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.node_facts import GraphFacts
+from tvmcomp.frontend.onnx.rewrites import fused, quantized, quantized_products
+from tvmcomp.frontend.onnx.rewrites.rewriting import Rewriting, Rule
+from tvmcomp.frontend.onnx.support import subgraphs_of
+
+#: Domain and operator -> what writes it otherwise.
+RULES: dict[tuple[str, str], Rule] = {**fused.RULES, **quantized.RULES, **quantized_products.RULES}
+
+
+def rewrite(model: onnx.ModelProto, opset: int, *, where: str) -> None:
+    """Apply the rules to every node of ``model``, in place, in subgraphs as well.
+
+    Raises:
+        ModelError: a node's inputs or attributes are not those of its operator.
+    """
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    _rewrite(model.graph, opset, constants, where)
+
+
+def _rewrite(
+    graph: onnx.GraphProto, opset: int, constants: dict[str, onnx.TensorProto], where: str
+) -> None:
+    constants = {**constants, **{tensor.name: tensor for tensor in graph.initializer}}
+    nodes = list(graph.node)
+    del graph.node[:]
+    for node in nodes:
+        for subgraph in subgraphs_of(node):
+            _rewrite(subgraph, opset, constants, where)
+        domain = "" if node.domain == "ai.onnx" else node.domain
+        rule = RULES.get((domain, node.op_type))
+        if rule is None:
+            graph.node.append(node)
+            continue
+        rewriting = Rewriting(node, opset, constants)
+        try:
+            rule(rewriting)
+        except ValueError as error:
+            facts = GraphFacts().node(node, opset)
+            raise ModelError(f"{facts} can't be compiled: {error}", where=where) from error
+        graph.node.extend(rewriting.nodes)
+        graph.value_info.extend(rewriting.infos)

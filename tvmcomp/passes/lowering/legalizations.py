@@ -1,0 +1,18 @@
+"""Operators that become other kernels than TVM's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tvmcomp.passes.lowering.legalize_extreme import legalize_extreme
+from tvmcomp.passes.lowering.legalize_quantize import legalize_quantize
+from tvmcomp.passes.lowering.legalize_sign import legalize_sign
+from tvmcomp.tvm_types import Builder, Call, Expr
+
+#: Operator -> its legalization, for ``LegalizeOps``.
+LEGALIZATIONS: dict[str, Callable[[Builder, Call], Expr]] = {
+    "relax.max": legalize_extreme,
+    "relax.min": legalize_extreme,
+    "relax.quantize": legalize_quantize,
+    "relax.sign": legalize_sign,
+}
