@@ -90,15 +90,35 @@ def test_weights_of_four_bits(tmp_path, kind, block):
 
 
 def test_four_bits_are_not_computed_with(tmp_path):
+    nodes = [node("QuantizeLinear", ["x", "s", "z"], ["q"]), node("Shape", ["q"], ["y"])]
+    path = save(
+        tmp_path / "m.onnx", nodes, {"x": (2, 3)}, ["y"],
+        weights={"s": np.float32(1)}, opset=21, types={"y": TensorProto.INT64},
+    )  # fmt: skip
+    model = onnx.load(path)
+    model.graph.initializer.append(four_bits("z", "int4"))
+    model.graph.node[1].op_type = "Equal"
+    model.graph.node[1].input.append("q")
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.BOOL
+    onnx.save(model, path)
+    with pytest.raises(ModelError):
+        tvmcomp.build(path, log="none")
+
+
+def test_results_of_four_bits_are_eight_bits_wide(tmp_path):
     path = save(
         tmp_path / "m.onnx", [node("QuantizeLinear", ["x", "s", "z"], ["y"])], {"x": (2, 3)},
         ["y"], weights={"s": np.float32(1)}, opset=21, types={"y": TensorProto.INT4},
     )  # fmt: skip
     model = onnx.load(path)
     model.graph.initializer.append(four_bits("z", "int4"))
+    zero = onnx.numpy_helper.to_array(model.graph.initializer[-1]).astype(int)
     onnx.save(model, path)
-    with pytest.raises(ModelError, match="4 bits"):
-        tvmcomp.build(path, log="none")
+    x = np.array([[-20, -1.5, -0.4], [0.5, 2.5, 30]], np.float32)
+    with tvmcomp.load(tvmcomp.build(path, log="none")) as session:
+        y = session.run({"x": x})["y"]
+    assert y.dtype == np.int8
+    np.testing.assert_array_equal(y, np.clip(np.round(x) + zero, -8, 7))
 
 
 def test_shape_of_run_time_is_refused(tmp_path):

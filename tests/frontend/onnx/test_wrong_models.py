@@ -33,6 +33,8 @@ ACCEPTED = {
     "Non per-tensor quantization|matmul_integer": "a limit of its kernel",
     "ind(ex|ice) found|out of data bounds|Out of range value in index": "indices that come at "
     "run time are brought into range; docs say so",
+    "Invalid sequence length": "lengths that come at run time are cut off at the axis's end",
+    "attention_helper": "a mask of three dimensions, which the standard allows",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
 }
 
@@ -54,6 +56,8 @@ REFUSED = {
     "it divides by that": "quantization by a scale of 0",
     "not an odd number to": "a loop of so many steps",
     "its p is": "a norm of order 0",
+    "ReverseSequence .*its batch_axis": "axes other than the first two, which it takes for them",
+    "CenterCropPad .*its shape is": "a size below 0",
     "its reduction is|its nearest_mode is|its mode is": "a word that there is not, ignored by it",
     "non-repetitive|repeated": "an axis named twice",
     "MeanVarianceNormalization .* its axes is": "it casts axes to 32 bits",

@@ -45,6 +45,7 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 
 #: (operator, attribute) that may only be 0 or 1.
 _FLAGS = {
+    ("CumProd", "exclusive"), ("CumProd", "reverse"),
     ("CumSum", "exclusive"), ("CumSum", "reverse"), ("MaxPool", "storage_order"), ("Mod", "fmod"),
 }  # fmt: skip
 

@@ -7,6 +7,7 @@ from typing import Any
 import onnx
 
 from tvmcomp.frontend.onnx.ops_attention import ATTENTION
+from tvmcomp.frontend.onnx.ops_cumulative import CUMULATIVE
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_fused_attention import FUSED_ATTENTION
@@ -70,6 +71,7 @@ _NOT_SERVED = {
 CONVERTERS: dict[str, Any] = {
     **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
     **ATTENTION,
+    **CUMULATIVE,
     **EINSUM,
     **ELEMENTWISE,
     **INTEGER,

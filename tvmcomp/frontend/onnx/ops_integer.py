@@ -53,19 +53,29 @@ class Mod(Converter):
 
 
 class BitShift(Converter):
-    """BitShift of unsigned integers."""
+    """BitShift; a right shift of a signed number keeps its sign."""
 
     @classmethod
     def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
-        shift = relax.op.left_shift if attr["direction"] == b"LEFT" else relax.op.right_shift
+        to_left = attr["direction"] == b"LEFT"
+        shift = relax.op.left_shift if to_left else relax.op.right_shift
         last = np.iinfo(dtype_of(left)).bits - 1
         amounts = array_of(right)
-        if amounts is not None and (amounts <= last).all():
+        if amounts is not None and ((amounts >= 0) & (amounts <= last)).all():
             return shift(left, right)
+        # The width or more, and a negative amount as if it were: all bits are shifted out.
         inside = relax.op.less_equal(right, constant_like(right, last))
-        shifted = shift(left, relax.op.minimum(right, constant_like(right, last)))
-        return relax.op.where(inside, shifted, constant_like(left, 0))
+        if _is_signed(right):
+            inside = relax.op.logical_and(
+                inside, relax.op.greater_equal(right, constant_like(right, 0))
+            )
+        inside = bb.emit(inside)
+        amount = bb.emit(relax.op.where(inside, right, constant_like(right, last)))
+        shifted = shift(left, amount)
+        if _is_signed(left) and not to_left:
+            return shifted
+        return relax.op.where(inside, bb.emit(shifted), constant_like(left, 0))
 
 
 def _safe_divisor(bb: Builder, divisor: Any) -> Expr:

@@ -31,9 +31,8 @@ class Compress(Converter):
             data = bb.emit(relax.op.reshape(data, (int(np.prod(shape_of(data))),)))
             axis = 0
         shape = shape_of(data)
-        chosen = np.flatnonzero(condition)
-        if condition.size > shape[axis]:
-            raise ValueError(f"its condition has {condition.size} elements, its axis {shape[axis]}")
+        # What it says beyond the end is not looked at.
+        chosen = np.flatnonzero(condition.reshape(-1)[: shape[axis]])
         if not chosen.size:
             shape[axis] = 0
             return constant(np.zeros(shape, dtype_of(data)))

@@ -270,33 +270,6 @@ def _sortable(bb: Builder, data: Expr) -> Expr:
     return data
 
 
-class CumSum(Converter):
-    """CumSum along an axis known at build time, from either end, with or without the own one."""
-
-    cumulate = relax.op.cumsum
-
-    @classmethod
-    def _impl_v11(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
-        data = inputs[0]
-        rank = len(shape_of(data))
-        (axis,) = ints_of(inputs[1], "axis")
-        if not -rank <= axis < rank:
-            raise ValueError(f"its axis {axis} is not among the {rank} of its data")
-        axis %= rank
-        reverse = bool(attr.get("reverse", 0))
-        if reverse:
-            data = bb.emit(relax.op.flip(data, axis))
-        exclusive = bool(attr.get("exclusive", 0))
-        summed = cls.cumulate(data, axis, exclusive=exclusive)
-        return relax.op.flip(bb.emit(summed), axis) if reverse else summed
-
-
-class CumProd(CumSum):
-    """CumProd, as CumSum."""
-
-    cumulate = relax.op.cumprod
-
-
 class Hardmax(Converter):
     """Hardmax: one at the first of the largest, else zero; before operator set 13 over all axes
     from ``axis`` on, as one."""
@@ -326,8 +299,6 @@ class Hardmax(Converter):
 REDUCE = {
     "ArgMax": ArgMax,
     "ArgMin": ArgMin,
-    "CumProd": CumProd,
-    "CumSum": CumSum,
     "Hardmax": Hardmax,
     "ReduceL1": ReduceL1,
     "ReduceL2": ReduceL2,

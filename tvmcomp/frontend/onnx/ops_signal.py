@@ -110,10 +110,11 @@ class MelWeightMatrix(Converter):
         (bands,) = ints_of(inputs[0], "number of bands")
         (length,) = ints_of(inputs[1], "length")
         (rate,) = ints_of(inputs[2], "sample rate")
-        _check_length(length)
+        if length:
+            _check_length(length)
         edges = [array_of(each) for each in inputs[3:5]]
-        if edges[0] is None or edges[1] is None or rate < 1 or bands < 1:
-            raise ValueError("its frequencies must be known at build time, and its bands above 0")
+        if edges[0] is None or edges[1] is None or rate < 1 or bands < 0:
+            raise ValueError("its frequencies must be known at build time, its rate above 0")
         low, high = (2595 * math.log10(1 + edge.item() / 700) for edge in edges if edge is not None)
         mel = np.arange(bands + 2) * ((high - low) / (bands + 2)) + low
         bins = ((length + 1) * (700 * (10 ** (mel / 2595) - 1)) // rate).astype(int)

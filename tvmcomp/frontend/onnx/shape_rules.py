@@ -177,6 +177,15 @@ def _parts(node: NodeFacts) -> None:
         raise ValueError(f"its axis of {shape[axis]} does not make {parts} parts")
 
 
+def _mel(node: NodeFacts) -> None:
+    """Numbers of bands and points, a rate and frequencies: none below 0, in order."""
+    names = ("num_mel_bins", "dft_length", "sample_rate", "lower_edge_hertz", "upper_edge_hertz")
+    for position, name in enumerate(names):
+        value = node.value(position)
+        if value is not None and (value.size != 1 or not value.item() >= (name == "sample_rate")):
+            raise ValueError(f"its {name} is {value.tolist()}")
+
+
 def _slope(node: NodeFacts) -> None:
     shape, slope = node.shape(0), node.shape(1)
     if shape is None or slope is None:
@@ -256,7 +265,10 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "Clip": (_scalar(1, "min"), _scalar(2, "max")),
     "ConstantOfShape": (_least_rank(1),),
     "ConvTranspose": (_least_rank(3), check_kernel, check_groups),
-    "CumSum": (_least_rank(1), _scalar(1, "axis"), _constant_axes(1, "axis")),
+    **{
+        name: (_least_rank(1), _scalar(1, "axis"), _constant_axes(1, "axis"))
+        for name in ("CumProd", "CumSum")
+    },
     "Gemm": (_addend,),
     "Dropout": (_ratio,),
     "GroupNormalization": (_channel_groups, _channels(1, 2)),
@@ -264,6 +276,7 @@ _RULES: dict[str, tuple[Rule, ...]] = {
     "LayerNormalization": (_normalized,),
     "MaxUnpool": (check_unpooled,),
     "MeanVarianceNormalization": (_attribute_axes,),
+    "MelWeightMatrix": (_mel,),
     "OneHot": (_axis(extra=1),),
     "PRelu": (_slope,),
     "Pad": (check_padded,),

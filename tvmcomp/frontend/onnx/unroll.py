@@ -10,20 +10,19 @@ A Scan runs once for each slice of its inputs.
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.reference
 from onnx import helper, numpy_helper
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.limits import MOST_TRIPS, UNROLLED_NODES
 from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
+from tvmcomp.frontend.onnx.trip_count import defined_in, trip_count
 
 _STANDARD = ("", "ai.onnx")
 
@@ -86,9 +85,13 @@ class _Unroller:
         condition = self._value(given) if given else np.array(True)
         carried = list(node.input[2:])
         most = None if count is None else max(int(count.item()), 0)
-        trips = None
+        trips: int | None = None
         if condition is not None:
-            trips = 0 if not condition.item() else _Trips(self, body, carried, most).count()
+            trips = (
+                0
+                if not condition.item()
+                else trip_count(self.model, body.graph, self._constants_of(body), carried, most)
+            )
         ends_early = trips is None
         if trips is None:
             if most is None:
@@ -169,6 +172,11 @@ class _Unroller:
                 f"{MOST_TRIPS:,} and {UNROLLED_NODES:,}"
             )
 
+    def _constants_of(self, body: _Body) -> dict[str, onnx.TensorProto]:
+        """The constants that ``body`` reads, its own among them, by the names that it has."""
+        own = {name: self.constants[renamed] for name, renamed in body.shared.items()}
+        return {**self.constants, **own}
+
     def _value(self, name: str) -> np.ndarray | None:
         return numpy_helper.to_array(self.constants[name]) if name in self.constants else None
 
@@ -244,7 +252,7 @@ class _Body:
         """Write the nodes of one trip; return the names of the body's outputs in it."""
         names = {value.name: given for value, given in zip(self.graph.input, inputs, strict=True)}
         names |= self.shared
-        for name in _defined(self.graph):
+        for name in defined_in(self.graph):
             names.setdefault(name, f"{self.prefix}_{trip}__{name}")
         for node in self.graph.node:
             copy = onnx.NodeProto.FromString(node.SerializeToString())
@@ -252,121 +260,6 @@ class _Body:
             _rename(copy, names)
             self.unroller.nodes.append(copy)
         return [names.get(output.name, output.name) for output in self.graph.output]
-
-
-class _Trips:
-    """How often a Loop runs, where its condition follows from constants.
-
-    Of the body only what the condition needs is computed: ``needed`` are the positions of the
-    carried values that it depends on, one trip after another.
-    """
-
-    def __init__(
-        self, unroller: _Unroller, body: _Body, carried: list[str], most: int | None
-    ) -> None:
-        self.unroller, self.body, self.carried, self.most = unroller, body, carried, most
-        self.inputs = [value.name for value in body.graph.input]
-        self.outputs = [value.name for value in body.graph.output]
-        self.makers = {name: node for node in body.graph.node for name in node.output}
-
-    def count(self) -> int | None:
-        """The number of trips; None where the condition depends on data."""
-        if self._is_always_true():
-            return self.most
-        needed, nodes, outer = self._slice()
-        values = {i: self.unroller._value(self.carried[i]) for i in needed}
-        constants = {name: self.unroller._value(name) for name in outer}
-        if any(v is None for v in (*values.values(), *constants.values())):
-            return None
-        evaluator = self._evaluator(needed, nodes)
-        limit = MOST_TRIPS + 1 if self.most is None else min(self.most, MOST_TRIPS + 1)
-        for trip in range(limit):
-            feeds = {name: value for name, value in constants.items() if value is not None}
-            feeds |= {self.inputs[0]: np.array(trip, "int64"), self.inputs[1]: np.array(True)}
-            feeds |= {self.inputs[2 + i]: v for i, v in values.items() if v is not None}
-            feeds = {name: value for name, value in feeds.items() if name in evaluator.input_names}
-            with warnings.catch_warnings(), np.errstate(all="ignore"):
-                warnings.simplefilter("ignore")
-                going, *new = evaluator.run(None, feeds)
-            values = dict(zip(needed, new, strict=True))
-            if not np.asarray(going).item():
-                return trip + 1
-        return limit if self.most is None else self.most
-
-    def _is_always_true(self) -> bool:
-        """Whether the condition is handed on as it is, or a constant that is true."""
-        name = self.outputs[0]
-        while name in self.makers and self.makers[name].op_type == "Identity":
-            name = self.makers[name].input[0]
-        if name == self.inputs[1]:
-            return self.most is not None
-        value = self.unroller._value(self.body.shared.get(name, name))
-        maker = self.makers.get(name)
-        if value is None and maker is not None and maker.op_type == "Constant":
-            value = next((numpy_helper.to_array(a.t) for a in maker.attribute if a.name == "value"),
-                         None)  # fmt: skip
-        return self.most is not None and value is not None and bool(value.all())
-
-    def _slice(self) -> tuple[list[int], list[onnx.NodeProto], set[str]]:
-        """The carried values that the condition needs, the nodes, and the outer tensors."""
-        needed: list[int] = []
-        wanted, seen, used, outer = [self.outputs[0]], set(), set(), set()
-        while wanted:
-            name = wanted.pop()
-            if name in seen or not name:
-                continue
-            seen.add(name)
-            if name in self.makers:
-                node = self.makers[name]
-                used.add(id(node))
-                wanted += [*node.input, *_read_inside(node)]
-            elif name in self.inputs[2:]:
-                index = self.inputs.index(name) - 2
-                needed.append(index)
-                wanted.append(self.outputs[1 + index])
-            elif name not in self.inputs and name not in self.body.shared:
-                outer.add(name)
-        nodes = [node for node in self.body.graph.node if id(node) in used]
-        return needed, nodes, outer
-
-    def _evaluator(self, needed: list[int], nodes: list[onnx.NodeProto]) -> Any:
-        graph = self.body.graph
-        wanted = [self.outputs[0], *(self.outputs[1 + i] for i in needed)]
-        made = {name for node in nodes for name in node.output}
-        # An output that is an input as well needs a node between.
-        copies = [
-            helper.make_node("Identity", [name], [f"{name}__{i}"]) for i, name in enumerate(wanted)
-        ]
-        read = {name for node in (*nodes, *copies) for name in (*node.input, *_read_inside(node))}
-        held = {tensor.name for tensor in graph.initializer}
-        inputs = [onnx.ValueInfoProto(name=name) for name in sorted(read - made - held) if name]
-        outputs = [onnx.ValueInfoProto(name=copy.output[0]) for copy in copies]
-        slice_ = helper.make_graph([*nodes, *copies], "condition", inputs, outputs,
-                                   graph.initializer)  # fmt: skip
-        model = helper.make_model(slice_, opset_imports=self.unroller.model.opset_import)
-        return onnx.reference.ReferenceEvaluator(model)
-
-
-def _defined(graph: onnx.GraphProto) -> Iterator[str]:
-    """The names that ``graph`` and the graphs in it define."""
-    for node in graph.node:
-        yield from (name for name in node.output if name)
-        for inner in subgraphs_of(node):
-            yield from (value.name for value in inner.input)
-            yield from (tensor.name for tensor in inner.initializer)
-            yield from _defined(inner)
-
-
-def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
-    """What the graphs in ``node`` read from outside."""
-    for graph in subgraphs_of(node):
-        own = {
-            *_defined(graph),
-            *(v.name for v in graph.input),
-            *(t.name for t in graph.initializer),
-        }
-        read = (name for inner in nodes_of(graph) for name in inner.input)
-        yield from (name for name in (*read, *(o.name for o in graph.output)) if name not in own)
 
 
 def _rename(node: onnx.NodeProto, names: dict[str, str]) -> None:
