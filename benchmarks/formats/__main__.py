@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.formats import recurrent
+from benchmarks.formats import recurrent, tflite
 
 #: Name of a table -> the module that prints it: ``add_arguments(parser)`` and ``run(args)``.
-TABLES = {"recurrent": recurrent}
+TABLES = {"recurrent": recurrent, "tflite": tflite}
 
 
 def main() -> int:

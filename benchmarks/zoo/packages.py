@@ -44,6 +44,7 @@ class Wheel:
 # read, and one digest then holds everywhere.
 PLATFORM = [
     *("--platform", "manylinux_2_28_x86_64", "--platform", "manylinux2014_x86_64"),
+    *("--platform", "manylinux_2_35_x86_64"),
     *("--platform", "any", "--python-version", "3.11", "--implementation", "cp", "--abi", "cp311"),
 ]
 

@@ -1,0 +1,117 @@
+"""Fused recurrent layers against LiteRT's interpreter."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from litert import agree, converted, litert
+from tflite_models import Graph, Op, Tensor, constant, model
+
+import tvmcomp
+from tvmcomp.errors import ModelError
+
+rng = np.random.default_rng(11)
+STEPS, BATCH, INPUT, UNITS = 5, 2, 3, 4
+
+
+def floats(*shape: int) -> np.ndarray:
+    return rng.normal(0, 0.7, shape).astype("float32")
+
+
+def direction(prefix: str, *, coupled: bool, peepholes: bool) -> list[Tensor | None]:
+    """The 17 inputs of one direction: matrices, peepholes, biases, projection; None: left out."""
+    shapes = [(UNITS, INPUT)] * 4 + [(UNITS, UNITS)] * 4 + [(UNITS,)] * 3 + [(UNITS,)] * 4
+    held: list[Tensor | None] = [
+        constant(f"{prefix}{i}", floats(*shape)) for i, shape in enumerate(shapes)
+    ]
+    if not peepholes:
+        held[8:11] = [None] * 3
+    if coupled:  # no input gate
+        held[0] = held[4] = held[8] = held[11] = None
+    return [*held, None, None]
+
+
+def state(name: str) -> Tensor:
+    return Tensor(name, (BATCH, UNITS), variable=True)
+
+
+def shape_of(time_major: bool, size: int) -> tuple[int, int, int]:
+    return (STEPS, BATCH, size) if time_major else (BATCH, STEPS, size)
+
+
+def written(tmp_path, inputs, outputs, kind, options, fields, time_major):
+    x = Tensor("x", shape_of(time_major, INPUT))
+    given = [x, *inputs]
+    tensors = [each for each in given if each is not None] + outputs
+    op = Op(kind, [each.name if each else "" for each in given], [y.name for y in outputs],
+            options, fields)  # fmt: skip
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph(tensors, [op], ["x"], [y.name for y in outputs])))
+    return path, {"x": rng.normal(0, 1, x.shape).astype("float32")}
+
+
+@pytest.mark.parametrize("time_major", [False, True])
+@pytest.mark.parametrize("coupled, peepholes", [(False, False), (True, False), (False, True)])
+def test_lstm(tmp_path, time_major, coupled, peepholes):
+    inputs = [*direction("w", coupled=coupled, peepholes=peepholes), state("h"), state("c")]
+    fields = {"FusedActivationFunction": 4, "CellClip": 10.0, "TimeMajor": time_major}
+    outputs = [Tensor("y", shape_of(time_major, UNITS))]
+    path, feeds = written(tmp_path, inputs, outputs, "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                          "UnidirectionalSequenceLSTMOptions", fields, time_major)  # fmt: skip
+    agree(converted(path, feeds), litert(path, feeds))
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_bidirectional_lstm(tmp_path, merged):
+    sides = [direction(prefix, coupled=False, peepholes=False) for prefix in "fb"]
+    states = [state(name) for name in ("fh", "fc", "bh", "bc")]
+    inputs = [*sides[0], *sides[1], *states, *[None] * 9]
+    sizes = [2 * UNITS] if merged else [UNITS, UNITS]
+    outputs = [Tensor(f"y{i}", (BATCH, STEPS, size)) for i, size in enumerate(sizes)]
+    fields = {"FusedActivationFunction": 4, "MergeOutputs": merged, "TimeMajor": False}
+    path, feeds = written(tmp_path, inputs, outputs, "BIDIRECTIONAL_SEQUENCE_LSTM",
+                          "BidirectionalSequenceLSTMOptions", fields, False)  # fmt: skip
+    agree(converted(path, feeds), litert(path, feeds))
+
+
+@pytest.mark.parametrize("function", [1, 4])
+def test_rnn(tmp_path, function):
+    inputs = [constant("w", floats(UNITS, INPUT)), constant("r", floats(UNITS, UNITS)),
+              constant("b", floats(UNITS)), state("h")]  # fmt: skip
+    path, feeds = written(tmp_path, inputs, [Tensor("y", (BATCH, STEPS, UNITS))],
+                          "UNIDIRECTIONAL_SEQUENCE_RNN", "SequenceRNNOptions",
+                          {"FusedActivationFunction": function}, False)  # fmt: skip
+    agree(converted(path, feeds), litert(path, feeds))
+
+
+def test_svdf_is_a_stream(tmp_path):
+    """Filters of rank 2 with a memory of 3 frames."""
+    inputs = [constant("w", floats(6, INPUT)), constant("t", floats(6, 3)),
+              constant("b", floats(3)), Tensor("s", (BATCH, 18), variable=True)]  # fmt: skip
+    x = Tensor("x", (BATCH, INPUT))
+    op = Op("SVDF", ["x", "w", "t", "b", "s"], ["y"], "SVDFOptions",
+            {"Rank": 2, "FusedActivationFunction": 1})  # fmt: skip
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph([x, *inputs, Tensor("y", (BATCH, 3))], [op], ["x"], ["y"])))
+    from litert import Interpreter
+
+    interpreter = Interpreter(str(path))
+    interpreter.allocate_tensors()
+    with tvmcomp.load(tvmcomp.build(path)) as session:
+        for _ in range(6):
+            frame = floats(BATCH, INPUT)
+            interpreter.set_tensor(interpreter.get_input_details()[0]["index"], frame)
+            interpreter.invoke()
+            wanted = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+            agree([session.run({"x": frame})["y"]], [wanted])
+
+
+def test_a_projection_is_refused(tmp_path):
+    side = direction("w", coupled=False, peepholes=False)
+    side[15] = constant("p", floats(UNITS, UNITS))
+    path, _ = written(tmp_path, [*side, state("h"), state("c")],
+                      [Tensor("y", (BATCH, STEPS, UNITS))], "UNIDIRECTIONAL_SEQUENCE_LSTM",
+                      "UnidirectionalSequenceLSTMOptions",
+                      {"FusedActivationFunction": 4}, False)  # fmt: skip
+    with pytest.raises(ModelError, match=r"'y'.*UNIDIRECTIONAL_SEQUENCE_LSTM.*projection"):
+        tvmcomp.convert(path)
