@@ -61,17 +61,22 @@ def test_lstm(tmp_path, time_major, coupled, peepholes):
     agree(converted(path, feeds), litert(path, feeds))
 
 
-@pytest.mark.parametrize("merged", [False, True])
-def test_bidirectional_lstm(tmp_path, merged):
+def test_bidirectional_lstm(tmp_path):
+    """LiteRT merges the outputs of batches above 1 wrongly, so ours is held to its single ones."""
     sides = [direction(prefix, coupled=False, peepholes=False) for prefix in "fb"]
     states = [state(name) for name in ("fh", "fc", "bh", "bc")]
     inputs = [*sides[0], *sides[1], *states, *[None] * 9]
-    sizes = [2 * UNITS] if merged else [UNITS, UNITS]
-    outputs = [Tensor(f"y{i}", (BATCH, STEPS, size)) for i, size in enumerate(sizes)]
-    fields = {"FusedActivationFunction": 4, "MergeOutputs": merged, "TimeMajor": False}
-    path, feeds = written(tmp_path, inputs, outputs, "BIDIRECTIONAL_SEQUENCE_LSTM",
-                          "BidirectionalSequenceLSTMOptions", fields, False)  # fmt: skip
-    agree(converted(path, feeds), litert(path, feeds))
+    results = []
+    for sizes in ([UNITS, UNITS], [2 * UNITS]):
+        outputs = [Tensor(f"y{i}", (BATCH, STEPS, size)) for i, size in enumerate(sizes)]
+        fields = {"FusedActivationFunction": 4, "MergeOutputs": len(sizes) == 1, "TimeMajor": False}
+        path, feeds = written(tmp_path, inputs, outputs, "BIDIRECTIONAL_SEQUENCE_LSTM",
+                              "BidirectionalSequenceLSTMOptions", fields, False)  # fmt: skip
+        feeds = {"x": np.linspace(-1, 1, feeds["x"].size, dtype="f4").reshape(feeds["x"].shape)}
+        results.append((converted(path, feeds), litert(path, feeds)))
+    (two, wanted), (one, _) = results
+    agree(two, wanted)
+    agree(one, [np.concatenate(wanted, axis=2)])
 
 
 @pytest.mark.parametrize("function", [1, 4])
