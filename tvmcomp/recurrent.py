@@ -28,6 +28,7 @@ GATES: dict[Kind, int] = {"lstm": 4, "gru": 3, "rnn": 1}
 
 #: What may follow ``x`` and ``weight``, in this order. D directions, B batch, H units.
 OPTIONAL = (
+    "weight_scale",  # [D G H], of a weight in int8
     "recurrent_bias",  # [D, H], of a GRU's hidden gate, inside of what is reset
     "initial_state",  # [D, B, H], or [B, D, H] where the batch comes first
     "initial_cell",  # likewise, of an LSTM
@@ -72,6 +73,17 @@ class RecurrentCell(msgspec.Struct, frozen=True):
     operands: tuple[str, ...] = ()
 
     @property
+    def in_integers(self) -> bool:
+        """Whether the state is rounded to 8 bits, and multiplied by int8 weights."""
+        return "weight_scale" in self.operands
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether a state between -1 and 1 stays so: products of sigmoids and tanh, or means."""
+        usual = [("sigmoid", *("tanh",) * count) for count in (1, 2)] + [("tanh",)]
+        return all(tuple(f.name for f in each) in usual for each in self.activations)
+
+    @property
     def gates(self) -> int:
         """G: products that a step takes for each unit."""
         return GATES[self.kind]
@@ -104,7 +116,7 @@ def recurrent(cell: RecurrentCell, x: Expr, weight: Expr, operands: Mapping[str,
         cell: what it computes; its ``operands`` are set here.
         x: ``[T, B, D G H]``, or ``[B, T, D G H]`` where the batch comes first: the inputs'
             product with their weights, and all biases but ``recurrent_bias``.
-        weight: ``[D, G H, H]``, of the same type.
+        weight: ``[D G H, H]``, of the same type, or int8 with a ``weight_scale``.
         operands: by the names in :data:`OPTIONAL`.
 
     Returns:

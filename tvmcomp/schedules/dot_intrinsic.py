@@ -11,13 +11,18 @@ from typing import Any
 from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
+#: Gives the new accumulators of (data, weight, accumulators): vectors of TIR.
+Emit = Callable[[Any, Any, Any], Any]
+#: What each registered intrinsic emits, for loops that are written out and not scheduled.
+EMITTED: dict[str, Emit] = {}
+
 
 def register_dot(
     name: str,
     lanes: int,
     depth: int,
     dtypes: tuple[str, str, str],
-    emit: Callable[[Any, Any, Any], Any],
+    emit: Emit,
     data_scope: str = "global",
 ) -> str:
     """Register ``acc[lanes] += sum_depth data[depth] * weight[lanes, depth]`` as ``name``.
@@ -38,6 +43,7 @@ def register_dot(
         return name
     from tvm.script import tirx as T
 
+    EMITTED[name] = emit
     data, weight, acc = dtypes
     with cheap_stack_inspection():
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.ops_product import reshaped
 from tvmcomp.frontend.onnx.recurrent_rules import functions_of
 from tvmcomp.frontend.onnx.values import array_of, constant, dtype_of, shape_of
 from tvmcomp.recurrent import Kind, RecurrentCell, recurrent
@@ -53,6 +54,8 @@ class _Recurrent(Converter):
         if reset is not None:
             given["recurrent_bias"] = reset
         projected = _project(bb, x, weight, added)
+        rows = directions * cell.gates * units
+        recurrent_weight = reshaped(bb, recurrent_weight, [rows, units])
         result = bb.emit(recurrent(cell, projected, recurrent_weight, given))
         count = len(result.ty.fields)
         return relax.Tuple([relax.TupleGetItem(result, number) for number in range(count)])

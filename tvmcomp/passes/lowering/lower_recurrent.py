@@ -19,7 +19,7 @@ from tvmcomp.recurrent import RECURRENT, cell_of, operands_of
 from tvmcomp.schedules.recurrent.gates import phases
 from tvmcomp.schedules.recurrent.packing import pack, pack_given
 from tvmcomp.schedules.recurrent.tile import Tile
-from tvmcomp.schedules.recurrent.time_loop import recurrent_layer, tiles
+from tvmcomp.schedules.recurrent.time_loop import of_integers, recurrent_layer, tiles
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
@@ -70,8 +70,14 @@ class _LowerRecurrent(BindingRewriter):
         planned = tiles(cell, batch, dtype_of(x), self.target)
         gates = [phase.gates for phase in phases(cell, cell.activations[0])]
         packed = [
-            self.packed(weight, of, tile, var.name) for of, tile in zip(gates, planned, strict=True)
+            self.packed(weight, cell.directions, of, tile, var.name)
+            for of, tile in zip(gates, planned, strict=True)
         ]
+        if cell.in_integers:
+            scale, integers = const_value(operands.pop("weight_scale")), const_value(weight)
+            assert scale is not None and integers is not None
+            numbers = of_integers(cell, integers, scale, planned, self.target)
+            operands |= {name: const(array) for name, array in numbers.items()}
 
         def compute(x: Any, *tensors: Any) -> Any:
             weights, others = tensors[: len(packed)], tensors[len(packed) :]
@@ -89,11 +95,15 @@ class _LowerRecurrent(BindingRewriter):
             for i, number in enumerate(wanted)
         }
 
-    def packed(self, weight: Expr, gates: Sequence[int], tile: Tile, name: str) -> Expr:
+    def packed(
+        self, weight: Expr, directions: int, gates: Sequence[int], tile: Tile, name: str
+    ) -> Expr:
         array = const_value(weight)
         if array is not None:
-            return const(pack(array, gates, tile))
+            return const(pack(array, directions, gates, tile))
         call = self.builder.call_te(
-            lambda given: pack_given(given, gates, tile), weight, primfunc_name_hint=f"{name}_pack"
+            lambda given: pack_given(given, directions, gates, tile),
+            weight,
+            primfunc_name_hint=f"{name}_pack",
         )
         return self.emit(call, f"{name}_pack")

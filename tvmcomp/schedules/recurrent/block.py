@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tvmcomp.recurrent import RecurrentCell
+from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.dot_intrinsic import EMITTED
 from tvmcomp.schedules.recurrent.gates import Phase
 from tvmcomp.schedules.recurrent.tile import Tile
 from tvmcomp.schedules.rows.loop_nest import (
@@ -35,6 +37,8 @@ class Direction(Protocol):
         results: buffer of each result that is wanted, by number.
         arrays: those of :func:`~tvmcomp.schedules.recurrent.gates.arrays` and others, by name.
         dtype: of all of them.
+        operands: of the kernel, by name.
+        kernel: the dot product of a layer in integers.
     """
 
     cell: RecurrentCell
@@ -43,6 +47,12 @@ class Direction(Protocol):
     results: Mapping[int, Any]
     arrays: dict[str, Any]
     dtype: str
+    operands: Mapping[str, Any]
+    kernel: DotKernel | None
+
+    def round(self, name: str, at: list[Any]) -> Any:
+        """Store an element of ``state`` or ``reset_state`` in 8 bits as well."""
+        ...
 
     def time(self, step: PrimExpr, row: PrimExpr) -> Any:
         """The index in time of a step of the sequence in ``row``."""
@@ -107,9 +117,17 @@ class Block:
         def place(_r: int, column: int) -> Any:
             return self.at(0, *tile.column(0, column))
 
-        product = self.product(sums, place, row, 1, 0)
         ends = [self.end(sums, row, index(0), v) for v in range(tile.vectors)]
-        return with_arrays([sums], sequence([*begin, product, *ends]))
+        if self.direction.kernel is None:
+            product = self.product(sums, place, row, 1, 0)
+            return with_arrays([sums], sequence([*begin, product, *ends]))
+        own = array([tile.columns * tile.lanes], "int32", "own")
+        starts = [self.start_integers(own, place(0, c), 0, c) for c in range(tile.columns)]
+        product = self.integer_product(own, place, row, 1, 0)
+        added = [
+            self.add(sums, own, place(0, c), place(0, c), row, 0, c) for c in range(tile.columns)
+        ]
+        return with_arrays([sums, own], sequence([*begin, *starts, product, *added, *ends]))
 
     def several_rows(self, first: PrimExpr, count: int) -> Any:
         """Tile by tile, the sums put into memory; then the equations, row by row."""
@@ -130,8 +148,9 @@ class Block:
 
     def one_tile(self, sums: Any, first: PrimExpr, count: int, part: int) -> Any:
         """Compute the sums of a tile in registers, and store them."""
-        tile = self.tile
-        own = array([count * tile.columns * tile.lanes], self.direction.dtype, "tile")
+        tile, in_integers = self.tile, self.direction.kernel is not None
+        dtype = "int32" if in_integers else self.direction.dtype
+        own = array([count * tile.columns * tile.lanes], dtype, "own")
         every = [(r, c) for r in range(count) for c in range(tile.columns)]
 
         def place(r: int, column: int) -> Any:
@@ -146,9 +165,80 @@ class Block:
                 ),
             )
 
+        if in_integers:
+            starts = [self.start_integers(own, place(r, c), part, c) for r, c in every]
+            product = self.integer_product(own, place, first, count, part)
+            ends = []
+            for r, c in every:
+                to, where = self.at(index(r), *tile.column(part, c)), tile.column(part, c)
+                ends.append(self.begin(sums, to, first + r, *where))
+                ends.append(self.add(sums, own, to, place(r, c), first + r, part, c))
+            return with_arrays([own], sequence([*starts, product, *ends]))
         begin = [self.begin(own, place(r, c), first + r, *tile.column(part, c)) for r, c in every]
         product = self.product(own, place, first, count, part)
         return with_arrays([own], sequence([*begin, product, *(store(*each) for each in every)]))
+
+    # In integers.
+
+    def start_integers(self, own: Any, place: Any, part: int, column: int) -> Any:
+        """What a vector of integer sums begins with."""
+        slot, v = self.tile.column(part, column)
+        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
+
+        def start(lane: PrimExpr) -> Any:
+            corrections = self.direction.operands["corrections"]
+            value = tirx.BufferLoad(corrections, [*at[:2], at[2] + lane])
+            return tirx.BufferStore(own, value, [place + lane])
+
+        return vector(self.tile.lanes, start)
+
+    def add(
+        self, sums: Any, own: Any, to: Any, place: Any, row: PrimExpr, part: int, column: int
+    ) -> Any:
+        """Add a vector of integer sums, times their scales, to ``sums``."""
+        slot, v = self.tile.column(part, column)
+        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
+        ranges = self.direction.arrays.get("range")
+
+        def added(lane: PrimExpr) -> Any:
+            scales = self.direction.operands["scales"]
+            scale = tirx.BufferLoad(scales, [*at[:2], at[2] + lane])
+            if ranges is not None:
+                scale = scale * tirx.BufferLoad(ranges, [row])
+            product = tirx.BufferLoad(own, [place + lane]).astype(self.direction.dtype) * scale
+            total = tirx.BufferLoad(sums, [to + lane]) + product
+            return tirx.BufferStore(sums, total, [to + lane])
+
+        return vector(self.tile.lanes, added)
+
+    def integer_product(
+        self, own: Any, place: Callable[[int, int], Any], first: PrimExpr, count: int, part: int
+    ) -> Any:
+        """Add the product of a tile to integer sums, with the target's dot product."""
+        tile, kernel = self.tile, self.direction.kernel
+        assert kernel is not None
+        source = self.direction.arrays[f"{self.phase.source}_8"]
+        before = [tirx.floormod(self.step, index(2))] if self.phase.source == "state" else []
+        emit = EMITTED[kernel.intrin] if kernel.intrin else _multiply_add
+
+        def lanes(begin: Any, count: int) -> Any:
+            return tirx.Ramp(begin, index(1), count) if count > 1 else begin
+
+        def element(step: PrimExpr) -> Any:
+            done = []
+            for c in range(tile.columns):
+                for r in range(count):
+                    depth = lanes(step * tile.depth, tile.depth)
+                    state = tirx.BufferLoad(source, [*before, first + r, depth])
+                    at = [self.direction.d, self.number, index(part), step, index(c)]
+                    inner = lanes(index(0), tile.lanes * tile.depth)
+                    weight = tirx.BufferLoad(self.weight, [*at, inner])
+                    where = [lanes(place(r, c), tile.lanes)]
+                    value = emit(state, weight, tirx.BufferLoad(own, where))
+                    done.append(tirx.BufferStore(own, value, where))
+            return sequence(done)
+
+        return loop(tile.steps, element, SERIAL, "k")
 
     def at(self, r: Any, slot: int, v: int) -> Any:
         """Where the sums of a vector of a row begin."""
@@ -250,6 +340,12 @@ class Block:
                 return tirx.BufferStore(buffer, value, [*to, unit + lane])
 
             done.append(vector(self.tile.lanes, store))
+            if f"{name}_8" in direction.arrays:
+
+                def rounded(lane: PrimExpr, name: str = name, to: Any = to) -> Any:
+                    return direction.round(name, [*to, unit + lane])
+
+                done.append(vector(self.tile.lanes, rounded))
         if self.phase.results[-1][0] == "state" and 0 in direction.results:
             done += self.give(row, unit, self.present(v), lives, following)
         return sequence(done)
@@ -298,3 +394,9 @@ class _Unit:
 
     def peephole(self, number: int) -> Any:
         return tirx.BufferLoad(self.block.direction.arrays["peepholes"], [index(number), self.unit])
+
+
+def _multiply_add(state: PrimExpr, weight: PrimExpr, sums: PrimExpr) -> Any:
+    """Where the target has no dot product."""
+    lanes = int(tvm.DataType(str(sums.ty.dtype)).lanes)
+    return sums + tirx.Broadcast(state.astype("int32"), lanes) * weight.astype(f"int32x{lanes}")

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.targets import TargetDescription
 
 #: Vectors of units in a block, and of sums in a tile of one row, at most: code is made for each.
@@ -34,6 +35,7 @@ class Tile:
         columns: vectors of sums in a tile; they divide the block's ``gates * vectors``.
         rows: of the batch in a tile.
         units: of the layer.
+        depth: elements of the state that an instruction reduces.
     """
 
     lanes: int
@@ -42,6 +44,12 @@ class Tile:
     columns: int
     rows: int
     units: int
+    depth: int = 1
+
+    @property
+    def steps(self) -> int:
+        """Instructions that a sum takes."""
+        return -(-self.units // self.depth)
 
     @property
     def block(self) -> int:
@@ -71,15 +79,32 @@ def lanes_of(units: int, bits: int, target: TargetDescription) -> int:
     return lanes
 
 
-def choose_tile(units: int, gates: int, batch: int, bits: int, target: TargetDescription) -> Tile:
-    """The tile that takes the fewest cycles by estimate."""
-    lanes = lanes_of(units, bits, target)
+def choose_tile(
+    units: int,
+    gates: int,
+    batch: int,
+    bits: int,
+    target: TargetDescription,
+    kernel: DotKernel | None = None,
+) -> Tile:
+    """The tile that takes the fewest cycles by estimate.
+
+    Args:
+        units: of the layer.
+        gates: of a unit.
+        batch: rows.
+        bits: of a weight.
+        target: the device.
+        kernel: the dot product of a product in integers.
+    """
+    lanes, depth = (kernel.lanes, kernel.depth) if kernel else (lanes_of(units, bits, target), 1)
+    registers = target.vector_registers - (kernel.temporaries if kernel else 0)
     found = [
-        Tile(lanes, vectors, gates, columns, rows, units)
+        Tile(lanes, vectors, gates, columns, rows, units, depth)
         for vectors in range(1, _MOST_UNITS + 1)
         for rows in _row_counts(batch)
         for columns in range(1, _MOST_COLUMNS + 1)
-        if gates * vectors % columns == 0 and _fits(rows, columns, target)
+        if gates * vectors % columns == 0 and _fits(rows, columns, registers)
     ]
     return min(found, key=lambda tile: (_cycles(tile, batch, bits), tile.rows * tile.columns))
 
@@ -91,10 +116,10 @@ def _row_counts(batch: int) -> Iterator[int]:
             yield rows
 
 
-def _fits(rows: int, columns: int, target: TargetDescription) -> bool:
+def _fits(rows: int, columns: int, registers: int) -> bool:
     # With one row each weight is used once, from memory.
     operands = columns + 1 if rows > 1 else 2
-    return rows * columns + operands <= target.vector_registers
+    return rows * columns + operands <= registers
 
 
 def _cycles(tile: Tile, batch: int, bits: int) -> float:
@@ -105,8 +130,8 @@ def _cycles(tile: Tile, batch: int, bits: int) -> float:
             sums / _ISSUED,
             float(_LATENCY),
             (tile.rows + tile.columns) / _ISSUED,
-            tile.columns * tile.lanes * bits / 8 / _STREAM,
+            tile.columns * tile.lanes * tile.depth * bits / 8 / _STREAM,
         ]
     )
     one = costs[-1] + _OTHERS * sum(costs[:-1])
-    return one * tile.tiles * tile.blocks * -(-batch // tile.rows) * tile.units
+    return one * tile.tiles * tile.blocks * -(-batch // tile.rows) * tile.steps

@@ -18,11 +18,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from tvmcomp.recurrent import RecurrentCell
+from tvmcomp.schedules.dot import DotKernel, int8_kernel
 from tvmcomp.schedules.parallel import worth_parallel
 from tvmcomp.schedules.recurrent.block import Block
 from tvmcomp.schedules.recurrent.gates import Phase, arrays, phases
-from tvmcomp.schedules.recurrent.tile import Tile, choose_tile, lanes_of
+from tvmcomp.schedules.recurrent.packing import pack_rows
+from tvmcomp.schedules.recurrent.tile import Tile, choose_tile
 from tvmcomp.schedules.rows.loop_nest import (
     PARALLEL,
     SERIAL,
@@ -39,17 +43,56 @@ from tvmcomp.tvm_types import PrimExpr, Tensor
 te = tvm.te
 tirx = tvm.tirx
 
+#: What a state of 1 is in 8 bits, beside the zero point of the type.
+STEPS = 127
+ZERO_POINTS = {"uint8": 128, "int8": 0}
 #: Instructions of an equation, by vector.
 _EQUATION = 100
 #: More than the usual 64: the array is taken from the workspace, which aligns it.
 _ALIGNED = 128
 
 
+def of_integers(
+    cell: RecurrentCell,
+    weight: np.ndarray,
+    scale: np.ndarray,
+    planned: Sequence[Tile],
+    target: TargetDescription,
+) -> dict[str, np.ndarray]:
+    """What the kernel of a layer in integers reads beside the packed weights, by name.
+
+    Args:
+        cell: what it computes.
+        weight: int8 ``[D G H, H]``.
+        scale: of each of its rows.
+        planned: its tiles.
+        target: the device.
+
+    Returns:
+        ``scales``, of the products, and ``corrections``, what the sums begin with: the share of a
+        state's zero point. Both are ``[D, G, units with padding]``.
+    """
+    padded = padded_units(planned)
+    offset = ZERO_POINTS[int8_kernel(target, row=1).data]
+    sums = weight.sum(axis=1, dtype=np.int32) * np.int32(-offset)
+    scales = scale.astype(np.float32) * np.float32(1 / STEPS)
+    return {
+        name: pack_rows(numbers, cell.directions, cell.units, padded)
+        for name, numbers in (("scales", scales), ("corrections", sums))
+    }
+
+
+def padded_units(planned: Sequence[Tile]) -> int:
+    """Units with those that fill the last block of any phase."""
+    return max(tile.blocks * tile.block for tile in planned)
+
+
 def tiles(cell: RecurrentCell, batch: int, dtype: str, target: TargetDescription) -> list[Tile]:
     """The tile of each phase of ``cell``: weights are packed for it."""
-    bits = int(tvm.DataType(dtype).bits)
+    kernel = int8_kernel(target, row=1) if cell.in_integers else None
+    bits = 8 if kernel else int(tvm.DataType(dtype).bits)
     return [
-        choose_tile(cell.units, len(phase.gates), batch, bits, target)
+        choose_tile(cell.units, len(phase.gates), batch, bits, target, kernel)
         for phase in phases(cell, cell.activations[0])
     ]
 
@@ -68,7 +111,8 @@ def recurrent_layer(
         cell: what it computes.
         x: as of :func:`tvmcomp.recurrent.recurrent`.
         weights: of each phase, packed.
-        operands: those of ``cell.operands``, by name.
+        operands: those of ``cell.operands``, by name; in place of ``weight_scale`` those of
+            :func:`of_integers`.
         wanted: numbers of the results that are read: of all states, the last state, the last cell.
         target: the device.
 
@@ -78,7 +122,7 @@ def recurrent_layer(
     shapes = cell.result_shapes(tuple(int(size) for size in x.shape))
     steps, batch = cell.steps_and_batch(tuple(int(size) for size in x.shape))
     dtype = str(x.dtype)
-    names = list(cell.operands)
+    names = list(operands)
 
     def body(inputs: Any, outputs: Any) -> Any:
         given = dict(zip(names, inputs[1 + len(weights) :], strict=True))
@@ -114,10 +158,9 @@ class _Layer:
     def __post_init__(self) -> None:
         self.tiles = tiles(self.cell, self.batch, self.dtype, self.target)
         self.units = self.cell.units
-        bits = int(tvm.DataType(self.dtype).bits)
-        self.lanes = lanes_of(self.units, bits, self.target)
-        #: Units with those that fill the last block of any phase.
-        self.padded = max(tile.blocks * tile.block for tile in self.tiles)
+        self.lanes = self.tiles[0].lanes
+        self.padded = padded_units(self.tiles)
+        self.kernel = int8_kernel(self.target, row=1) if self.cell.in_integers else None
         self.zero = tirx.const(0, self.dtype)
 
     def all_directions(self) -> Any:
@@ -146,6 +189,8 @@ class _Direction:
         self.x = layer.x
         self.results = layer.results
         self.dtype = layer.dtype
+        self.operands = layer.operands
+        self.kernel = layer.kernel
         self.phases = steps
         self.arrays = {
             "state": self.array([2, layer.batch, layer.padded], "state"),
@@ -156,14 +201,30 @@ class _Direction:
             for phase, tile in zip(steps, layer.tiles, strict=True)
         )
         self.arrays["sums"] = self.array([largest], "sums")
+        if layer.kernel is not None:
+            self.arrays |= self.integer_arrays(layer.kernel)
         if "peepholes" in layer.operands:
             self.arrays["peepholes"] = self.array([3, layer.padded], "peepholes")
         if "recurrent_bias" in layer.operands:
             self.arrays["recurrent_bias"] = self.array([layer.padded], "recurrent_bias")
 
-    def array(self, shape: list[int], name: str) -> Any:
+    def integer_arrays(self, kernel: DotKernel) -> dict[str, Any]:
+        """The state in 8 bits, and where it may begin outside of -1 to 1 its range in each row."""
+        layer = self.layer
+        padded = max(layer.padded, *(tile.steps * tile.depth for tile in layer.tiles))
+        found = {
+            f"{name}_8": self.array(
+                [*([2] if name == "state" else []), layer.batch, padded], f"{name}_8", kernel.data
+            )
+            for name in ("state", *(p.source for p in self.phases if p.source != "state"))
+        }
+        if "initial_state" in layer.operands:
+            found["range"] = self.array([layer.batch], "range")
+        return found
+
+    def array(self, shape: list[int], name: str, dtype: str | None = None) -> Any:
         sizes = [index(size) for size in shape]
-        return tirx.decl_buffer(sizes, self.layer.dtype, name, data_alignment=_ALIGNED)
+        return tirx.decl_buffer(sizes, dtype or self.layer.dtype, name, data_alignment=_ALIGNED)
 
     def statement(self) -> Any:
         """Start, loop, results."""
@@ -179,6 +240,8 @@ class _Direction:
         layer = self.layer
         state = self.arrays["state"]
         done = [self.start("initial_state", lambda row, u: (state, [index(0), row, u]))]
+        if self.kernel is not None:
+            done.append(loop(layer.batch, self.start_integers, SERIAL, "row"))
         if "cell" in self.arrays:
             cell = self.arrays["cell"]
             done.append(self.start("initial_cell", lambda row, u: (cell, [row, u])))
@@ -190,6 +253,42 @@ class _Direction:
                 self.filled(lambda u: (own, [u]), lambda u: tirx.BufferLoad(bias, [self.d, u]))
             )
         return done
+
+    def start_integers(self, row: PrimExpr) -> Any:
+        """Round the initial state of a row, in the range that it has."""
+        states, ranges = self.arrays["state"], self.arrays.get("range")
+        done = []
+        if ranges is not None:
+
+            def widen(u: PrimExpr) -> Any:
+                size = tirx.abs(tirx.BufferLoad(states, [index(0), row, u]))
+                wider = tirx.max(tirx.BufferLoad(ranges, [row]), size)
+                return tirx.BufferStore(ranges, wider, [row])
+
+            done.append(tirx.BufferStore(ranges, tirx.const(1, self.dtype), [row]))
+            done.append(loop(self.layer.units, widen, SERIAL, "unit"))
+        done.append(
+            vectors(
+                self.layer.padded,
+                self.layer.lanes,
+                lambda u: self.round("state", [index(0), row, u]),
+            )
+        )
+        return sequence(done)
+
+    def round(self, name: str, at: list[Any]) -> Any:
+        """Store an element of ``state`` or ``reset_state`` in 8 bits as well.
+
+        The sum with 1.5 * 2^23 has the nearest integer in its low bits.
+        """
+        assert self.kernel is not None
+        value = tirx.BufferLoad(self.arrays[name], at)
+        factor: Any = tirx.const(STEPS, self.dtype)
+        if "range" in self.arrays:
+            factor = factor / tirx.BufferLoad(self.arrays["range"], [at[-2]])
+        magic = tirx.const(1.5 * 2**23 + ZERO_POINTS[self.kernel.data], self.dtype)
+        rounded = tirx.reinterpret("int32", value * factor + magic)
+        return tirx.BufferStore(self.arrays[f"{name}_8"], rounded.astype(self.kernel.data), at)
 
     def start_peephole(self, number: int) -> Any:
         source, own = self.layer.operands["peepholes"], self.arrays["peepholes"]
