@@ -75,7 +75,8 @@ def build(
             ``torch.nn.Module`` with ``example_inputs``, or a ``torch.export.ExportedProgram``.
         target: a target's name, a path to a target's TOML, or a description.
         quant: None keeps float32; ``int8`` needs ``calibration`` (unless the model is quantized
-            already); ``fp16`` and ``bf16`` store and multiply the weights in half precision and
+            already); ``dynamic`` is int8 without calibration, data rounded when the network runs;
+            ``fp16`` and ``bf16`` store and multiply the weights in half precision and
             accumulate in float32.
         calibration: an iterable of ``{input name: array}``, or a path to an .npz file or to a
             folder of .npy, .npz or images.

@@ -15,17 +15,17 @@ from typing import Any, Literal
 
 from tvmcomp.errors import ConfigError
 
-Quant = Literal["int8", "fp16", "bf16"]
+Quant = Literal["int8", "dynamic", "fp16", "bf16"]
 
 #: What a number format is also called.
 _FORMATS: dict[str, Quant | None] = {
     "none": None, "float32": None, "fp32": None, "int8": "int8", "fp16": "fp16", "float16": "fp16",
-    "bf16": "bf16", "bfloat16": "bf16",
+    "bf16": "bf16", "bfloat16": "bf16", "dynamic": "dynamic",
 }  # fmt: skip
 
 
 def number_format(quant: Any) -> Quant | None:
-    """``quant`` as one of ``int8``, ``fp16``, ``bf16``, or None for float32.
+    """``quant`` as one of ``int8``, ``dynamic``, ``fp16``, ``bf16``, or None for float32.
 
     Raises:
         ConfigError: it is none of them.
@@ -34,7 +34,9 @@ def number_format(quant: Any) -> Quant | None:
         return None
     if isinstance(quant, str) and quant.strip().lower() in _FORMATS:
         return _FORMATS[quant.strip().lower()]
-    raise ConfigError(f"quant is {quant!r}; there are 'int8', 'fp16', 'bf16', and None for float32")
+    raise ConfigError(
+        f"quant is {quant!r}; there are 'int8', 'dynamic', 'fp16', 'bf16', and None for float32"
+    )
 
 
 def path(value: Any, what: str) -> Path:

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import msgspec
+import numpy as np
 
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr
@@ -128,6 +129,21 @@ def recurrent(cell: RecurrentCell, x: Expr, weight: Expr, operands: Mapping[str,
     attributes = tvm.ir.make_node("ir.DictAttrs", cell=msgspec.json.encode(cell).decode())
     arguments = [x, weight, *(operands[name] for name in given)]
     return relax.Call(tvm.ir.Op.get(_OP), arguments, attributes)
+
+
+def in_integers(call: Call, weight: np.ndarray, scale: np.ndarray) -> Any:
+    """The layer of ``call`` with its state in 8 bits.
+
+    Args:
+        call: of the operator; its state must stay between -1 and 1.
+        weight: int8 ``[D G H, H]``.
+        scale: of each of its rows, float32.
+    """
+    operands = operands_of(call)
+    x = operands.pop("x")
+    del operands["weight"]
+    operands["weight_scale"] = relax.const(np.ascontiguousarray(scale), "float32")
+    return recurrent(cell_of(call), x, relax.const(weight, "int8"), operands)
 
 
 def cell_of(call: Call) -> RecurrentCell:

@@ -39,7 +39,7 @@ from tvmcomp.targets.description import TargetDescription
 #: Raised by one whenever a reader of the old version could misread a file of the new one.
 FORMAT_VERSION = 2
 
-Quant = Literal["none", "int8", "fp16", "bf16"]
+Quant = Literal["none", "int8", "dynamic", "fp16", "bf16"]
 
 
 class ConstantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

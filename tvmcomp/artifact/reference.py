@@ -52,7 +52,7 @@ class Agreement(msgspec.Struct, frozen=True):
 #: By the artifact's precision, as a share of the output's range. Another CPU adds up floats in
 #: another order; an 8-bit value near the middle between two steps (0.4% apart) then takes the
 #: other one. It may not compute something else.
-TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 1e-2}
+TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 1e-2, "dynamic": 1e-2}
 _ENOUGH = 0.999
 
 

@@ -20,10 +20,10 @@ _OPTIONS = (
     click.option("--target", default="native", show_default=True, help="Target name or TOML file."),
     click.option(
         "--quant",
-        type=click.Choice(["none", "int8", "fp16", "bf16"]),
+        type=click.Choice(["none", "int8", "dynamic", "fp16", "bf16"]),
         default="none",
         show_default=True,
-        help="Precision; none is the model's own.",
+        help="Precision; none is the model's own, dynamic int8 without calibration.",
     ),
     click.option(
         "--calibration",
@@ -89,10 +89,10 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     quant, calibration = options["quant"], options["calibration"]
     keep_float, min_sqnr = options["keep_float"], options["min_sqnr"]
     config = _config(options["quant_config"], keep_float, min_sqnr)
-    if quant != "int8" and (calibration or options["quant_config"] or keep_float or min_sqnr):
-        raise click.UsageError(
-            "--calibration, --quant-config, --keep-float and --min-sqnr go with --quant int8"
-        )
+    if quant != "int8" and (calibration or min_sqnr):
+        raise click.UsageError("--calibration and --min-sqnr go with --quant int8")
+    if quant not in ("int8", "dynamic") and (options["quant_config"] or keep_float):
+        raise click.UsageError("--quant-config and --keep-float go with --quant int8 or dynamic")
     target = targets.load(options["target"])
     if options["threads"] is not None:
         target = msgspec.structs.replace(target, cores=options["threads"])

@@ -20,7 +20,8 @@ EMBEDDING_AXIS = 0
 
 
 def weight_axis(kind: str) -> int:
-    """The output-channel axis of an anchor's weight: ``[O, *K, I]``, or ``[K, N]`` of a matmul."""
+    """The output-channel axis of an anchor's weight: ``[O, *K, I]``, or ``[K, N]`` of a matmul; of
+    a recurrent layer's its rows."""
     return 1 if kind == "matmul" else 0
 
 
@@ -49,7 +50,9 @@ class _Annotate(BindingRewriter):
         self.qparams = qparams
         self.quantized: dict[Var, Expr] = {}
         self.reads: dict[Any, list[Any]] = {}
-        self.anchors = {op.var: op for op in operators if op.is_anchor or op.stored}
+        self.anchors = {
+            op.var: op for op in operators if op.is_anchor or op.is_recurrent or op.stored
+        }
         self.embeddings = {operator.var for operator in operators if operator.is_embedding}
         for operator in operators:
             for reader in operator.readers:

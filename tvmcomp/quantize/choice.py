@@ -9,7 +9,7 @@ from tvmcomp.model import Operator
 from tvmcomp.tvm_types import Module
 
 #: ``none`` is the model's own: float32.
-Precision = Literal["none", "int8", "fp16", "bf16"]
+Precision = Literal["none", "int8", "dynamic", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def quantize_network(
         ConfigError: a pattern of ``config`` matches no operator.
     """
     operators = plan_operators(mod, config)
-    _check_patterns(config, operators)
+    check_patterns(config, operators)
     progress.stage("preparing calibration")
     probe = Probe(mod, operators, here)
     ordered = [[sample[spec.name] for spec in signature.inputs] for sample in samples]
@@ -101,7 +101,8 @@ def quantize_network(
     )
 
 
-def _check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
+def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
+    """Raise ConfigError where a pattern of ``config`` matches none of ``operators``."""
     unmatched = config.unmatched([(operator.name, operator.kind) for operator in operators])
     if unmatched:
         raise ConfigError(

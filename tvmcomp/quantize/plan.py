@@ -11,7 +11,9 @@ The rules, for a float module in NHWC:
 4. A chain of element-wise operators on one tensor becomes a lookup table, unless it is cheap and
    follows an anchor (rule 3).
 5. Operators that move data, and maxima, take quantized data as it is.
-6. An embedding (rows taken out of a constant table) stores its table as int8 with a scale a row;
+6. A recurrent layer multiplies its state in 8 bits, in the range from -1 to 1 that its activations
+   give it, by weights of one scale a row; nothing is calibrated for that.
+7. An embedding (rows taken out of a constant table) stores its table as int8 with a scale a row;
    what it gives is float. It saves memory, not time.
 """
 
@@ -40,6 +42,7 @@ from tvmcomp.quantize.planned_operator import (
     KEPT_BY_GUARD,
     PlannedOperator,
 )
+from tvmcomp.recurrent import RECURRENT, cell_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Call, Module, Var
 
@@ -102,7 +105,8 @@ class _Planner:
             if isinstance(binding.value, tvm.ir.Call):
                 operator = self.operator(binding)
                 planned.append(operator)
-                in_integers = operator.quantized and not operator.is_embedding
+                gives_float = operator.is_embedding or operator.is_recurrent
+                in_integers = operator.quantized and not gives_float
                 if in_integers or binding.var in self.chain:
                     self.capable.add(binding.var)
             elif isinstance(binding.value, relax.TupleGetItem) and (
@@ -130,6 +134,8 @@ class _Planner:
             return KEPT_AS_ASKED
         if name in ANCHORS:
             return self.anchor_refusal(binding.value)
+        if name == RECURRENT:
+            return _recurrent_refusal(binding.value)
         return None
 
     def anchor_refusal(self, call: Call) -> str | None:
@@ -197,7 +203,7 @@ class _Planner:
             return PlannedOperator(var, kind, reason=refused, stored=self.stored(binding))
         if self.is_anchor(var):
             return PlannedOperator(var, kind, (call.args[0],), (var,), True)
-        if _is_embedding(call):
+        if kind == RECURRENT or _is_embedding(call):
             return PlannedOperator(var, kind, quantized=True)
         if var not in self.wanted:
             if var in self.chain:
@@ -275,6 +281,20 @@ class _Planner:
         if not reads and register is None:
             return PlannedOperator(var, kind, reason="its inputs are float")
         return PlannedOperator(var, kind, reads, (var,), True)
+
+
+def _recurrent_refusal(call: Call) -> str | None:
+    """Why a recurrent layer can't multiply in integers; None where it can."""
+    weight = const_value(call.args[1])
+    if weight is None:
+        return "its recurrent weight is not a constant"
+    if weight.dtype != np.float32:
+        return f"its recurrent weight is {weight.dtype}"
+    if not np.isfinite(weight).all():
+        return "its recurrent weight is not finite"
+    if not cell_of(call).is_bounded:
+        return "its activations don't keep the state between -1 and 1"
+    return None
 
 
 def _is_embedding(call: Call) -> bool:

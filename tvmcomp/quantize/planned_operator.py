@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import dtype_of
+from tvmcomp.recurrent import RECURRENT
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Var
 
@@ -59,6 +60,11 @@ class PlannedOperator:
         return self.quantized and self.kind in ANCHORS
 
     @property
+    def is_recurrent(self) -> bool:
+        """Whether it is a recurrent layer, which rounds its own state."""
+        return self.quantized and self.kind == RECURRENT
+
+    @property
     def is_embedding(self) -> bool:
         """Whether it takes rows out of a table that is stored as int8."""
         return self.quantized and self.kind == "take"
@@ -66,4 +72,4 @@ class PlannedOperator:
     @property
     def rounds(self) -> bool:
         """Whether quantizing it rounds anything, so that it can do harm."""
-        return bool(self.reads) or self.is_embedding
+        return bool(self.reads) or self.is_embedding or self.is_recurrent

@@ -17,6 +17,7 @@ from tvmcomp.progress import Progress
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.dynamic import quantize_dynamically
 from tvmcomp.quantize.finite import check_finite
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.operator_report import report_operators
@@ -33,7 +34,7 @@ def choose_precision(
     network: Model,
     target: TargetDescription,
     here: TargetDescription,
-    quant: Literal["int8", "fp16", "bf16"] | None,
+    quant: Literal["int8", "dynamic", "fp16", "bf16"] | None,
     samples: Samples | None,
     config: QuantConfig,
     progress: Progress,
@@ -62,7 +63,7 @@ def choose_precision(
             hint="Choose --quant fp16 or int8, or a target with bfloat16 (`tvmcomp targets list`).",
         )
     mod = canonical(network.mod, watch)
-    if (quant == "int8" or has_qdq(mod)) and not config.allow_nan:
+    if (quant in ("int8", "dynamic") or has_qdq(mod)) and not config.allow_nan:
         check_finite(mod)
     if has_qdq(mod):
         mod = quantize_in_layout(mod)
@@ -79,6 +80,11 @@ def choose_precision(
         if watch:
             watch("annotated", quantized.mod)
         return quantized
+    if quant == "dynamic":
+        dynamic = quantize_dynamically(mod, config)
+        if watch:
+            watch("dynamic", dynamic.mod)
+        return dynamic
     operators = report_operators(mod, plan_operators(mod))
     half = _HALF[quant] if quant else _own_half(network, target)
     narrow: frozenset[str] = frozenset()

@@ -27,6 +27,7 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.qparams import QParams, dequantize, quantize, weight_qparams
 from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
 from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.recurrent import RECURRENT, in_integers
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
@@ -37,10 +38,10 @@ _SWITCH_FIELDS = 4  # 1/scale, zero point, scale, on
 
 @dataclass(frozen=True)
 class _Edge:
-    """One tensor as one operator reads it."""
+    """One tensor as one operator reads it; None for a recurrent layer, which rounds its state."""
 
     operator: PlannedOperator
-    tensor: Expr
+    tensor: Expr | None
 
 
 class Probe:
@@ -57,6 +58,7 @@ class Probe:
     ) -> None:
         self.operators = list(operators)
         edges = [_Edge(op, tensor) for op in operators for tensor in op.reads]
+        edges += [_Edge(op, None) for op in operators if op.is_recurrent]
         instrument = _Instrument(mod, operators, edges)
         # Rounded weights are put in the place of the packed ones.
         lowered = lower(instrument.run(), target, winograd=False)
@@ -88,7 +90,9 @@ class Probe:
         """
         switches = np.zeros((max(1, len(self._edges)), _SWITCH_FIELDS), np.float32)
         for row, edge in zip(switches, self._edges, strict=False):
-            if edge.operator.name in on and qparams is not None:
+            if edge.tensor is None:
+                row[-1] = edge.operator.name in on
+            elif edge.operator.name in on and qparams is not None:
                 params = qparams[edge.tensor]
                 scale = float(params.scale)
                 row[:] = 1 / scale, float(params.zero_point), scale, 1
@@ -114,10 +118,13 @@ class _Instrument(BindingRewriter):
         )
         self.added_params = [self.switches]
         self.edges: dict[Any, list[tuple[Any, int]]] = {}
+        self.layers = {edge.operator.var: i for i, edge in enumerate(edges) if edge.tensor is None}
         for index, edge in enumerate(edges):
+            if edge.tensor is None:
+                continue
             for reader in edge.operator.readers:
                 self.edges.setdefault(reader, []).append((edge.tensor, index))
-        wanted = {edge.tensor for edge in edges}
+        wanted = {edge.tensor for edge in edges if edge.tensor is not None}
         wanted |= {op.var for op in operators if op.quantized and _is_float(op.var)}
         bindings = main_bindings(mod) or []
         order = [*mod["main"].params, *(binding.var for binding in bindings)]
@@ -125,6 +132,8 @@ class _Instrument(BindingRewriter):
         self.output_count = 0
 
     def rewrite(self, var: Var, value: Expr) -> Any:
+        if var in self.layers:
+            return self.either(var, value, self.layers[var])
         if var not in self.edges:
             return super().rewrite(var, value)
         args = []
@@ -133,6 +142,28 @@ class _Instrument(BindingRewriter):
             new = self.substitute(arg)
             args.append(new if index is None else self.switched(new, index, arg.name))
         return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
+
+    def either(self, var: Var, call: Any, index: int) -> Any:
+        """A recurrent layer in float and in integers, and the results of one of them."""
+        weight = const_value(call.args[1])
+        assert weight is not None
+        params = weight_qparams(weight, weight_axis(RECURRENT))
+        both = []
+        for layer in (call, in_integers(call, quantize(weight, params), params.scale)):
+            both.append(self.emit(self.substitute(layer), var.name))
+
+        def compute(x: Expr, rounded: Expr, switches: Any) -> Any:
+            def value(*i: Any) -> Any:
+                return tvm.tirx.Select(switches[index, _SWITCH_FIELDS - 1] > 0.5, rounded[i], x[i])
+
+            return tvm.te.compute(x.shape, value, name="either")
+
+        results = []
+        for number in range(len(var.ty.fields)):
+            pair = [self.emit(relax.TupleGetItem(each, number), f"{var.name}_") for each in both]
+            chosen = self.builder.call_te(compute, *pair, self.switches)
+            results.append(self.emit(chosen, f"{var.name}_{number}"))
+        return relax.Tuple(results)
 
     def switched(self, tensor: Expr, index: int, name: str) -> Any:
         te, tirx = tvm.te, tvm.tirx

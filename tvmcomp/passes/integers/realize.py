@@ -3,6 +3,7 @@
     conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
     quantize(chain(dequantize(x)))             -> lookup table of the chain
     conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
+    recurrent(x, dequantize(w))                -> recurrent(x, w, scale), its state in 8 bits
     mean, avg_pool (dequantize(x))             -> dequantize(sum_int32(x))
     quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
     quantize(dequantize(x)) with equal parameters -> x
@@ -43,6 +44,7 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.qparams import QParams, quantize
+from tvmcomp.recurrent import RECURRENT, cell_of, in_integers
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Attributes, Call, Expr, Module, Var
@@ -78,6 +80,7 @@ class _Realize(BindingRewriter):
             "matmul": self.anchor,
             **dict.fromkeys(CONVOLUTIONS, self.anchor),
             **dict.fromkeys(AVERAGES, self.average),
+            RECURRENT: self.recurrent,
         }
         rule = rules.get(name) if name else None
         replaced = rule(var, value) if rule else None
@@ -231,6 +234,22 @@ class _Realize(BindingRewriter):
         if params.axis is not None and params.scale.size > 1 and params.axis != out_axis:
             return None
         return values, params.scale.reshape(-1)
+
+    # Recurrent layers.
+
+    def recurrent(self, var: Var, call: Call) -> Expr | None:
+        """The layer in integers; None where its state may leave the range that it is rounded in."""
+        weight = self.producer.get(call.args[1])
+        if weight is None or op_name(weight) != "dequantize" or not cell_of(call).is_bounded:
+            return None
+        values, params = const_value(weight.args[0]), dequantize_params(weight)
+        if values is None or params is None or values.dtype != np.int8 or np.any(params.zero_point):
+            return None
+        if params.scale.size > 1 and params.axis != 0:
+            return None
+        scale = np.broadcast_to(params.scale.reshape(-1), len(values)).astype(np.float32)
+        replaced = self.substitute(call)
+        return self.emit(in_integers(replaced, values, scale), var.name)
 
     # Averages.
 
