@@ -65,14 +65,16 @@ def build(
     tuning_progress: Callable[[Event], None] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    signature: str | None = None,
     cc: str | None = None,
     golden: bool | None = None,
 ) -> Artifact:
     """Compile a trained network for a device.
 
     Args:
-        model: the model file, or a network in memory: an ``onnx.ModelProto``, a
-            ``torch.nn.Module`` with ``example_inputs``, or a ``torch.export.ExportedProgram``.
+        model: the model file or SavedModel folder, or a network in memory: an
+            ``onnx.ModelProto``, a ``torch.nn.Module`` with ``example_inputs``, a
+            ``torch.export.ExportedProgram`` or a ``keras.Model``.
         target: a target's name, a path to a target's TOML, or a description.
         quant: None keeps float32; ``int8`` needs ``calibration`` (unless the model is quantized
             already); ``dynamic`` is int8 without calibration, data rounded when the network runs;
@@ -94,6 +96,7 @@ def build(
         example_inputs: the tensors, in a tuple, that a PyTorch module's forward is called with.
         dynamic_shapes: dimensions of a PyTorch module that stay open, for ``shapes`` to bind; as
             of ``torch.export.export``.
+        signature: which of a SavedModel's signatures, where it has several.
         cc, golden: what ``linker`` and ``reference`` were called.
 
     Raises:
@@ -123,6 +126,7 @@ def build(
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,
+        signature=signature,
     )
     samples = _samples(calibration, network, settings)
     here = targets.detect()
@@ -184,6 +188,7 @@ def tune(
     progress: Callable[[Event], None] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    signature: str | None = None,
     cc: str | None = None,
 ) -> TuneSummary:
     """Search for faster schedules of a network's kernels and log what is measured.
@@ -220,6 +225,7 @@ def tune(
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,
+        signature=signature,
     )
     samples = _samples(calibration, network, settings)
     choice = choose_precision(

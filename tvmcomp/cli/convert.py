@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tvmcomp.cli.common import json_option, out, print_json
+from tvmcomp.cli.common import json_option, out, parse_shapes, print_json
 
 
 @click.command("convert")
@@ -14,8 +14,22 @@ from tvmcomp.cli.common import json_option, out, print_json
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="[default: MODEL's name with .onnx]"
 )
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=DIM,…",
+    help="Full shape of a Keras model's input; repeatable.",
+)
+@click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
 @json_option
-def command(model: Path, output: Path | None, as_json: bool) -> None:
+def command(
+    model: Path,
+    output: Path | None,
+    shapes: tuple[str, ...],
+    signature: str | None,
+    as_json: bool,
+) -> None:
     """Write the ONNX model that MODEL becomes before it is compiled.
 
     MODEL is TensorFlow Lite, Keras (.keras, .h5), a SavedModel folder or an exported PyTorch
@@ -28,7 +42,7 @@ def command(model: Path, output: Path | None, as_json: bool) -> None:
     from tvmcomp.frontend.convert import convert
 
     path = output or model.with_suffix(".onnx")
-    made = convert(model, path)
+    made = convert(model, path, shapes=parse_shapes(shapes), signature=signature)
     counts: dict[str, int] = {}
     for node in made.graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1

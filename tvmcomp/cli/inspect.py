@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     metavar="NAME=DIM,…",
     help="Full shape of an input with dynamic dimensions; repeat for more inputs.",
 )
+@click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
 @all_option
 @json_option
-def command(model: str, shapes: tuple[str, ...], show_all: bool, as_json: bool) -> None:
+def command(
+    model: str, shapes: tuple[str, ...], signature: str | None, show_all: bool, as_json: bool
+) -> None:
     """Show what MODEL takes, gives and holds, and what would run in int8.
 
     Lists inputs and outputs, operators by count, parameters, multiply-accumulates, and for the
@@ -41,7 +44,7 @@ def command(model: str, shapes: tuple[str, ...], show_all: bool, as_json: bool) 
     from tvmcomp.quantize.operator_report import expected_operators
     from tvmcomp.report.inspect import inspect_model
 
-    loaded = load_model(model, parse_shapes(shapes))
+    loaded = load_model(model, parse_shapes(shapes), signature=signature)
     inspection = inspect_model(loaded, expected_operators(loaded.mod))
     if as_json:
         print_json(msgspec.to_builtins(inspection))

@@ -40,6 +40,7 @@ _OPTIONS = (
         metavar="NAME=DIM,…",
         help="Bind an input's shape: x=1,3,224,224; repeatable.",
     ),
+    click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures."),
     click.option("--quant-config", type=click.Path(path_type=Path), help="TOML of settings."),
     click.option(
         "--keep-float", multiple=True, metavar="NODE", help="Keep an operator in float; repeatable."
@@ -60,6 +61,7 @@ _NAMES = [
     "quant",
     "calibration",
     "shapes",
+    "signature",
     "quant_config",
     "keep_float",
     "min_sqnr",
@@ -101,6 +103,7 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "quant": None if quant == "none" else quant,
         "calibration": calibration,
         "shapes": parse_shapes(options["shapes"]),
+        "signature": options["signature"],
         "config": config,
         "linker": options["linker"],
     }

@@ -26,7 +26,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @click.command("tune", cls=NotingCommand)
-@click.argument("model", type=click.Path(exists=True, dir_okay=False))
+@click.argument("model", type=click.Path(exists=True))
 @network_options
 @click.option(
     "--trials",

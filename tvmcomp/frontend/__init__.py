@@ -25,13 +25,15 @@ def load_model(
     for_quantization: bool = False,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    signature: str | None = None,
 ) -> Model:
     """Import the network in ``source`` into Relax.
 
     Args:
         source: the model file or SavedModel folder, of any format that
             :mod:`tvmcomp.frontend.formats` tells; or a network in memory, which stays as it is:
-            an ``onnx.ModelProto``, a ``torch.nn.Module`` or ``torch.export.ExportedProgram``.
+            an ``onnx.ModelProto``, a ``torch.nn.Module`` or ``torch.export.ExportedProgram``, a
+            ``keras.Model``.
         shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension.
         for_quantization: import float64 as float32, which is what can be quantized; the inputs
             and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
@@ -39,6 +41,7 @@ def load_model(
             :func:`tvmcomp.frontend.torch.export.torch_to_onnx`.
         dynamic_shapes: which of a PyTorch module's dimensions stay open, as of
             ``torch.export.export``.
+        signature: which of a SavedModel's signatures, where it has several.
 
     Raises:
         ConfigError: ``source`` is none of them, or ``shapes`` holds no shapes.
@@ -50,12 +53,12 @@ def load_model(
         from tvmcomp.frontend.in_memory import to_onnx
         from tvmcomp.frontend.onnx.load import load_proto
 
-        model = to_onnx(source, example_inputs, dynamic_shapes)
+        model = to_onnx(source, example_inputs, dynamic_shapes, bound)
         return load_proto(model, bound, for_quantization=for_quantization)
     path = arguments.path(source, "the model's path")
     # Imported late: TVM and onnx take a second that `--help` need not pay.
     from tvmcomp.frontend.onnx.load import load_checked
     from tvmcomp.frontend.source import read_model
 
-    model, digest = read_model(path)
+    model, digest = read_model(path, signature=signature, shapes=bound)
     return load_checked(model, path, digest, bound, for_quantization=for_quantization)

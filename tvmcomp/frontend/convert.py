@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def convert(
     *,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    signature: str | None = None,
 ) -> onnx.ModelProto:
     """Turn a network into the ONNX model that ``build`` makes of it.
 
@@ -34,6 +37,8 @@ def convert(
         output: where to write the ONNX model; None writes nothing. What is larger than 2 GiB, which
             no ONNX file can be, keeps its weights in a file beside it, called ``<output>.data``.
         example_inputs, dynamic_shapes: of a PyTorch module; as of :func:`tvmcomp.build`.
+        shapes: full shapes of a Keras model's inputs, by name; other formats keep theirs.
+        signature: which of a SavedModel's signatures, where it has several.
 
     Raises:
         ConfigError: a path is none.
@@ -46,7 +51,11 @@ def convert(
             where=str(target),
             hint="Make the folder, or give another output.",
         )
-    made = _converted(model, example_inputs, dynamic_shapes)
+    bound = arguments.shapes(shapes)
+    if isinstance(model, str | bytes | os.PathLike):
+        made = _converted(arguments.path(model, "the model's path"), signature, bound)
+    else:
+        made = in_memory.to_onnx(model, example_inputs, dynamic_shapes, bound)
     if target is not None:
         try:
             _write(made, target)
@@ -56,14 +65,13 @@ def convert(
     return made
 
 
-def _converted(model: ModelSource, example_inputs: Any, dynamic_shapes: Any) -> onnx.ModelProto:
-    if not isinstance(model, str | bytes | os.PathLike):
-        return in_memory.to_onnx(model, example_inputs, dynamic_shapes)
-    path = arguments.path(model, "the model's path")
+def _converted(
+    path: Path, signature: str | None, shapes: Mapping[str, tuple[int, ...]]
+) -> onnx.ModelProto:
     format_ = format_of(path)
     if format_ is ONNX:
         raise ModelError("is an ONNX model already", where=str(path), hint="Use it as it is.")
-    return to_onnx(path, format_)
+    return to_onnx(path, format_, signature=signature, shapes=shapes)
 
 
 def _write(model: onnx.ModelProto, path: Path) -> None:

@@ -23,6 +23,8 @@ class Format:
             for ONNX itself. It raises ModelError, and runs nothing that the file holds.
         extra: the extra of tvmcomp that installs what ``module`` imports.
         packages: what ``module`` can't do without, by the names that are imported.
+        options: what ``convert`` takes beside the path, by name: ``signature``, a text, or
+            ``shapes``, full shapes of inputs by name.
     """
 
     title: str
@@ -30,6 +32,7 @@ class Format:
     module: str | None = None
     extra: str = ""
     packages: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 ONNX = Format("an ONNX model", (".onnx",))
@@ -52,10 +55,18 @@ KERAS = Format(
     suffixes=(".keras",),
     module="tvmcomp.frontend.keras",
     extra="keras",
-    packages=("keras",),
+    packages=("keras", "h5py"),
+    options=("shapes",),
 )
 HDF5 = replace(KERAS, title="a Keras model in HDF5", suffixes=(".h5", ".hdf5"))
-SAVED_MODEL = replace(KERAS, title="a SavedModel", suffixes=())
+SAVED_MODEL = Format(
+    title="a SavedModel",
+    suffixes=(),
+    module="tvmcomp.frontend.keras",
+    extra="tensorflow",
+    packages=("tensorflow", "tf2onnx"),
+    options=("signature",),
+)
 
 FORMATS = (ONNX, TFLITE, PT2, KERAS, HDF5, SAVED_MODEL)
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvmcomp.errors import ConfigError
 
 if TYPE_CHECKING:
+    import keras
     import onnx
     import torch
 
 #: A network that a program made or loaded.
-InMemory: TypeAlias = "onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram"
+InMemory: TypeAlias = (
+    "onnx.ModelProto | torch.nn.Module | torch.export.ExportedProgram | keras.Model"
+)
 
 
 def to_onnx(
-    source: InMemory, example_inputs: Any = None, dynamic_shapes: Any = None
+    source: InMemory,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
 ) -> onnx.ModelProto:
     """Turn a network in memory into ONNX; an ONNX model stays as it is.
 
@@ -23,6 +30,7 @@ def to_onnx(
         source: the network; it is not changed.
         example_inputs: what a PyTorch module is called with.
         dynamic_shapes: which of its dimensions stay open.
+        shapes: full shapes of a Keras model's inputs, by name.
 
     Raises:
         ConfigError: ``source`` is no network, or example inputs are missing.
@@ -30,6 +38,11 @@ def to_onnx(
     """
     if _is(source, "onnx", "ModelProto"):
         return source
+    # On Keras's torch backend it is a torch.nn.Module as well.
+    if _is(source, "keras", "Model"):
+        from tvmcomp.frontend.keras.files import model_to_onnx
+
+        return model_to_onnx(source, shapes or {}, where="the Keras model")
     if _is(source, "torch", "Module", "ExportedProgram"):
         from tvmcomp.frontend.torch.export import torch_to_onnx
 
@@ -37,7 +50,7 @@ def to_onnx(
     raise ConfigError(
         f"the model is a {type(source).__name__}",
         hint="Give the path of a model file, an onnx.ModelProto, a torch.nn.Module with "
-        "example_inputs, or a torch.export.ExportedProgram.",
+        "example_inputs, a torch.export.ExportedProgram, or a keras.Model.",
     )
 
 

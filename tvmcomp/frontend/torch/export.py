@@ -24,6 +24,7 @@ def torch_to_onnx(
     source: torch.nn.Module | torch.export.ExportedProgram,
     example_inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     dynamic_shapes: Any = None,
+    layers: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Turn a module or an exported program into ONNX.
 
@@ -33,6 +34,7 @@ def torch_to_onnx(
             one argument. An exported program needs none.
         dynamic_shapes: as of ``torch.export.export``, where a text too may name a dimension:
             those that stay open, to be bound by ``shapes``.
+        layers: other names for parts of the module, by their own.
 
     Raises:
         ConfigError: a module came without example inputs.
@@ -76,11 +78,15 @@ def torch_to_onnx(
                 where=_IN_MEMORY,
                 hint="See that torch.export.export(module, example_inputs) succeeds.",
             ) from error
-    return program_to_onnx(program, where=_IN_MEMORY, dynamic_shapes=dynamic_shapes)
+    return program_to_onnx(program, where=_IN_MEMORY, dynamic_shapes=dynamic_shapes, layers=layers)
 
 
 def program_to_onnx(
-    program: torch.export.ExportedProgram, *, where: str, dynamic_shapes: Any = None
+    program: torch.export.ExportedProgram,
+    *,
+    where: str,
+    dynamic_shapes: Any = None,
+    layers: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """Turn an exported program into ONNX; nodes are named by the modules that they come from.
 
@@ -88,6 +94,7 @@ def program_to_onnx(
         program: of operators that torch's exporter knows.
         where: what to call it in errors.
         dynamic_shapes: names the open dimensions.
+        layers: other names for modules.
 
     Raises:
         ModelError: an operator has no ONNX, or it is larger than 2 GiB.
@@ -112,7 +119,7 @@ def program_to_onnx(
                 where=where,
                 hint="Export the module without these operators, or compute this part outside it.",
             ) from error
-    name_by_modules(model.graph)
+    name_by_modules(model.graph, layers or {})
     return model
 
 
