@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import sys
+import tempfile
 from pathlib import Path
 from random import Random
 
@@ -119,10 +120,10 @@ _KINDS = sorted({op.kind for seed in _SEEDS for graph in seed for op in graph.op
 
 def warm_up() -> None:
     """Load what every input needs."""
-    path = Path("/tmp") / "warm-up.tflite"
-    path.write_bytes(model(*_SEEDS[0]))
-    load_model(path)
-    path.unlink()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "net.tflite"
+        path.write_bytes(model(*_SEEDS[0]))
+        load_model(path)
 
 
 def make(rng: Random, folder: Path) -> Path:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from tvmcomp import targets
 from tvmcomp.model import Operator
+from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
+from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.macs import macs
 from tvmcomp.passes.pipeline import canonical
 from tvmcomp.passes.rewriter import main_bindings
 from tvmcomp.quantize.config import QuantConfig
+from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.tvm_types import Module
@@ -17,11 +21,15 @@ from tvmcomp.tvm_types import Module
 def expected_operators(mod: Module, config: QuantConfig | None = None) -> list[Operator]:
     """What a calibrated int8 build of ``mod`` would quantize, before any measurement.
 
+    Of a model that came quantized: what of it runs in integers, on this machine.
+
     Args:
         mod: float Relax as a frontend gives it.
         config: settings by operator.
     """
     mod = canonical(mod)
+    if has_qdq(mod):
+        return imported_operators(quantize_in_layout(mod), targets.detect())
     return report_operators(mod, plan_operators(mod, config))
 
 
