@@ -121,6 +121,32 @@ def test_results_of_four_bits_are_eight_bits_wide(tmp_path):
     np.testing.assert_array_equal(y, np.clip(np.round(x) + zero, -8, 7))
 
 
+@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax", "Hardmax"])
+def test_constants_are_folded_by_the_rules_of_their_operator_set(operator, tmp_path):
+    # Before set 13 these take all axes from theirs on as one.
+    nodes = [node(operator, ["c"], ["t"]), node("Add", ["t", "x"], ["y"])]
+    weights = {"c": random(3, 4, 5)}
+    path = save(tmp_path / "m.onnx", nodes, {"x": (1,)}, ["y"], weights=weights, opset=11)
+    same_as_onnxruntime(path, {"x": np.zeros(1, "float32")})
+
+
+def test_regions_of_an_image(tmp_path):
+    nodes = [
+        node(
+            "RoiAlign", ["x", "regions", "images"], [f"{mode}{ratio}"], mode=mode, output_height=4,
+            output_width=2, sampling_ratio=ratio, spatial_scale=0.5,
+        )
+        for mode in ("avg", "max") for ratio in (0, 2)
+    ]  # fmt: skip
+    weights = {  # the last is empty
+        "regions": np.array([[1, 2, 9, 12], [5, 0, 5.5, 15], [3, 3, 3, 3]], "float32"),
+        "images": np.array([0, 1, 1]),
+    }
+    outputs = [each.output[0] for each in nodes]
+    path = save(tmp_path / "m.onnx", nodes, {"x": (2, 3, 6, 8)}, outputs, weights=weights)
+    same_as_onnxruntime(path, {"x": random(2, 3, 6, 8)})
+
+
 def test_shape_of_run_time_is_refused(tmp_path):
     path = save(
         tmp_path / "m.onnx", [node("ConstantOfShape", ["s"], ["y"])], {"s": (3,)}, ["y"],

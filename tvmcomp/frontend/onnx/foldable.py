@@ -33,6 +33,9 @@ _OTHERWISE = {"OneHot"}
 #: Not folded, as the reference ignores most of their attributes.
 _SIMPLIFIED = {"GRU", "LSTM", "RNN"}
 
+#: Not folded in operator sets before this one: the reference knows the later meaning of their axis.
+_FLATTENING = {"Hardmax": 13, "LogSoftmax": 13, "Softmax": 13}
+
 #: Their results' sizes depend on data, and are at most their operands'.
 _SHRINKING = {"Compress", "NonZero", "Unique"}
 
@@ -81,6 +84,9 @@ def check_results(node: ir.Node, limits: TensorLimits) -> None:
 def may_fold(node: ir.Node, limits: TensorLimits) -> bool:
     """Say whether a node of constant operands is to be folded; it counts what folding adds."""
     if node.op_type in _QUANTIZATION | _OTHERWISE | _SIMPLIFIED:
+        return False
+    opset = node.graph.opset_imports[node.domain] if node.graph else 0
+    if opset < _FLATTENING.get(node.op_type, 0):
         return False
     elements_in = sum(value.const_value.size for value in node.inputs if value is not None)
     if node.op_type in _LOOPS and elements_in > LOOPED_ELEMENTS:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from tvmcomp.passes.lowering.legalize_extreme import legalize_extreme
 from tvmcomp.passes.lowering.legalize_quantize import legalize_quantize
+from tvmcomp.passes.lowering.legalize_roi_align import legalize_roi_align
 from tvmcomp.passes.lowering.legalize_sign import legalize_sign
 from tvmcomp.tvm_types import Builder, Call, Expr
 
@@ -15,4 +16,5 @@ LEGALIZATIONS: dict[str, Callable[[Builder, Call], Expr]] = {
     "relax.min": legalize_extreme,
     "relax.quantize": legalize_quantize,
     "relax.sign": legalize_sign,
+    "relax.vision.roi_align": legalize_roi_align,
 }
