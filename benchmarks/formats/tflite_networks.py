@@ -146,6 +146,7 @@ def train(name: str, folder: Path) -> float:
 def convert(saved: Path, way: str, target: Path) -> None:
     """Convert a SavedModel, quantized in one way."""
     import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     images, _ = digits()
 
@@ -153,7 +154,12 @@ def convert(saved: Path, way: str, target: Path) -> None:
         for image in images[:CALIBRATION]:
             yield [image[None]]
 
-    converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+    if NETWORKS[saved.stem][2]:
+        converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
+    else:  # Keras 3's variables are no constants to the converter
+        function = tf.saved_model.load(str(saved)).signatures["serving_default"]
+        frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if way != "float":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if way == "fp16":

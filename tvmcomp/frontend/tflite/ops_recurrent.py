@@ -82,14 +82,49 @@ def _check(call: Call, clip: float, projection: float, activation: int) -> None:
         raise ValueError(f"its activation {activation} is not supported")
 
 
+def _stored(call: Call, first: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Four gates' matrices as they are stored in 8 bits, and the scale of each row; None where
+    they are stored otherwise, or one is missing."""
+    arrays, scales = [], []
+    for gate in _IOFC:
+        array = call.array(first + gate)
+        if array is None or array.dtype != np.int8:
+            return None
+        quantization = call.tensor(first + gate).quantization
+        if quantization is None or quantization.axis != 0 or quantization.zero_point.any():
+            return None
+        arrays.append(array)
+        scales.append(np.broadcast_to(quantization.scale, len(array)))
+    return np.concatenate(arrays), np.concatenate(scales)
+
+
+def _matrices(call: Call, first: int, real: np.ndarray, directions: int) -> str:
+    """The weights ``real`` of all directions, whose first is in the inputs from ``first`` on: in 8
+    bits where there is one direction, and the file has them so."""
+    stored = _stored(call, first) if directions == 1 else None
+    if stored is None:
+        return call.w.constant(real)
+    values, scale = stored
+    zero = np.zeros(len(scale), np.int8)
+    name = call.w.constant(values[None])
+    return call.node(
+        "DequantizeLinear", name, call.w.constant(scale), call.w.constant(zero), axis=1
+    )
+
+
 def _lstm(call: Call, bases: Sequence[int], time_major: bool, outputs: int) -> list[str]:
     """The LSTM's results, one a direction, as ``[time, batch, units]`` or batch first."""
     parts = [_direction(call, base) for base in bases]
     weights, recurrent, bias, peepholes = (np.stack(each) for each in zip(*parts, strict=True))
     data = call.real(0)
     if not time_major:
-        data = call.transposed(data, [1, 0, 2])
-    inputs = [data, *map(call.w.constant, (weights, recurrent, bias))]
+        data = call.requantized(call.transposed(data, [1, 0, 2]), 0)
+    inputs = [
+        data,
+        _matrices(call, bases[0], weights, len(bases)),
+        _matrices(call, bases[0] + 4, recurrent, len(bases)),
+        call.w.constant(bias),
+    ]
     if peepholes.any():
         inputs += ["", "", "", call.w.constant(peepholes)]
     direction = "bidirectional" if len(bases) == 2 else "forward"

@@ -256,7 +256,8 @@ class _Reader:
                         f"{operator.kind} reads tensor {tensors[index].name!r} before it is made"
                     )
             for index in operator.outputs:
-                if index < 0 or index in there:
+                # A layer's state may be set before it is read.
+                if index < 0 or (index in there and not tensors[index].variable):
                     raise self.error(f"{operator.kind} makes a tensor that is there already")
             there.update(operator.outputs)
         if missing := [tensors[index].name for index in outputs if index not in there]:

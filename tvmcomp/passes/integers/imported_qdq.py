@@ -1,14 +1,16 @@
 """Put the Q/DQ of an imported model where ``realize`` looks for them: next to their readers.
 
-    permute(dequantize(quantize(x)))  -> dequantize(quantize(permute(x)))
-    permute(dequantize(weight))       -> dequantize(permuted weight)
+    permute(dequantize(quantize(x)))  -> dequantize(quantize(permute(x))), and reshape likewise
+    permute(dequantize(weight))       -> dequantize(permuted weight), and reshape likewise
     dequantize(int32 bias)            -> float bias, and its reshape folded
 
-The layout operators between are our own (NHWC) or a Gemm's ``transB``. Values don't change.
+The layout operators between are our own (NHWC, or a sequence as the rows of one matrix) or a Gemm's
+``transB``. Values don't change.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -72,29 +74,50 @@ class _QuantizeInLayout(BindingRewriter):
             return None
         integers, scale, zero_point = dequantize.args[:3]
         per_tensor = shape_of(scale) in ((), (1,))
-        if name == "reshape" and not (per_tensor and isinstance(integers, Constant)):
+        axis = _moved_axis(int(dequantize.attrs.axis), call, name, shape_of(var))
+        if axis is None and not per_tensor:
             return None
-        axis = int(dequantize.attrs.axis)
-        if name == "permute_dims":
-            axis = _axes(call).index(axis % len(_axes(call)))
         if isinstance(integers, Constant):
             new: Any = const(self.moved(const_value(integers), var, call, name))
         else:
             quantize = self.calls.get(integers)
             if quantize is None or not per_tensor:
                 return None
-            moved = self.emit(relax.op.permute_dims(quantize.args[0], _axes(call)), var.name)
-            new = self.emit(
-                relax.op.quantize(moved, *quantize.args[1:3], -1, dtype_of(integers)),
-                f"{var.name}_quantized",
+            data = quantize.args[0]
+            moved = self.emit(
+                relax.op.reshape(data, shape_of(var))
+                if name == "reshape"
+                else relax.op.permute_dims(data, _axes(call)),
+                var.name,
             )
-        result = relax.op.dequantize(new, scale, zero_point, -1 if per_tensor else axis)
-        return self.emit(result, f"{var.name}_real")
+            call = relax.op.quantize(moved, *quantize.args[1:3], -1, dtype_of(integers))
+            new = self.bound(call, f"{var.name}_quantized")
+        place = -1 if per_tensor or axis is None else axis
+        return self.bound(relax.op.dequantize(new, scale, zero_point, place), f"{var.name}_real")
+
+    def bound(self, call: Call, name: str) -> Expr:
+        """A variable of ``call``, a quantize or dequantize that may be moved further."""
+        result = self.emit(call, name)
+        self.calls[result] = call
+        return result
 
     def moved(self, values: Any, var: Var, call: Call, name: str) -> np.ndarray:
         if name == "reshape":
             return np.reshape(values, shape_of(var))
         return np.transpose(values, _axes(call))
+
+
+def _moved_axis(axis: int, call: Call, name: str, shape: tuple[int, ...]) -> int | None:
+    """Where ``axis`` of what ``call`` moves lies in its result of ``shape``; None: nowhere."""
+    before = shape_of(call.args[0])
+    axis %= max(len(before), 1)
+    if name == "permute_dims":
+        return _axes(call).index(axis)
+    for place, size in enumerate(shape):
+        same = math.prod(shape[:place]) == math.prod(before[:axis])
+        if same and axis < len(before) and size == before[axis]:
+            return place
+    return None
 
 
 def _axes(call: Call) -> list[int]:
