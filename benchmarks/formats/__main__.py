@@ -5,10 +5,15 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.formats import recurrent, tflite
+from benchmarks.formats import keras_models, recurrent, tflite, torch_models
 
 #: Name of a table -> the module that prints it: ``add_arguments(parser)`` and ``run(args)``.
-TABLES = {"recurrent": recurrent, "tflite": tflite}
+TABLES = {
+    "keras": keras_models,
+    "recurrent": recurrent,
+    "tflite": tflite,
+    "torch": torch_models,
+}
 
 
 def main() -> int:

@@ -204,9 +204,11 @@ def test_what_can_not_be_exported_is_one_error() -> None:
         tvmcomp.build(dict(Convolutions().state_dict()))
 
 
-@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("both", [False, True])
 def test_recurrent_cells_stay_nodes(kind: str, both: bool) -> None:
-    model = Recurrent(kind, num_layers=2, bidirectional=both).eval()
-    made = tvmcomp.convert(model, example_inputs=image(2, 5, 6))
+    model = Recurrent(kind, num_layers=2, bidirectional=both, bias=both).eval()
+    inputs = image(2, 5, 6)
+    made = tvmcomp.convert(model, example_inputs=inputs)
     assert [node.op_type for node in made.graph.node].count(kind) == 2
+    agrees(made, inputs, model)

@@ -12,6 +12,7 @@ import onnx
 
 from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.frontend.torch.names import name_by_modules
+from tvmcomp.frontend.torch.rnn import translations
 
 if TYPE_CHECKING:
     import torch
@@ -109,6 +110,7 @@ def program_to_onnx(
                 verbose=False,
                 input_names=list(program.graph_signature.user_inputs),
                 dynamic_shapes=dynamic_shapes,
+                custom_translation_table=translations(),
             )
             assert made is not None
             model = made.model_proto
