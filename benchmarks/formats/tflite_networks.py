@@ -157,7 +157,8 @@ def convert(saved: Path, way: str, target: Path) -> None:
     if NETWORKS[saved.stem][2]:
         converter = tf.lite.TFLiteConverter.from_saved_model(str(saved))
     else:  # Keras 3's variables are no constants to the converter
-        function = tf.saved_model.load(str(saved)).signatures["serving_default"]
+        loaded = tf.saved_model.load(str(saved))  # held: its variables go with it
+        function = loaded.signatures["serving_default"]
         frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
     if way != "float":

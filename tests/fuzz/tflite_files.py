@@ -97,7 +97,8 @@ def _stream() -> list[Graph]:
         ["x"], ["z"],
     )  # fmt: skip
     assign = Op("ASSIGN_VARIABLE", ["v", "start"], [], "AssignVariableOptions")
-    first = Graph([handle, constant("start", _floats(1, 2))], [make, assign], [], [])
+    own = copy.deepcopy(make)  # what is changed of one is not of the other
+    first = Graph([handle, constant("start", _floats(1, 2))], [own, assign], [], [])
     number, x = Tensor("i", (), "int32"), Tensor("x", (1, 2))
     condition = Graph(
         [number, x, constant("n", np.int32(3)), Tensor("more", (), "bool")],

@@ -77,7 +77,11 @@ class _Trips:
             feeds = {name: value for name, value in feeds.items() if name in evaluator.input_names}
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore")
-                going, *new = evaluator.run(None, feeds)
+                try:
+                    going, *new = evaluator.run(None, feeds)
+                # A node of operands that it does not take: the checks that follow name it.
+                except Exception:  # noqa: BLE001
+                    return None
             values = dict(zip(needed, new, strict=True))
             if not np.asarray(going).item():
                 return trip + 1
