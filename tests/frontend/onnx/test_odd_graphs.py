@@ -130,6 +130,24 @@ def test_constants_are_folded_by_the_rules_of_their_operator_set(operator, tmp_p
     same_as_onnxruntime(path, {"x": np.zeros(1, "float32")})
 
 
+def test_folded_sums_keep_their_type(tmp_path, caplog):
+    # onnx's reference gives a sum of uint32 the type of numpy's, and fails at the second.
+    nodes = [
+        node("ReduceSumSquare", ["c"], ["y"], keepdims=0),
+        node("ReduceLogSum", ["f"], ["z"], keepdims=0),
+    ]
+    weights = {"c": np.array([1, 3], "uint32"), "f": np.ones(2, "float32")}
+    path = save(
+        tmp_path / "m.onnx", nodes, {"x": (1,)}, ["y", "z"], weights=weights, opset=18,
+        types={"y": TensorProto.UINT32},
+    )  # fmt: skip
+    with tvmcomp.load(tvmcomp.build(path, log="none", reference=False)) as built:
+        outputs = built.run({"x": np.zeros(1, "float32")})
+    assert outputs["y"] == 10 and outputs["y"].dtype == np.uint32
+    assert outputs["z"] == pytest.approx(np.log(2))
+    assert not caplog.records
+
+
 def test_regions_of_an_image(tmp_path):
     nodes = [
         node(

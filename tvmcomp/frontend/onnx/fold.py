@@ -9,8 +9,10 @@ it may be given at all, :mod:`.foldable` and :mod:`.limits` say.
 from __future__ import annotations
 
 import contextlib
+import logging
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.inliner
 import onnx_ir as ir
@@ -27,6 +29,9 @@ from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
 from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.support import is_supported, nodes_of
 from tvmcomp.frontend.onnx.unroll import unroll_loops
+
+# What it can't evaluate is computed, and no matter to warn of.
+logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
 
 #: Loops in loops that are unrolled.
 _DEEPEST_LOOPS = 8
@@ -119,6 +124,13 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
                 for name in {"saturate", "round_mode"} & set(node.attributes):
                     new.attributes[name] = node.attributes[name]
         return replacement
+
+    def _prepare_folded_tensor(self, node: ir.Node, name: str | None, array: Any) -> Any:
+        """Give a result its operator's type: onnx's reference gives some sums numpy's."""
+        wanted = node.outputs[0].dtype
+        if isinstance(array, np.ndarray) and wanted is not None and array.dtype != wanted.numpy():
+            array = array.astype(wanted.numpy())
+        return super()._prepare_folded_tensor(node, name, array)
 
     def _do_inference(self, node: ir.Node) -> None:
         check_node(node, self.limits)
