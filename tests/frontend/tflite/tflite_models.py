@@ -40,6 +40,7 @@ class Op:
     options: str = ""
     fields: dict[str, Any] = field(default_factory=dict)
     version: int = 1
+    custom: bytes = b""
 
 
 @dataclass
@@ -109,11 +110,14 @@ def _graph(b: Any, graph: Graph, kinds: list[tuple[str, int]], buffers: list[byt
     ops = []
     for op in graph.ops:
         options = _options(b, op) if op.options else None
+        custom = b.CreateByteVector(op.custom) if op.custom else None
         ins, outs = (_vector(b, [numbers[n] for n in names]) for names in (op.inputs, op.outputs))
         tflite.OperatorStart(b)
         tflite.OperatorAddOpcodeIndex(b, kinds.index((op.kind, op.version)))
         tflite.OperatorAddInputs(b, ins)
         tflite.OperatorAddOutputs(b, outs)
+        if custom is not None:
+            tflite.OperatorAddCustomOptions(b, custom)
         if options is not None:
             tflite.OperatorAddBuiltinOptionsType(b, getattr(tflite.BuiltinOptions, op.options))
             tflite.OperatorAddBuiltinOptions(b, options)

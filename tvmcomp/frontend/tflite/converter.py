@@ -13,9 +13,10 @@ from onnx import helper
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.notes import DEFAULT_SHAPE
 from tvmcomp.frontend.tflite.call import Call, Values
-from tvmcomp.frontend.tflite.network import Network, Subgraph, Tensor
+from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_control import CONTROL
 from tvmcomp.frontend.tflite.ops_conv import CONV
+from tvmcomp.frontend.tflite.ops_detect import CUSTOM
 from tvmcomp.frontend.tflite.ops_math import MATH
 from tvmcomp.frontend.tflite.ops_move import MOVE
 from tvmcomp.frontend.tflite.ops_quantize import QUANTIZE
@@ -66,7 +67,7 @@ def check_kinds(network: Network, where: str) -> None:
     unknown: dict[str, list[str]] = {}
     for subgraph in network.subgraphs:
         for operator in subgraph.operators:
-            if operator.kind not in CONVERTERS or operator.custom:
+            if _converter(operator) is None:
                 names = [subgraph.tensors[i].name for i in operator.outputs[:1]]
                 kind = f"custom {operator.kind}" if operator.custom else operator.kind
                 unknown.setdefault(kind, []).extend(names)
@@ -189,7 +190,9 @@ class _Converter:
             writer.begin(base)
             call = Call(operator, values, writer, self.network, self)
             try:
-                CONVERTERS[operator.kind](call)
+                converter = _converter(operator)
+                assert converter is not None, "check_kinds refuses it"
+                converter(call)
             except ModelError:
                 raise
             # What a converter stumbles over is the operator's: a shape that does not fit, a
@@ -209,6 +212,10 @@ class _Converter:
             hint="If LiteRT's interpreter runs the file, this is a limit of tvmcomp; else convert "
             "the model again.",
         )
+
+
+def _converter(operator: Operator) -> Callable[[Call], None] | None:
+    return (CUSTOM if operator.custom else CONVERTERS).get(operator.kind)
 
 
 def _dims(name: str, tensor: Tensor) -> list[int | str]:
