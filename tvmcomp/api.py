@@ -63,6 +63,7 @@ def build(
     dump: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
+    dims: Mapping[str, int] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     signature: str | None = None,
@@ -83,6 +84,7 @@ def build(
         calibration: an iterable of ``{input name: array}``, or a path to an .npz file or to a
             folder of .npy, .npz or images.
         shapes: full shapes of inputs with dynamic dimensions.
+        dims: sizes of dimensions that the model has names for: ``{"batch": 1, "seq": 128}``.
         trials: candidates to measure for each kernel; 0 tunes nothing and uses what the log holds.
         log: tuning records to read and write: a folder, a ``.db`` file, a database's address, or
             several of which the first is written; None for the user's own folder.
@@ -106,6 +108,7 @@ def build(
     linker = renamed("cc", cc, "linker", linker)
     reference = renamed("golden", golden, "reference", reference)
     quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
+    sizes = arguments.dims(dims)
     trials = arguments.integer(trials, "trials", 0)
     device, linker = _texts(device=device, linker=linker)
     arguments.function(tuning_progress, "tuning_progress")
@@ -123,6 +126,7 @@ def build(
     network = frontend.load_model(
         model,
         bound,
+        dims=sizes,
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,
@@ -186,6 +190,7 @@ def tune(
     builders: str | None = None,
     more: bool = False,
     progress: Callable[[Event], None] | None = None,
+    dims: Mapping[str, int] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     signature: str | None = None,
@@ -209,6 +214,7 @@ def tune(
     """
     linker = renamed("cc", cc, "linker", linker)
     quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
+    sizes = arguments.dims(dims)
     trials = None if trials is None else arguments.integer(trials, "trials", 1)
     budget = None if budget is None else arguments.seconds(budget, "budget")
     operators = arguments.texts(operators, "operators")
@@ -222,6 +228,7 @@ def tune(
     network = frontend.load_model(
         model,
         bound,
+        dims=sizes,
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,

@@ -129,6 +129,25 @@ def shapes(values: Any) -> dict[str, tuple[int, ...]]:
     return {text(name, "the name of an input"): _shape(name, s) for name, s in values.items()}
 
 
+def dims(values: Any) -> dict[str, int]:
+    """Sizes of dimensions, by name.
+
+    Raises:
+        ConfigError: a size is no whole number above 0.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"dims is {_of_type(values)}, not a dict",
+            hint="Give {'batch': 1, 'seq': 128}, by the dimensions' names.",
+        )
+    return {
+        text(name, "the name of a dimension"): integer(size, f"dimension {name!r}", 1)
+        for name, size in values.items()
+    }
+
+
 def _shape(name: str, sizes: Any) -> tuple[int, ...]:
     if isinstance(sizes, str | bytes | Mapping) or not hasattr(sizes, "__iter__"):
         raise ConfigError(

@@ -102,3 +102,18 @@ def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
         if any(dim < 0 for dim in shapes[name]):
             raise click.BadParameter(f"{text!r}: no dimension may be below 0")
     return shapes
+
+
+def parse_dims(texts: tuple[str, ...]) -> dict[str, int]:
+    """Parse ``--dim batch=1`` options into ``{"batch": 1}``.
+
+    Raises:
+        click.BadParameter: an option is not of that form.
+    """
+    dims = {}
+    for text in texts:
+        name, equals, size = text.rpartition("=")
+        if not equals or not name or not size.strip().isdecimal() or int(size) < 1:
+            raise click.BadParameter(f"{text!r} is not NAME=SIZE; an example: --dim batch=1")
+        dims[name] = int(size)
+    return dims

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from tvmcomp.cli.common import all_option, json_option, out, parse_shapes, print_json
+from tvmcomp.cli.common import all_option, json_option, out, parse_dims, parse_shapes, print_json
 
 if TYPE_CHECKING:
     from tvmcomp.model import TensorSpec
@@ -23,11 +23,23 @@ if TYPE_CHECKING:
     metavar="NAME=DIM,…",
     help="Full shape of an input with dynamic dimensions; repeat for more inputs.",
 )
+@click.option(
+    "--dim",
+    "dims",
+    multiple=True,
+    metavar="NAME=SIZE",
+    help="Size of a named dimension of inputs; repeat for more.",
+)
 @click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
 @all_option
 @json_option
 def command(
-    model: str, shapes: tuple[str, ...], signature: str | None, show_all: bool, as_json: bool
+    model: str,
+    shapes: tuple[str, ...],
+    dims: tuple[str, ...],
+    signature: str | None,
+    show_all: bool,
+    as_json: bool,
 ) -> None:
     """Show what MODEL takes, gives and holds, and what would run in int8.
 
@@ -44,7 +56,7 @@ def command(
     from tvmcomp.quantize.operator_report import expected_operators
     from tvmcomp.report.inspect import inspect_model
 
-    loaded = load_model(model, parse_shapes(shapes), signature=signature)
+    loaded = load_model(model, parse_shapes(shapes), dims=parse_dims(dims), signature=signature)
     inspection = inspect_model(loaded, expected_operators(loaded.mod))
     if as_json:
         print_json(msgspec.to_builtins(inspection))

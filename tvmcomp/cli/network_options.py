@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tvmcomp.cli.common import parse_shapes
+from tvmcomp.cli.common import parse_dims, parse_shapes
 
 if TYPE_CHECKING:
     from tvmcomp.quantize import QuantConfig
@@ -41,6 +41,13 @@ _OPTIONS = (
         help="Bind an input's shape: x=1,3,224,224; repeatable.",
     ),
     click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures."),
+    click.option(
+        "--dim",
+        "dims",
+        multiple=True,
+        metavar="NAME=SIZE",
+        help="Bind a named dimension of inputs: batch=1; repeatable.",
+    ),
     click.option("--quant-config", type=click.Path(path_type=Path), help="TOML of settings."),
     click.option(
         "--keep-float", multiple=True, metavar="NODE", help="Keep an operator in float; repeatable."
@@ -62,6 +69,7 @@ _NAMES = [
     "calibration",
     "shapes",
     "signature",
+    "dims",
     "quant_config",
     "keep_float",
     "min_sqnr",
@@ -104,6 +112,7 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "calibration": calibration,
         "shapes": parse_shapes(options["shapes"]),
         "signature": options["signature"],
+        "dims": parse_dims(options["dims"]),
         "config": config,
         "linker": options["linker"],
     }

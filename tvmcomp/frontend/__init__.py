@@ -22,6 +22,7 @@ def load_model(
     source: ModelSource,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
+    dims: Mapping[str, int] | None = None,
     for_quantization: bool = False,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
@@ -34,7 +35,9 @@ def load_model(
             :mod:`tvmcomp.frontend.formats` tells; or a network in memory, which stays as it is:
             an ``onnx.ModelProto``, a ``torch.nn.Module`` or ``torch.export.ExportedProgram``, a
             ``keras.Model``.
-        shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension.
+        shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension
+            that ``dims`` doesn't give.
+        dims: sizes of dimensions that the model has names for: ``{"batch": 1}``.
         for_quantization: import float64 as float32, which is what can be quantized; the inputs
             and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
         example_inputs: what a PyTorch module's forward is called with; see
@@ -48,17 +51,17 @@ def load_model(
         ModelError: the file can't be read, a shape is missing or contradicts the model, or the
             model holds operators that can't be compiled.
     """
-    bound = arguments.shapes(shapes)
+    bound, sizes = arguments.shapes(shapes), arguments.dims(dims)
     if not isinstance(source, str | bytes | os.PathLike):
         from tvmcomp.frontend.in_memory import to_onnx
         from tvmcomp.frontend.onnx.load import load_proto
 
         model = to_onnx(source, example_inputs, dynamic_shapes, bound)
-        return load_proto(model, bound, for_quantization=for_quantization)
+        return load_proto(model, bound, sizes, for_quantization=for_quantization)
     path = arguments.path(source, "the model's path")
     # Imported late: TVM and onnx take a second that `--help` need not pay.
     from tvmcomp.frontend.onnx.load import load_checked
     from tvmcomp.frontend.source import read_model
 
     model, digest = read_model(path, signature=signature, shapes=bound)
-    return load_checked(model, path, digest, bound, for_quantization=for_quantization)
+    return load_checked(model, path, digest, bound, sizes, for_quantization=for_quantization)

@@ -44,6 +44,15 @@ SETTINGS = {
 }  # fmt: skip
 
 
+#: Cases in which the standard's numbers are not ONNX Runtime's, whom we follow, and why.
+DISPUTED = {
+    "maxunpool_export_with_output_shape": "its indices count in another shape than it gives",
+    "resize_downsample_scales_cubic_align_corners": "the last pixel of a size that is no integer",
+    "resize_downsample_scales_linear_align_corners": "the last pixel of a size that is no integer",
+    "roialign_mode_max": "the largest of weighted pixels, and not of interpolated ones",
+}
+
+
 @functools.cache
 def node_tests() -> dict[str, Any]:
     """ONNX's node tests by name, without the ``test_``; collecting them takes seconds."""
@@ -55,6 +64,8 @@ def run_case(case: Any, path: Path) -> None:
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
     inputs, outputs = (list(map(array_of, values)) for values in case.data_sets[0])
     feeds = {v.name: a for v, a in zip(model.graph.input, map(held, inputs), strict=False)}
+    # None is an optional value that is not there.
+    feeds = {name: a for name, a in feeds.items() if getattr(a, "dtype", None) != object}
     outputs = list(map(held, outputs))
     bound = settings(node_tests().get(case.name.removeprefix("test_").split("_expanded")[0], case))
     bound = [name for name in feeds if name in bound]
@@ -66,7 +77,8 @@ def run_case(case: Any, path: Path) -> None:
         for name in bound
     )
     onnx.save(model, path)
-    imported = load_model(path, {name: array.shape for name, array in feeds.items()})
+    shapes = {name: a.shape for name, a in feeds.items() if isinstance(a, np.ndarray)}
+    imported = load_model(path, shapes)
     for got, want in zip(run(imported, feeds), outputs, strict=True):
         _compare(got, want)
 
@@ -122,7 +134,8 @@ class Outcome:
 
     Attributes:
         kind: ``passes``; ``refused``, by an error of ours, which is a clear answer; ``wrong``
-            values; ``fails`` with another error; ``ends`` its process, or takes too long.
+            values; ``disputed`` ones; ``fails`` with another error; ``ends`` its process, or takes
+            too long.
         text: the error.
     """
 
@@ -177,7 +190,8 @@ def _outcome(case: Any, path: Path) -> Outcome:
     except TvmcompError as error:
         return Outcome("refused", " ".join(str(error).split()))
     except Wrong as error:
-        return Outcome("wrong", str(error))
+        reason = DISPUTED.get(case.name.removeprefix("test_"))
+        return Outcome("disputed", reason) if reason else Outcome("wrong", str(error))
     except BaseException as error:  # noqa: BLE001  it is what is looked for
         return Outcome("fails", f"{type(error).__name__}: {' '.join(str(error).split())[-500:]}")
     return Outcome("passes")

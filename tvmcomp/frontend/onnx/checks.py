@@ -58,7 +58,7 @@ def check_nodes(model: onnx.ModelProto, opset: int, *, where: str) -> None:
 
 def _inferred(model: onnx.ModelProto, opset: int, where: str) -> onnx.GraphProto:
     """The graph with the types and shapes of all its tensors, without its weights."""
-    light = _without_weights(model)
+    light = without_weights(model)
     # Not with data_prop: it holds the values of every vector, of 100 bytes an element and more.
     try:
         return onnx.shape_inference.infer_shapes(light, check_type=True, strict_mode=True).graph
@@ -91,7 +91,7 @@ def _has_function(node: onnx.NodeProto, opset: int) -> bool:
     return bool(schema.has_function or schema.has_context_dependent_function)
 
 
-def _without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
+def without_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy with each large initializer as an input of its type: inference copies the model."""
     light = onnx.ModelProto(ir_version=max(model.ir_version, 4))
     light.opset_import.extend(model.opset_import)

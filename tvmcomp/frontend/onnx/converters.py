@@ -29,6 +29,7 @@ from tvmcomp.frontend.onnx.ops_scatter import SCATTER
 from tvmcomp.frontend.onnx.ops_sequence import SEQUENCE
 from tvmcomp.frontend.onnx.ops_signal import SIGNAL
 from tvmcomp.frontend.onnx.ops_tensor import TENSOR
+from tvmcomp.frontend.onnx.ops_text import TEXT
 from tvmcomp.tvm_import import tvm
 
 # isort: split
@@ -91,6 +92,7 @@ CONVERTERS: dict[str, Any] = {
     **SEQUENCE,
     **SIGNAL,
     **TENSOR,
+    **TEXT,
 }
 
 

@@ -8,13 +8,11 @@ it may be given at all, :mod:`.foldable` and :mod:`.limits` say.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from typing import Any
 
 import numpy as np
 import onnx
-import onnx.inliner
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
 from onnxscript.optimizer._constant_folding import FoldConstantsPass
@@ -27,7 +25,7 @@ from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, SHAPED_AS_FIRST, import_microsoft
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
 from tvmcomp.frontend.onnx.rewrites import rewrite
-from tvmcomp.frontend.onnx.support import is_supported, nodes_of
+from tvmcomp.frontend.onnx.standard_functions import inline_standard_functions
 from tvmcomp.frontend.onnx.unroll import unroll_loops
 
 # What it can't evaluate is computed, and no matter to warn of.
@@ -52,13 +50,13 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     check_attributes(model, where=where)
     rewrite(model, opset_version(model), where=where)
     import_microsoft(model)
-    model = _inline_standard_functions(model)
+    model = inline_standard_functions(model)
     model = _folded(model, limits)
     # Loops inside of loops come to light one after the other.
     for _ in range(_DEEPEST_LOOPS):
         if not unroll_loops(model, where=where):
             break
-        model = _folded(_inline_standard_functions(model), limits)
+        model = _folded(inline_standard_functions(model), limits)
     return model
 
 
@@ -142,47 +140,3 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
         ):
             node.outputs[0].shape = node.inputs[0].shape if node.inputs[0] else None
         check_results(node, self.limits)
-
-
-def _inline_standard_functions(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Inline the standard's functions that the importer lacks."""
-    tried: set[tuple[str, str]] = set()
-    # A function's body may call other functions: repeat until nothing new appears.
-    while missing := _missing_functions(model) - tried:
-        tried |= missing
-        for function in sorted(missing):
-            # The inliner refuses some bodies; the operator is then reported as unsupported.
-            with contextlib.suppress(RuntimeError):
-                model = onnx.inliner.inline_selected_functions(
-                    model, [function], inline_schema_functions=True
-                )
-    return model
-
-
-def _missing_functions(model: onnx.ModelProto) -> set[tuple[str, str]]:
-    versions = {entry.domain: entry.version for entry in model.opset_import}
-    versions |= dict.fromkeys(("", "ai.onnx"), opset_version(model))
-    found = set()
-    for node in nodes_of(model.graph):
-        if not is_supported(node) and (schema := _function(node, versions)) is not None:
-            _write_defaults(node, schema)
-            found.add((node.domain, node.op_type))
-    return found
-
-
-def _function(node: onnx.NodeProto, versions: dict[str, int]) -> onnx.defs.OpSchema | None:
-    """The operator of ``node`` where the standard defines it by others."""
-    domain = "" if node.domain == "ai.onnx" else node.domain
-    try:
-        schema = onnx.defs.get_schema(node.op_type, versions.get(domain, 1), domain)
-    except onnx.defs.SchemaError:
-        return None
-    return schema if schema.has_function or schema.has_context_dependent_function else None
-
-
-def _write_defaults(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
-    """Give ``node`` the default values of its attributes: the inliner leaves them out."""
-    given = {attribute.name for attribute in node.attribute}
-    for name, attribute in schema.attributes.items():
-        if name not in given and attribute.default_value.type:
-            node.attribute.append(attribute.default_value)

@@ -20,6 +20,7 @@ import onnx.numpy_helper
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
+from tvmcomp.frontend.onnx.empty_outputs import with_made_empties
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
@@ -62,7 +63,8 @@ def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tv
         ) from error
     mod = relax.transform.BindParams("main", {**kept, **large})(mod)
     mod = relax.transform.CanonicalizeBindings()(mod)
-    return relax.transform.DeadCodeElimination(["main"])(mod)
+    mod = relax.transform.DeadCodeElimination(["main"])(mod)
+    return with_made_empties(mod)
 
 
 class _GraphImporter:

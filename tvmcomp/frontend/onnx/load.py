@@ -32,6 +32,7 @@ def load_checked(
     path: Path,
     digest: str,
     shapes: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, int] | None = None,
     *,
     for_quantization: bool = False,
 ) -> Model:
@@ -42,17 +43,19 @@ def load_checked(
         path: the file, of whatever format.
         digest: of the file.
         shapes: full shapes of inputs, by name.
+        dims: sizes of named dimensions.
         for_quantization: compute float64 in float32 as well, which is what can be quantized.
 
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
     """
-    return _load(model, str(path), str(path.resolve()), digest, shapes, for_quantization)
+    return _load(model, str(path), str(path.resolve()), digest, shapes, dims, for_quantization)
 
 
 def load_proto(
     model: onnx.ModelProto,
     shapes: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, int] | None = None,
     *,
     for_quantization: bool = False,
 ) -> Model:
@@ -69,7 +72,7 @@ def load_proto(
     own = onnx.ModelProto()
     own.CopyFrom(model)
     check_model(own, _IN_MEMORY, None)
-    return _load(own, _IN_MEMORY, _IN_MEMORY, digest, shapes, for_quantization)
+    return _load(own, _IN_MEMORY, _IN_MEMORY, digest, shapes, dims, for_quantization)
 
 
 def _load(
@@ -78,10 +81,11 @@ def _load(
     source: str,
     digest: str,
     shapes: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, int] | None,
     for_quantization: bool,
 ) -> Model:
     notes = take_states(model, where=where)
-    bind_shapes(model, with_default_shapes(model, shapes), where=where)
+    bind_shapes(model, with_default_shapes(model, shapes, dims or {}), dims, where=where)
     input_names = [value.name for value in model.graph.input]
     output_names = [value.name for value in model.graph.output]
     name_nodes(model.graph)

@@ -87,15 +87,19 @@ def states_of(notes: list[StateNote], signature: Signature, *, where: str) -> tu
 
 
 def with_default_shapes(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]]
+    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], dims: Mapping[str, int]
 ) -> dict[str, tuple[int, ...]]:
-    """``shapes``, and those that the model notes of other inputs."""
-    inputs = {value.name for value in model.graph.input}
+    """``shapes``, and those that the model notes of other inputs, but for what ``dims`` name."""
+    inputs = {value.name: value.type.tensor_type.shape.dim for value in model.graph.input}
     noted = {}
     for name, text in _notes(model, DEFAULT_SHAPE).items():
         sizes = text.split(",")
         if name in inputs and all(size.isascii() and size.isdigit() for size in sizes):
-            noted[name] = tuple(int(size) for size in sizes)
+            names = [dim.dim_param for dim in inputs[name]]
+            names += [""] * (len(sizes) - len(names))
+            noted[name] = tuple(
+                dims.get(dim, int(size)) for dim, size in zip(names, sizes, strict=False)
+            )
     return {**noted, **shapes}
 
 

@@ -46,10 +46,22 @@ class Mod(Converter):
     def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
         remainder = relax.op.mod if attr.get("fmod", 0) else relax.op.floor_mod
+        if not _is_integer(left) and not attr.get("fmod", 0):
+            return _floored(bb, left, right)
         if not _is_integer(left) or _divides_safely(right):
             return remainder(left, right)
         # By 1 in place of 0 and -1: the remainder is 0.
         return remainder(left, _safe_divisor(bb, right))
+
+
+def _floored(bb: Builder, left: Expr, right: Expr) -> Expr:
+    """The remainder of floats with the sign of the divisor, also by infinity: from the truncated
+    one, as C's and Python's differ."""
+    cut = bb.emit(relax.op.mod(left, right))
+    zero = constant_like(cut, 0.0)
+    differs = relax.op.logical_xor(relax.op.less(cut, zero), relax.op.less(right, zero))
+    other = relax.op.logical_and(relax.op.not_equal(cut, zero), differs)
+    return relax.op.where(other, relax.op.add(cut, right), cut)
 
 
 class BitShift(Converter):

@@ -25,17 +25,22 @@ _AMBIGUOUS = -1
 
 
 def bind_shapes(
-    model: onnx.ModelProto, shapes: Mapping[str, tuple[int, ...]], *, where: str
+    model: onnx.ModelProto,
+    shapes: Mapping[str, tuple[int, ...]],
+    dims: Mapping[str, int] | None = None,
+    *,
+    where: str,
 ) -> None:
     """Give every input of ``model`` a static shape, in place.
 
-    ``shapes`` holds full shapes by input name. A named dimension (``batch``) that one given shape
-    fixes is fixed wherever the name appears. Shapes recorded for outputs and inner tensors are
-    dropped: they may disagree with the bound ones, and are inferred again.
+    ``shapes`` holds full shapes by input name, ``dims`` sizes of named dimensions. A named one
+    (``batch``) that one given shape fixes is fixed wherever the name appears. Shapes recorded for
+    outputs and inner tensors are dropped: they may disagree with the bound ones, and are inferred
+    again.
 
     Raises:
-        ModelError: ``shapes`` names no input, has another rank, contradicts the model or itself,
-            or leaves a dimension unbound.
+        ModelError: ``shapes`` names no input, ``dims`` no dimension; a shape has another rank,
+            contradicts the model, itself or ``dims``; a dimension is left unbound.
     """
     graph = model.graph
     _drop_inputs_with_initializer(graph)
@@ -51,11 +56,12 @@ def bind_shapes(
                 where=where,
                 hint="Give --shape for one of these.",
             )
-    named: dict[str, int] = {}
+    named: dict[str, int] = dict(dims or {})
+    _check_names(graph, named, where)
     for value in inputs.values():
         _check_tensor(value, where)
         if value.name in shapes:
-            _bind(value, tuple(shapes[value.name]), named, where)
+            _bind(value, tuple(shapes[value.name]), named, frozenset(dims or ()), where)
     unbound = [
         (value, dim_text)
         for value in inputs.values()
@@ -65,7 +71,7 @@ def bind_shapes(
         raise ModelError(
             "; ".join(f"input {value.name!r} has {text}" for value, text in unbound),
             where=where,
-            hint="Bind it: " + " ".join(f"--shape {_example(value)}" for value, _ in unbound),
+            hint="Bind it: " + " ".join(_options(value) for value, _ in unbound),
         )
     drop_recorded_shapes(graph)
 
@@ -119,10 +125,33 @@ def _check_tensor(value: onnx.ValueInfoProto, where: str) -> None:
         )
 
 
+def _check_names(graph: onnx.GraphProto, dims: Mapping[str, int], where: str) -> None:
+    """Refuse sizes of dimensions that the inputs do not name, and sizes below 1."""
+    names = {dim.dim_param for value in graph.input for dim in value.type.tensor_type.shape.dim}
+    names.discard("")
+    for name, size in dims.items():
+        if name not in names:
+            raise ModelError(
+                f"has no dimension {name!r}; those with a name are "
+                f"{', '.join(map(repr, sorted(names))) or 'none'}",
+                where=where,
+                hint="Give --dim for one of these, or --shape for an input.",
+            )
+        if not 1 <= size <= MOST_ELEMENTS:
+            raise ModelError(f"dimension {name!r} can't be {size}", where=where)
+
+
 def _bind(
-    value: onnx.ValueInfoProto, shape: tuple[int, ...], named: dict[str, int], where: str
+    value: onnx.ValueInfoProto,
+    shape: tuple[int, ...],
+    named: dict[str, int],
+    fixed: frozenset[str],
+    where: str,
 ) -> None:
-    """Write ``shape`` into ``value`` and note the dimensions that it gives names a size."""
+    """Write ``shape`` into ``value`` and note the dimensions that it gives names a size.
+
+    Those of ``fixed`` have theirs already.
+    """
     tensor_type = value.type.tensor_type
     if any(dim < 0 for dim in shape):
         raise ModelError(f"input {value.name!r}: shape {shape} has a size below 0", where=where)
@@ -146,6 +175,13 @@ def _bind(
                 f"{size} was given",
                 where=where,
                 hint=f"Give {dim.dim_value}, or export the model with a dynamic dimension.",
+            )
+        if dim.dim_param in fixed and named[dim.dim_param] != size:
+            raise ModelError(
+                f"input {value.name!r}: dimension {index} ({dim.dim_param}) is {size} in its "
+                f"shape, and {named[dim.dim_param]} by its name",
+                where=where,
+                hint="Give one of --shape and --dim, or the same size in both.",
             )
         # Some exporters give several dimensions one name ("?"), which then says nothing.
         if dim.dim_param:
@@ -173,6 +209,15 @@ def _shape_text(value: onnx.ValueInfoProto) -> str:
         + ", ".join(str(d.dim_value) if d.dim_value > 0 else d.dim_param or "?" for d in dims)
         + ")"
     )
+
+
+def _options(value: onnx.ValueInfoProto) -> str:
+    """The arguments that bind ``value``: its shape, or its open dimensions where all have names."""
+    dims = value.type.tensor_type.shape.dim
+    open_dims = [dim.dim_param for dim in dims if dim.dim_value < 1]
+    by_name = " ".join(f"--dim {name}=1" for name in dict.fromkeys(open_dims))
+    alternative = f" (or {by_name})" if open_dims and all(open_dims) else ""
+    return f"--shape {_example(value)}{alternative}"
 
 
 def _example(value: onnx.ValueInfoProto) -> str:
