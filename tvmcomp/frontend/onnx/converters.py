@@ -8,6 +8,7 @@ import onnx
 
 from tvmcomp.frontend.onnx.ops_attention import ATTENTION
 from tvmcomp.frontend.onnx.ops_cumulative import CUMULATIVE
+from tvmcomp.frontend.onnx.ops_detect import DETECT
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_fused_attention import FUSED_ATTENTION
@@ -73,6 +74,7 @@ CONVERTERS: dict[str, Any] = {
     **{name: converter for name, converter in _TVM.items() if name not in _NOT_SERVED},
     **ATTENTION,
     **CUMULATIVE,
+    **DETECT,
     **EINSUM,
     **ELEMENTWISE,
     **INTEGER,

@@ -142,3 +142,26 @@ def optional(draw: Draw) -> None:
         draw.give(*draw.step("OptionalHasElement", [value]), *draw.step("Identity", [x]))
     else:
         draw.give(*draw.step("OptionalGetElement", [value]))
+
+
+@generates("NonMaxSuppression")
+def suppression(draw: Draw) -> None:
+    """Groups of boxes on one place each, of which as many are chosen as may be."""
+    batch, classes, groups = draw.size(1, 2), draw.size(1, 3), draw.size(1, 4)
+    copies = draw.size(1, 3)
+    places = np.repeat(np.arange(groups), copies)
+    low = places[:, None] * 10 + draw.rng.uniform(0, 0.5, (batch, groups * copies, 2))
+    high = low + draw.rng.uniform(4, 4.5, low.shape)
+    centred = draw.chance(0.4)
+    corners = [(low + high) / 2, high - low] if centred else [low, high]
+    boxes = np.concatenate(corners, axis=-1).astype("float32")
+    scores = draw.rng.permutation(batch * classes * groups * copies).astype("float32")
+    inputs = [
+        draw.input(boxes),
+        draw.input(scores.reshape(batch, classes, -1) + 1),
+        draw.constant(np.array([draw.size(1, groups)])),
+        draw.constant(np.array([0.3], "float32")),
+    ]
+    if draw.chance(0.5):
+        inputs.append(draw.constant(np.array([0.5], "float32")))
+    draw.node(inputs, **({"center_point_box": 1} if centred else {}))

@@ -52,3 +52,24 @@ def mel_weights(draw: Draw) -> None:
     (matrix,) = draw.step("MelWeightMatrix", inputs)
     x = draw.input(draw.array("float32", [2, numbers[1] // 2 + 1]))
     draw.give(*draw.step("MatMul", [x, matrix]))
+
+
+@generates("TfIdfVectorizer")
+def n_grams(draw: Draw) -> None:
+    singles = sorted(set(map(int, draw.array("int64", [draw.size(1, 3)], 0, 3))))
+    drawn = {tuple(map(int, draw.array("int64", [2], 0, 3))) for _ in range(draw.size(1, 4))}
+    pool = singles + [number for pair in sorted(drawn) for number in pair]
+    grams = len(singles) + len(drawn)
+    shape = [draw.size(1, 3), draw.size(2, 8)] if draw.chance(0.6) else [draw.size(2, 8)]
+    x = draw.input(draw.array("int64", shape, 0, 3))
+    draw.node(
+        [x],
+        mode=draw.choose(["TF", "IDF", "TFIDF"]),
+        min_gram_length=draw.size(1, 2),
+        max_gram_length=2,
+        max_skip_count=draw.size(0, 2),
+        ngram_counts=[0, len(singles)],
+        ngram_indexes=[int(i) for i in draw.rng.permutation(grams)],
+        pool_int64s=pool,
+        weights=[float(w) for w in draw.array("float32", [grams], 0.5, 2)],
+    )
