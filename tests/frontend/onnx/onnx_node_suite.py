@@ -49,7 +49,6 @@ DISPUTED = {
     "maxunpool_export_with_output_shape": "its indices count in another shape than it gives",
     "resize_downsample_scales_cubic_align_corners": "the last pixel of a size that is no integer",
     "resize_downsample_scales_linear_align_corners": "the last pixel of a size that is no integer",
-    "roialign_mode_max": "the largest of weighted pixels, and not of interpolated ones",
 }
 
 

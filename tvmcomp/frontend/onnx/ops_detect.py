@@ -50,7 +50,9 @@ class NonMaxSuppression(Converter):
             return te.extern(
                 [(rows, 3), (count,)],
                 [b, s],
-                lambda ins, outs: _kernel(*ins, *outs, most, overlap, least, centred),
+                lambda ins, outs: _kernel(
+                    ins[0], ins[1], outs[0], outs[1], most, overlap, least, centred
+                ),
                 dtype=["int64", "float32"],
                 name="non_max_suppression",
             )
