@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--units", nargs="+", type=int, default=[64, 256, 512])
     parser.add_argument("--batch", nargs="+", type=int, default=[1, 8])
     parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument(
+        "--formats", nargs="+", default=["float32", "int8", "dynamic"],
+        choices=["float32", "int8", "dynamic"],
+    )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=2.0, help="for each engine of a row")
 
 
@@ -42,34 +47,80 @@ def run(args: argparse.Namespace) -> int:
     for kind in args.kinds:
         for units in args.units:
             for batch in args.batch:
-                print(row(kind, args.steps, batch, units, args.seconds), flush=True)
+                for line in rows(kind, args.steps, batch, units, args.formats, args.seconds):
+                    print(line, flush=True)
     return 0
 
 
-def row(kind: str, steps: int, batch: int, units: int, seconds: float) -> str:
-    """One network: the times of all engines, and the ratio of the fastest peer's to ours."""
+def rows(
+    kind: str, steps: int, batch: int, units: int, formats: list[str], seconds: float
+) -> Iterator[str]:
+    """One network: the times of all engines, and of each of our formats the ratio of the fastest
+    peer's in float32 or in integers, and of our own float32."""
     x = np.random.default_rng(1).standard_normal((steps, batch, units)).astype(np.float32)
+    built: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "network.onnx"
         onnx.save(network(kind, steps, batch, units), path)
-        begun = time.perf_counter()
-        artifact = build(path, log="none", reference=False)
-        built = time.perf_counter() - begun
-        engines: dict[str, Run] = {"tvmcomp": ours(artifact), "onnxruntime": of_onnxruntime(path)}
-        if importlib.util.find_spec("openvino"):
-            engines["openvino"] = of_openvino(path)
-        if importlib.util.find_spec("torch") and kind != "RNN":
-            engines["torch"] = of_torch(kind, units)
+        engines: dict[str, Run] = {}
+        for name in formats:
+            begun = time.perf_counter()
+            artifact = compiled(path, name, x.shape)
+            built[name] = time.perf_counter() - begun
+            engines[name] = ours(artifact)
+        peers = {"float32": float_peers(path, kind, units), "int8": integer_peers(path)}
+        for each in peers.values():
+            engines |= each
         want = engines["onnxruntime"](x)
-        error = float(np.abs(engines["tvmcomp"](x) - want).max())
+        noise = {name: decibels(want, engines[name](x)) for name in engines}
         times = in_turns(engines, x, seconds)
-    peers = {name: times[name].min() for name in times if name != "tvmcomp"}
-    fastest = min(peers, key=lambda name: peers[name])
-    texts = [f"{name} {t.min():.3f} ({np.median(t):.3f})" for name, t in times.items()]
-    return (
-        f"{kind:5} {units:4} units, batch {batch}: {', '.join(texts)}; ratio to {fastest} "
-        f"{peers[fastest] / times['tvmcomp'].min():.2f}; error {error:.1e}; build {built:.1f} s"
-    )
+    yield f"{kind} {units} units, batch {batch}"
+    for name, each in times.items():
+        text = f"  {name:20} {each.min():8.3f} ({np.median(each):.3f})  {noise[name]:4.0f} dB"
+        if name in formats:
+            others = peers["float32" if name == "float32" else "int8"]
+            fastest = min(others, key=lambda peer: times[peer].min())
+            text += f"  {times[fastest].min() / each.min():.2f} x {fastest}"
+            if name != "float32" and "float32" in formats:
+                text += f"  {times['float32'].min() / each.min():.2f} x float32"
+            text += f"  built in {built[name]:.1f} s"
+        yield text
+
+
+def compiled(path: Path, number_format: str, shape: tuple[int, ...]) -> Any:
+    """The artifact of a network in a format, calibrated with random numbers."""
+    if number_format != "int8":
+        quant = None if number_format == "float32" else number_format
+        return build(path, quant=quant, log="none", reference=False)
+    rng = np.random.default_rng(2)
+    samples = [{"x": rng.standard_normal(shape).astype(np.float32)} for _ in range(4)]
+    return build(path, quant="int8", calibration=samples, log="none", reference=False)
+
+
+def decibels(want: np.ndarray, got: np.ndarray) -> float:
+    """Signal-to-noise ratio; of other weights it means nothing."""
+    return 10 * float(np.log10(np.mean(want**2) / (np.mean((got - want) ** 2) + 1e-30)))
+
+
+def float_peers(path: Path, kind: str, units: int) -> dict[str, Run]:
+    """The other engines in float32, as far as they are installed."""
+    engines = {"onnxruntime": of_onnxruntime(path)}
+    if importlib.util.find_spec("openvino"):
+        engines["openvino"] = of_openvino(path)
+    if importlib.util.find_spec("torch") and kind != "RNN":
+        engines["torch"] = of_torch(kind, units)
+    return engines
+
+
+def integer_peers(path: Path) -> dict[str, Run]:
+    """ONNX Runtime's dynamic quantization, which has a kernel for LSTM and leaves GRU float."""
+    from onnxruntime.quantization import quantize_dynamic
+
+    quantized = path.with_name("dynamic.onnx")
+    logging.disable(logging.WARNING)
+    quantize_dynamic(path, quantized, per_channel=True)
+    logging.disable(logging.NOTSET)
+    return {"onnxruntime dynamic": of_onnxruntime(quantized)}
 
 
 def in_turns(engines: dict[str, Run], x: np.ndarray, seconds: float) -> dict[str, np.ndarray]:
