@@ -52,6 +52,8 @@ class RecurrentCell(msgspec.Struct, frozen=True):
     Attributes:
         kind: of cell.
         units: H.
+        steps: T.
+        batch: B.
         backward: for each direction, whether it runs from the last step to the first.
         activations: for each direction, the cell's functions f, g, h as in the standard's equations
             (GRU has two, RNN one).
@@ -60,17 +62,22 @@ class RecurrentCell(msgspec.Struct, frozen=True):
         reset_after: GRU's reset gate applies to the product and not to the state before it
             (ONNX's ``linear_before_reset``).
         batch_first: the batch, not time, is the first dimension (ONNX's ``layout``).
+        directions_last: the states of all steps are ``[T, B, D, H]`` where the batch does not
+            come first: what a layer that follows takes.
         operands: those of :data:`OPTIONAL` that are given.
     """
 
     kind: Kind
     units: int
+    steps: int
+    batch: int
     backward: tuple[bool, ...]
     activations: tuple[tuple[Activation, ...], ...]
     clip: float = 0.0
     input_forget: bool = False
     reset_after: bool = False
     batch_first: bool = False
+    directions_last: bool = False
     operands: tuple[str, ...] = ()
 
     @property
@@ -94,19 +101,16 @@ class RecurrentCell(msgspec.Struct, frozen=True):
         """D."""
         return len(self.backward)
 
-    def steps_and_batch(self, x: tuple[int, ...]) -> tuple[int, int]:
-        """T and B, of the shape of ``x``."""
-        return (x[1], x[0]) if self.batch_first else (x[0], x[1])
-
-    def result_shapes(self, x: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Shapes of the results, of the shape of ``x``."""
-        steps, batch = self.steps_and_batch(x)
+    @property
+    def result_shapes(self) -> list[tuple[int, ...]]:
+        """Shapes of the results."""
+        steps, batch, directions, units = self.steps, self.batch, self.directions, self.units
+        state: tuple[int, ...] = (directions, batch, units)
+        sequence: tuple[int, ...] = (steps, *state)
         if self.batch_first:
-            sequence: tuple[int, ...] = (batch, steps, self.directions, self.units)
-            state: tuple[int, ...] = (batch, self.directions, self.units)
-        else:
-            sequence = (steps, self.directions, batch, self.units)
-            state = (self.directions, batch, self.units)
+            sequence, state = (batch, steps, directions, units), (batch, directions, units)
+        elif self.directions_last:
+            sequence = (steps, batch, directions, units)
         return [sequence, state, state] if self.kind == "lstm" else [sequence, state]
 
 
@@ -115,8 +119,8 @@ def recurrent(cell: RecurrentCell, x: Expr, weight: Expr, operands: Mapping[str,
 
     Args:
         cell: what it computes; its ``operands`` are set here.
-        x: ``[T, B, D G H]``, or ``[B, T, D G H]`` where the batch comes first: the inputs'
-            product with their weights, and all biases but ``recurrent_bias``.
+        x: ``[T B, D G H]``, or ``[B T, D G H]`` where the batch comes first: the inputs' product
+            with their weights, and all biases but ``recurrent_bias``.
         weight: ``[D G H, H]``, of the same type, or int8 with a ``weight_scale``.
         operands: by the names in :data:`OPTIONAL`.
 
@@ -158,7 +162,7 @@ def operands_of(call: Call) -> dict[str, Any]:
 
 def _infer_type(call: Call, _builder: Any) -> Any:
     x = call.args[0].ty
-    shapes = cell_of(call).result_shapes(tuple(int(size) for size in x.shape))
+    shapes = cell_of(call).result_shapes
     return relax.TupleType([relax.TensorType(shape, str(x.dtype)) for shape in shapes])
 
 

@@ -15,7 +15,7 @@ def var(*shape: int) -> relax.Var:
     return relax.Var("x", relax.TensorType(shape, "float32"))
 
 
-GRU = RecurrentCell("gru", 5, (False,), ((Activation("sigmoid"), Activation("tanh")),))
+GRU = RecurrentCell("gru", 5, 7, 2, (False,), ((Activation("sigmoid"), Activation("tanh")),))
 CASES = {
     "conv2d": (lambda: relax.op.nn.conv2d(var(2, 3, 8, 8), var(16, 3, 3, 3), padding=1),
                2 * 16 * 64 * 27),
@@ -27,7 +27,7 @@ CASES = {
     "transposed": (lambda: relax.op.nn.conv2d_transpose(var(1, 4, 5, 5), var(4, 6, 2, 2),
                                                         strides=2), 4 * 25 * 6 * 4),
     "matmul": (lambda: relax.op.matmul(var(2, 7, 5), var(5, 3)), 2 * 7 * 3 * 5),
-    "gru": (lambda: recurrent(GRU, var(7, 2, 3 * 5), var(1, 3 * 5, 5), {}), 7 * 2 * 3 * 5 * 5),
+    "gru": (lambda: recurrent(GRU, var(7 * 2, 3 * 5), var(3 * 5, 5), {}), 7 * 2 * 3 * 5 * 5),
     "add": (lambda: relax.op.add(var(4), var(4)), 0),
 }  # fmt: skip
 

@@ -26,33 +26,37 @@ _SIGMOID, _TANH = Activation("sigmoid"), Activation("tanh")
 _FUNCTIONS = {"lstm": (_SIGMOID, _TANH, _TANH), "gru": (_SIGMOID, _TANH), "rnn": (_TANH,)}
 
 
-def cell_of(kind, units, backward=(False,), **changes):
+def cell_of(kind, units, steps, batch, backward=(False,), **changes):
     left_out = ["weight_scale", *(() if "reset_after" in changes else ("recurrent_bias",))]
     operands = [name for name in OPTIONAL if name not in left_out]
     if kind != "lstm":
         operands = [name for name in operands if name not in ("initial_cell", "peepholes")]
     functions = (_FUNCTIONS[kind],) * len(backward)
-    return RecurrentCell(kind, units, backward, functions, operands=tuple(operands), **changes)
+    operands = tuple(operands)
+    return RecurrentCell(
+        kind, units, steps, batch, backward, functions, operands=operands, **changes
+    )
 
 
 #: Units that fill vectors and blocks and that don't, rows that make several tiles.
 CASES = (
-    (cell_of("lstm", 1), 4, 1),
-    (cell_of("lstm", 40, (False, True)), 5, 9),
-    (cell_of("lstm", 17, (True,), clip=0.5), 3, 2),
-    (cell_of("gru", 19, (False, True)), 4, 3),
-    (cell_of("gru", 64, reset_after=True), 3, 8),
-    (cell_of("gru", 3, (True,), reset_after=True), 5, 5),
-    (cell_of("rnn", 33, (False, True)), 4, 4),
+    cell_of("lstm", 1, 4, 1),
+    cell_of("lstm", 40, 5, 9, (False, True)),
+    cell_of("lstm", 17, 3, 2, (True,), clip=0.5),
+    cell_of("gru", 19, 4, 3, (False, True)),
+    cell_of("gru", 64, 3, 8, reset_after=True),
+    cell_of("gru", 3, 5, 5, (True,), reset_after=True),
+    cell_of("rnn", 33, 4, 4, (False, True)),
 )
 
 
-def tensors(cell, steps, batch, dtype="float32", seed=0):
+def tensors(cell, dtype="float32", seed=0):
     """x, the weights as they come, and the operands."""
     rng, rows = np.random.default_rng(seed), GATES[cell.kind] * cell.units
+    steps, batch = cell.steps, cell.batch
     directions = len(cell.backward)
     shapes = {
-        "x": (steps, batch, directions * rows),
+        "x": (steps * batch, directions * rows),
         "weight": (directions * rows, cell.units),
         "recurrent_bias": (directions, cell.units),
         "initial_state": (directions, batch, cell.units),
@@ -68,7 +72,7 @@ def tensors(cell, steps, batch, dtype="float32", seed=0):
 def reference(cell, given):
     """The results, by the standard's equations, one sequence after the other."""
     x, weight = given["x"].astype("float64"), given["weight"].astype("float64")
-    steps, batch, _ = x.shape
+    steps, batch = cell.steps, cell.batch
     units, gates = cell.units, GATES[cell.kind]
     directions = len(cell.backward)
     x = x.reshape(steps, batch, directions, gates, units)
@@ -119,9 +123,8 @@ def _step(cell, x, weight, state, memory, bias, peepholes, step):
 
 def function(cell, given, target):
     """The PrimFunc that computes ``cell``, and its arguments without the results."""
-    _, batch = cell.steps_and_batch(given["x"].shape)
     dtype = str(given["x"].dtype)
-    planned = tiles(cell, batch, dtype, target)
+    planned = tiles(cell, dtype, target)
     packed = [
         pack(given["weight"], cell.directions, phase.gates, tile)
         for phase, tile in zip(phases(cell, cell.activations[0]), planned, strict=True)
@@ -133,13 +136,13 @@ def function(cell, given, target):
     arguments = [given["x"], *packed, *operands.values()]
     x, *others = (te.placeholder(a.shape, str(a.dtype), f"a{i}") for i, a in enumerate(arguments))
     named = dict(zip(operands, others[len(packed) :], strict=True))
-    wanted = list(range(len(cell.result_shapes(given["x"].shape))))
+    wanted = list(range(len(cell.result_shapes)))
     results = recurrent_layer(cell, x, others[: len(packed)], named, wanted, target)
     return te.create_prim_func([x, *others, *results]), arguments
 
 
 def outputs(cell, given, device=None):
-    shapes = cell.result_shapes(given["x"].shape)
+    shapes = cell.result_shapes
     full = [np.full(shape, 77, given["x"].dtype) for shape in shapes]
     return [tvm.runtime.tensor(array, device or tvm.cpu()) for array in full]
 
@@ -186,10 +189,10 @@ def on_board(board, target, folder):
 
 
 FLOAT = [
-    (cell, tensors(cell, steps, batch, "float64" if number == 1 else "float32"))
-    for number, (cell, steps, batch) in enumerate(CASES)
+    (cell, tensors(cell, "float64" if number == 1 else "float32"))
+    for number, cell in enumerate(CASES)
 ]
-INTEGER = [in_integers(cell, tensors(cell, steps, batch)) for cell, steps, batch in CASES]
+INTEGER = [in_integers(cell, tensors(cell)) for cell in CASES]
 
 
 def x86(name):
@@ -240,8 +243,8 @@ def test_integers_are_multiplied_by_the_dot_product(name, instruction):
 def test_the_sums_stay_in_registers(name, product, store, batch):
     """The loop over the state loads weights and state, and stores nothing."""
     target = targets.load(name)
-    cell = msgspec.structs.replace(cell_of("lstm", 64), operands=())
-    func, _ = function(cell, tensors(cell, 4, batch), target)
+    cell = msgspec.structs.replace(cell_of("lstm", 64, 4, batch), operands=())
+    func, _ = function(cell, tensors(cell), target)
     mod = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
     code = compiled(mod, target).mod.inspect_source("asm")
     # From a label to the jump back to it, with no other label between.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -33,15 +33,19 @@ class _Recurrent(Converter):
         x, weight, recurrent_weight, bias = (inputs[i] for i in range(4))
         directions, _, units = shape_of(recurrent_weight)
         direction = attr.get("direction", b"forward").decode()
+        batch_first = bool(attr.get("layout", 0))
+        batch, steps = shape_of(x)[:2] if batch_first else shape_of(x)[1::-1]
         cell = RecurrentCell(
             cls.kind,
             units,
+            steps,
+            batch,
             {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction],
             functions_of(cls.kind, directions, attr),
             clip=float(attr.get("clip", 0.0)),
             input_forget=bool(attr.get("input_forget", 0)),
             reset_after=bool(attr.get("linear_before_reset", 0)),
-            batch_first=bool(attr.get("layout", 0)),
+            batch_first=batch_first,
         )
         names = _OTHERS[cls.kind]
         operands = {name: inputs[4 + i] for i, name in enumerate(names)}
@@ -85,7 +89,7 @@ def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
     Steps and batch are together the rows of one matrix: a batch of 1 makes no blocks.
     """
     directions, rows, width = shape_of(weight)
-    outer = shape_of(x)[:2]
+    count = int(np.prod(shape_of(x)[:2]))
     columns = directions * rows
     array = array_of(weight)
     if array is not None:
@@ -94,13 +98,11 @@ def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
         matrix = bb.emit(relax.op.reshape(weight, [columns, width]))
         matrix = bb.emit(relax.op.permute_dims(matrix, [1, 0]))
     if width:
-        flat = bb.emit(relax.op.reshape(x, [outer[0] * outer[1], width]))
+        flat = bb.emit(relax.op.reshape(x, [count, width]))
         product = bb.emit(relax.op.matmul(flat, matrix))
     else:
-        product = constant(np.zeros((outer[0] * outer[1], columns), dtype_of(x)))
-    if bias is not None:
-        product = bb.emit(relax.op.add(product, bias))
-    return bb.emit(relax.op.reshape(product, [*outer, columns]))
+        product = constant(np.zeros((count, columns), dtype_of(x)))
+    return product if bias is None else bb.emit(relax.op.add(product, bias))
 
 
 def _biases(bb: Builder, cell: RecurrentCell, bias: Any) -> tuple[Any, Any]:
@@ -131,7 +133,7 @@ def _biases(bb: Builder, cell: RecurrentCell, bias: Any) -> tuple[Any, Any]:
 
 def _without_steps(cell: RecurrentCell, x: Expr, given: dict[str, Any]) -> Iterator[Any]:
     """The results where there is nothing to compute: the initial state, and tensors of nothing."""
-    shapes: Sequence[tuple[int, ...]] = cell.result_shapes(tuple(shape_of(x)))
+    shapes = cell.result_shapes
     yield constant(np.zeros(shapes[0], dtype_of(x)))
     for name, shape in zip(("initial_state", "initial_cell"), shapes[1:], strict=False):
         value = given.get(name)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from tvmcomp.errors import TargetError
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
@@ -12,8 +14,8 @@ from tvmcomp.passes.rewriter import (
     const_value,
     consumers,
     dtype_of,
+    main_bindings,
     op_name,
-    shape_of,
 )
 from tvmcomp.recurrent import RECURRENT, cell_of, operands_of
 from tvmcomp.schedules.recurrent.gates import phases
@@ -43,6 +45,11 @@ class _LowerRecurrent(BindingRewriter):
         self.users = consumers(mod)
         #: A layer's variable -> its results by their number.
         self.results: dict[Any, dict[int, Any]] = {}
+        #: Exchanges of the axes of all states, which the kernel does, and their layer's variable.
+        self.exchanged: dict[Any, Any] = {}
+        for binding in main_bindings(mod) or []:
+            if op_name(binding.value) == RECURRENT and not cell_of(binding.value).batch_first:
+                self.find_exchange(binding.var)
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
         if op_name(value) == RECURRENT:
@@ -50,7 +57,18 @@ class _LowerRecurrent(BindingRewriter):
             return var  # Nothing reads it any more.
         if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.results:
             return self.results[value.tuple_value][int(value.index)]
+        if var in self.exchanged:
+            return self.substitute(value.args[0])
         return super().rewrite(var, value)
+
+    def find_exchange(self, layer: Var) -> None:
+        """Note the transpose that alone reads all states of ``layer`` and puts D before H."""
+        items = [user for user in self.users[layer] if int(user.value.index) == 0]
+        readers = [reader for item in items for reader in self.users[item.var]]
+        if len(readers) != 1 or readers[0] is None or op_name(readers[0].value) != "permute_dims":
+            return
+        if [int(axis) for axis in readers[0].value.attrs.axes or ()] == [0, 2, 1, 3]:
+            self.exchanged[readers[0].var] = layer
 
     def lowered(self, var: Var, value: Expr) -> dict[int, Any]:
         """The results that are read, by their number."""
@@ -61,13 +79,14 @@ class _LowerRecurrent(BindingRewriter):
                 hint="Build the network for a CPU.",
             )
         cell = cell_of(value)
+        if var in self.exchanged.values():
+            cell = msgspec.structs.replace(cell, directions_last=True)
         wanted = sorted({int(user.value.index) for user in self.users[var]})
         if not wanted:
             return {}
         operands = {name: self.substitute(arg) for name, arg in operands_of(value).items()}
         x, weight = operands.pop("x"), operands.pop("weight")
-        _, batch = cell.steps_and_batch(shape_of(x))
-        planned = tiles(cell, batch, dtype_of(x), self.target)
+        planned = tiles(cell, dtype_of(x), self.target)
         gates = [phase.gates for phase in phases(cell, cell.activations[0])]
         packed = [
             self.packed(weight, cell.directions, of, tile, var.name)

@@ -259,7 +259,7 @@ class Block:
             return vector(self.tile.lanes, of_bias)
         cell = self.direction.cell
         time = self.direction.time(self.step, row)
-        before = [row, time] if cell.batch_first else [time, row]
+        of_x_row = row * cell.steps + time if cell.batch_first else time * cell.batch + row
         column = (self.direction.d * cell.gates + gate) * cell.units + unit
         present = self.present(v)
         done = []
@@ -273,7 +273,7 @@ class Block:
         for offset, width in self.pieces(present) if present else []:
 
             def of_x(lane: PrimExpr, offset: int = offset) -> Any:
-                value = tirx.BufferLoad(self.direction.x, [*before, column + offset + lane])
+                value = tirx.BufferLoad(self.direction.x, [of_x_row, column + offset + lane])
                 return tirx.BufferStore(sums, value, [place + offset + lane])
 
             done.append(vector(width, of_x))
@@ -357,8 +357,11 @@ class Block:
         direction = self.direction
         time = direction.time(self.step, row)
         states = direction.arrays["state"]
-        first = direction.cell.batch_first
-        to = [row, time, direction.d] if first else [time, direction.d, row]
+        to = [time, direction.d, row]
+        if direction.cell.batch_first:
+            to = [row, time, direction.d]
+        elif direction.cell.directions_last:
+            to = [time, row, direction.d]
         done = []
         for offset, width in self.pieces(present) if present else []:
 

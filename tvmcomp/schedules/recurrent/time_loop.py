@@ -87,12 +87,12 @@ def padded_units(planned: Sequence[Tile]) -> int:
     return max(tile.blocks * tile.block for tile in planned)
 
 
-def tiles(cell: RecurrentCell, batch: int, dtype: str, target: TargetDescription) -> list[Tile]:
+def tiles(cell: RecurrentCell, dtype: str, target: TargetDescription) -> list[Tile]:
     """The tile of each phase of ``cell``: weights are packed for it."""
     kernel = int8_kernel(target, row=1) if cell.in_integers else None
     bits = 8 if kernel else int(tvm.DataType(dtype).bits)
     return [
-        choose_tile(cell.units, len(phase.gates), batch, bits, target, kernel)
+        choose_tile(cell.units, len(phase.gates), cell.batch, bits, target, kernel)
         for phase in phases(cell, cell.activations[0])
     ]
 
@@ -119,8 +119,7 @@ def recurrent_layer(
     Returns:
         The results of ``wanted``.
     """
-    shapes = cell.result_shapes(tuple(int(size) for size in x.shape))
-    steps, batch = cell.steps_and_batch(tuple(int(size) for size in x.shape))
+    shapes = cell.result_shapes
     dtype = str(x.dtype)
     names = list(operands)
 
@@ -128,7 +127,7 @@ def recurrent_layer(
         given = dict(zip(names, inputs[1 + len(weights) :], strict=True))
         results = dict(zip(wanted, outputs, strict=True))
         packed = inputs[1 : 1 + len(weights)]
-        layer = _Layer(cell, steps, batch, dtype, inputs[0], packed, given, results, target)
+        layer = _Layer(cell, dtype, inputs[0], packed, given, results, target)
         return layer.all_directions()
 
     results = te.extern(
@@ -146,8 +145,6 @@ class _Layer:
     """The loops, over the kernel's buffers."""
 
     cell: RecurrentCell
-    steps: int
-    batch: int
     dtype: str
     x: Any
     weights: Sequence[Any]
@@ -156,8 +153,9 @@ class _Layer:
     target: TargetDescription
 
     def __post_init__(self) -> None:
-        self.tiles = tiles(self.cell, self.batch, self.dtype, self.target)
-        self.units = self.cell.units
+        self.tiles = tiles(self.cell, self.dtype, self.target)
+        self.units, self.steps = self.cell.units, self.cell.steps
+        self.batch = self.cell.batch
         self.lanes = self.tiles[0].lanes
         self.padded = padded_units(self.tiles)
         self.kernel = int8_kernel(self.target, row=1) if self.cell.in_integers else None
