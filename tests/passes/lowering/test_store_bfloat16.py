@@ -161,6 +161,18 @@ def test_what_is_only_moved_stays_as_it_is():
     assert "float32" not in func.script()
 
 
+def test_a_scan_stays_float32():
+    """Its loops take their buffers as they are."""
+
+    def network(emit, x):
+        summed = emit(relax.op.cumsum(conv(emit, x, W0, "c0"), 1), "scan")
+        return conv(emit, summed, W1, "c1")
+
+    mod = module(network, x=SHAPE)
+    dtypes = {name: dtype for name, _, dtype in written(mod)}
+    assert dtypes["scan"] == "float32"
+
+
 def test_what_is_reduced_stays_float32():
     """A mean, and what is subtracted from it, would lose its last bits."""
     means = {

@@ -35,6 +35,13 @@ def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
     Raises:
         TargetError: there is one, and the target is a GPU.
     """
+    found = [b.var.name for b in main_bindings(mod) or [] if op_name(b.value) == RECURRENT]
+    if found and target.family == "cuda":
+        raise TargetError(
+            f"recurrent layers can't be computed on a GPU: {', '.join(found)}",
+            where=target.name,
+            hint="Build the network for a CPU.",
+        )
     return _LowerRecurrent(mod, target).run()
 
 
@@ -72,12 +79,6 @@ class _LowerRecurrent(BindingRewriter):
 
     def lowered(self, var: Var, value: Expr) -> dict[int, Any]:
         """The results that are read, by their number."""
-        if self.target.family == "cuda":
-            raise TargetError(
-                f"the recurrent layer {var.name!r} can't be computed on a GPU",
-                where=self.target.name,
-                hint="Build the network for a CPU.",
-            )
         cell = cell_of(value)
         if var in self.exchanged.values():
             cell = msgspec.structs.replace(cell, directions_last=True)

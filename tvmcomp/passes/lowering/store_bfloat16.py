@@ -74,8 +74,14 @@ def import_into_kernels(mod: Module, target: TargetDescription) -> Module:
 
 
 def _touches_bfloat16(func: PrimFunc) -> bool:
-    blocks = isinstance(func.body, tvm.s_tir.SBlockRealize)
-    return blocks and any(str(getattr(p, "dtype", "")) == BITS for p in func.params)
+    return _is_made_of_blocks(func) and any(
+        str(getattr(p, "dtype", "")) == BITS for p in func.params
+    )
+
+
+def _is_made_of_blocks(func: PrimFunc) -> bool:
+    body = func.body
+    return isinstance(body, tvm.s_tir.SBlockRealize) and str(body.block.name_hint) == "root"
 
 
 def _round(x: Expr) -> Expr:
@@ -240,8 +246,8 @@ def _rounds_input(mod: Module, group: _Group, arg: Expr) -> bool:
 def _group(mod: Module, var: Var, value: Expr) -> _Group | None:
     """What the binding ``var = value`` of ``main`` computes; None where it calls no kernel."""
     if op_name(value) == "call_tir":
-        if not isinstance(mod[value.args[0]].body, tvm.s_tir.SBlockRealize):
-            return None  # Sort, NMS and the like: loops that take their buffers as they are.
+        if not _is_made_of_blocks(mod[value.args[0]]):
+            return None  # Sort, scans, recurrent layers: loops that take their buffers as they are.
         args = list(dict.fromkeys(value.args[1].fields))
         params = [relax.Var(getattr(arg, "name", "constant"), arg.ty) for arg in args]
         inside = dict(zip(args, params, strict=True))
