@@ -8,6 +8,7 @@ quantizes what they give: so every operator stands between Q and DQ, where
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from tvmcomp.frontend.tflite.network import Network, Operator, Quantization, Sub
 from tvmcomp.frontend.tflite.read import options_of
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
 
+#: Elements of a constant that the converter makes of sizes alone.
+MOST_MADE = 1 << 24
 NHWC_TO_NCHW = {3: [0, 2, 1], 4: [0, 3, 1, 2], 5: [0, 4, 1, 2, 3]}
 NCHW_TO_NHWC = {3: [0, 2, 1], 4: [0, 2, 3, 1], 5: [0, 2, 3, 4, 1]}
 
@@ -150,7 +153,7 @@ class Call:
             tensor = values.subgraph.tensors[index]
             array = values.arrays.get(index)
             if array is None and tensor.dtype is not None:  # a variable, or nothing
-                array = np.zeros(tensor.default_shape, tensor.dtype)
+                array = zeros(tensor.default_shape, tensor.dtype)
             if array is None:
                 raise ValueError(f"tensor {tensor.name!r} is no array of numbers")
             values.stored[index] = self.w.constant(array, tensor.name)
@@ -277,6 +280,17 @@ class Call:
         if not self.has(i):
             raise ValueError(f"it has no input {i}")
         return self.operator.inputs[i]
+
+
+def zeros(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Zeros of a shape that a file names and stores no bytes for.
+
+    Raises:
+        ValueError: there are too many.
+    """
+    if math.prod(shape) > MOST_MADE:
+        raise ValueError(f"a tensor of {list(shape)} that is made here is too large")
+    return np.zeros(tuple(shape), dtype)
 
 
 def dequantized(array: np.ndarray, quantization: Quantization | None) -> np.ndarray:

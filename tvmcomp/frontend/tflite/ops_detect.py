@@ -51,7 +51,7 @@ def detection_post_process(call: Call) -> None:
     options = _Options(call.operator.custom_options)
     most, classes = options.count("max_detections"), options.count("num_classes")
     regular = bool(options.number("use_regular_nms", 0))
-    anchors, given = call.static(2)[0], call.static(1)[-1]
+    anchors, given = len(call.constant(2)), call.static(1)[-1]
     if not 0 < most <= _MOST_DETECTIONS or not 0 < classes <= given or call.static(0)[0] != 1:
         raise ValueError(f"{most} detections of {classes} classes are not supported")
     corners = _decoded(call, options)

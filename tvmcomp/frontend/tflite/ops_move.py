@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.call import MOST_MADE, Call
 from tvmcomp.frontend.tflite.writer import onnx_type
 
 
@@ -268,7 +268,7 @@ def mirror_pad(call: Call) -> None:
     for axis, (before, after) in enumerate(pads.astype(int)):
         if before or after:
             size = call.static(0)[axis]
-            if max(before, after) > size or min(before, after) < 0:
+            if max(before, after) > size or min(before, after) < 0 or 3 * size > MOST_MADE:
                 raise ValueError(f"it pads an axis of {size} by {before} and {after}")
             places = [*range(before)][::-1], range(size), [*range(size - after, size)][::-1]
             indices = call.w.ints([i for part in places for i in part])
@@ -443,11 +443,17 @@ def top_k(call: Call) -> None:
     call.give_stored(call.cast(places, call.out(1).dtype), 1)
 
 
+def _diagonal(size: int) -> np.ndarray:
+    if size * size > MOST_MADE:
+        raise ValueError(f"matrices of {size} x {size} are too large")
+    return np.eye(size, dtype=bool)
+
+
 def matrix_diag(call: Call) -> None:
     """MATRIX_DIAG: vectors as diagonals of square matrices."""
     size = call.static(0)[-1]
     rows = call.node("Unsqueeze", call.real(0), call.w.ints([-1]))
-    diagonal = call.w.constant(np.eye(size, dtype=bool))
+    diagonal = call.w.constant(_diagonal(size))
     call.give(call.node("Where", diagonal, rows, call.number(0)))
 
 
@@ -456,7 +462,7 @@ def matrix_set_diag(call: Call) -> None:
     rows, columns = call.static(0)[-2:]
     if rows != columns:
         raise ValueError(f"matrices of {rows} x {columns} are not supported")
-    diagonal = call.w.constant(np.eye(rows, dtype=bool))
+    diagonal = call.w.constant(_diagonal(rows))
     values = call.node("Unsqueeze", call.real(1), call.w.ints([-1]))
     call.give(call.node("Where", diagonal, values, call.real(0)))
 

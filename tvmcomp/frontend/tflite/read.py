@@ -30,12 +30,14 @@ from tvmcomp.frontend.tflite.sparse import Dimension, densify
 _AGAIN = "The file is damaged or incomplete; download or convert it again."
 #: So many times its own size may be read out of a file, and so many bytes that need no reason.
 _GROWTH = 8
-_PLAIN_BYTES = 1 << 24
+_PLAIN_BYTES = 1 << 26
 #: Bytes of a name, and dimensions of a tensor.
 _LONGEST_NAME = 4096
 _HIGHEST_RANK = 32
-#: A dense tensor may have so many times the elements that a sparse one stores.
-_SPARSEST = 1 << 12
+#: A dense tensor may have so many times the elements that a sparse one stores,
+_SPARSEST = 1 << 10
+#: and its bytes count as a share of what is read.
+_SPARSE_SHARE = 4
 
 _KINDS = {number: name for name, number in vars(tflite.BuiltinOperator).items() if name.isupper()}
 _OPTIONS = {number: name for name, number in vars(tflite.BuiltinOptions).items() if name[0] != "_"}
@@ -163,7 +165,7 @@ class _Reader:
         sparsity = tensor.Sparsity()
         elements = math.prod(shape)
         if sparsity is not None:
-            self.take(elements * dtype.itemsize // _SPARSEST + 1)
+            self.take(elements * dtype.itemsize // _SPARSE_SHARE)
             values = np.frombuffer(content, dtype)
             if elements > values.size * _SPARSEST:
                 raise self.error(f"sparse tensor {name!r} has {elements:,} elements; too many")

@@ -14,7 +14,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from tvmcomp.frontend.onnx.notes import STATE
-from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.call import Call, zeros
 from tvmcomp.frontend.tflite.network import Operator, Subgraph
 from tvmcomp.frontend.tflite.read import options_of
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
@@ -51,7 +51,7 @@ class Variables:
         if variable is None:
             start = self.starts.get(name)
             if start is None:
-                start = np.zeros(shape, dtype)
+                start = zeros(shape, dtype)
             if start.dtype != dtype or start.shape != shape:
                 raise ValueError(
                     f"variable {name!r} starts as {start.dtype}{list(start.shape)} and is read as "
@@ -65,7 +65,7 @@ class Variables:
         """Make ``value`` what the variable is from here on."""
         if name not in self.known:  # set before it is read: what it was does not matter
             start = self.starts.get(name)
-            self.known[name] = Variable(np.zeros(shape, dtype) if start is None else start)
+            self.known[name] = Variable(zeros(shape, dtype) if start is None else start)
         variable = self.known[name]
         variable.value, variable.assigned = value, True
 
