@@ -8,18 +8,16 @@ quantizes what they give: so every operator stands between Q and DQ, where
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from tvmcomp.frontend.tflite.arrays import dequantized, zeros
 from tvmcomp.frontend.tflite.network import Network, Operator, Quantization, Subgraph, Tensor
 from tvmcomp.frontend.tflite.read import options_of
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
 
-#: Elements of a constant that the converter makes of sizes alone.
-MOST_MADE = 1 << 24
 NHWC_TO_NCHW = {3: [0, 2, 1], 4: [0, 3, 1, 2], 5: [0, 4, 1, 2, 3]}
 NCHW_TO_NHWC = {3: [0, 2, 1], 4: [0, 2, 3, 1], 5: [0, 2, 3, 4, 1]}
 
@@ -282,24 +280,5 @@ class Call:
         return self.operator.inputs[i]
 
 
-def zeros(shape: Sequence[int], dtype: Any) -> np.ndarray:
-    """Zeros of a shape that a file names and stores no bytes for.
-
-    Raises:
-        ValueError: there are too many.
-    """
-    if math.prod(shape) > MOST_MADE:
-        raise ValueError(f"a tensor of {list(shape)} that is made here is too large")
-    return np.zeros(tuple(shape), dtype)
-
-
-def dequantized(array: np.ndarray, quantization: Quantization | None) -> np.ndarray:
-    """The real numbers, in float32, that a constant stands for."""
-    if quantization is None:
-        return array
-    shape = [1] * array.ndim
-    if not quantization.per_tensor:
-        shape[quantization.axis] = quantization.scale.size
-    scale = quantization.scale.reshape(shape).astype(np.float64)
-    zero = quantization.zero_point.reshape(shape)
-    return ((array.astype(np.int64) - zero) * scale).astype(np.float32)
+#: Writes the nodes of one operator; what it raises says why it can't.
+Converter = Callable[[Call], None]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,22 @@ from onnx import helper
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.notes import DEFAULT_SHAPE
-from tvmcomp.frontend.tflite.call import Call, Values
+from tvmcomp.frontend.tflite.call import Call, Converter, Values
 from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_control import CONTROL
 from tvmcomp.frontend.tflite.ops_conv import CONV
 from tvmcomp.frontend.tflite.ops_detect import CUSTOM
+from tvmcomp.frontend.tflite.ops_gather import GATHER
 from tvmcomp.frontend.tflite.ops_math import MATH
 from tvmcomp.frontend.tflite.ops_move import MOVE
+from tvmcomp.frontend.tflite.ops_pool import POOL
+from tvmcomp.frontend.tflite.ops_product import PRODUCT
 from tvmcomp.frontend.tflite.ops_quantize import QUANTIZE
 from tvmcomp.frontend.tflite.ops_recurrent import RECURRENT
+from tvmcomp.frontend.tflite.ops_reduce import REDUCE
+from tvmcomp.frontend.tflite.ops_shape import SHAPE
+from tvmcomp.frontend.tflite.ops_slice import SLICE
+from tvmcomp.frontend.tflite.ops_space import SPACE
 from tvmcomp.frontend.tflite.read import read_network
 from tvmcomp.frontend.tflite.variables import VARIABLES, Variables
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
@@ -35,13 +42,20 @@ _PLAIN = (20, 9)
 _DEEPEST = 16
 _MOST_OPERATORS = 200_000
 
-CONVERTERS: dict[str, Callable[[Call], None]] = {
+CONVERTERS: dict[str, Converter] = {
     **CONTROL,
     **CONV,
+    **GATHER,
     **MATH,
     **MOVE,
+    **POOL,
+    **PRODUCT,
     **QUANTIZE,
     **RECURRENT,
+    **REDUCE,
+    **SHAPE,
+    **SLICE,
+    **SPACE,
     **VARIABLES,
 }
 
@@ -214,7 +228,7 @@ class _Converter:
         )
 
 
-def _converter(operator: Operator) -> Callable[[Call], None] | None:
+def _converter(operator: Operator) -> Converter | None:
     return (CUSTOM if operator.custom else CONVERTERS).get(operator.kind)
 
 

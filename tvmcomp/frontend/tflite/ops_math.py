@@ -1,16 +1,12 @@
-"""Element-wise operators, products, reductions."""
+"""Element-wise operators."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from tvmcomp.frontend.tflite.call import Call
-from tvmcomp.frontend.tflite.weights import bias, weight
-
-Converter = Callable[[Call], None]
+from tvmcomp.frontend.tflite.call import Call, Converter
 
 
 def _unary(kind: str, **attributes: Any) -> Converter:
@@ -128,82 +124,6 @@ def right_shift(call: Call) -> None:
     call.give_stored(call.node("Div", left, power))
 
 
-def l2_normalization(call: Call) -> None:
-    """L2_NORMALIZATION over the last axis."""
-    data = call.real(0)
-    norm = call.node("ReduceL2", data, call.w.ints([-1]), keepdims=1)
-    result = call.node("Div", data, call.node("Max", norm, call.number(1e-6)))
-    fused = call.options("L2NormOptions").FusedActivationFunction()
-    call.give(call.activated(result, fused))
-
-
-def fully_connected(call: Call) -> None:
-    """FULLY_CONNECTED: weights OI; without ``keep_num_dims`` the data is made a matrix."""
-    options = call.options("FullyConnectedOptions")
-    if options.WeightsFormat():
-        raise ValueError("its weights are shuffled for one CPU; convert the model again")
-    data, depth = call.real(0), call.static(1)[-1]
-    if not options.KeepNumDims() and (call.tensor(0).shape is None or call.rank(0) != 2):
-        data = call.requantized(call.node("Reshape", data, call.w.ints([-1, depth])), 0)
-    result = call.node("MatMul", data, weight(call, 1, [1, 0]))
-    if call.has(2):
-        result = call.node("Add", result, bias(call, 2, call.tensor(0), call.tensor(1)))
-    call.give(call.activated(result, options.FusedActivationFunction()))
-
-
-def batch_matmul(call: Call) -> None:
-    """BATCH_MATMUL; ``adj`` swaps the last two axes."""
-    options = call.options("BatchMatMulOptions")
-    names = []
-    for i, swapped in enumerate((options.AdjX(), options.AdjY())):
-        axes = [*range(call.rank(i))]
-        if swapped:
-            axes[-2:] = axes[:-3:-1]
-        name = weight(call, i, axes) if call.array(i) is not None else call.real(i)
-        if swapped and call.array(i) is None:
-            name = call.transposed(name, axes)
-        names.append(name)
-    call.give(call.node("MatMul", *names))
-
-
-def _reduce(kind: str) -> Converter:
-    def convert(call: Call) -> None:
-        keep = int(call.options("ReducerOptions").KeepDims())
-        axes = call.ints(1)
-        data, boolean = call.real(0), kind in ("Any", "All")
-        if boolean:
-            data = call.cast(data, "int32")
-        operator = {"Any": "ReduceMax", "All": "ReduceMin"}.get(kind, f"Reduce{kind}")
-        # An empty list of axes reduces none of them.
-        result = call.node(operator, data, axes, keepdims=keep, noop_with_empty_axes=1)
-        call.give(call.cast(result, "bool") if boolean else result)
-
-    return convert
-
-
-def _arg(kind: str) -> Converter:
-    def convert(call: Call) -> None:
-        axis = int(call.constant(1).reshape(-1)[0])
-        result = call.node(kind, call.real(0), axis=axis, keepdims=0)
-        call.give_stored(call.cast(result, call.out().dtype))
-
-    return convert
-
-
-def cumsum(call: Call) -> None:
-    """CUMSUM."""
-    options = call.options("CumsumOptions")
-    axis = call.w.constant(np.int64(call.constant(1).reshape(-1)[0]))
-    result = call.node(
-        "CumSum",
-        call.real(0),
-        axis,
-        exclusive=int(options.Exclusive()),
-        reverse=int(options.Reverse()),
-    )
-    call.give(result)
-
-
 def atan2(call: Call) -> None:
     """ATAN2: the angle of (x, y), from the quotient's and the quadrant."""
     y, x = call.real(0), call.real(1)
@@ -221,14 +141,10 @@ MATH: dict[str, Converter] = {
     "ABS": _unary("Abs"),
     "ADD": _binary("Add", "AddOptions"),
     "ADD_N": add_n,
-    "ARG_MAX": _arg("ArgMax"),
-    "ARG_MIN": _arg("ArgMin"),
     "ATAN2": atan2,
-    "BATCH_MATMUL": batch_matmul,
     "BITWISE_XOR": _binary("BitwiseXor"),
     "CEIL": _unary("Ceil"),
     "COS": _unary("Cos"),
-    "CUMSUM": cumsum,
     "DIV": _binary("Div", "DivOptions"),
     "ELU": _unary("Elu"),
     "EQUAL": _compare("Equal"),
@@ -236,12 +152,10 @@ MATH: dict[str, Converter] = {
     "FLOOR": _unary("Floor"),
     "FLOOR_DIV": floor_div,
     "FLOOR_MOD": floor_mod,
-    "FULLY_CONNECTED": fully_connected,
     "GELU": gelu,
     "GREATER": _compare("Greater"),
     "GREATER_EQUAL": _compare("GreaterOrEqual"),
     "HARD_SWISH": _unary("HardSwish"),
-    "L2_NORMALIZATION": l2_normalization,
     "LEAKY_RELU": leaky_relu,
     "LESS": _compare("Less"),
     "LESS_EQUAL": _compare("LessOrEqual"),
@@ -252,18 +166,12 @@ MATH: dict[str, Converter] = {
     "LOGISTIC": _unary("Sigmoid"),
     "LOG_SOFTMAX": _unary("LogSoftmax", axis=-1),
     "MAXIMUM": _binary("Max"),
-    "MEAN": _reduce("Mean"),
     "MINIMUM": _binary("Min"),
     "MUL": _binary("Mul", "MulOptions"),
     "NEG": _unary("Neg"),
     "NOT_EQUAL": _compare("NotEqual"),
     "POW": _binary("Pow"),
     "PRELU": _binary("PRelu"),
-    "REDUCE_ALL": _reduce("All"),
-    "REDUCE_ANY": _reduce("Any"),
-    "REDUCE_MAX": _reduce("Max"),
-    "REDUCE_MIN": _reduce("Min"),
-    "REDUCE_PROD": _reduce("Prod"),
     "RELU": _unary("Relu"),
     "RELU6": _clip(0, 6),
     "RELU_0_TO_1": _clip(0, 1),
@@ -278,7 +186,6 @@ MATH: dict[str, Converter] = {
     "SQUARE": square,
     "SQUARED_DIFFERENCE": squared_difference,
     "SUB": _binary("Sub", "SubOptions"),
-    "SUM": _reduce("Sum"),
     "TANH": _unary("Tanh"),
     "ZEROS_LIKE": zeros_like,
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvmcomp.frontend.tflite.call import Call, dequantized
+from tvmcomp.frontend.tflite.arrays import dequantized
+from tvmcomp.frontend.tflite.call import Call
 
 
 def quantize(call: Call) -> None:

@@ -8,7 +8,6 @@ a large one. So all that is copied out of the file is counted, and may be a few 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import tflite
 from flatbuffers.table import Table
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.tflite.counted import AGAIN, HIGHEST_RANK, Counted
 from tvmcomp.frontend.tflite.network import (
     TYPES,
     Network,
@@ -27,13 +27,6 @@ from tvmcomp.frontend.tflite.network import (
 )
 from tvmcomp.frontend.tflite.sparse import Dimension, densify
 
-_AGAIN = "The file is damaged or incomplete; download or convert it again."
-#: So many times its own size may be read out of a file, and so many bytes that need no reason.
-_GROWTH = 8
-_PLAIN_BYTES = 1 << 26
-#: Bytes of a name, and dimensions of a tensor.
-_LONGEST_NAME = 4096
-_HIGHEST_RANK = 32
 #: A dense tensor may have so many times the elements that a sparse one stores,
 _SPARSEST = 1 << 10
 #: and its bytes count as a share of what is read.
@@ -67,16 +60,11 @@ def read_network(path: Path) -> Network:
         raise ModelError(
             f"is no TensorFlow Lite model that can be read: {str(error)[:200] or repr(error)}",
             where=str(path),
-            hint=_AGAIN,
+            hint=AGAIN,
         ) from error
 
 
-class _Reader:
-    def __init__(self, data: bytes, where: str) -> None:
-        self.data = data
-        self.where = where
-        self.left = _GROWTH * len(data) + _PLAIN_BYTES
-
+class _Reader(Counted):
     def network(self) -> Network:
         model = tflite.Model.GetRootAs(self.data, 0)
         if model.Version() != 3:
@@ -124,8 +112,8 @@ class _Reader:
 
     def tensor(self, tensor: Any, buffers: list[Any]) -> Tensor:
         name = self.text(tensor.Name())
-        shape = tuple(map(int, self.vector(tensor, "Shape", _HIGHEST_RANK)))
-        signature = tuple(map(int, self.vector(tensor, "ShapeSignature", _HIGHEST_RANK)))
+        shape = tuple(map(int, self.vector(tensor, "Shape", HIGHEST_RANK)))
+        signature = tuple(map(int, self.vector(tensor, "ShapeSignature", HIGHEST_RANK)))
         if any(size < 0 for size in shape):
             signature, shape = signature or shape, tuple(max(size, 1) for size in shape)
         if signature and len(signature) != len(shape):
@@ -203,8 +191,8 @@ class _Reader:
                 segments = integers(each.ArraySegments(), each.ArraySegmentsType())
                 indices = integers(each.ArrayIndices(), each.ArrayIndicesType())
                 dimensions.append(Dimension(None, segments, indices))
-        order = [int(axis) for axis in self.vector(sparsity, "TraversalOrder", 2 * _HIGHEST_RANK)]
-        blocks = [int(axis) for axis in self.vector(sparsity, "BlockMap", _HIGHEST_RANK)]
+        order = [int(axis) for axis in self.vector(sparsity, "TraversalOrder", 2 * HIGHEST_RANK)]
+        blocks = [int(axis) for axis in self.vector(sparsity, "BlockMap", HIGHEST_RANK)]
         return densify(values, shape, dimensions, order, blocks)
 
     def quantization(self, tensor: Any, name: str, shape: tuple[int, ...]) -> Quantization | None:
@@ -264,55 +252,6 @@ class _Reader:
             there.update(operator.outputs)
         if missing := [tensors[index].name for index in outputs if index not in there]:
             raise self.error(f"makes no output {missing[0]!r}")
-
-    # What is read, counted.
-
-    def tables(self, table: Any, field: str) -> Iterator[Any]:
-        count = getattr(table, f"{field}Length")()
-        if 4 * count > len(self.data):
-            raise self.error(f"ends before its {count:,} {field}")
-        get: Callable[[int], Any] = getattr(table, field)
-        for i in range(count):
-            self.take(16)
-            yield get(i)
-
-    def vector(self, table: Any, field: str, most: int | None = None) -> np.ndarray:
-        count = getattr(table, f"{field}Length")()
-        if not count:
-            return np.zeros(0, np.int64)
-        if most is not None and count > most:
-            raise self.error(f"has a {field} of {count:,} numbers; {most} are the most")
-        values: np.ndarray = getattr(table, f"{field}AsNumpy")()
-        self.take(values.nbytes)
-        return values
-
-    def indices(self, table: Any, field: str, count: int) -> tuple[int, ...]:
-        """Indices of tensors; -1 is none."""
-        values = self.vector(table, field)
-        if values.size and (values.min() < -1 or values.max() >= count):
-            raise self.error(f"names a tensor among its {field} that it does not have")
-        return tuple(map(int, values))
-
-    def index(self, value: int, count: int, what: str) -> int:
-        if not 0 <= value < count:
-            raise self.error(f"{what} is number {value} of {count}")
-        return value
-
-    def text(self, value: bytes | None) -> str:
-        value = value or b""
-        if len(value) > _LONGEST_NAME:
-            raise self.error(f"has a name of {len(value):,} bytes")
-        self.take(len(value))
-        return value.decode(errors="replace")
-
-    def take(self, size: int) -> None:
-        """Count bytes that are read out of the file."""
-        self.left -= size
-        if self.left < 0:
-            raise self.error("unfolds to many times its own size")
-
-    def error(self, what: str) -> ModelError:
-        return ModelError(what, where=self.where, hint=_AGAIN)
 
 
 def _options(operator: Any) -> Any:

@@ -14,7 +14,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from tvmcomp.frontend.onnx.notes import STATE
-from tvmcomp.frontend.tflite.call import Call, zeros
+from tvmcomp.frontend.tflite.arrays import zeros
+from tvmcomp.frontend.tflite.call import Call
 from tvmcomp.frontend.tflite.network import Operator, Subgraph
 from tvmcomp.frontend.tflite.read import options_of
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from tvmcomp.frontend.tflite.call import Call, dequantized
+from tvmcomp.frontend.tflite.arrays import dequantized
+from tvmcomp.frontend.tflite.call import Call
 from tvmcomp.frontend.tflite.network import Tensor
 
 

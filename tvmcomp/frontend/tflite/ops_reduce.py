@@ -1,0 +1,70 @@
+"""Reductions along axes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tvmcomp.frontend.tflite.call import Call, Converter
+
+
+def l2_normalization(call: Call) -> None:
+    """L2_NORMALIZATION over the last axis."""
+    data = call.real(0)
+    norm = call.node("ReduceL2", data, call.w.ints([-1]), keepdims=1)
+    result = call.node("Div", data, call.node("Max", norm, call.number(1e-6)))
+    fused = call.options("L2NormOptions").FusedActivationFunction()
+    call.give(call.activated(result, fused))
+
+
+def _reduce(kind: str) -> Converter:
+    def convert(call: Call) -> None:
+        keep = int(call.options("ReducerOptions").KeepDims())
+        axes = call.ints(1)
+        data, boolean = call.real(0), kind in ("Any", "All")
+        if boolean:
+            data = call.cast(data, "int32")
+        operator = {"Any": "ReduceMax", "All": "ReduceMin"}.get(kind, f"Reduce{kind}")
+        # An empty list of axes reduces none of them.
+        result = call.node(operator, data, axes, keepdims=keep, noop_with_empty_axes=1)
+        call.give(call.cast(result, "bool") if boolean else result)
+
+    return convert
+
+
+def _arg(kind: str) -> Converter:
+    def convert(call: Call) -> None:
+        axis = int(call.constant(1).reshape(-1)[0])
+        result = call.node(kind, call.real(0), axis=axis, keepdims=0)
+        call.give_stored(call.cast(result, call.out().dtype))
+
+    return convert
+
+
+def cumsum(call: Call) -> None:
+    """CUMSUM."""
+    options = call.options("CumsumOptions")
+    axis = call.w.constant(np.int64(call.constant(1).reshape(-1)[0]))
+    result = call.node(
+        "CumSum",
+        call.real(0),
+        axis,
+        exclusive=int(options.Exclusive()),
+        reverse=int(options.Reverse()),
+    )
+    call.give(result)
+
+
+#: Operator of the source -> converter.
+REDUCE: dict[str, Converter] = {
+    "ARG_MAX": _arg("ArgMax"),
+    "ARG_MIN": _arg("ArgMin"),
+    "CUMSUM": cumsum,
+    "L2_NORMALIZATION": l2_normalization,
+    "MEAN": _reduce("Mean"),
+    "REDUCE_ALL": _reduce("All"),
+    "REDUCE_ANY": _reduce("Any"),
+    "REDUCE_MAX": _reduce("Max"),
+    "REDUCE_MIN": _reduce("Min"),
+    "REDUCE_PROD": _reduce("Prod"),
+    "SUM": _reduce("Sum"),
+}
