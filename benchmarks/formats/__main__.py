@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from benchmarks.formats import keras_models, recurrent, tflite, torch_models
+from benchmarks.formats import keras_models, recurrent, tflite, torch_models, trained
 
 #: Name of a table -> the module that prints it: ``add_arguments(parser)`` and ``run(args)``.
 TABLES = {
@@ -13,6 +13,7 @@ TABLES = {
     "recurrent": recurrent,
     "tflite": tflite,
     "torch": torch_models,
+    "trained": trained,
 }
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.kinds import data as kinds_data
+from benchmarks.kinds import recurrent_data
 from benchmarks.kinds import score as kinds_score
 from benchmarks.processes import environment
 from benchmarks.zoo.environment import EXPORT_PINS, export_python
@@ -27,6 +28,8 @@ from benchmarks.zoo.packages import (
 )
 
 SCRIPTS = ("data.py", "networks.py", "train.py")
+#: Those of the recurrent networks.
+RECURRENT_SCRIPTS = ("data.py", "recurrent_data.py", "recurrent_networks.py", "train_recurrent.py")
 
 Score = Callable[[NDArray, NDArray], float]
 
@@ -102,6 +105,21 @@ KINDS = {
             "U-net with SiLU, resizing and concatenation (MNIST over photographs)",
             {"ink": kinds_score.overlap},
         ),
+        Kind(
+            "name-bigru",
+            "GRU in both directions, two layers: a name's country (faker's lists)",
+            {"scores": kinds_score.top1},
+        ),
+        Kind(
+            "names-bilstm",
+            "LSTM in both directions as a tagger: each letter's country (faker's lists)",
+            {"scores": kinds_score.top1},
+        ),
+        Kind(
+            "digits-crnn",
+            "convolutions and an LSTM along the columns, as text is recognized (MNIST)",
+            {"scores": kinds_score.top1},
+        ),
     )
 }
 
@@ -111,8 +129,9 @@ def fetch(name: str) -> Path:
     path = cache_folder() / "kinds" / f"{name}.onnx"
     note = path.with_suffix(".json")  # written last: without it the file isn't taken as finished
     here = Path(__file__).parent
+    scripts = RECURRENT_SCRIPTS if name in recurrent_data.SOURCES else SCRIPTS
     source = {
-        "scripts": {script: sha256_of(here / script) for script in SCRIPTS},
+        "scripts": {script: sha256_of(here / script) for script in scripts},
         "made_by": list(EXPORT_PINS),
     }
     with locked(f"kinds-{name}"):
@@ -135,6 +154,7 @@ def fetch(name: str) -> Path:
 def train(name: str, destination: Path) -> None:
     """Run train.py on the training rows, in a process with torch."""
     rows = kinds_data.split(name).train
+    module = "train_recurrent" if name in recurrent_data.SOURCES else "train"
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder) / "train.npz"
         np.savez(
@@ -142,7 +162,7 @@ def train(name: str, destination: Path) -> None:
             **{f"input_{key}": array for key, array in rows.inputs.items()},
             **{f"target_{key}": array for key, array in rows.targets.items()},
         )
-        command = [str(export_python()), "-W", "ignore", "-m", "benchmarks.kinds.train", name]
+        command = [str(export_python()), "-W", "ignore", "-m", f"benchmarks.kinds.{module}", name]
         print(f"training {name}", file=sys.stderr)
         done = subprocess.run(
             [*command, str(data), str(destination)],
