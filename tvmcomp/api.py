@@ -64,6 +64,7 @@ def build(
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
     dims: Mapping[str, int] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     signature: str | None = None,
@@ -85,6 +86,8 @@ def build(
             folder of .npy, .npz or images.
         shapes: full shapes of inputs with dynamic dimensions.
         dims: sizes of dimensions that the model has names for: ``{"batch": 1, "seq": 128}``.
+        fixed: values of inputs that become constants: ``{"sr": 16000}``. What depends on them alone
+            is folded.
         trials: candidates to measure for each kernel; 0 tunes nothing and uses what the log holds.
         log: tuning records to read and write: a folder, a ``.db`` file, a database's address, or
             several of which the first is written; None for the user's own folder.
@@ -108,7 +111,7 @@ def build(
     linker = renamed("cc", cc, "linker", linker)
     reference = renamed("golden", golden, "reference", reference)
     quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
-    sizes = arguments.dims(dims)
+    sizes, values = arguments.dims(dims), arguments.fixed(fixed)
     trials = arguments.integer(trials, "trials", 0)
     device, linker = _texts(device=device, linker=linker)
     arguments.function(tuning_progress, "tuning_progress")
@@ -127,6 +130,7 @@ def build(
         model,
         bound,
         dims=sizes,
+        fixed=values,
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,
@@ -191,6 +195,7 @@ def tune(
     more: bool = False,
     progress: Callable[[Event], None] | None = None,
     dims: Mapping[str, int] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
     signature: str | None = None,
@@ -214,7 +219,7 @@ def tune(
     """
     linker = renamed("cc", cc, "linker", linker)
     quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
-    sizes = arguments.dims(dims)
+    sizes, values = arguments.dims(dims), arguments.fixed(fixed)
     trials = None if trials is None else arguments.integer(trials, "trials", 1)
     budget = None if budget is None else arguments.seconds(budget, "budget")
     operators = arguments.texts(operators, "operators")
@@ -229,6 +234,7 @@ def tune(
         model,
         bound,
         dims=sizes,
+        fixed=values,
         for_quantization=quant is not None,
         example_inputs=example_inputs,
         dynamic_shapes=dynamic_shapes,

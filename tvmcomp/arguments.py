@@ -11,9 +11,12 @@ import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from tvmcomp.errors import ConfigError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Quant = Literal["int8", "dynamic", "fp16", "bf16"]
 
@@ -146,6 +149,33 @@ def dims(values: Any) -> dict[str, int]:
         text(name, "the name of a dimension"): integer(size, f"dimension {name!r}", 1)
         for name, size in values.items()
     }
+
+
+def fixed(values: Any) -> dict[str, NDArray]:
+    """Values of inputs, by name.
+
+    Raises:
+        ConfigError: a value is no array of numbers.
+    """
+    if values is None:
+        return {}
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"fixed is {_of_type(values)}, not a dict",
+            hint="Give {'sr': 16000}, by the inputs' names.",
+        )
+    import numpy as np  # late: `--help` need not wait for it
+
+    found = {}
+    for name, value in values.items():
+        try:
+            array = np.asarray(value)
+        except ValueError:  # rows of unequal lengths
+            array = np.asarray(None)
+        if array.dtype.kind not in "biuf":
+            raise ConfigError(f"the fixed value of {name!r} is not made of numbers")
+        found[text(name, "the name of an input")] = array
+    return found
 
 
 def _shape(name: str, sizes: Any) -> tuple[int, ...]:

@@ -65,6 +65,17 @@ def log_option(command: F) -> F:
     )(command)
 
 
+def fix_option(command: F) -> F:
+    """Add ``--fix``, whose texts :func:`parse_fixed` reads."""
+    return click.option(
+        "--fix",
+        "fixed",
+        multiple=True,
+        metavar="NAME=VALUE,…",
+        help="Make a constant of an input: sr=16000; repeatable.",
+    )(command)
+
+
 def print_json(document: Any) -> None:
     """Print ``document`` as JSON on standard output."""
     json.dump(document, sys.stdout, indent=2, default=str)
@@ -117,3 +128,30 @@ def parse_dims(texts: tuple[str, ...]) -> dict[str, int]:
             raise click.BadParameter(f"{text!r} is not NAME=SIZE; an example: --dim batch=1")
         dims[name] = int(size)
     return dims
+
+
+def parse_fixed(texts: tuple[str, ...]) -> dict[str, list[int] | list[float]]:
+    """Parse ``--fix sr=16000`` options into ``{"sr": [16000]}``.
+
+    Raises:
+        click.BadParameter: an option is not of that form.
+    """
+    fixed: dict[str, list[int] | list[float]] = {}
+    for text in texts:
+        name, equals, values = text.rpartition("=")
+        try:
+            if not equals or not name:
+                raise ValueError
+            fixed[name] = _numbers(values.split(","))
+        except ValueError:
+            raise click.BadParameter(
+                f"{text!r} is not NAME=NUMBER,…; an example: --fix sr=16000"
+            ) from None
+    return fixed
+
+
+def _numbers(texts: list[str]) -> list[int] | list[float]:
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
+        return [float(text) for text in texts]

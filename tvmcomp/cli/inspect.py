@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from tvmcomp.cli.common import all_option, json_option, out, parse_dims, parse_shapes, print_json
+from tvmcomp.cli.common import (
+    all_option,
+    fix_option,
+    json_option,
+    out,
+    parse_dims,
+    parse_fixed,
+    parse_shapes,
+    print_json,
+)
 
 if TYPE_CHECKING:
     from tvmcomp.model import TensorSpec
@@ -30,6 +39,7 @@ if TYPE_CHECKING:
     metavar="NAME=SIZE",
     help="Size of a named dimension of inputs; repeat for more.",
 )
+@fix_option
 @click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
 @all_option
 @json_option
@@ -37,6 +47,7 @@ def command(
     model: str,
     shapes: tuple[str, ...],
     dims: tuple[str, ...],
+    fixed: tuple[str, ...],
     signature: str | None,
     show_all: bool,
     as_json: bool,
@@ -56,7 +67,13 @@ def command(
     from tvmcomp.quantize.operator_report import expected_operators
     from tvmcomp.report.inspect import inspect_model
 
-    loaded = load_model(model, parse_shapes(shapes), dims=parse_dims(dims), signature=signature)
+    loaded = load_model(
+        model,
+        parse_shapes(shapes),
+        dims=parse_dims(dims),
+        fixed=parse_fixed(fixed),
+        signature=signature,
+    )
     inspection = inspect_model(loaded, expected_operators(loaded.mod))
     if as_json:
         print_json(msgspec.to_builtins(inspection))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tvmcomp.cli.common import parse_dims, parse_shapes
+from tvmcomp.cli.common import fix_option, parse_dims, parse_fixed, parse_shapes
 
 if TYPE_CHECKING:
     from tvmcomp.quantize import QuantConfig
@@ -40,6 +40,7 @@ _OPTIONS = (
         metavar="NAME=DIM,…",
         help="Bind an input's shape: x=1,3,224,224; repeatable.",
     ),
+    fix_option,
     click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures."),
     click.option(
         "--dim",
@@ -70,6 +71,7 @@ _NAMES = [
     "shapes",
     "signature",
     "dims",
+    "fixed",
     "quant_config",
     "keep_float",
     "min_sqnr",
@@ -113,6 +115,7 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "shapes": parse_shapes(options["shapes"]),
         "signature": options["signature"],
         "dims": parse_dims(options["dims"]),
+        "fixed": parse_fixed(options["fixed"]),
         "config": config,
         "linker": options["linker"],
     }

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvmcomp import arguments
+from tvmcomp.frontend.binding import Binding
 from tvmcomp.model import Model
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ def load_model(
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     *,
     dims: Mapping[str, int] | None = None,
+    fixed: Mapping[str, Any] | None = None,
     for_quantization: bool = False,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
@@ -38,6 +40,7 @@ def load_model(
         shapes: full shapes of inputs, by name; needed for each input with a dynamic dimension
             that ``dims`` doesn't give.
         dims: sizes of dimensions that the model has names for: ``{"batch": 1}``.
+        fixed: values of inputs that become constants: ``{"sr": 16000}``.
         for_quantization: import float64 as float32, which is what can be quantized; the inputs
             and outputs keep their types. float16 and bfloat16 are computed in float32 anyhow.
         example_inputs: what a PyTorch module's forward is called with; see
@@ -51,17 +54,18 @@ def load_model(
         ModelError: the file can't be read, a shape is missing or contradicts the model, or the
             model holds operators that can't be compiled.
     """
-    bound, sizes = arguments.shapes(shapes), arguments.dims(dims)
+    bound = arguments.shapes(shapes)
+    binding = Binding(bound, arguments.dims(dims), arguments.fixed(fixed))
     if not isinstance(source, str | bytes | os.PathLike):
         from tvmcomp.frontend.in_memory import to_onnx
         from tvmcomp.frontend.onnx.load import load_proto
 
         model = to_onnx(source, example_inputs, dynamic_shapes, bound)
-        return load_proto(model, bound, sizes, for_quantization=for_quantization)
+        return load_proto(model, binding, for_quantization=for_quantization)
     path = arguments.path(source, "the model's path")
     # Imported late: TVM and onnx take a second that `--help` need not pay.
     from tvmcomp.frontend.onnx.load import load_checked
     from tvmcomp.frontend.source import read_model
 
     model, digest = read_model(path, signature=signature, shapes=bound)
-    return load_checked(model, path, digest, bound, sizes, for_quantization=for_quantization)
+    return load_checked(model, path, digest, binding, for_quantization=for_quantization)

@@ -117,8 +117,10 @@ def _find(graph: onnx.GraphProto, operator: str, name: str | None) -> onnx.NodeP
 
 
 def _refuse(facts: NodeFacts, reason: str, where: str) -> NoReturn:
-    raise ModelError(
-        f"{facts} is not valid: {reason}",
-        where=where,
-        hint="Mend the model or export it again; ONNX Runtime refuses it as well.",
-    ) from None
+    hint = "Mend the model or export it again; ONNX Runtime refuses it as well."
+    if facts.node.op_type == "If":  # ONNX Runtime asks no more of a branch than that it isn't taken
+        hint = (
+            "With these shapes one branch makes no sense. If an input chooses between them, fix "
+            "its value: --fix NAME=VALUE."
+        )
+    raise ModelError(f"{facts} is not valid: {reason}", where=where, hint=hint) from None

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 
 import onnx
 import onnx.checker
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.binding import Binding
 from tvmcomp.frontend.onnx.checks import check_nodes
 from tvmcomp.frontend.onnx.file import check_model, opset_version
+from tvmcomp.frontend.onnx.fix_inputs import fix_inputs
 from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
@@ -31,8 +32,7 @@ def load_checked(
     model: onnx.ModelProto,
     path: Path,
     digest: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    dims: Mapping[str, int] | None = None,
+    binding: Binding,
     *,
     for_quantization: bool = False,
 ) -> Model:
@@ -42,20 +42,18 @@ def load_checked(
         model: what :func:`tvmcomp.frontend.source.read_model` made of the file; it is changed.
         path: the file, of whatever format.
         digest: of the file.
-        shapes: full shapes of inputs, by name.
-        dims: sizes of named dimensions.
+        binding: sizes and values of inputs.
         for_quantization: compute float64 in float32 as well, which is what can be quantized.
 
     Raises:
         ModelError: as :func:`tvmcomp.frontend.load_model` says.
     """
-    return _load(model, str(path), str(path.resolve()), digest, shapes, dims, for_quantization)
+    return _load(model, str(path), str(path.resolve()), digest, binding, for_quantization)
 
 
 def load_proto(
     model: onnx.ModelProto,
-    shapes: Mapping[str, tuple[int, ...]],
-    dims: Mapping[str, int] | None = None,
+    binding: Binding,
     *,
     for_quantization: bool = False,
 ) -> Model:
@@ -72,7 +70,7 @@ def load_proto(
     own = onnx.ModelProto()
     own.CopyFrom(model)
     check_model(own, _IN_MEMORY, None)
-    return _load(own, _IN_MEMORY, _IN_MEMORY, digest, shapes, dims, for_quantization)
+    return _load(own, _IN_MEMORY, _IN_MEMORY, digest, binding, for_quantization)
 
 
 def _load(
@@ -80,12 +78,13 @@ def _load(
     where: str,
     source: str,
     digest: str,
-    shapes: Mapping[str, tuple[int, ...]],
-    dims: Mapping[str, int] | None,
+    binding: Binding,
     for_quantization: bool,
 ) -> Model:
     notes = take_states(model, where=where)
-    bind_shapes(model, with_default_shapes(model, shapes, dims or {}), dims, where=where)
+    fix_inputs(model, binding.fixed, where=where)
+    shapes = with_default_shapes(model, binding.shapes, binding.dims)
+    bind_shapes(model, shapes, binding.dims, where=where)
     input_names = [value.name for value in model.graph.input]
     output_names = [value.name for value in model.graph.output]
     name_nodes(model.graph)

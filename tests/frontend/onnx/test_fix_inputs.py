@@ -1,0 +1,73 @@
+"""Inputs that are always the same become constants, and what they choose is chosen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper
+from onnx_models import operators, run, save
+
+from tvmcomp.cli.common import parse_fixed
+from tvmcomp.errors import ConfigError, ModelError
+from tvmcomp.frontend import load_model
+
+node = helper.make_node
+
+
+@pytest.fixture
+def model(tmp_path):
+    """At a rate of 8 x is added to itself, else multiplied by what has another shape than x."""
+
+    def branch(*nodes):
+        result = helper.make_tensor_value_info("r", TensorProto.FLOAT, None)
+        return helper.make_graph(list(nodes), "branch", [], [result])
+
+    nodes = [
+        node("Equal", ["rate", "eight"], ["is_eight"]),
+        node(
+            "If", ["is_eight"], ["y"],
+            then_branch=branch(node("Add", ["x", "x"], ["r"])),
+            else_branch=branch(node("MatMul", ["x", "w"], ["r"])),
+        ),
+    ]  # fmt: skip
+    return save(
+        tmp_path / "m.onnx", nodes, {"x": (2, 3), "rate": ()}, ["y"],
+        weights={"eight": np.int64(8), "w": np.ones((5, 4), "float32")},
+        types={"rate": TensorProto.INT64},
+    )  # fmt: skip
+
+
+def test_the_branch_that_a_fixed_input_chooses_is_all_there_is(model):
+    loaded = load_model(model, fixed={"rate": 8})
+    assert [spec.name for spec in loaded.signature.inputs] == ["x"]
+    assert operators(loaded) == ["add"]
+    x = np.ones((2, 3), "float32")
+    np.testing.assert_array_equal(run(loaded, {"x": x})[0], x + x)
+
+
+def test_a_branch_that_makes_no_sense_asks_for_the_value(model):
+    with pytest.raises(ModelError, match="--fix"):
+        load_model(model)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "error", "words"),
+    [
+        ({"speed": 8}, ModelError, "no input 'speed'"),
+        ({"rate": [8, 9]}, ModelError, "shape"),
+        ({"rate": 8.5}, ModelError, "int64"),
+        ({"x": [[1, 2, 3]]}, ModelError, "shape"),
+        ({"rate": "8"}, ConfigError, "numbers"),
+        ({"rate": [[1], [2, 3]]}, ConfigError, "numbers"),
+        ([8], ConfigError, "not a dict"),
+    ],
+)
+def test_values_that_the_input_cannot_take(model, fixed, error, words):
+    with pytest.raises(error, match=words):
+        load_model(model, fixed=fixed)
+
+
+def test_options():
+    assert parse_fixed(("sr=16000", "k=0.5,1", "a=b=1")) == {
+        "sr": [16000], "k": [0.5, 1.0], "a=b": [1],
+    }  # fmt: skip
