@@ -44,6 +44,8 @@ def test_common_operator(name, tmp_path):
     run_case(node_tests()[name], tmp_path / "m.onnx")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.filterwarnings("ignore")
 def test_a_third_of_the_suite(tmp_path):
     """Every third case: it passes, or is refused with a reason."""
