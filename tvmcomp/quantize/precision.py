@@ -10,6 +10,7 @@ from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
+from tvmcomp.passes.integers.real_weights import has_integer_weights_only, real_weights
 from tvmcomp.passes.lowering.store_float16 import store_float16
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import canonical
@@ -65,6 +66,8 @@ def choose_precision(
     mod = canonical(network.mod, watch)
     if (quant in ("int8", "dynamic") or has_qdq(mod)) and not config.allow_nan:
         check_finite(mod)
+    if quant in ("int8", "dynamic") and has_integer_weights_only(mod):
+        mod = real_weights(mod)
     if has_qdq(mod):
         mod = quantize_in_layout(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]

@@ -217,3 +217,20 @@ def test_a_branch(tmp_path):
     for chosen in (True, False):
         feeds = {"c": np.array([chosen]), "x": floats(2, 3)}
         agree(converted(path, feeds), litert(path, feeds))
+
+
+def test_integer_weights_of_a_float_network_are_quantized_with_its_activations(tmp_path):
+    weight = quantized_weight("w", (16, 3, 3, 16), 0)
+    tensors = [weight, constant("b", floats(16)), Tensor("x", (1, 12, 12, 16)),
+               Tensor("y", (1, 12, 12, 16))]  # fmt: skip
+    op = Op("CONV_2D", ["x", "w", "b"], ["y"], "Conv2DOptions", CONV)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph(tensors, [op], ["x"], ["y"])))
+    samples = [{"x": floats(1, 12, 12, 16)} for _ in range(4)]
+    artifact = tvmcomp.build(path, quant="int8", calibration=samples)
+    (anchor,) = (each for each in artifact.metadata.operators if each.macs)
+    assert anchor.dtype == "int8"
+    (wanted,) = litert(path, samples[0])
+    with tvmcomp.load(artifact) as session:
+        given = session.run(samples[0])["y"]
+    assert np.abs(given - wanted).max() < 0.02 * np.abs(wanted).max()
