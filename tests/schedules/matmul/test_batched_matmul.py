@@ -220,8 +220,11 @@ def attention_function(case: Heads, target: TargetDescription) -> Any:
     assert joined is not None
     out = attention(case.shape, *readers, adjust, joined, target)
     if case.followed:
-        shifted = te.compute(out.shape, lambda *i: out[i] + 1.0, name="shifted")
-        out = te.compute(out.shape, lambda *i: te.max(shifted[i], 0.0), name="relu")
+        # Both values are read twice, as x * relu6(x + 3) reads x.
+        attended = out
+        shifted = te.compute(out.shape, lambda *i: attended[i] + 1.0, name="shifted")
+        relu = te.compute(out.shape, lambda *i: te.max(shifted[i], 0.0), name="relu")
+        out = te.compute(out.shape, lambda *i: attended[i] * relu[i] + shifted[i], name="gated")
     return te.create_prim_func([*tensors, out])
 
 
@@ -247,7 +250,9 @@ def attention_arguments(case: Heads) -> tuple[list[np.ndarray], np.ndarray]:
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     weights /= weights.sum(-1, keepdims=True)
     expected = (weights @ v).transpose(0, 2, 1, 3).reshape(b, case.rows, h * case.width)
-    return arguments, np.maximum(expected + 1, 0) if case.followed else expected
+    if case.followed:
+        expected = expected * np.maximum(expected + 1, 0) + expected + 1
+    return arguments, expected
 
 
 def test_attention(target):

@@ -120,13 +120,17 @@ def _reduce_across_keys(sch: Schedule, block: Block, lanes: int) -> None:
 
 
 def _inline_what_follows(sch: Schedule, block: Block) -> Any | None:
-    """Make what follows ``block`` one block; None where nothing does."""
-    last = None
-    while consumers := sch.get_consumers(block if last is None else last):
-        if last is not None:
-            sch.compute_inline(last)
-        (last,) = consumers
-    return last
+    """Make what follows ``block`` one block; None where nothing does.
+
+    A value may be read several times (``x * relu6(x + 3)``): all readers but the last are inlined.
+    """
+    while consumers := sch.get_consumers(block):
+        inner = [reader for reader in consumers if sch.get_consumers(reader)]
+        if not inner:
+            (last,) = consumers
+            return last
+        sch.compute_inline(inner[0])
+    return None
 
 
 def _rank(sch: Schedule, block: Block) -> int:
