@@ -128,12 +128,17 @@ class _GraphImporter:
 
     def _output(self, name: str) -> Any:
         value = self._value(name)
+        if isinstance(value, TensorSequence):
+            raise ModelError(
+                f"output {name!r} is a sequence of {len(value.tensors)}, and must be a tensor",
+                where=self.where,
+                hint="Let the model give the tensors, or concatenate them.",
+            )
         if not _is_static_tensor(value):
             raise ModelError(
                 f"output {name!r} is no tensor of a shape that is known at build time",
                 where=self.where,
-                hint="Leave the operators that make it (non-maximum suppression, sequences) out "
-                "of the exported model.",
+                hint="Leave the operators that make it out of the exported model.",
             )
         return value if isinstance(value, tvm.ir.Var) else self.block.emit(value)
 

@@ -87,7 +87,7 @@ def drop_recorded_shapes(graph: onnx.GraphProto) -> None:
     for output in graph.output:
         if output.name in inputs:
             output.type.CopyFrom(inputs[output.name])
-        else:
+        elif output.type.HasField("tensor_type"):
             output.type.tensor_type.ClearField("shape")
     for node in graph.node:
         for subgraph in subgraphs_of(node):

@@ -14,6 +14,13 @@ from onnx import helper, numpy_helper
 from tvmcomp.frontend.onnx.limits import MOST_TRIPS
 from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
 
+#: What counters and their conditions are made of; of single numbers they give single numbers.
+_OF_COUNTERS = {
+    "Add", "And", "Cast", "Constant", "Div", "Equal", "Greater", "GreaterOrEqual", "Identity",
+    "Less", "LessOrEqual", "Max", "Min", "Mod", "Mul", "Neg", "Not", "Or", "Squeeze", "Sub",
+    "Where", "Xor",
+}  # fmt: skip
+
 
 def trip_count(
     model: onnx.ModelProto,
@@ -64,11 +71,30 @@ class _Trips:
         if self._is_always_true():
             return self.most
         needed, nodes, outer = self._slice()
+        if any(
+            node.op_type not in _OF_COUNTERS or node.domain not in ("", "ai.onnx") for node in nodes
+        ):
+            return None
         values = {i: self._value(self.carried[i]) for i in needed}
         constants = {name: self._value(name) for name in outer}
-        if any(v is None for v in (*values.values(), *constants.values())):
+        # Of single numbers alone, so that no trip takes memory.
+        given = (*values.values(), *constants.values())
+        held = [tensor for tensor in self.body.initializer if tensor.name in self._read(nodes)]
+        held += [a.t for node in nodes for a in node.attribute if a.HasField("t")]
+        if any(v is None or v.size != 1 for v in given) or any(
+            np.prod(tensor.dims, dtype=float) != 1 for tensor in held
+        ):
             return None
-        evaluator = self._evaluator(needed, nodes)
+        return self._counted(needed, values, constants, self._evaluator(needed, nodes))
+
+    def _counted(
+        self,
+        needed: list[int],
+        values: dict[int, np.ndarray | None],
+        constants: dict[str, np.ndarray | None],
+        evaluator: Any,
+    ) -> int | None:
+        """The trips until the condition is false, as the reference evaluates it."""
         limit = MOST_TRIPS + 1 if self.most is None else min(self.most, MOST_TRIPS + 1)
         for trip in range(limit):
             feeds = {name: value for name, value in constants.items() if value is not None}
@@ -86,6 +112,10 @@ class _Trips:
             if not np.asarray(going).item():
                 return trip + 1
         return limit if self.most is None else self.most
+
+    @staticmethod
+    def _read(nodes: list[onnx.NodeProto]) -> set[str]:
+        return {name for node in nodes for name in node.input}
 
     def _is_always_true(self) -> bool:
         """Whether the condition is handed on as it is, or a constant that is true."""

@@ -54,6 +54,7 @@ class _Unroller:
         }  # fmt: skip
         self.shapes |= {name: list(tensor.dims) for name, tensor in self.constants.items()}
         self.nodes: list[onnx.NodeProto] = []
+        self.limit = UNROLLED_NODES + len(self.graph.node)
         self.changed = False
 
     def run(self) -> None:
@@ -63,11 +64,14 @@ class _Unroller:
                 self.nodes.append(node)
                 continue
             self.changed = True
+            # Two loops may have one name.
+            name = node.name
+            node.name = f"{name}/{len(self.nodes)}"
             try:
                 unroll(node)
             except ValueError as error:
                 raise ModelError(
-                    f"node {node.name!r} ({node.op_type}) can't be compiled: {error}",
+                    f"node {name!r} ({node.op_type}) can't be compiled: {error}",
                     where=self.where,
                     hint="Export the model with the loop unrolled, or run it outside the network.",
                 ) from error
@@ -166,7 +170,7 @@ class _Unroller:
 
     def _check_size(self, body: _Body, trips: int) -> None:
         written = trips * sum(1 for _ in nodes_of(body.graph))
-        if trips > MOST_TRIPS or written > UNROLLED_NODES:
+        if trips > MOST_TRIPS or written + len(self.nodes) > self.limit:
             raise ValueError(
                 f"it runs {trips:,} times, which unrolls to {written:,} nodes; the limits are "
                 f"{MOST_TRIPS:,} and {UNROLLED_NODES:,}"
