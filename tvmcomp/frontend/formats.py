@@ -72,9 +72,9 @@ FORMATS = (ONNX, TFLITE, PT2, KERAS, HDF5, SAVED_MODEL)
 
 #: What a TorchScript file, or a pickled one, is refused with: to load it runs code that it holds.
 _EXPORT_TORCH = (
-    "Make the module in Python, load its weights with torch.load(path, weights_only=True), and export "
-    'it: torch.export.save(torch.export.export(module, args), "model.pt2"); or give the module to '
-    "tvmcomp.build."
+    "Make the module in Python, load its weights with torch.load(path, weights_only=True), and "
+    'export it: torch.export.save(torch.export.export(module, args), "model.pt2"); or give the '
+    "module to tvmcomp.build."
 )
 _KNOWN = (
     "Give an ONNX model (.onnx), TensorFlow Lite (.tflite), Keras (.keras, .h5), a SavedModel "
