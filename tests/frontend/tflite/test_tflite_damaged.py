@@ -61,6 +61,14 @@ REFUSED = {
 }  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported(tmp_path_factory):
+    """What is imported at the first file takes memory of its own, and long where it is traced."""
+    path = tmp_path_factory.mktemp("whole") / "m.tflite"
+    path.write_bytes(model(one("ABS", [X, Y])))
+    load_model(path)
+
+
 @pytest.mark.parametrize("name", REFUSED)
 def test_one_error(tmp_path, name):
     graph, text = REFUSED[name]
