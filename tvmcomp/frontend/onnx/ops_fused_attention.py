@@ -139,8 +139,8 @@ class RotaryEmbedding(Converter):
         parts = [bb.emit(real), bb.emit(imaginary)]
         if interleaved:
             spread = [bb.emit(relax.op.expand_dims(part, 4)) for part in parts]
-            joined = bb.emit(relax.op.concat(spread, axis=4))
-            parts = [bb.emit(relax.op.reshape(joined, (batch, heads, length, turned)))]
+            pairs = bb.emit(relax.op.concat(spread, axis=4))
+            parts = [bb.emit(relax.op.reshape(pairs, (batch, heads, length, turned)))]
         if turned < size:
             parts.append(bb.emit(relax.op.strided_slice(split, [3], [turned], [size])))
         result = parts[0] if len(parts) == 1 else bb.emit(relax.op.concat(parts, axis=3))
