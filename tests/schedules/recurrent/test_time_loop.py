@@ -14,9 +14,11 @@ from tvmcomp import targets
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.recurrent import GATES, OPTIONAL, Activation, RecurrentCell
 from tvmcomp.schedules.recurrent.gates import phases
+from tvmcomp.schedules.recurrent.integers import of_integers
+from tvmcomp.schedules.recurrent.layer import tiles
 from tvmcomp.schedules.recurrent.packing import pack
 from tvmcomp.schedules.recurrent.tile import choose_tile
-from tvmcomp.schedules.recurrent.time_loop import of_integers, recurrent_layer, tiles
+from tvmcomp.schedules.recurrent.time_loop import recurrent_layer
 from tvmcomp.tvm_import import tvm
 
 te = tvm.te
@@ -208,6 +210,16 @@ def x86(name):
 @pytest.mark.parametrize("name", ["here", "x86-64-v3", "generic"])
 def test_float_on_x86(name):
     check(FLOAT, x86(name))
+
+
+@pytest.mark.parametrize("rows", [4, 9])
+def test_a_long_step_is_spread_over_threads(rows):
+    cells = [cell_of("lstm", 520, 3, rows), cell_of("gru", 530, 3, rows)]
+    target = msgspec.structs.replace(HERE, cores=2)
+    calls = [(cell, tensors(cell)) for cell in cells]
+    check([*calls, *(in_integers(*call) for call in calls)], target)
+    func, _ = function(*calls[0], target)
+    assert "T.parallel" in str(func)
 
 
 @pytest.mark.parametrize("name", ["here", "x86-64-v3", "generic"])

@@ -19,9 +19,11 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.recurrent import RECURRENT, cell_of, operands_of
 from tvmcomp.schedules.recurrent.gates import phases
+from tvmcomp.schedules.recurrent.integers import of_integers
+from tvmcomp.schedules.recurrent.layer import tiles
 from tvmcomp.schedules.recurrent.packing import pack, pack_given
 from tvmcomp.schedules.recurrent.tile import Tile
-from tvmcomp.schedules.recurrent.time_loop import of_integers, recurrent_layer, tiles
+from tvmcomp.schedules.recurrent.time_loop import recurrent_layer
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from tvmcomp.recurrent import RecurrentCell
-from tvmcomp.schedules.dot import DotKernel
-from tvmcomp.schedules.dot_intrinsic import EMITTED
-from tvmcomp.schedules.recurrent.gates import Phase
-from tvmcomp.schedules.recurrent.tile import Tile
+from tvmcomp.schedules.recurrent.sums import Sums
 from tvmcomp.schedules.rows.loop_nest import (
     SERIAL,
     array,
     index,
     loop,
     sequence,
-    tails,
     vector,
     with_arrays,
 )
@@ -27,79 +21,8 @@ from tvmcomp.tvm_types import PrimExpr
 tirx = tvm.tirx
 
 
-class Direction(Protocol):
-    """The loop over time that a block is part of.
-
-    Attributes:
-        cell: what is computed.
-        d: number of the direction.
-        x: the projected input.
-        results: buffer of each result that is wanted, by number.
-        arrays: those of :func:`~tvmcomp.schedules.recurrent.gates.arrays` and others, by name.
-        dtype: of all of them.
-        operands: of the kernel, by name.
-        kernel: the dot product of a layer in integers.
-    """
-
-    cell: RecurrentCell
-    d: Any
-    x: Any
-    results: Mapping[int, Any]
-    arrays: dict[str, Any]
-    dtype: str
-    operands: Mapping[str, Any]
-    kernel: DotKernel | None
-
-    def round(self, name: str, at: list[Any]) -> Any:
-        """Store an element of ``state`` or ``reset_state`` in 8 bits as well."""
-        ...
-
-    def time(self, step: PrimExpr, row: PrimExpr) -> Any:
-        """The index in time of a step of the sequence in ``row``."""
-        ...
-
-    def lives(self, step: PrimExpr, row: PrimExpr) -> Any:
-        """Whether the sequence in ``row`` has the step; None where it always has."""
-        ...
-
-
-@dataclass
-class Block:
-    """A block of units in one phase of one step.
-
-    Attributes:
-        direction: the loop over time.
-        phase: of the step.
-        tile: its sizes.
-        weight: the packed weights.
-        step: number of the step.
-        number: of the block.
-        is_full: all its units are the layer's.
-    """
-
-    direction: Direction
-    phase: Phase
-    tile: Tile
-    weight: Any
-    step: Any
-    number: Any
-    is_full: bool
-
-    def __post_init__(self) -> None:
-        self.zero = tirx.const(0, self.direction.dtype)
-        self.base = self.number * self.tile.block
-
-    def present(self, v: int) -> int:
-        """Lanes of the block's vector ``v`` that are units of the layer."""
-        if self.is_full:
-            return self.tile.lanes
-        first = int(self.number) * self.tile.block + v * self.tile.lanes
-        return min(max(self.direction.cell.units - first, 0), self.tile.lanes)
-
-    def pieces(self, present: int) -> list[tuple[int, int]]:
-        """Offset and width of the vectors that cover the first ``present`` lanes of one."""
-        lanes = self.tile.lanes
-        return [(0, lanes)] if present == lanes else tails(present, lanes)
+class Block(Sums):
+    """A block of units in one phase of one step."""
 
     def rows(self, first: PrimExpr, count: int) -> Any:
         """``count`` rows of the batch, from ``first``."""
@@ -132,6 +55,7 @@ class Block:
     def several_rows(self, first: PrimExpr, count: int) -> Any:
         """Tile by tile, the sums put into memory; then the equations, row by row."""
         tile, sums = self.tile, self.direction.arrays["sums"]
+        self.first_sum = self.number * self.direction.sums_of_block
         done = [self.one_tile(sums, first, count, part) for part in range(tile.tiles)]
 
         def row(r: PrimExpr) -> Any:
@@ -177,141 +101,6 @@ class Block:
         begin = [self.begin(own, place(r, c), first + r, *tile.column(part, c)) for r, c in every]
         product = self.product(own, place, first, count, part)
         return with_arrays([own], sequence([*begin, product, *(store(*each) for each in every)]))
-
-    # In integers.
-
-    def start_integers(self, own: Any, place: Any, part: int, column: int) -> Any:
-        """What a vector of integer sums begins with."""
-        slot, v = self.tile.column(part, column)
-        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
-
-        def start(lane: PrimExpr) -> Any:
-            corrections = self.direction.operands["corrections"]
-            value = tirx.BufferLoad(corrections, [*at[:2], at[2] + lane])
-            return tirx.BufferStore(own, value, [place + lane])
-
-        return vector(self.tile.lanes, start)
-
-    def add(
-        self, sums: Any, own: Any, to: Any, place: Any, row: PrimExpr, part: int, column: int
-    ) -> Any:
-        """Add a vector of integer sums, times their scales, to ``sums``."""
-        slot, v = self.tile.column(part, column)
-        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
-        ranges = self.direction.arrays.get("range")
-
-        def added(lane: PrimExpr) -> Any:
-            scales = self.direction.operands["scales"]
-            scale = tirx.BufferLoad(scales, [*at[:2], at[2] + lane])
-            if ranges is not None:
-                scale = scale * tirx.BufferLoad(ranges, [row])
-            product = tirx.BufferLoad(own, [place + lane]).astype(self.direction.dtype) * scale
-            total = tirx.BufferLoad(sums, [to + lane]) + product
-            return tirx.BufferStore(sums, total, [to + lane])
-
-        return vector(self.tile.lanes, added)
-
-    def integer_product(
-        self, own: Any, place: Callable[[int, int], Any], first: PrimExpr, count: int, part: int
-    ) -> Any:
-        """Add the product of a tile to integer sums, with the target's dot product."""
-        tile, kernel = self.tile, self.direction.kernel
-        assert kernel is not None
-        source = self.direction.arrays[f"{self.phase.source}_8"]
-        before = [tirx.floormod(self.step, index(2))] if self.phase.source == "state" else []
-        emit = EMITTED[kernel.intrin] if kernel.intrin else _multiply_add
-
-        def lanes(begin: Any, count: int) -> Any:
-            return tirx.Ramp(begin, index(1), count) if count > 1 else begin
-
-        def element(step: PrimExpr) -> Any:
-            done = []
-            for c in range(tile.columns):
-                for r in range(count):
-                    depth = lanes(step * tile.depth, tile.depth)
-                    state = tirx.BufferLoad(source, [*before, first + r, depth])
-                    at = [self.direction.d, self.number, index(part), step, index(c)]
-                    inner = lanes(index(0), tile.lanes * tile.depth)
-                    weight = tirx.BufferLoad(self.weight, [*at, inner])
-                    where = [lanes(place(r, c), tile.lanes)]
-                    value = emit(state, weight, tirx.BufferLoad(own, where))
-                    done.append(tirx.BufferStore(own, value, where))
-            return sequence(done)
-
-        return loop(tile.steps, element, SERIAL, "k")
-
-    def at(self, r: Any, slot: int, v: int) -> Any:
-        """Where the sums of a vector of a row begin."""
-        row = len(self.phase.slots) * self.tile.block
-        return r * row + index((slot * self.tile.vectors + v) * self.tile.lanes)
-
-    def begin(self, sums: Any, place: Any, row: PrimExpr, slot: int, v: int) -> Any:
-        """What a vector of sums begins with: ``x`` or the recurrent bias."""
-        gate = self.phase.slots[slot]
-        unit = self.base + v * self.tile.lanes
-        if gate is None:
-            bias = self.direction.arrays.get("recurrent_bias")
-
-            def of_bias(lane: PrimExpr) -> Any:
-                value = self.zero if bias is None else tirx.BufferLoad(bias, [unit + lane])
-                return tirx.BufferStore(sums, value, [place + lane])
-
-            return vector(self.tile.lanes, of_bias)
-        cell = self.direction.cell
-        time = self.direction.time(self.step, row)
-        of_x_row = row * cell.steps + time if cell.batch_first else time * cell.batch + row
-        column = (self.direction.d * cell.gates + gate) * cell.units + unit
-        present = self.present(v)
-        done = []
-        if present < self.tile.lanes:
-            done.append(
-                vector(
-                    self.tile.lanes,
-                    lambda lane: tirx.BufferStore(sums, self.zero, [place + lane]),
-                )
-            )
-        for offset, width in self.pieces(present) if present else []:
-
-            def of_x(lane: PrimExpr, offset: int = offset) -> Any:
-                value = tirx.BufferLoad(self.direction.x, [of_x_row, column + offset + lane])
-                return tirx.BufferStore(sums, value, [place + offset + lane])
-
-            done.append(vector(width, of_x))
-        return sequence(done)
-
-    def product(
-        self,
-        sums: Any,
-        place: Callable[[int, int], Any],
-        first: PrimExpr,
-        count: int,
-        part: int,
-    ) -> Any:
-        """Add the product of a tile to the sums; ``place`` says where those of a column are."""
-        tile = self.tile
-        source = self.direction.arrays[self.phase.source]
-        before = [tirx.floormod(self.step, index(2))] if self.phase.source == "state" else []
-
-        def element(k: PrimExpr) -> Any:
-            done = []
-            for column in range(tile.columns):
-                for r in range(count):
-
-                    def add(lane: PrimExpr, r: int = r, c: int = column) -> Any:
-                        state = tirx.BufferLoad(source, [*before, first + r, k])
-                        weight = tirx.BufferLoad(
-                            self.weight,
-                            [self.direction.d, self.number, index(part), k, index(c), lane],
-                        )
-                        at = [place(r, c) + lane]
-                        return tirx.BufferStore(
-                            sums, tirx.BufferLoad(sums, at) + state * weight, at
-                        )
-
-                    done.append(vector(tile.lanes, add))
-            return sequence(done)
-
-        return loop(self.direction.cell.units, element, SERIAL, "k")
 
     def end(self, sums: Any, row: PrimExpr, r: PrimExpr, v: int) -> Any:
         """The equations of a vector of units of a row, and its place in the result."""
@@ -397,9 +186,3 @@ class _Unit:
 
     def peephole(self, number: int) -> Any:
         return tirx.BufferLoad(self.block.direction.arrays["peepholes"], [index(number), self.unit])
-
-
-def _multiply_add(state: PrimExpr, weight: PrimExpr, sums: PrimExpr) -> Any:
-    """Where the target has no dot product."""
-    lanes = int(tvm.DataType(str(sums.ty.dtype)).lanes)
-    return sums + tirx.Broadcast(state.astype("int32"), lanes) * weight.astype(f"int32x{lanes}")
