@@ -24,7 +24,7 @@ from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.lowering.half import half_precision
 from tvmcomp.passes.lowering.integer_products import integer_products
 from tvmcomp.passes.lowering.kernel_sources import kernel_sources
-from tvmcomp.passes.lowering.legalizations import LEGALIZATIONS
+from tvmcomp.passes.lowering.legalizations import legalizations
 from tvmcomp.passes.lowering.lift_constants import lift_constants
 from tvmcomp.passes.lowering.lower_anchors import lower_anchors
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
@@ -123,7 +123,7 @@ def _fusion(
         return mod
 
     passes: dict[str, Pass] = {
-        "legalize": relax.transform.LegalizeOps(LEGALIZATIONS),
+        "legalize": relax.transform.LegalizeOps(legalizations(target.family)),
         "annotate_patterns": relax.transform.AnnotateTIROpPattern(),
         "mark_patterns": _mark_patterns,
         "fuse_operators": relax.transform.FuseOps(),
