@@ -144,7 +144,7 @@ def _resize(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) ->
         # Interpolated in single precision; integers are then cut off, as ONNX Runtime does.
         real = bb.emit(relax.op.astype(data, "float32"))
         return relax.op.astype(bb.emit(_resize(bb, real, axes, attr)), dtype_of(data))
-    if _is_exact_in_relax(shape_of(data), axes, attr):
+    if _is_exact_in_relax(data, axes, attr):
         return _resize2d(data, axes, attr)
     if attr.get("extrapolation_value", 0.0) and any(axis.region != (0.0, 1.0) for axis in axes):
         raise ValueError("tf_crop_and_resize with an extrapolation_value is not supported")
@@ -153,7 +153,7 @@ def _resize(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) ->
     return data
 
 
-def _is_exact_in_relax(shape: list[int], axes: list[_Axis], attr: dict[str, Any]) -> bool:
+def _is_exact_in_relax(data: Expr, axes: list[_Axis], attr: dict[str, Any]) -> bool:
     """Say whether relax.image.resize2d, which scales by output size / input size, is the same."""
     # Aligned corners depend on the two sizes only, and divide by one less.
     corners = attr.get("coordinate_transformation_mode") == b"align_corners"
@@ -163,8 +163,10 @@ def _is_exact_in_relax(shape: list[int], axes: list[_Axis], attr: dict[str, Any]
     nearest = attr.get("mode", b"nearest") == b"nearest"
     if nearest and (corners or any(axis.size_out % axis.size_in for axis in axes)):
         return False
+    if not nearest and dtype_of(data) != "float32":  # TVM interpolates in single precision
+        return False
     return (
-        len(shape) == 4
+        len(shape_of(data)) == 4
         and {axis.index for axis in axes} <= {2, 3}
         and all(abs(axis.size_in * axis.scale - axis.size_out) < 1e-4 or corners for axis in axes)
         and attr.get("mode", b"nearest") in (b"nearest", b"linear")

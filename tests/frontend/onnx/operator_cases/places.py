@@ -77,7 +77,8 @@ def columns_to_image(draw: Draw) -> None:
     dtype, dims = draw.choose(["float32", "float32", "float64"]), draw.choose([1, 2, 2, 3])
     block = [draw.size(1, 3) for _ in range(dims)]
     strides = [draw.size(1, 2) for _ in range(dims)]
-    dilations = [draw.size(1, 2) for _ in range(dims)]
+    # ONNX Runtime takes dilations for 1 but of images.
+    dilations = [draw.size(1, 2) if dims == 2 else 1 for _ in range(dims)]
     pads = [draw.size(0, 1) for _ in range(2 * dims)]
     image = [(b - 1) * d + 1 + draw.size(0, 4) for b, d in zip(block, dilations, strict=True)]
     counts = [
