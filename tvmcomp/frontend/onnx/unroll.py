@@ -69,7 +69,8 @@ class _Unroller:
             node.name = f"{name}/{len(self.nodes)}"
             try:
                 unroll(node)
-            except ValueError as error:
+            # A body that is not as its operator has it: of other inputs, say.
+            except Exception as error:
                 raise ModelError(
                     f"node {name!r} ({node.op_type}) can't be compiled: {error}",
                     where=self.where,

@@ -46,8 +46,14 @@ def _rewrite(
         rewriting = Rewriting(node, opset, constants)
         try:
             rule(rewriting)
-        except ValueError as error:
+        # An attribute is missing or of another type than its operator's, which no checker knows.
+        except Exception as error:
             facts = GraphFacts().node(node, opset)
-            raise ModelError(f"{facts} can't be compiled: {error}", where=where) from error
+            reason = error if isinstance(error, ValueError) else repr(error)
+            raise ModelError(
+                f"{facts} can't be compiled: {reason}",
+                where=where,
+                hint="Does it run in ONNX Runtime? If so, report it.",
+            ) from error
         graph.node.extend(rewriting.nodes)
         graph.value_info.extend(rewriting.infos)
