@@ -24,7 +24,7 @@ def check_padded(node: NodeFacts) -> None:
 def check_region(node: NodeFacts) -> None:
     """A region, where there is one, has a begin and an end for each axis that is resized."""
     rank, roi = node.rank(0), node.shape(1)
-    if rank is None or roi is None or roi == (0,):
+    if node.opset < 11 or rank is None or roi is None or roi == (0,):  # it had none before
         return
     wanted = 2 * len(node.attributes.get("axes") or range(rank))
     if roi != (wanted,):

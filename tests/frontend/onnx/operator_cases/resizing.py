@@ -30,15 +30,22 @@ def resize(draw: Draw) -> None:
     dtype = draw.dtype(letter, without=("bool",))
     if dtype not in ("float32", "float64", "float16", "uint8", "int8", "int32"):
         dtype = draw.choose(["uint8", "int32", "int8"])  # what ONNX Runtime resizes
+    if dtype == "float64" and draw.opset < 11:
+        dtype = "float32"  # neither reference has it
     shape = [1, draw.size(1, 3), draw.size(2, 12), draw.size(2, 12)]
     x = draw.input(draw.array(dtype, shape, -99, 99))
     if draw.opset < 11:
         scales = np.array([1, 1, *(draw.choose([1, 2, 3, 1.5]) for _ in range(2))], "float32")
-        draw.node([x, draw.constant(scales)], mode=draw.choose(["nearest", "linear"]))
+        mode = draw.choose(["nearest", "linear"])
+        draw.node([x, draw.constant(scales)], mode=mode)
+        if mode == "linear" and not dtype.startswith("float"):
+            draw.case.tolerance = 1
         return
     mode = draw.choose(["nearest", "linear", "cubic"])
     if not dtype.startswith("float") and mode != "nearest":
         draw.case.tolerance = 1  # sums in another order fall on the other side of a whole number
+    if dtype == "float64" and mode != "nearest":
+        draw.case.tolerance = 1e-6  # ONNX Runtime's weights are of single precision, as ours
     if not dtype.startswith("float") and mode == "cubic":
         mode = "linear"  # ONNX Runtime has cubic for floats only
     attributes = draw.maybe(coordinate_transformation_mode=draw.choose(_TRANSFORMS))
