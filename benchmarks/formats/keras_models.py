@@ -16,7 +16,7 @@ from benchmarks.formats.torch_models import ACCURACY, one_thread
 from tvmcomp.api import build
 from tvmcomp.errors import TvmcompError
 
-#: Name -> side of the pictures.
+#: Name -> side of the pictures. (Keras has no NASNet on torch.)
 NETWORKS = {
     "MobileNet": 96,
     "MobileNetV2": 96,
@@ -26,7 +26,6 @@ NETWORKS = {
     "ResNet50": 96,
     "ResNet50V2": 96,
     "DenseNet121": 96,
-    "NASNetMobile": 96,
     "ConvNeXtTiny": 96,
     "Xception": 96,
     "InceptionV3": 96,
