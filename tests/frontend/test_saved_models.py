@@ -87,7 +87,7 @@ def test_damaged_folders_are_one_error(models: Path, tmp_path: Path) -> None:
     for name, text in (("saved_model.pb", "can't be read"), ("variables", "turned into ONNX")):
         path = shutil.copytree(models / "several", tmp_path / name)
         if (path / name).is_file():
-            (path / name).write_bytes(b"\x08" * 100)
+            (path / name).write_bytes(b"\xff" * 100)
         else:
             shutil.rmtree(path / name)
         with pytest.raises(ModelError, match=text) as caught:
