@@ -14,7 +14,7 @@ ROOT = Path(tvmcomp.__file__).parent
 #: but for those that stand here.
 ORDER = (
     "targets", "frontend", "artifact", "schedules", "passes", "runtime", "codegen", "quantize",
-    "tuning", "report", "api", "cli", "__main__",
+    "tuning", "report", "reference_run", "api", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -8,16 +8,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from tvmcomp import arguments, frontend, targets
 from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.reference import Reference
-from tvmcomp.codegen.compile import compile_module, in_integers, run_here
+from tvmcomp.codegen.compile import compile_module, in_integers
 from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.frontend import ModelSource
-from tvmcomp.model import Model, TensorSpec
+from tvmcomp.model import Model
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
@@ -28,9 +25,8 @@ from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import Samples, load_samples
 from tvmcomp.quantize.precision import choose_precision
+from tvmcomp.reference_run import cost_of_float, first_inputs, named, reference_of
 from tvmcomp.runtime.acceptance import accept
-from tvmcomp.runtime.session import load
-from tvmcomp.runtime.states import first_values
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.log.places import Location, open_log
@@ -43,8 +39,6 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimFunc
 
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
-#: Timed runs of each variant when the cost of what stays float is measured.
-_COST_RUNS = 20
 
 
 def build(
@@ -153,8 +147,8 @@ def build(
     if description.family != "cuda":
         operators = with_generic_marked(operators, library.sources, library.tasks)
     progress.stage("checking")
-    inputs = _example_inputs(network, samples)
-    notes = [*choice.notes, *used.notes(), *_cost_of_float(choice, here, inputs)]
+    inputs = first_inputs(network, samples)
+    notes = [*choice.notes, *used.notes(), *cost_of_float(choice, here, inputs)]
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -172,8 +166,8 @@ def build(
     )
     artifact = finish()
     if reference:
-        artifact = finish(reference=_reference(choice, artifact, here, inputs))
-    accept(artifact, _named(network.signature.inputs, inputs))
+        artifact = finish(reference=reference_of(choice, artifact, here, inputs))
+    accept(artifact, named(network.signature.inputs, inputs))
     return artifact
 
 
@@ -341,55 +335,3 @@ def _samples(
         return None
     chosen = settings.calibration
     return load_samples(calibration, network.signature, chosen.images, chosen.max_samples)
-
-
-def _example_inputs(network: Model, samples: Samples | None) -> list[np.ndarray]:
-    """The first calibration sample; without any, small random numbers, ones for integers, and what
-    states start with."""
-    if samples is not None:
-        first = next(iter(samples))
-        return [first[spec.name] for spec in network.signature.inputs]
-    rng = np.random.default_rng(0)
-    starts = first_values(network.states, network.signature)
-    return [
-        starts[spec.name]
-        if spec.name in starts
-        else rng.standard_normal(spec.shape).astype(spec.dtype)
-        if spec.dtype.startswith("float")
-        else np.ones(spec.shape, spec.dtype)
-        for spec in network.signature.inputs
-    ]
-
-
-def _reference(
-    choice: PrecisionChoice, artifact: Artifact, here: TargetDescription, inputs: list[np.ndarray]
-) -> Reference:
-    """What the network gives on this machine: the artifact itself where it runs here, and else
-    the same numbers compiled for this machine, which the device then is compared with.
-    """
-    signature = artifact.metadata.signature
-    named = _named(signature.inputs, inputs)
-    if targets.runs_here(artifact.metadata.target) is None:
-        with load(artifact) as session:
-            return Reference(named, session.run(named))
-    outputs, _ = run_here(choice.mod, here, inputs, choice.half)
-    return Reference(named, _named(signature.outputs, outputs))
-
-
-def _named(specs: Sequence[TensorSpec], arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    return {spec.name: array for spec, array in zip(specs, arrays, strict=True)}
-
-
-def _cost_of_float(
-    choice: PrecisionChoice, here: TargetDescription, inputs: list[np.ndarray]
-) -> list[str]:
-    """What the operators that the guard kept in float cost in time, measured on this machine."""
-    if choice.without_guard is None:
-        return []
-    _, guarded = run_here(choice.mod, here, inputs, timed_runs=_COST_RUNS)
-    _, unguarded = run_here(choice.without_guard, here, inputs, timed_runs=_COST_RUNS)
-    return [
-        f"keeping them in float takes {guarded / unguarded:.2f} times as long as everything in "
-        f"int8: {guarded * 1e3:.3f} ms and {unguarded * 1e3:.3f} ms, measured on this machine "
-        f"({here.description})"
-    ]

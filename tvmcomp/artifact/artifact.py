@@ -36,8 +36,8 @@ from tvmcomp.model import Operator, Signature, State
 from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
-#: Raised by one whenever a reader of the old version would misread a file of the new one, or call it
-#: damaged.
+#: Raised by one whenever a reader of the old version would misread a file of the new one, or call
+#: it damaged.
 FORMAT_VERSION = 3
 
 Quant = Literal["none", "int8", "dynamic", "fp16", "bf16"]
