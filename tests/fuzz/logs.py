@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -110,7 +111,8 @@ def _put_odd_file(place: Path, path: Path, rng: Random) -> None:
     elif kind == 3:
         path.symlink_to("/dev/zero")
     elif kind == 4:
-        (place / "loop").symlink_to(place)
+        with contextlib.suppress(FileExistsError):
+            (place / "loop").symlink_to(place)
     else:
         os.close(os.open(os.fsencode(path.parent) + b"/\xff\xfe.jsonl", os.O_CREAT))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import struct
@@ -91,7 +92,8 @@ def _put_odd_file(place: Path, rng: Random, suffix: str) -> None:
     elif kind == 3:
         os.mkfifo(odd_file)
     elif kind == 4:
-        (place / "loop").symlink_to(place)
+        with contextlib.suppress(FileExistsError):
+            (place / "loop").symlink_to(place)
     elif kind == 5:
         odd_file.write_bytes(b"")
     elif kind == 6:

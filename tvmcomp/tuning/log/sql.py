@@ -190,7 +190,8 @@ class SqlStore(Store):
                 self._make()
             with self._engine.begin() as connection:
                 yield connection
-        except self._sql.exc.SQLAlchemyError as error:
+        # SQLite's message may quote a damaged schema, which then is no text.
+        except (self._sql.exc.SQLAlchemyError, UnicodeDecodeError) as error:
             cause = str(getattr(error, "orig", None) or error).strip().splitlines()
             raise LogError(
                 f"the database says: {cause[0] if cause else type(error).__name__}",

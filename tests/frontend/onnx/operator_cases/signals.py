@@ -27,7 +27,8 @@ def transform(draw: Draw) -> None:
     while not inputs[-1]:
         inputs.pop()
     draw.node(inputs, **attributes)
-    draw.case.tolerance = 1e-4 if dtype == "float32" else 1e-8
+    # ONNX Runtime divides an inverse by its length in single precision.
+    draw.case.tolerance = 1e-4 if dtype == "float32" else 1e-6 if inverse else 1e-8
 
 
 @generates("STFT")
