@@ -138,6 +138,18 @@ def test_a_database_that_computes_its_records_is_refused(tmp_path, statements):
             use(store)
 
 
+def test_a_schema_that_is_no_text_is_a_clear_error(tmp_path):
+    path = tmp_path / "log.db"
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("CREATE TABLE t (x)")
+        connection.execute("PRAGMA writable_schema=ON")
+        connection.execute(
+            "UPDATE sqlite_master SET name = CAST(x'74ff94' AS TEXT), sql = 'CREATE TABLE ('"
+        )
+    with pytest.raises(LogError, match="the database says"):
+        everything(open_store(str(path)))
+
+
 def test_a_tampered_database_is_read_as_far_as_it_is_ours(tmp_path):
     """A bucket that is no text, text that is not UTF-8, and a line of another workload."""
     path = tmp_path / "x.db"
