@@ -88,11 +88,14 @@ class _Axis:
         return self.bb.emit(relax.op.where(odd, rest + self.number(low), back))
 
     def index(self, at: Expr) -> tuple[Expr, Expr | None]:
-        """The pixel to read for a tap, as a float, and whether the tap counts."""
+        """The pixel to read for a tap, as a float, and 1 where the tap counts, else 0.
+
+        A number: TVM's code for vectors of booleans, of which some were stored, is not valid.
+        """
         if self.padding == "zeros":
-            over = relax.op.greater_equal(at, self.number(0))
-            under = relax.op.less_equal(at, self.number(self.size - 1))
-            return self.clip(at), self.bb.emit(relax.op.logical_and(over, under))
+            inside = self.clip(at)
+            counts = relax.op.astype(relax.op.equal(inside, at), self.dtype)
+            return inside, self.bb.emit(counts)
         return self.clip(self.reflect(at) if self.padding == "reflection" else at), None
 
 
@@ -155,7 +158,8 @@ def _weighted(
     present = [count for count in counts if count is not None]
     if present:  # not by a weight of 0: what is outside is not read, and may be infinite
         zero = relax.const(0, dtype_of(value))
-        inside = bb.emit(relax.op.logical_and(present[0], present[1]))
+        both = bb.emit(present[0] * present[1])
+        inside = bb.emit(relax.op.greater(both, relax.const(0, dtype_of(both))))
         value = bb.emit(relax.op.where(inside, value, zero))
     return value
 
