@@ -40,6 +40,7 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
     ("ScatterElements", "reduction"): _REDUCTIONS,
     ("ScatterND", "reduction"): _REDUCTIONS,
     ("TensorScatter", "mode"): ("linear", "circular"),
+    ("TfIdfVectorizer", "mode"): ("TF", "IDF", "TFIDF"),
     ("Upsample", "mode"): ("nearest", "linear"),
 }  # fmt: skip
 
@@ -47,6 +48,7 @@ _WORDS: dict[tuple[str, str], tuple[str, ...]] = {
 _FLAGS = {
     ("CumProd", "exclusive"), ("CumProd", "reverse"),
     ("CumSum", "exclusive"), ("CumSum", "reverse"), ("MaxPool", "storage_order"), ("Mod", "fmod"),
+    ("NonMaxSuppression", "center_point_box"),
 }  # fmt: skip
 
 #: (operator, attribute) of which every number must be above 0.

@@ -13,6 +13,9 @@ from tvmcomp.tvm_types import Builder, Expr, Inputs
 
 relax = tvm.relax
 
+#: Counts of a row.
+_MOST_PLACES = 1 << 24
+
 
 class TfIdfVectorizer(Converter):
     """TfIdfVectorizer of integers: comparisons of the input's windows with all n-grams at once."""
@@ -33,7 +36,14 @@ class TfIdfVectorizer(Converter):
         rows = shape[0] if len(shape) == 2 else 1
         data = bb.emit(relax.op.reshape(inputs[0], (rows, shape[-1])))
         shortest, longest = attr["min_gram_length"], attr["max_gram_length"]
+        if not 1 <= shortest <= longest or attr["max_skip_count"] < 0:
+            raise ValueError(
+                f"it counts n-grams of {shortest} to {longest} numbers, with "
+                f"{attr['max_skip_count']} left out at most"
+            )
         width = max(columns) + 1
+        if width > _MOST_PLACES:
+            raise ValueError(f"it counts in {width:,} places; the limit is {_MOST_PLACES:,}")
         total: Any = constant(np.zeros((rows, width), "float32"))
         for length in range(max(shortest, 1), longest + 1):
             chosen = [i for i, gram in enumerate(grams) if len(gram) == length]
