@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -32,15 +32,13 @@ from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.model import Operator, Signature, State
+from tvmcomp.model import Operator, Precision, Signature, State
 from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version would misread a file of the new one, or call
 #: it damaged.
 FORMAT_VERSION = 3
-
-Quant = Literal["none", "int8", "dynamic", "fp16", "bf16"]
 
 
 class ConstantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +81,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     signature: Signature
     source: str
     source_digest: str
-    quant: Quant
+    quant: Precision
     calibration: dict[str, Any]
     operators: tuple[Operator, ...]
     constants: tuple[ConstantSpec, ...]
@@ -132,7 +130,7 @@ class Artifact:
         signature: Signature,
         source: str,
         source_digest: str,
-        quant: Quant = "none",
+        quant: Precision = "none",
         calibration: Mapping[str, Any] | None = None,
         operators: Sequence[Operator] = (),
         reference: Reference | None = None,

@@ -65,17 +65,6 @@ def log_option(command: F) -> F:
     )(command)
 
 
-def fix_option(command: F) -> F:
-    """Add ``--fix``, whose texts :func:`parse_fixed` reads."""
-    return click.option(
-        "--fix",
-        "fixed",
-        multiple=True,
-        metavar="NAME=VALUE,…",
-        help="Make a constant of an input: sr=16000; repeatable.",
-    )(command)
-
-
 def print_json(document: Any) -> None:
     """Print ``document`` as JSON on standard output."""
     json.dump(document, sys.stdout, indent=2, default=str)
@@ -91,67 +80,3 @@ def print_problems(problems: Iterable[str]) -> None:
     """Print what was skipped to standard error."""
     for problem in problems:
         err.print(Text.assemble(("log: ", "yellow"), plain(problem)), soft_wrap=True)
-
-
-def parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """Parse ``--shape x=1,3,224,224`` options into ``{"x": (1, 3, 224, 224)}``.
-
-    Raises:
-        click.BadParameter: an option is not of that form.
-    """
-    shapes = {}
-    for text in texts:
-        name, equals, dims = text.rpartition("=")
-        try:
-            if not equals or not name:
-                raise ValueError
-            shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim.strip())
-        except ValueError:
-            raise click.BadParameter(
-                f"{text!r} is not NAME=DIM,DIM,…; an example: --shape x=1,3,224,224"
-            ) from None
-        if any(dim < 0 for dim in shapes[name]):
-            raise click.BadParameter(f"{text!r}: no dimension may be below 0")
-    return shapes
-
-
-def parse_dims(texts: tuple[str, ...]) -> dict[str, int]:
-    """Parse ``--dim batch=1`` options into ``{"batch": 1}``.
-
-    Raises:
-        click.BadParameter: an option is not of that form.
-    """
-    dims = {}
-    for text in texts:
-        name, equals, size = text.rpartition("=")
-        if not equals or not name or not size.strip().isdecimal() or int(size) < 1:
-            raise click.BadParameter(f"{text!r} is not NAME=SIZE; an example: --dim batch=1")
-        dims[name] = int(size)
-    return dims
-
-
-def parse_fixed(texts: tuple[str, ...]) -> dict[str, list[int] | list[float]]:
-    """Parse ``--fix sr=16000`` options into ``{"sr": [16000]}``.
-
-    Raises:
-        click.BadParameter: an option is not of that form.
-    """
-    fixed: dict[str, list[int] | list[float]] = {}
-    for text in texts:
-        name, equals, values = text.rpartition("=")
-        try:
-            if not equals or not name:
-                raise ValueError
-            fixed[name] = _numbers(values.split(","))
-        except ValueError:
-            raise click.BadParameter(
-                f"{text!r} is not NAME=NUMBER,…; an example: --fix sr=16000"
-            ) from None
-    return fixed
-
-
-def _numbers(texts: list[str]) -> list[int] | list[float]:
-    try:
-        return [int(text) for text in texts]
-    except ValueError:
-        return [float(text) for text in texts]

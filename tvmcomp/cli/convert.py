@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from tvmcomp.cli.common import json_option, out, parse_shapes, print_json
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
+from tvmcomp.cli.common import json_option, out, print_json
 
 
 @click.command("convert")
@@ -14,22 +16,9 @@ from tvmcomp.cli.common import json_option, out, parse_shapes, print_json
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="[default: MODEL's name with .onnx]"
 )
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIM,…",
-    help="Full shape of a Keras model's input; repeatable.",
-)
-@click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
+@binding_options("shapes", "signature")
 @json_option
-def command(
-    model: Path,
-    output: Path | None,
-    shapes: tuple[str, ...],
-    signature: str | None,
-    as_json: bool,
-) -> None:
+def command(model: Path, output: Path | None, as_json: bool, **bindings: Any) -> None:
     """Write the ONNX model that MODEL becomes before it is compiled.
 
     MODEL is TensorFlow Lite, Keras (.keras, .h5), a SavedModel folder or an exported PyTorch
@@ -42,7 +31,7 @@ def command(
     from tvmcomp.frontend.convert import convert
 
     path = output or model.with_suffix(".onnx")
-    made = convert(model, path, shapes=parse_shapes(shapes), signature=signature)
+    made = convert(model, path, **binding_arguments(bindings))
     counts: dict[str, int] = {}
     for node in made.graph.node:
         counts[node.op_type] = counts.get(node.op_type, 0) + 1

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
-from tvmcomp.cli.common import (
-    all_option,
-    fix_option,
-    json_option,
-    out,
-    parse_dims,
-    parse_fixed,
-    parse_shapes,
-    print_json,
-)
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
+from tvmcomp.cli.common import all_option, json_option, out, print_json
 
 if TYPE_CHECKING:
     from tvmcomp.model import TensorSpec
@@ -25,33 +17,10 @@ if TYPE_CHECKING:
 
 @click.command(name="inspect")
 @click.argument("model", type=click.Path())
-@click.option(
-    "--shape",
-    "shapes",
-    multiple=True,
-    metavar="NAME=DIM,…",
-    help="Full shape of an input with dynamic dimensions; repeat for more inputs.",
-)
-@click.option(
-    "--dim",
-    "dims",
-    multiple=True,
-    metavar="NAME=SIZE",
-    help="Size of a named dimension of inputs; repeat for more.",
-)
-@fix_option
-@click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures.")
+@binding_options()
 @all_option
 @json_option
-def command(
-    model: str,
-    shapes: tuple[str, ...],
-    dims: tuple[str, ...],
-    fixed: tuple[str, ...],
-    signature: str | None,
-    show_all: bool,
-    as_json: bool,
-) -> None:
+def command(model: str, show_all: bool, as_json: bool, **bindings: Any) -> None:
     """Show what MODEL takes, gives and holds, and what would run in int8.
 
     Lists inputs and outputs, operators by count, parameters, multiply-accumulates, and for the
@@ -67,13 +36,7 @@ def command(
     from tvmcomp.quantize.operator_report import expected_operators
     from tvmcomp.report.inspect import inspect_model
 
-    loaded = load_model(
-        model,
-        parse_shapes(shapes),
-        dims=parse_dims(dims),
-        fixed=parse_fixed(fixed),
-        signature=signature,
-    )
+    loaded = load_model(model, **binding_arguments(bindings))
     inspection = inspect_model(loaded, expected_operators(loaded.mod))
     if as_json:
         print_json(msgspec.to_builtins(inspection))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from tvmcomp.cli.common import fix_option, parse_dims, parse_fixed, parse_shapes
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
 
 if TYPE_CHECKING:
     from tvmcomp.quantize import QuantConfig
@@ -33,22 +33,7 @@ _OPTIONS = (
         type=click.Path(path_type=Path),
         help="Calibration data for int8: an .npz, or a folder of .npy, .npz or images.",
     ),
-    click.option(
-        "--shape",
-        "shapes",
-        multiple=True,
-        metavar="NAME=DIM,…",
-        help="Bind an input's shape: x=1,3,224,224; repeatable.",
-    ),
-    fix_option,
-    click.option("--signature", metavar="NAME", help="Which of a SavedModel's signatures."),
-    click.option(
-        "--dim",
-        "dims",
-        multiple=True,
-        metavar="NAME=SIZE",
-        help="Bind a named dimension of inputs: batch=1; repeatable.",
-    ),
+    binding_options(),
     click.option("--quant-config", type=click.Path(path_type=Path), help="TOML of settings."),
     click.option(
         "--keep-float", multiple=True, metavar="NODE", help="Keep an operator in float; repeatable."
@@ -64,20 +49,6 @@ _OPTIONS = (
     ),
     click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
 )
-_NAMES = [
-    "target",
-    "quant",
-    "calibration",
-    "shapes",
-    "signature",
-    "dims",
-    "fixed",
-    "quant_config",
-    "keep_float",
-    "min_sqnr",
-    "threads",
-    "linker",
-]
 
 
 def network_options(command: F) -> F:
@@ -112,10 +83,7 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "target": target,
         "quant": None if quant == "none" else quant,
         "calibration": calibration,
-        "shapes": parse_shapes(options["shapes"]),
-        "signature": options["signature"],
-        "dims": parse_dims(options["dims"]),
-        "fixed": parse_fixed(options["fixed"]),
+        **binding_arguments(options),
         "config": config,
         "linker": options["linker"],
     }

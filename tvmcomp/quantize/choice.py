@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
-from tvmcomp.model import Operator
+from tvmcomp.model import Operator, Precision
 from tvmcomp.tvm_types import Module
-
-#: ``none`` is the model's own: float32.
-Precision = Literal["none", "int8", "dynamic", "fp16", "bf16"]
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import msgspec
 
+from tvmcomp.arguments import Quant
 from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
@@ -35,7 +34,7 @@ def choose_precision(
     network: Model,
     target: TargetDescription,
     here: TargetDescription,
-    quant: Literal["int8", "dynamic", "fp16", "bf16"] | None,
+    quant: Quant | None,
     samples: Samples | None,
     config: QuantConfig,
     progress: Progress,

@@ -20,11 +20,15 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 from onnx.backend.test.loader import load_model_tests
-from onnx_models import run
 
+from tvmcomp import targets
+from tvmcomp.codegen.compile import run_here
 from tvmcomp.errors import InputError, TvmcompError
 from tvmcomp.frontend import load_model
 from tvmcomp.frontend.onnx.narrow import NARROW, numpy_held
+from tvmcomp.progress import NoProgress
+from tvmcomp.quantize import QuantConfig
+from tvmcomp.quantize.precision import choose_precision
 
 #: Inputs, by operator, that the suite feeds at run time and that say shapes or settings in
 #: networks: they are bound as constants first.
@@ -60,10 +64,25 @@ def node_tests() -> dict[str, Any]:
 
 def run_case(case: Any, path: Path) -> None:
     """Import, build and run ``case``; raises where a shape, dtype or value is wrong."""
+    for got, want in zip(results(case, path)[0], expected(case), strict=True):
+        if any(node.op_type == "NonMaxSuppression" for node in case.model.graph.node):
+            # Rows of -1 stand for boxes that are not selected.
+            assert (got[len(want) :] == -1).all()
+            got = got[: len(want)]
+        _compare(got, want)
+
+
+def expected(case: Any) -> list[Any]:
+    """The outputs that the standard gives."""
+    return [held(array_of(value)) for value in case.data_sets[0][1]]
+
+
+def results(case: Any, path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """Save ``case`` to ``path`` with its settings bound, import, build and run it as the product
+    does; return the outputs, and what it was fed."""
     model = onnx.ModelProto.FromString(case.model.SerializeToString())
-    inputs, outputs = (list(map(array_of, values)) for values in case.data_sets[0])
-    feeds = {v.name: a for v, a in zip(model.graph.input, map(held, inputs), strict=False)}
-    outputs = list(map(held, outputs))
+    inputs = [held(array_of(value)) for value in case.data_sets[0][0]]
+    feeds = dict(zip((value.name for value in model.graph.input), inputs, strict=False))
     own = case.name.removeprefix("test_").split("_expanded")[0]
     bound = settings(node_tests().get(own, case))
     bound = [name for name in feeds if name in bound]
@@ -79,12 +98,10 @@ def run_case(case: Any, path: Path) -> None:
     imported = load_model(path, shapes)
     if any(isinstance(a, np.ndarray) and a.dtype.kind == "O" for a in feeds.values()):
         raise InputError("an optional input is left out", hint="A session is given every input.")
-    for got, want in zip(run(imported, feeds), outputs, strict=True):
-        if any(node.op_type == "NonMaxSuppression" for node in model.graph.node):
-            # Rows of -1 stand for boxes that are not selected.
-            assert (got[len(want) :] == -1).all()
-            got = got[: len(want)]
-        _compare(got, want)
+    here = targets.detect()
+    choice = choose_precision(imported, here, here, None, None, QuantConfig(), NoProgress(), None)
+    arrays = [feeds[spec.name] for spec in imported.signature.inputs]
+    return run_here(choice.mod, here, arrays, half=choice.half)[0], feeds
 
 
 class Wrong(Exception):

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper
 from onnx_models import operators, run, save
 
-from tvmcomp.cli.common import parse_fixed
+from tvmcomp.cli.binding_options import parse_fixed
 from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.frontend import load_model
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
-from onnx_node_suite import node_tests, outcomes, run_case
+from onnx_node_suite import DISPUTED, node_tests, outcomes, results, run_case
+from onnxruntime import InferenceSession
 
 from tvmcomp.frontend import load_model  # noqa: F401  imported before the children are forked
 
@@ -42,6 +44,14 @@ def test_common_operator(name, tmp_path):
     if name not in node_tests():
         pytest.skip("this version of onnx has no such case")
     run_case(node_tests()[name], tmp_path / "m.onnx")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", DISPUTED)
+def test_disputed_results_are_onnxruntimes(name, tmp_path):
+    got, feeds = results(node_tests()[name], tmp_path / "m.onnx")
+    session = InferenceSession(tmp_path / "m.onnx", providers=["CPUExecutionProvider"])
+    np.testing.assert_allclose(got, session.run(None, feeds), rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.slow

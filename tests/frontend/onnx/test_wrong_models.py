@@ -35,6 +35,7 @@ ACCEPTED = {
     "run time are brought into range; docs say so",
     "Invalid sequence length": "lengths that come at run time are cut off at the axis's end",
     "attention_helper": "a mask of three dimensions, which the standard allows",
+    "zero effective input extent": "a pooling of nothing but padding, which the standard allows",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
 }
 
@@ -62,6 +63,9 @@ REFUSED = {
     "non-repetitive|repeated": "an axis named twice",
     "MeanVarianceNormalization .* its axes is": "it casts axes to 32 bits",
     "the limit is": "our limits",
+    "its (linear_before_reset|input_forget) is": "any number but 0 means 1 to it",
+    "Unrecognized attribute": "an attribute that the operator does not have",
+    "NonMaxSuppression .*threshold": "a threshold of no element, which it takes for none given",
     "holds strings|can't be given to a network": "types of inputs that a session can't take",
     "Unsupported PRelu slope|relax.nn.(rms_norm|group_norm|prelu)": "shapes that "
     "broadcast the input, or of a rank that the standard does not have",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -120,6 +121,23 @@ def test_other_types(dtype):
         x=tensor(x.shape, dtype),
     )
     check(mod, x)
+
+
+@pytest.mark.parametrize("name", ["max", "min", "sum", "mean"])
+def test_few_rows_of_much_are_reduced_in_parts(name):
+    """Fewer rows than cores: maxima and minima start at infinity in the parts as well."""
+    x = uniform(np.random.default_rng(0), 2, 300, 400)
+    x[0] = {"max": -np.inf, "min": np.inf}.get(name, 1)
+    target = msgspec.structs.replace(HERE, cores=4)
+    operator = getattr(relax.op, name)
+    mod = module(lambda emit, x: emit(operator(x, [1, 2]), "y"), x=x.shape)
+    assert "_rf" in lower_and_generate(mod, target)
+    (actual,), _ = run_here(mod, target, [x])
+    np.testing.assert_allclose(actual, getattr(x, name)((1, 2)), rtol=1e-4)
+
+
+def lower_and_generate(mod, target):
+    return generate(lower(mod, target), target).mod.imports[0].inspect_source("ll")
 
 
 def test_an_empty_tensor():

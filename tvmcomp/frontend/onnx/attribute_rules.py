@@ -53,6 +53,7 @@ _FLAGS = {
 
 #: (operator, attribute) of which every number must be above 0.
 _POSITIVE = {
+    ("Attention", "kv_num_heads"), ("Attention", "q_num_heads"),
     ("LRN", "alpha"), ("LRN", "beta"), ("LRN", "size"), ("LpPool", "p"),
     ("MaxUnpool", "kernel_shape"), ("MaxUnpool", "strides"),
     ("DepthToSpace", "blocksize"), ("SpaceToDepth", "blocksize"),

@@ -141,9 +141,7 @@ def _resize(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) ->
         return data
     mode = attr.get("mode", b"nearest")
     if mode != b"nearest" and dtype_of(data) not in ("float32", "float64"):
-        # Interpolated in single precision; integers are then cut off, as ONNX Runtime does.
-        real = bb.emit(relax.op.astype(data, "float32"))
-        return relax.op.astype(bb.emit(_resize(bb, real, axes, attr)), dtype_of(data))
+        return _resize_in_float32(bb, data, axes, attr)
     if _is_exact_in_relax(data, axes, attr):
         return _resize2d(data, axes, attr)
     if attr.get("extrapolation_value", 0.0) and any(axis.region != (0.0, 1.0) for axis in axes):
@@ -151,6 +149,22 @@ def _resize(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) ->
     for axis in axes:
         data = bb.emit(_resize_axis(bb, data, axis, attr))
     return data
+
+
+def _resize_in_float32(bb: Builder, data: Expr, axes: list[_Axis], attr: dict[str, Any]) -> Expr:
+    """Interpolate in single precision; then integers are cut off, as ONNX Runtime does.
+
+    With antialias it rounds them, halves away from 0, after each axis, the last one first.
+    """
+    real = bb.emit(relax.op.astype(data, "float32"))
+    if not attr.get("antialias", 0) or dtype_of(data).startswith(("float", "bfloat")):
+        return relax.op.astype(bb.emit(_resize(bb, real, axes, attr)), dtype_of(data))
+    half = relax.const(0.5, "float32")
+    for axis in reversed(axes):
+        real = bb.emit(_resize_axis(bb, real, axis, attr))
+        size = bb.emit(relax.op.floor(bb.emit(relax.op.add(bb.emit(relax.op.abs(real)), half))))
+        real = bb.emit(relax.op.multiply(bb.emit(relax.op.sign(real)), size))
+    return relax.op.astype(real, dtype_of(data))
 
 
 def _is_exact_in_relax(data: Expr, axes: list[_Axis], attr: dict[str, Any]) -> bool:

@@ -45,16 +45,18 @@ class TfIdfVectorizer(Converter):
         if width > _MOST_PLACES:
             raise ValueError(f"it counts in {width:,} places; the limit is {_MOST_PLACES:,}")
         total: Any = constant(np.zeros((rows, width), "float32"))
-        for length in range(max(shortest, 1), longest + 1):
+        for length in sorted({len(gram) for gram in grams}):
+            if not shortest <= length <= longest:
+                continue
             chosen = [i for i, gram in enumerate(grams) if len(gram) == length]
-            # Single numbers have no gaps.
-            skips = range(attr["max_skip_count"] + 1 if length > 1 else 1)
+            # Single numbers have no gaps, and a gap is shorter than the input.
+            skips = range(min(attr["max_skip_count"], shape[-1]) + 1 if length > 1 else 1)
             places = [
                 [begin + k * (skip + 1) for k in range(length)]
                 for skip in skips
                 for begin in range(shape[-1] - (length - 1) * (skip + 1))
             ]
-            if not chosen or not places:
+            if not places:
                 continue
             windows = bb.emit(relax.op.take(data, constant(np.array(places)), 1, mode="clip"))
             spread = bb.emit(relax.op.expand_dims(windows, 2))
@@ -78,6 +80,8 @@ class TfIdfVectorizer(Converter):
 
 def _n_grams(pool: list[int], starts: list[int]) -> list[list[int]]:
     """The n-grams in the order of the pool: first the single numbers, then the pairs, …"""
+    if any(not 0 <= begin <= len(pool) for begin in starts):
+        raise ValueError(f"its ngram_counts are {starts}, and its pool has {len(pool)} numbers")
     grams = []
     for length, (begin, end) in enumerate(
         zip(starts, [*starts[1:], len(pool)], strict=True), start=1

@@ -55,6 +55,8 @@ def _axis(position: int = 0, extra: int = 0) -> Rule:
 
 def _attribute_axes(node: NodeFacts) -> None:
     rank = node.rank(0)
+    if node.attributes.get("axes") == []:
+        raise ValueError("its axes are none")
     for axis in node.attributes.get("axes", ()):
         if rank is not None:
             _in_range(axis, rank, "axes")

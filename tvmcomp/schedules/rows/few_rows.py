@@ -8,7 +8,7 @@ from tvmcomp.schedules.parallel import work_of, worth_parallel
 from tvmcomp.schedules.stages import read_stages
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Block, Schedule
+from tvmcomp.tvm_types import Block, Loop, PrimExpr, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 #: Most partial results a row; their sum is computed on one thread.
@@ -50,4 +50,32 @@ def _split(sch: Schedule, block: Block, cores: int) -> None:
     outer = long[0]
     if parts < extent:
         outer, _ = sch.split(outer, [parts, None])
-    sch.rfactor(outer, 0)
+    _in_parts(sch, block, outer)
+
+
+def _in_parts(sch: Schedule, block: Block, outer: Loop) -> None:
+    """Reduce by ``outer`` to partial results, then those.
+
+    TVM knows a max and a min by what they start at, its largest finite numbers: where they start
+    at infinity (``legalize_extreme``), they do so again afterwards.
+    """
+    start: PrimExpr = getattr(sch.get(block).init, "value", None)
+    infinite = isinstance(start, tvm.tirx.FloatImm) and math.isinf(start.value)
+    if infinite:
+        largest = tvm.tirx.max_value(start.ty.dtype)
+        _start_at(sch, block, -largest if start.value < 0 else largest)
+    parts = sch.rfactor(outer, 0)
+    if infinite:
+        _start_at(sch, parts, start)
+        _start_at(sch, block, start)
+
+
+def _start_at(sch: Schedule, block: Block, value: PrimExpr) -> None:
+    """Make ``block`` begin its reduction with ``value``."""
+    old = sch.get(block)
+    init = tvm.tirx.BufferStore(old.init.buffer, value, old.init.indices)
+    new = tvm.s_tir.SBlock(
+        old.iter_vars, old.reads, old.writes, old.name_hint, old.body, init,
+        old.alloc_buffers, old.match_buffers, old.annotations,
+    )  # fmt: skip
+    sch.state.replace(sch.get_sref(block), new, {old: new})

@@ -15,6 +15,8 @@ from operator_cases.draw import Draw, generates
 )  # fmt: skip
 def reduction(draw: Draw) -> None:
     without = ("uint32", "uint64", "int64") if "Log" in draw.operator else ()
+    if draw.operator == "ReduceLogSumExp":  # ONNX Runtime cuts off each power of an integer
+        without = (*without, "int32")
     dtype, shape = draw.dtype(without=without), draw.shape(0 if draw.opset >= 18 else 1, 4)
     low, high = (0.2, 1.3) if draw.operator in ("ReduceProd", "ReduceLogSum") else (-4, 4)
     if np.dtype(dtype).kind in "iu" and low == 0.2:  # products beyond the type have no one answer
