@@ -24,11 +24,12 @@ tirx = tvm.tirx
 class Block(Sums):
     """A block of units in one phase of one step."""
 
-    def rows(self, first: PrimExpr, count: int) -> Any:
-        """``count`` rows of the batch, from ``first``."""
-        if count == 1 and self.tile.tiles == 1:
-            return self.one_row(first)
-        return self.several_rows(first, count)
+    def statement(self) -> Any:
+        """All rows of the batch."""
+        tile, batch = self.tile, self.direction.cell.batch
+        if tile.rows == tile.tiles == 1:
+            return loop(batch, self.one_row, SERIAL, "row")
+        return self.several_rows(batch)
 
     def one_row(self, row: PrimExpr) -> Any:
         """One row whose sums are all in one tile: they never leave the registers."""
@@ -52,23 +53,33 @@ class Block(Sums):
         ]
         return with_arrays([sums, own], sequence([*begin, *starts, product, *added, *ends]))
 
-    def several_rows(self, first: PrimExpr, count: int) -> Any:
-        """Tile by tile, the sums put into memory; then the equations, row by row."""
+    def several_rows(self, batch: int) -> Any:
+        """Tile by tile, all rows of one after the other while its weights are in the cache, the
+        sums put into memory; then the equations, row by row."""
         tile, sums = self.tile, self.direction.arrays["sums"]
         self.first_sum = self.number * self.direction.sums_of_block
-        done = [self.one_tile(sums, first, count, part) for part in range(tile.tiles)]
+        whole, rest = divmod(batch, tile.rows)
+        done = []
+        for part in range(tile.tiles):
+
+            def rows(at: PrimExpr, part: int = part) -> Any:
+                return self.one_tile(sums, at * tile.rows, tile.rows, part)
+
+            done.append(loop(whole, rows, SERIAL, "rows"))
+            if rest:
+                done.append(self.one_tile(sums, index(whole * tile.rows), rest, part))
 
         def row(r: PrimExpr) -> Any:
             others = range(len(self.phase.gates), len(self.phase.slots))
             begin = [
-                self.begin(sums, self.at(r, slot, v), first + r, slot, v)
+                self.begin(sums, self.at(r, slot, v), r, slot, v)
                 for slot in others
                 for v in range(tile.vectors)
             ]
-            ends = [self.end(sums, first + r, r, v) for v in range(tile.vectors)]
+            ends = [self.end(sums, r, r, v) for v in range(tile.vectors)]
             return sequence([*begin, *ends])
 
-        return sequence([*done, loop(count, row, SERIAL, "row")])
+        return sequence([*done, loop(batch, row, SERIAL, "row")])
 
     def one_tile(self, sums: Any, first: PrimExpr, count: int, part: int) -> Any:
         """Compute the sums of a tile in registers, and store them."""
@@ -81,7 +92,7 @@ class Block(Sums):
             return index((r * tile.columns + column) * tile.lanes)
 
         def store(r: int, column: int) -> Any:
-            to = self.at(index(r), *tile.column(part, column))
+            to = self.at(first + r, *tile.column(part, column))
             return vector(
                 tile.lanes,
                 lambda lane: tirx.BufferStore(
@@ -94,7 +105,7 @@ class Block(Sums):
             product = self.integer_product(own, place, first, count, part)
             ends = []
             for r, c in every:
-                to, where = self.at(index(r), *tile.column(part, c)), tile.column(part, c)
+                to, where = self.at(first + r, *tile.column(part, c)), tile.column(part, c)
                 ends.append(self.begin(sums, to, first + r, *where))
                 ends.append(self.add(sums, own, to, place(r, c), first + r, part, c))
             return with_arrays([own], sequence([*starts, product, *ends]))

@@ -43,7 +43,7 @@ class Direction(StateArrays):
                 tile: Tile = tile,
                 weight: Any = weight,
             ) -> Any:
-                return self.rows(Block(self, phase, tile, weight, step, at, is_full))
+                return Block(self, phase, tile, weight, step, at, is_full).statement()
 
             def back_and_forth(at: PrimExpr, block: Any = block, last: int = full - 1) -> Any:
                 odd = tirx.floormod(step, index(2)) == index(1)
@@ -62,15 +62,6 @@ class Direction(StateArrays):
         bits = int(tvm.DataType(str(layer.weights[0].dtype)).bits)
         numbers = self.cell.gates * layer.padded * layer.units
         return numbers * bits // 8 <= layer.target.l2_kib * 1024
-
-    def rows(self, block: Block) -> Any:
-        """All tiles of rows of a block."""
-        rows, batch = block.tile.rows, self.layer.batch
-        whole, rest = divmod(batch, rows)
-        done = [loop(whole, lambda t: block.rows(t * rows, rows), SERIAL, "rows")]
-        if rest:
-            done.append(block.rows(index(whole * rows), rest))
-        return sequence(done)
 
     def lives(self, step: PrimExpr, row: PrimExpr) -> Any:
         """Whether the sequence in ``row`` has the ``step``; None where it always has."""

@@ -40,7 +40,7 @@ class StateArrays:
             **{name: self.array([layer.batch, layer.padded], name) for name in arrays(layer.cell)},
         }
         largest = max(
-            tile.rows * len(phase.slots) * tile.block
+            layer.batch * len(phase.slots) * tile.block
             for phase, tile in zip(steps, layer.tiles, strict=True)
         )
         #: Where the sums of a block begin, by its number: threads have blocks of their own.

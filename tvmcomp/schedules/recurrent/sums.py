@@ -150,21 +150,18 @@ class Sums:
 
         def element(k: PrimExpr) -> Any:
             done = []
-            for column in range(tile.columns):
-                for r in range(count):
+            for r, column in tile.order(count):
 
-                    def add(lane: PrimExpr, r: int = r, c: int = column) -> Any:
-                        state = tirx.BufferLoad(source, [*before, first + r, k])
-                        weight = tirx.BufferLoad(
-                            self.weight,
-                            [self.direction.d, self.number, index(part), k, index(c), lane],
-                        )
-                        at = [place(r, c) + lane]
-                        return tirx.BufferStore(
-                            sums, tirx.BufferLoad(sums, at) + state * weight, at
-                        )
+                def add(lane: PrimExpr, r: int = r, c: int = column) -> Any:
+                    state = tirx.BufferLoad(source, [*before, first + r, k])
+                    weight = tirx.BufferLoad(
+                        self.weight,
+                        [self.direction.d, self.number, index(part), k, index(c), lane],
+                    )
+                    at = [place(r, c) + lane]
+                    return tirx.BufferStore(sums, tirx.BufferLoad(sums, at) + state * weight, at)
 
-                    done.append(vector(tile.lanes, add))
+                done.append(vector(tile.lanes, add))
             return sequence(done)
 
         return loop(self.direction.cell.units, element, SERIAL, "k")
@@ -217,16 +214,15 @@ class Sums:
 
         def element(step: PrimExpr) -> Any:
             done = []
-            for c in range(tile.columns):
-                for r in range(count):
-                    depth = lanes(step * tile.depth, tile.depth)
-                    state = tirx.BufferLoad(source, [*before, first + r, depth])
-                    at = [self.direction.d, self.number, index(part), step, index(c)]
-                    inner = lanes(index(0), tile.lanes * tile.depth)
-                    weight = tirx.BufferLoad(self.weight, [*at, inner])
-                    where = [lanes(place(r, c), tile.lanes)]
-                    value = emit(state, weight, tirx.BufferLoad(own, where))
-                    done.append(tirx.BufferStore(own, value, where))
+            for r, c in tile.order(count):
+                depth = lanes(step * tile.depth, tile.depth)
+                state = tirx.BufferLoad(source, [*before, first + r, depth])
+                at = [self.direction.d, self.number, index(part), step, index(c)]
+                inner = lanes(index(0), tile.lanes * tile.depth)
+                weight = tirx.BufferLoad(self.weight, [*at, inner])
+                where = [lanes(place(r, c), tile.lanes)]
+                value = emit(state, weight, tirx.BufferLoad(own, where))
+                done.append(tirx.BufferStore(own, value, where))
             return sequence(done)
 
         return loop(tile.steps, element, SERIAL, "k")

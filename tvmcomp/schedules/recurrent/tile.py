@@ -70,6 +70,13 @@ class Tile:
         """Gate and vector of units of the column ``number`` of a block's ``tile``."""
         return divmod(tile * self.columns + number, self.vectors)
 
+    def order(self, rows: int) -> list[tuple[int, int]]:
+        """Row and column of the sums of the first ``rows`` in the order of their multiply-adds: the
+        operands of which there are fewer stay in registers, each of the others is used up."""
+        if rows > self.columns:
+            return [(r, c) for r in range(rows) for c in range(self.columns)]
+        return [(r, c) for c in range(self.columns) for r in range(rows)]
+
 
 def lanes_of(units: int, bits: int, target: TargetDescription) -> int:
     """Units in a vector of numbers of ``bits``: no more than there are, in powers of two."""
@@ -118,7 +125,7 @@ def _row_counts(batch: int) -> Iterator[int]:
 
 def _fits(rows: int, columns: int, registers: int) -> bool:
     # With one row each weight is used once, from memory.
-    operands = columns + 1 if rows > 1 else 2
+    operands = min(rows, columns) + 1
     return rows * columns + operands <= registers
 
 

@@ -3,9 +3,10 @@
     for each direction, on threads of their own
         state, cell = the initial ones
         for each step
-            for each phase, block of units, tile of rows
-                sums = x of the step + state x weights          in registers
-                new state, new cell = the cell's equations      in registers
+            for each phase, block of units
+                for each tile of its columns, of rows
+                    sums = x of the step + state x weights      in registers
+                new state, new cell = the cell's equations      row by row
         results = state, cell
 
 State, cell and the like have whole vectors of units; ``x`` and the results have not, and their last
