@@ -27,31 +27,29 @@ class Block(Sums):
     def statement(self) -> Any:
         """All rows of the batch."""
         tile, batch = self.tile, self.direction.cell.batch
+        ahead = loop(batch, self.prefetch, SERIAL, "row")
         if tile.rows == tile.tiles == 1:
-            return loop(batch, self.one_row, SERIAL, "row")
-        return self.several_rows(batch)
+            return sequence([ahead, loop(batch, self.one_row, SERIAL, "row")])
+        return sequence([ahead, self.several_rows(batch)])
 
     def one_row(self, row: PrimExpr) -> Any:
         """One row whose sums are all in one tile: they never leave the registers."""
         tile, slots = self.tile, self.phase.slots
         sums = array([len(slots) * tile.block], self.direction.dtype, "sums")
-        every = [(slot, v) for slot in range(len(slots)) for v in range(tile.vectors)]
-        begin = [self.begin(sums, self.at(0, *each), row, *each) for each in every]
 
         def place(_r: int, column: int) -> Any:
             return self.at(0, *tile.column(0, column))
 
-        ends = [self.end(sums, row, index(0), v) for v in range(tile.vectors)]
-        if self.direction.kernel is None:
-            product = self.product(sums, place, row, 1, 0)
-            return with_arrays([sums], sequence([*begin, product, *ends]))
-        own = array([tile.columns * tile.lanes], "int32", "own")
-        starts = [self.start_integers(own, place(0, c), 0, c) for c in range(tile.columns)]
-        product = self.integer_product(own, place, row, 1, 0)
+        own = self.own(tile.columns)
+        begin = [self.begin(own, place(0, c), 0, c) for c in range(tile.columns)]
+        every = [(slot, v) for slot in range(len(slots)) for v in range(tile.vectors)]
+        starts = [self.start(sums, self.at(0, *each), row, *each) for each in every]
         added = [
             self.add(sums, own, place(0, c), place(0, c), row, 0, c) for c in range(tile.columns)
         ]
-        return with_arrays([sums, own], sequence([*begin, *starts, product, *added, *ends]))
+        ends = [self.end(sums, row, index(0), v) for v in range(tile.vectors)]
+        product = self.product(own, place, row, 1, 0)
+        return with_arrays([sums, own], sequence([*begin, product, *starts, *added, *ends]))
 
     def several_rows(self, batch: int) -> Any:
         """Tile by tile, all rows of one after the other while its weights are in the cache, the
@@ -72,7 +70,7 @@ class Block(Sums):
         def row(r: PrimExpr) -> Any:
             others = range(len(self.phase.gates), len(self.phase.slots))
             begin = [
-                self.begin(sums, self.at(r, slot, v), r, slot, v)
+                self.start(sums, self.at(r, slot, v), r, slot, v)
                 for slot in others
                 for v in range(tile.vectors)
             ]
@@ -83,35 +81,21 @@ class Block(Sums):
 
     def one_tile(self, sums: Any, first: PrimExpr, count: int, part: int) -> Any:
         """Compute the sums of a tile in registers, and store them."""
-        tile, in_integers = self.tile, self.direction.kernel is not None
-        dtype = "int32" if in_integers else self.direction.dtype
-        own = array([count * tile.columns * tile.lanes], dtype, "own")
+        tile = self.tile
+        own = self.own(count * tile.columns)
         every = [(r, c) for r in range(count) for c in range(tile.columns)]
 
         def place(r: int, column: int) -> Any:
             return index((r * tile.columns + column) * tile.lanes)
 
-        def store(r: int, column: int) -> Any:
-            to = self.at(first + r, *tile.column(part, column))
-            return vector(
-                tile.lanes,
-                lambda lane: tirx.BufferStore(
-                    sums, tirx.BufferLoad(own, [place(r, column) + lane]), [to + lane]
-                ),
-            )
-
-        if in_integers:
-            starts = [self.start_integers(own, place(r, c), part, c) for r, c in every]
-            product = self.integer_product(own, place, first, count, part)
-            ends = []
-            for r, c in every:
-                to, where = self.at(first + r, *tile.column(part, c)), tile.column(part, c)
-                ends.append(self.begin(sums, to, first + r, *where))
-                ends.append(self.add(sums, own, to, place(r, c), first + r, part, c))
-            return with_arrays([own], sequence([*starts, product, *ends]))
-        begin = [self.begin(own, place(r, c), first + r, *tile.column(part, c)) for r, c in every]
+        begin = [self.begin(own, place(r, c), part, c) for r, c in every]
+        ends = []
+        for r, c in every:
+            to, where = self.at(first + r, *tile.column(part, c)), tile.column(part, c)
+            ends.append(self.start(sums, to, first + r, *where))
+            ends.append(self.add(sums, own, to, place(r, c), first + r, part, c))
         product = self.product(own, place, first, count, part)
-        return with_arrays([own], sequence([*begin, product, *(store(*each) for each in every)]))
+        return with_arrays([own], sequence([*begin, product, *ends]))
 
     def end(self, sums: Any, row: PrimExpr, r: PrimExpr, v: int) -> Any:
         """The equations of a vector of units of a row, and its place in the result."""

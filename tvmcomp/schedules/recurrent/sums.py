@@ -11,11 +11,22 @@ from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.dot_intrinsic import EMITTED
 from tvmcomp.schedules.recurrent.gates import Phase
 from tvmcomp.schedules.recurrent.tile import Tile
-from tvmcomp.schedules.rows.loop_nest import SERIAL, index, loop, sequence, tails, vector
+from tvmcomp.schedules.rows.loop_nest import (
+    SERIAL,
+    array,
+    index,
+    loop,
+    sequence,
+    tails,
+    vector,
+)
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
+
+#: Bytes of a line of the caches.
+_LINE = 64
 
 
 class Direction(Protocol):
@@ -101,8 +112,8 @@ class Sums:
         row = len(self.phase.slots) * self.tile.block
         return self.first_sum + r * row + index((slot * self.tile.vectors + v) * self.tile.lanes)
 
-    def begin(self, sums: Any, place: Any, row: PrimExpr, slot: int, v: int) -> Any:
-        """What a vector of sums begins with: ``x`` or the recurrent bias."""
+    def start(self, sums: Any, place: Any, row: PrimExpr, slot: int, v: int) -> Any:
+        """What the product is added to: a vector of ``x`` or of the recurrent bias."""
         gate = self.phase.slots[slot]
         unit = self.base + v * self.tile.lanes
         if gate is None:
@@ -113,10 +124,8 @@ class Sums:
                 return tirx.BufferStore(sums, value, [place + lane])
 
             return vector(self.tile.lanes, of_bias)
-        cell = self.direction.cell
-        time = self.direction.time(self.step, row)
-        of_x_row = row * cell.steps + time if cell.batch_first else time * cell.batch + row
-        column = (self.direction.d * cell.gates + gate) * cell.units + unit
+        x_row, column = self.of_x(row, gate)
+        column = column + v * self.tile.lanes
         present = self.present(v)
         done = []
         if present < self.tile.lanes:
@@ -129,21 +138,86 @@ class Sums:
         for offset, width in self.pieces(present) if present else []:
 
             def of_x(lane: PrimExpr, offset: int = offset) -> Any:
-                value = tirx.BufferLoad(self.direction.x, [of_x_row, column + offset + lane])
+                value = tirx.BufferLoad(self.direction.x, [x_row, column + offset + lane])
                 return tirx.BufferStore(sums, value, [place + offset + lane])
 
             done.append(vector(width, of_x))
         return sequence(done)
 
-    def product(
-        self,
-        sums: Any,
-        place: Callable[[int, int], Any],
-        first: PrimExpr,
-        count: int,
-        part: int,
+    def of_x(self, row: PrimExpr, gate: int) -> tuple[Any, Any]:
+        """Where in ``x`` the block's units of a gate begin in this step of a row of the batch."""
+        cell = self.direction.cell
+        time = self.direction.time(self.step, row)
+        x_row = row * cell.steps + time if cell.batch_first else time * cell.batch + row
+        return x_row, (self.direction.d * cell.gates + gate) * cell.units + self.base
+
+    def prefetch(self, row: PrimExpr) -> Any:
+        """Ask for the block's part of ``x``, which is read when the products are there: it lies in
+        pieces that the processor does not foresee."""
+        x, size = self.direction.x, int(tvm.DataType(self.direction.dtype).bits) // 8
+        units = sum(self.present(v) for v in range(self.tile.vectors))
+        done = []
+        for gate in (gate for gate in self.phase.slots if gate is not None):
+            x_row, column = self.of_x(row, gate)
+            for unit in range(0, units, _LINE // size):
+                at = tirx.address_of(tirx.BufferLoad(x, [x_row, column + unit]))
+                read, second_level, data = (tirx.const(n, "int32") for n in (0, 3, 1))
+                done.append(
+                    tirx.Evaluate(
+                        tirx.call_llvm_intrin("void", "llvm.prefetch", at, read, second_level, data)
+                    )
+                )
+        return sequence(done)
+
+    def own(self, columns: int) -> Any:
+        """A new array of the sums of so many columns of one row, for the products alone."""
+        dtype = "int32" if self.direction.kernel is not None else self.direction.dtype
+        return array([columns * self.tile.lanes], dtype, "own")
+
+    def begin(self, own: Any, place: Any, part: int, column: int) -> Any:
+        """What a vector of products begins with."""
+        if self.direction.kernel is None:
+            return vector(
+                self.tile.lanes, lambda lane: tirx.BufferStore(own, self.zero, [place + lane])
+            )
+        d, gate, unit = self.row_of_weights(part, column)
+        corrections = self.direction.operands["corrections"]
+
+        def of_zero_point(lane: PrimExpr) -> Any:
+            value = tirx.BufferLoad(corrections, [d, gate, unit + lane])
+            return tirx.BufferStore(own, value, [place + lane])
+
+        return vector(self.tile.lanes, of_zero_point)
+
+    def row_of_weights(self, part: int, column: int) -> tuple[Any, Any, Any]:
+        """Direction, gate and first unit of a tile's column."""
+        slot, v = self.tile.column(part, column)
+        return self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes
+
+    def add(
+        self, sums: Any, own: Any, to: Any, place: Any, row: PrimExpr, part: int, column: int
     ) -> Any:
-        """Add the product of a tile to the sums; ``place`` says where those of a column are."""
+        """Add a vector of products, times their scales in integers, to ``sums``."""
+        d, gate, unit = self.row_of_weights(part, column)
+        ranges = self.direction.arrays.get("range")
+
+        def added(lane: PrimExpr) -> Any:
+            product = tirx.BufferLoad(own, [place + lane])
+            if self.direction.kernel is not None:
+                scale = tirx.BufferLoad(self.direction.operands["scales"], [d, gate, unit + lane])
+                if ranges is not None:
+                    scale = scale * tirx.BufferLoad(ranges, [row])
+                product = product.astype(self.direction.dtype) * scale
+            return tirx.BufferStore(sums, tirx.BufferLoad(sums, [to + lane]) + product, [to + lane])
+
+        return vector(self.tile.lanes, added)
+
+    def product(
+        self, own: Any, place: Callable[[int, int], Any], first: PrimExpr, count: int, part: int
+    ) -> Any:
+        """Add the product of a tile to ``own``; ``place`` says where the sums of a column are."""
+        if self.direction.kernel is not None:
+            return self.integer_product(own, place, first, count, part)
         tile = self.tile
         source = self.direction.arrays[self.phase.source]
         before = [tirx.floormod(self.step, index(2))] if self.phase.source == "state" else []
@@ -154,55 +228,20 @@ class Sums:
 
                 def add(lane: PrimExpr, r: int = r, c: int = column) -> Any:
                     state = tirx.BufferLoad(source, [*before, first + r, k])
-                    weight = tirx.BufferLoad(
-                        self.weight,
-                        [self.direction.d, self.number, index(part), k, index(c), lane],
-                    )
-                    at = [place(r, c) + lane]
-                    return tirx.BufferStore(sums, tirx.BufferLoad(sums, at) + state * weight, at)
+                    at = [self.direction.d, self.number, index(part), k, index(c), lane]
+                    weight = tirx.BufferLoad(self.weight, at)
+                    to = [place(r, c) + lane]
+                    return tirx.BufferStore(own, tirx.BufferLoad(own, to) + state * weight, to)
 
                 done.append(vector(tile.lanes, add))
             return sequence(done)
 
         return loop(self.direction.cell.units, element, SERIAL, "k")
 
-    # In integers.
-
-    def start_integers(self, own: Any, place: Any, part: int, column: int) -> Any:
-        """What a vector of integer sums begins with."""
-        slot, v = self.tile.column(part, column)
-        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
-
-        def start(lane: PrimExpr) -> Any:
-            corrections = self.direction.operands["corrections"]
-            value = tirx.BufferLoad(corrections, [*at[:2], at[2] + lane])
-            return tirx.BufferStore(own, value, [place + lane])
-
-        return vector(self.tile.lanes, start)
-
-    def add(
-        self, sums: Any, own: Any, to: Any, place: Any, row: PrimExpr, part: int, column: int
-    ) -> Any:
-        """Add a vector of integer sums, times their scales, to ``sums``."""
-        slot, v = self.tile.column(part, column)
-        at = [self.direction.d, index(self.phase.gates[slot]), self.base + v * self.tile.lanes]
-        ranges = self.direction.arrays.get("range")
-
-        def added(lane: PrimExpr) -> Any:
-            scales = self.direction.operands["scales"]
-            scale = tirx.BufferLoad(scales, [*at[:2], at[2] + lane])
-            if ranges is not None:
-                scale = scale * tirx.BufferLoad(ranges, [row])
-            product = tirx.BufferLoad(own, [place + lane]).astype(self.direction.dtype) * scale
-            total = tirx.BufferLoad(sums, [to + lane]) + product
-            return tirx.BufferStore(sums, total, [to + lane])
-
-        return vector(self.tile.lanes, added)
-
     def integer_product(
         self, own: Any, place: Callable[[int, int], Any], first: PrimExpr, count: int, part: int
     ) -> Any:
-        """Add the product of a tile to integer sums, with the target's dot product."""
+        """The same in integers, with the target's dot product."""
         tile, kernel = self.tile, self.direction.kernel
         assert kernel is not None
         source = self.direction.arrays[f"{self.phase.source}_8"]
