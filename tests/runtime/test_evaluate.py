@@ -186,10 +186,9 @@ def test_the_source_is_built_only_if_it_is_the_same_file(
         return dense
 
     monkeypatch.setattr("tvmcomp.build", build, raising=False)
-    assert find_float_network(quantized, None) == (dense, "")
-    assert asked == [
-        (str(source), {"target": metadata.target, "quant": None, "shapes": {"x": (1, 8)}})
-    ]
+    assert find_float_network(quantized, None, {"rate": [16000]}, "serve") == (dense, "")
+    options = {"shapes": {"x": (1, 8)}, "fixed": {"rate": [16000]}, "signature": "serve"}
+    assert asked == [(str(source), {"target": metadata.target, **options})]
     source.write_bytes(b"another model")
     assert "has changed" in find_float_network(quantized, None)[1]
     source.unlink()

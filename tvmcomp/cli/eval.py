@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 from rich.progress import track
 
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import err, json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
 
@@ -38,6 +39,7 @@ METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
     type=click.Path(path_type=Path),
     help="The float network: an artifact, or the model [default: the artifact's source model].",
 )
+@binding_options("fixed", "signature")
 @machine_options
 @json_option
 def command(
@@ -51,6 +53,7 @@ def command(
     pin: Pin,
     timeout: float,
     as_json: bool,
+    **bindings: Any,
 ) -> None:
     """Evaluate ARTIFACT on labelled samples, beside the float network.
 
@@ -72,7 +75,7 @@ def command(
 
     loaded = Artifact.load(artifact)
     dataset = read_dataset(data, loaded.metadata.signature)
-    reference, remark = find_float_network(loaded, float_path)
+    reference, remark = find_float_network(loaded, float_path, **binding_arguments(bindings))
     with ExitStack() as stack:
         machine = stack.enter_context(machine_for(device, timeout))
         session = stack.enter_context(load_on(machine, loaded, threads, pin))
