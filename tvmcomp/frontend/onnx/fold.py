@@ -24,6 +24,7 @@ from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, SHAPED_AS_FIRST, import_microsoft
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
+from tvmcomp.frontend.onnx.recurrence.recognize import recognize_recurrence
 from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.standard_functions import inline_standard_functions
 from tvmcomp.frontend.onnx.unroll import unroll_loops
@@ -54,6 +55,9 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     model = _folded(model, limits)
     # Loops inside of loops come to light one after the other.
     for _ in range(_DEEPEST_LOOPS):
+        # The shapes that a loop needs may come out of another.
+        while recognize_recurrence(model):
+            model = _folded(model, limits)
         if not unroll_loops(model, where=where):
             break
         model = _folded(inline_standard_functions(model), limits)

@@ -1,0 +1,1 @@
+"""Loops over time that are a recurrent layer, written out -> LSTM, GRU or RNN."""
