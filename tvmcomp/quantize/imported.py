@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from tvmcomp.model import Operator
+from tvmcomp.passes.integers.activation_product import float_reason
 from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS
-from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
+from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name, shape_of
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Module
+from tvmcomp.tvm_types import Call, Module, Var
 
 
 def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]:
@@ -22,6 +23,11 @@ def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]
         for binding in main_bindings(realize(mod, target)) or []
         if isinstance(binding.var.ty, tvm.relax.TensorType) and dtype_of(binding.var) == "float32"
     }
+    quantized = {
+        binding.var
+        for binding in main_bindings(mod) or []
+        if op_name(binding.value) == "dequantize"
+    }
     operators = []
     for binding in main_bindings(mod) or []:
         kind = op_name(binding.value)
@@ -29,7 +35,7 @@ def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]
             continue
         stays = realized.get(binding.var.name) == kind
         anchor = kind in ANCHORS
-        reason = "its inputs are not quantized in the model" if anchor else "no integer form"
+        reason = _anchor_reason(binding.value, quantized, target) if anchor else "no integer form"
         operators.append(
             Operator(
                 name=str(binding.var.name),  # TVM's own kind of string can't be written as JSON
@@ -40,3 +46,11 @@ def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]
             )
         )
     return operators
+
+
+def _anchor_reason(call: Call, quantized: set[Var], target: TargetDescription) -> str:
+    """Why an anchor stays float."""
+    reason = None
+    if op_name(call) == "matmul" and all(arg in quantized for arg in call.args):
+        reason = float_reason(shape_of(call.args[0]), shape_of(call.args[1]), target)
+    return reason or "its inputs are not quantized in the model"

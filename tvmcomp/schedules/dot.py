@@ -98,6 +98,13 @@ def bfloat16_kernel(target: TargetDescription, depthwise: bool = False) -> DotKe
     return DotKernel("uint16", "uint16", "float32", 4, 2, arm.bfdot(), "bfdot")
 
 
+def has_dot_instruction(target: TargetDescription) -> bool:
+    """Whether one instruction of ``target`` adds up four products of 8-bit numbers or more, so that
+    it multiplies them several times as fast as float32."""
+    kernel = int8_kernel(target, 1)
+    return kernel.depth >= 4 and not kernel.temporaries
+
+
 def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
     """The 8-bit kernel that ``target.dot_product`` asks for.
 

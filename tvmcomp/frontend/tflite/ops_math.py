@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
+from tvmcomp.frontend.tflite.fixed_point import (
+    give_steps,
+    integers,
+    is_byte,
+    multiplied,
+    out_scale,
+    rescaled,
+    scale_of,
+)
 
 
 def _unary(kind: str, **attributes: Any) -> Converter:
@@ -47,7 +57,17 @@ def add_n(call: Call) -> None:
 
 
 def squared_difference(call: Call) -> None:
-    """SQUARED_DIFFERENCE."""
+    """SQUARED_DIFFERENCE; 8-bit numbers are brought to twice the larger scale and 7 more bits."""
+    if call.tensor(0).quantized and call.out().dtype == np.int8:
+        unit = 2 * max(scale_of(call, 0), scale_of(call, 1))
+        sides = []
+        for i in (0, 1):
+            wide = call.node("Mul", integers(call, i), call.number(2**7))
+            sides.append(multiplied(call, wide, scale_of(call, i) / unit))
+        difference = call.node("Sub", *sides)
+        square = call.node("Mul", difference, difference)
+        give_steps(call, multiplied(call, square, unit**2 / (2**14 * out_scale(call))))
+        return
     difference = call.node("Sub", call.real(0), call.real(1))
     call.give(call.node("Mul", difference, difference))
 
@@ -78,7 +98,14 @@ def floor_div(call: Call) -> None:
 
 
 def rsqrt(call: Call) -> None:
-    """RSQRT."""
+    """RSQRT; of 8-bit numbers with 20 bits behind the point of the reciprocal root."""
+    if call.tensor(0).quantized and call.out().dtype == np.int8:
+        root = call.node("Sqrt", integers(call, 0))
+        reciprocal = call.node("Div", call.number(2**20), root)
+        whole = call.node("Floor", call.node("Add", reciprocal, call.number(0.5)))
+        factor = 1 / (math.sqrt(scale_of(call, 0)) * out_scale(call) * 2**20)
+        give_steps(call, multiplied(call, whole, factor))
+        return
     call.give(call.node("Reciprocal", call.node("Sqrt", call.real(0))))
 
 
@@ -91,10 +118,34 @@ def softmax(call: Call) -> None:
     call.give(call.node("Softmax", data, axis=-1))
 
 
+def absolute(call: Call) -> None:
+    """ABS."""
+    if is_byte(call.tensor(0)):
+        data = call.node("Abs", integers(call, 0))
+        give_steps(call, multiplied(call, data, scale_of(call, 0) / out_scale(call)))
+        return
+    call.give(call.node("Abs", call.real(0)))
+
+
 def leaky_relu(call: Call) -> None:
     """LEAKY_RELU."""
     alpha = float(call.options("LeakyReluOptions").Alpha())
+    if is_byte(call.tensor(0)) and 0 < alpha < 1:
+        ratio = scale_of(call, 0) / out_scale(call)
+        data = integers(call, 0)
+        sides = [rescaled(call, data, ratio), rescaled(call, data, ratio * alpha)]
+        give_steps(call, call.node("Max", *sides))
+        return
     call.give(call.node("LeakyRelu", call.real(0), alpha=alpha))
+
+
+def relu(call: Call) -> None:
+    """RELU."""
+    if is_byte(call.tensor(0)):
+        steps = multiplied(call, integers(call, 0), scale_of(call, 0) / out_scale(call))
+        give_steps(call, call.node("Relu", steps))
+        return
+    call.give(call.node("Relu", call.real(0)))
 
 
 def gelu(call: Call) -> None:
@@ -138,7 +189,7 @@ def atan2(call: Call) -> None:
 
 #: Operator of the source -> converter.
 MATH: dict[str, Converter] = {
-    "ABS": _unary("Abs"),
+    "ABS": absolute,
     "ADD": _binary("Add", "AddOptions"),
     "ADD_N": add_n,
     "ATAN2": atan2,
@@ -172,7 +223,7 @@ MATH: dict[str, Converter] = {
     "NOT_EQUAL": _compare("NotEqual"),
     "POW": _binary("Pow"),
     "PRELU": _binary("PRelu"),
-    "RELU": _unary("Relu"),
+    "RELU": relu,
     "RELU6": _clip(0, 6),
     "RELU_0_TO_1": _clip(0, 1),
     "RELU_N1_TO_1": _clip(-1, 1),

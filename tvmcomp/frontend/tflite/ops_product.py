@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from tvmcomp.frontend.tflite.call import Call, Converter
+from tvmcomp.frontend.tflite.fixed_point import (
+    give_steps,
+    integers,
+    multiplied,
+    out_scale,
+    scale_of,
+)
+from tvmcomp.frontend.tflite.network import Tensor
 from tvmcomp.frontend.tflite.weights import bias, weight
 
 
@@ -23,16 +33,35 @@ def fully_connected(call: Call) -> None:
 def batch_matmul(call: Call) -> None:
     """BATCH_MATMUL; ``adj`` swaps the last two axes."""
     options = call.options("BatchMatMulOptions")
+    adjoint = (options.AdjX(), options.AdjY())
+    if all(tensor.quantized and tensor.dtype == np.int8 for tensor in _operands(call)):
+        names = [_swapped(call, integers(call, i), i, adjoint[i]) for i in (0, 1)]
+        factor = scale_of(call, 0) * scale_of(call, 1) / out_scale(call)
+        give_steps(call, multiplied(call, call.node("MatMul", *names), factor))
+        return
     names = []
-    for i, swapped in enumerate((options.AdjX(), options.AdjY())):
-        axes = [*range(call.rank(i))]
-        if swapped:
-            axes[-2:] = axes[:-3:-1]
-        name = weight(call, i, axes) if call.array(i) is not None else call.real(i)
-        if swapped and call.array(i) is None:
-            name = call.transposed(name, axes)
-        names.append(name)
+    for i, swapped in enumerate(adjoint):
+        if call.array(i) is None:
+            names.append(_swapped(call, call.real(i), i, swapped))
+        else:
+            names.append(weight(call, i, _axes(call, i, swapped)))
     call.give(call.node("MatMul", *names))
+
+
+def _operands(call: Call) -> list[Tensor]:
+    """Both sides and the product."""
+    return [call.tensor(0), call.tensor(1), call.out()]
+
+
+def _axes(call: Call, i: int, swapped: bool) -> list[int]:
+    axes = [*range(call.rank(i))]
+    if swapped:
+        axes[-2:] = axes[:-3:-1]
+    return axes
+
+
+def _swapped(call: Call, name: str, i: int, swapped: bool) -> str:
+    return call.transposed(name, _axes(call, i, True)) if swapped else name
 
 
 #: Operator of the source -> converter.

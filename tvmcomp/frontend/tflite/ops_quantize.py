@@ -6,11 +6,23 @@ import numpy as np
 
 from tvmcomp.frontend.tflite.arrays import dequantized
 from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.fixed_point import (
+    give_steps,
+    integers,
+    is_byte,
+    out_scale,
+    rescaled,
+    scale_of,
+)
 
 
 def quantize(call: Call) -> None:
     """QUANTIZE real numbers, or quantized ones anew."""
-    call.give(call.real(0))
+    source, out = call.tensor(0), call.out()
+    if is_byte(source) and is_byte(out) and source.dtype == out.dtype:
+        give_steps(call, rescaled(call, integers(call, 0), scale_of(call, 0) / out_scale(call)))
+    else:
+        call.give(call.real(0))
 
 
 def dequantize(call: Call) -> None:

@@ -5,6 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
+from tvmcomp.frontend.tflite.fixed_point import (
+    give_stored_steps,
+    integers,
+    is_byte,
+    out_scale,
+    scale_of,
+)
 
 
 def l2_normalization(call: Call) -> None:
@@ -54,13 +61,26 @@ def cumsum(call: Call) -> None:
     call.give(result)
 
 
+def mean(call: Call) -> None:
+    """MEAN; of 8-bit numbers with the zero point added before it is rounded, halves to even."""
+    if not is_byte(call.tensor(0)):
+        _reduce("Mean")(call)
+        return
+    keep = int(call.options("ReducerOptions").KeepDims())
+    result = call.node(
+        "ReduceMean", integers(call, 0), call.ints(1), keepdims=keep, noop_with_empty_axes=1
+    )
+    ratio = call.w.constant(np.float32(scale_of(call, 0) / out_scale(call)))
+    give_stored_steps(call, call.node("Mul", result, ratio))
+
+
 #: Operator of the source -> converter.
 REDUCE: dict[str, Converter] = {
     "ARG_MAX": _arg("ArgMax"),
     "ARG_MIN": _arg("ArgMin"),
     "CUMSUM": cumsum,
     "L2_NORMALIZATION": l2_normalization,
-    "MEAN": _reduce("Mean"),
+    "MEAN": mean,
     "REDUCE_ALL": _reduce("All"),
     "REDUCE_ANY": _reduce("Any"),
     "REDUCE_MAX": _reduce("Max"),

@@ -1,6 +1,7 @@
 """Turn Q/DQ patterns into integer operators: the one pass between deciding and compiling.
 
     conv(dequantize(x), dequantize(w))         -> dequantize(conv_int32(x, w) + correction)
+    matmul(dequantize(x), dequantize(y))       -> dequantize(matmul_int32(x, y) + correction)
     quantize(chain(dequantize(x)))             -> lookup table of the chain
     conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
     recurrent(x, dequantize(w))                -> recurrent(x, w, scale), its state in 8 bits
@@ -17,12 +18,16 @@ registers of the same kernel, rounding half to even.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.passes.elementwise import clip_bounds, unary_sources
+from tvmcomp.passes.integers.activation_product import activation_product
 from tvmcomp.passes.integers.integer_average import integer_average
+from tvmcomp.passes.integers.integer_convolution import convolve, padded
+from tvmcomp.passes.integers.output_steps import only_quantized, saturates
 from tvmcomp.passes.integers.qdq import (
     dequantize_params,
     quantize_params,
@@ -30,7 +35,7 @@ from tvmcomp.passes.integers.qdq import (
     scalar_params,
     unify_activation_dtype,
 )
-from tvmcomp.passes.integers.rescale import LARGEST_BIAS, rescale
+from tvmcomp.passes.integers.rescale import LARGEST_BIAS, is_bfloat16, rescale
 from tvmcomp.passes.integers.table import evaluate_chain, lookup
 from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
 from tvmcomp.passes.rewriter import (
@@ -47,7 +52,7 @@ from tvmcomp.qparams import QParams, quantize
 from tvmcomp.recurrent import RECURRENT, cell_of, in_integers
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Attributes, Call, Expr, Module, Var
+from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
@@ -56,18 +61,21 @@ def realize(mod: Module, target: TargetDescription) -> Module:
     """Apply the rules above to ``mod`` (NHWC, with Q/DQ), for the integer types of ``target``."""
     if main_bindings(mod) is None:
         return mod
-    return _Realize(unify_activation_dtype(mod, target.activation_dtype)).run()
+    return _Realize(unify_activation_dtype(mod, target.activation_dtype), target).run()
 
 
 class _Realize(BindingRewriter):
-    def __init__(self, mod: Module) -> None:
+    def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
+        self.target = target
         bindings = main_bindings(mod) or []
         self.producer = {binding.var: binding.value for binding in bindings}
         self.source = unary_sources(bindings)
         self.users = consumers(mod)
         #: Additions of a bias that is part of its anchor's accumulator now.
         self.folded: set[Var] = set()
+        #: Anchors whose result is counted in the steps of the ``quantize`` that reads it.
+        self.in_steps: set[Any] = set()
         #: (new expression, parameters) -> its quantized form, so that readers share it.
         self.quantized: list[tuple[Any, QParams, Any]] = []
 
@@ -91,8 +99,8 @@ class _Realize(BindingRewriter):
     def anchor(self, var: Var, call: Call) -> Expr | None:
         data = self.dequantized(call.args[0])
         weight = self.dequantized_weight(call.args[1])
-        if weight is None:
-            return None
+        if weight is None or (op_name(call) == "matmul" and weight[0].ndim != 2):
+            return self.product(var, call)
         if data is None:
             return self.weight_only(call, *weight, var.name)
         integers, params = data
@@ -104,15 +112,37 @@ class _Realize(BindingRewriter):
             acc = relax.op.matmul(integers, const(values), out_dtype="int32")
             sums = values.astype(np.int64).sum(axis=0)
         else:
-            integers, padding = self.pad(integers, call.attrs, zero_point, name)
-            acc = self.convolve(call, integers, values, padding)
+            integers, padding = padded(self.emit, integers, call.attrs, zero_point, name)
+            acc = convolve(call, integers, values, padding)
             sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
         acc = self.emit(acc, name)
         combined = np.broadcast_to(scale.astype(np.float64) * float(params.scale), sums.shape)
         bias = -zero_point * sums + self.integer_bias(var, combined)
         scales = np.broadcast_to(scale, sums.shape)
+        output = (
+            None
+            if is_bfloat16(scale)
+            else only_quantized(var, self.users, self.folded.__contains__)
+        )
+        if output is not None:
+            scales = params.scale * scales / output.scale
+            params = replace(params, scale=np.ones((), np.float32))
+            self.in_steps.add(var)
         call = rescale(self.builder, acc, bias, sums, scales, params, name)
         return self.emit(call, f"{name}_real")
+
+    def product(self, var: Var, call: Call) -> Expr | None:
+        """The product of two quantized activations; None for anything else."""
+        if op_name(call) != "matmul":
+            return None
+        left, right = (self.dequantized(arg) for arg in call.args)
+        if left is None or right is None:
+            return None
+        output = only_quantized(var, self.users, self.folded.__contains__)
+        step = 1.0 if output is None else float(output.scale)
+        if output is not None:
+            self.in_steps.add(var)
+        return activation_product(self.emit, *left, *right, step, self.target, var.name)
 
     def weight_only(self, call: Call, values: np.ndarray, scale: np.ndarray, name: str) -> Expr:
         """Float data times an int8 weight, whose scale follows: the weight takes a quarter."""
@@ -121,7 +151,7 @@ class _Realize(BindingRewriter):
             product = relax.op.matmul(data, const(values), out_dtype="float32")
         else:
             padding = [int(p) for p in call.attrs.padding]
-            product = self.convolve(call, data, values, padding, "float32")
+            product = convolve(call, data, values, padding, "float32")
         product = self.emit(product, name)
         rank = len(shape_of(product))
         factor = scale if scale.size == 1 else scale.reshape((1,) * (rank - 1) + (-1,))
@@ -161,47 +191,7 @@ class _Realize(BindingRewriter):
         """An addition whose constant went into the accumulator of its anchor."""
         if var not in self.folded:
             return None
-        anchor = next(arg for arg in call.args if self.constant(arg) is None)
-        return self.substitute(anchor)
-
-    def convolve(
-        self,
-        call: Call,
-        integers: Any,
-        weight: np.ndarray,
-        padding: list[int],
-        out_dtype: str = "int32",
-    ) -> Expr:
-        attrs = call.attrs
-        convolution = getattr(relax.op.nn, (op_name(call) or "").removeprefix("nn."))
-        return convolution(
-            integers,
-            const(weight),
-            strides=attrs.strides,
-            padding=padding,
-            dilation=attrs.dilation,
-            groups=attrs.groups,
-            data_layout=attrs.data_layout,
-            kernel_layout=attrs.kernel_layout,
-            out_layout=attrs.out_layout,
-            out_dtype=out_dtype,
-        )
-
-    def pad(
-        self, integers: Any, attrs: Attributes, zero_point: int, name: str
-    ) -> tuple[Any, list[int]]:
-        """Padding with the zero point, which stands for 0; lowering joins it to the kernel."""
-        flat = [int(p) for p in attrs.padding]
-        if not zero_point or not any(flat):
-            return integers, flat
-        rank = len(flat) // 2
-        width = [0, 0]
-        for d in range(rank):
-            width += [flat[d], flat[d + rank]]
-        padded = self.emit(
-            relax.op.nn.pad(integers, [*width, 0, 0], pad_value=zero_point), f"{name}_pad"
-        )
-        return padded, [0] * len(flat)
+        return self.substitute(self.anchor_of(var))
 
     def dequantized(self, expr: Expr) -> tuple[Any, QParams] | None:
         """The 8-bit tensor and scalar parameters behind a ``dequantize``, or None."""
@@ -311,9 +301,18 @@ class _Realize(BindingRewriter):
             if inner is not None:
                 table = evaluate_chain(self.producer, root, old, inner[1], params)
                 return self.emit(lookup(self.builder, inner[0], table, name), name)
+        data = self.unclipped(old, params)
+        if self.anchor_of(data) in self.in_steps:
+            params = replace(params, scale=np.ones((), np.float32))
         scale, zero_point = scalar_params(params)
-        data = self.substitute(self.unclipped(old, params))
+        data = self.substitute(data)
         return self.emit(relax.op.quantize(data, scale, zero_point, -1, params.dtype), name)
+
+    def anchor_of(self, expr: Expr) -> Expr:
+        """What ``expr`` is but for a bias that went into it."""
+        if expr not in self.folded:
+            return expr
+        return next(arg for arg in self.producer[expr].args if self.constant(arg) is None)
 
     def unclipped(self, expr: Expr, params: QParams) -> Expr:
         """``expr`` without the activations that saturation to 8 bits already does."""
@@ -323,9 +322,7 @@ class _Realize(BindingRewriter):
         bounds = clip_bounds(call)
         if bounds is None:
             return expr
-        limits = np.iinfo(params.dtype)
-        saturated = quantize(np.array(bounds, np.float32), params)
-        if tuple(saturated) != (limits.min, limits.max):
+        if not saturates(bounds, params):
             return expr
         return self.unclipped(call.args[0], params)
 

@@ -92,6 +92,10 @@ def _pack_bias(bias: np.ndarray, largest: int, most: int) -> tuple[np.ndarray, i
 def _pack_scale(scale: np.ndarray) -> np.ndarray:
     """The bits of bfloat16 where that is exact, else float32."""
     bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
-    if (bits & 0xFFFF).any():
-        return bits.view(np.float32)
-    return (bits >> 16).astype(np.uint16)
+    return (bits >> 16).astype(np.uint16) if is_bfloat16(scale) else bits.view(np.float32)
+
+
+def is_bfloat16(scale: np.ndarray) -> bool:
+    """Whether a float32 scale is a bfloat16, as those of weights that are quantized here."""
+    bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
+    return not (bits & 0xFFFF).any()

@@ -1,0 +1,118 @@
+"""Operators on 8-bit numbers of random scales and zero points: LiteRT's integers, every one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from litert import Arrays, converted, litert
+from tflite_models import Graph, Op, Tensor, constant, model
+
+import tvmcomp
+
+Quantized = tuple[float, int]
+
+
+def scaled(rng: np.random.Generator, least: float, most: float) -> float:
+    return float(np.float32(np.exp(rng.uniform(np.log(least), np.log(most)))))
+
+
+def zero_of(rng: np.random.Generator, dtype: str) -> int:
+    limits = np.iinfo(dtype)
+    return int(rng.integers(limits.min, limits.max + 1))
+
+
+def elementwise(kind: str, rng: np.random.Generator, sides: list[float]) -> tuple[Any, float]:
+    """The options of an operator of two sides, and the scale of its result."""
+    fused = int(rng.choice([0, 0, 1, 3]))
+    if kind in ("ADD", "SUB"):
+        return (kind, {"FusedActivationFunction": fused}), max(sides) * rng.uniform(0.7, 3)
+    if kind == "MUL":
+        return (kind, {"FusedActivationFunction": fused}), np.prod(sides) * rng.uniform(20, 255)
+    return (kind, {}), max(sides) ** 2 * rng.uniform(20, 1000)
+
+
+def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays]:
+    """A network of the one operator, and its inputs."""
+    sides = [scaled(rng, 0.01, 1) for _ in range(2)]
+    shape = tuple(int(n) for n in rng.integers(1, (3, 6, 9, 40)))
+    shapes, result, constants, name, fields = [shape], shape, [], "", {}
+    own = zero_of(rng, dtype), zero_of(rng, dtype)
+    step: float = scaled(rng, 0.01, 1)
+    limits = np.iinfo(dtype)
+    low, zero = limits.min, zero_of(rng, dtype)
+    if kind in ("ADD", "SUB", "MUL", "SQUARED_DIFFERENCE"):
+        (word, fields), step = elementwise(kind, rng, sides)
+        name = {"SQUARED_DIFFERENCE": "SquaredDifference"}.get(word, word.title()) + "Options"
+        shapes = [shape, tuple(1 if rng.random() < 0.3 else n for n in shape)]
+    elif kind == "BATCH_MATMUL":
+        batch, rows, depth, columns = (int(n) for n in rng.integers(1, (5, 20, 70, 20)))
+        fields = {"AdjX": bool(rng.random() < 0.3), "AdjY": bool(rng.random() < 0.5)}
+        shapes = [
+            (batch, depth, rows) if fields["AdjX"] else (batch, rows, depth),
+            (batch, columns, depth) if fields["AdjY"] else (batch, depth, columns),
+        ]
+        result, name = (batch, rows, columns), "BatchMatMulOptions"
+        step = np.prod(sides) * np.sqrt(depth) * rng.uniform(20, 200)
+    elif kind == "MEAN":
+        axes = [[2], [1, 2], [3], [2, 3]][rng.integers(4)]
+        result = tuple(1 if i in axes else n for i, n in enumerate(shape))
+        constants, name, fields = [np.array(axes, "int32")], "ReducerOptions", {"KeepDims": True}
+        step = sides[0] * rng.choice([1, rng.uniform(0.3, 1.2)])
+    elif kind == "RSQRT":
+        own, low = (limits.min, own[1]), limits.min + 1
+        step = 1 / np.sqrt(sides[0]) / rng.uniform(20, 200)
+    elif kind == "SOFTMAX":
+        step, zero, name, fields = 1 / 256, limits.min, "SoftmaxOptions", {"Beta": 1.0}
+    elif kind == "LEAKY_RELU":
+        name, fields = "LeakyReluOptions", {"Alpha": float(rng.uniform(0.05, 0.9))}
+    elif kind == "GELU":
+        name, fields = "GeluOptions", {"Approximate": bool(rng.random() < 0.5)}
+    if kind in ("ADD", "SUB", "MUL", "SQUARED_DIFFERENCE"):
+        result = tuple(int(n) for n in np.broadcast_shapes(*shapes))
+    data = [f"x{i}" for i in range(len(shapes))]
+    tensors = [
+        Tensor(n, s, dtype, scale=scale, zero=z)
+        for n, s, scale, z in zip(data, shapes, sides, own, strict=False)
+    ]
+    held = [constant(f"c{i}", each) for i, each in enumerate(constants)]
+    y = Tensor("y", result, dtype, scale=float(np.float32(step)), zero=zero)
+    op = Op(kind, [*data, *(each.name for each in held)], ["y"], name, fields)
+    feeds = {
+        n: rng.integers(low, limits.max + 1, s).astype(dtype)
+        for n, s in zip(data, shapes, strict=True)
+    }
+    return Graph([*tensors, *held, y], [op], data, ["y"]), feeds
+
+
+UINT8 = ("ADD", "LEAKY_RELU", "MEAN", "MUL", "QUANTIZE", "RELU")
+INT8 = (*UINT8, "ABS", "BATCH_MATMUL", "GELU", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB")
+KINDS = [*((kind, "int8") for kind in INT8), *((kind, "uint8") for kind in UINT8)]
+
+
+@pytest.mark.parametrize("kind, dtype", KINDS)
+def test_the_same_integers(tmp_path: Path, kind: str, dtype: str) -> None:
+    equal = []
+    for seed in range(15):
+        graph, feeds = case(kind, dtype, np.random.default_rng(seed))
+        path = tmp_path / f"{seed}.tflite"
+        path.write_bytes(model(graph))
+        (ours,), (theirs,) = converted(path, feeds), litert(path, feeds)
+        assert ours.dtype == theirs.dtype
+        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+        equal.append((ours == theirs).mean())
+    assert np.mean(equal) > 0.9995
+
+
+@pytest.mark.parametrize(
+    "kind", ["BATCH_MATMUL", "MEAN", "QUANTIZE", "RSQRT", "SQUARED_DIFFERENCE"]
+)
+def test_the_same_integers_compiled(tmp_path: Path, kind: str) -> None:
+    graph, feeds = case(kind, "int8", np.random.default_rng(3))
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(graph))
+    with tvmcomp.load(tvmcomp.build(path), threads=1) as session:
+        (ours,) = session.run(feeds).values()
+    assert (ours == litert(path, feeds)[0]).mean() > 0.999
