@@ -65,6 +65,8 @@ class RecurrentCell(msgspec.Struct, frozen=True):
         directions_last: the states of all steps are ``[T, B, D, H]`` where the batch does not
             come first: what a layer that follows takes.
         operands: those of :data:`OPTIONAL` that are given.
+        dynamic_range: of an LSTM in integers: the 8 bits span what the state of all rows is before
+            each step, as ONNX Runtime's DynamicQuantizeLSTM has it, and not -1 to 1.
     """
 
     kind: Kind
@@ -79,6 +81,7 @@ class RecurrentCell(msgspec.Struct, frozen=True):
     batch_first: bool = False
     directions_last: bool = False
     operands: tuple[str, ...] = ()
+    dynamic_range: bool = False
 
     @property
     def in_integers(self) -> bool:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
-from tvmcomp.frontend.onnx.recurrent_rules import check_recurrent_attributes
+from tvmcomp.frontend.onnx.recurrent_rules import KINDS, check_recurrent_attributes
 
 _AUTO_PAD = ("", "NOTSET", "SAME_UPPER", "SAME_LOWER", "VALID")
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -86,7 +86,7 @@ def check_attributes(node: NodeFacts) -> None:
             value not in onnx.TensorProto.DataType.values() or value == onnx.TensorProto.UNDEFINED
         ):
             raise ValueError(f"its {name} is {value}, which is no type of elements")
-    if operator in ("GRU", "LSTM", "RNN"):
+    if operator in KINDS:
         check_recurrent_attributes(node)
     size = node.attributes.get("size", 1)
     if operator == "LRN" and (size % 2 == 0 or size > _WIDEST):

@@ -9,6 +9,7 @@ import onnx
 from tvmcomp.frontend.onnx.ops_attention import ATTENTION
 from tvmcomp.frontend.onnx.ops_cumulative import CUMULATIVE
 from tvmcomp.frontend.onnx.ops_detect import DETECT
+from tvmcomp.frontend.onnx.ops_dynamic_recurrent import DYNAMIC_RECURRENT
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_fused_attention import FUSED_ATTENTION
@@ -47,6 +48,7 @@ _TVM: dict[str, Any] = onnx_frontend._get_convert_map()
 MICROSOFT_CONVERTERS: dict[str, Any] = {
     **{name: _TVM[name] for name in ("BiasGelu", "FastGelu", "Gelu", "MatMulInteger16")},
     **{name: QUANTIZE[name] for name in ("DequantizeLinear", "QuantizeLinear")},
+    **DYNAMIC_RECURRENT,
     **FUSED_ATTENTION,
     **MICROSOFT,
 }

@@ -22,7 +22,8 @@ from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
-from tvmcomp.frontend.onnx.microsoft import DOMAIN, SHAPED_AS_FIRST, import_microsoft
+from tvmcomp.frontend.onnx.microsoft import DOMAIN, import_microsoft
+from tvmcomp.frontend.onnx.microsoft_shapes import infer_microsoft_shapes
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
 from tvmcomp.frontend.onnx.recurrence.recognize import recognize_recurrence
 from tvmcomp.frontend.onnx.rewrites import rewrite
@@ -137,10 +138,6 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
     def _do_inference(self, node: ir.Node) -> None:
         check_node(node, self.limits)
         super()._do_inference(node)
-        if (
-            node.domain == DOMAIN
-            and node.op_type in SHAPED_AS_FIRST
-            and node.outputs[0].shape is None
-        ):
-            node.outputs[0].shape = node.inputs[0].shape if node.inputs[0] else None
+        if node.domain == DOMAIN:
+            infer_microsoft_shapes(node)
         check_results(node, self.limits)

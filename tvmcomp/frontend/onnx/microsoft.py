@@ -5,15 +5,10 @@ from __future__ import annotations
 import onnx
 
 from tvmcomp.frontend.onnx.node_facts import NodeFacts
+from tvmcomp.frontend.onnx.recurrent_rules import KINDS, check_recurrent_attributes
 from tvmcomp.frontend.onnx.support import nodes_of
 
 DOMAIN = "com.microsoft"
-
-#: Operators whose first result has their first input's shape.
-SHAPED_AS_FIRST = {
-    "BiasGelu", "DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "RotaryEmbedding",
-    "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
-}  # fmt: skip
 
 #: Operator -> fewest and most inputs, most outputs, attributes, of ONNX Runtime's schemas.
 _POOL = {"auto_pad", "ceil_mode", "kernel_shape", "pads", "strides"}
@@ -24,6 +19,9 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
         "do_rotary", "rotary_embedding_dim", "past_present_share_buffer"}),
     "BiasGelu": (2, 2, 1, set()),
     "DequantizeLinear": (2, 3, 1, {"axis"}),
+    "DynamicQuantizeLSTM": (12, 12, 3, {
+        "activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size",
+        "input_forget"}),
     "DynamicQuantizeMatMul": (3, 5, 1, set()),
     "EmbedLayerNormalization": (7, 9, 3, {"epsilon", "mask_index_type"}),
     "FastGelu": (1, 2, 1, set()),
@@ -61,6 +59,7 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
 
 #: Operator -> those of its first inputs that may be left out.
 _OPTIONAL = {
+    "DynamicQuantizeLSTM": {3, 4, 5, 6, 7},
     "EmbedLayerNormalization": {1, 4},
     "QGemm": {2, 5},
     "QLinearAdd": {2, 5},
@@ -99,3 +98,5 @@ def check_microsoft(node: NodeFacts) -> None:
         raise ValueError(f"it has {len(node.node.output)} outputs, and may have 1 to {outputs}")
     if unknown := sorted(set(node.attributes) - attributes):
         raise ValueError(f"it has no attribute {', '.join(unknown)}")
+    if node.node.op_type in KINDS:
+        check_recurrent_attributes(node)

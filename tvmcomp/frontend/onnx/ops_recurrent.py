@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,44 +25,75 @@ _OTHERS: dict[Kind, tuple[str, ...]] = {
 }
 
 
+#: Of a cell and its operands, to which it may add: the cell, its recurrent weight ``[D G H, H]``,
+#: and the input's product with its weights ``[rows of X, D G H]``.
+Products = Callable[[RecurrentCell, dict[str, Any]], tuple[RecurrentCell, Any, Any]]
+
+
 class _Recurrent(Converter):
     kind: Kind
 
     @classmethod
     def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
-        x, weight, recurrent_weight, bias = (inputs[i] for i in range(4))
+        x, weight, recurrent_weight = (inputs[i] for i in range(3))
         directions, _, units = shape_of(recurrent_weight)
-        direction = attr.get("direction", b"forward").decode()
-        batch_first = bool(attr.get("layout", 0))
-        batch, steps = shape_of(x)[:2] if batch_first else shape_of(x)[1::-1]
-        cell = RecurrentCell(
-            cls.kind,
-            units,
-            steps,
-            batch,
-            {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction],
-            functions_of(cls.kind, directions, attr),
-            clip=float(attr.get("clip", 0.0)),
-            input_forget=bool(attr.get("input_forget", 0)),
-            reset_after=bool(attr.get("linear_before_reset", 0)),
-            batch_first=batch_first,
-        )
-        names = _OTHERS[cls.kind]
-        operands = {name: inputs[4 + i] for i, name in enumerate(names)}
-        given = {name: value for name, value in operands.items() if value is not None}
-        if "lengths" in given:
-            given["lengths"] = bb.emit(relax.op.astype(given["lengths"], "int32"))
-        if 0 in shape_of(x)[:2] or not units:
-            return relax.Tuple(list(_without_steps(cell, x, given)))
-        added, reset = _biases(bb, cell, bias)
-        if reset is not None:
-            given["recurrent_bias"] = reset
-        projected = _project(bb, x, weight, added)
-        rows = directions * cell.gates * units
-        recurrent_weight = reshaped(bb, recurrent_weight, [rows, units])
-        result = bb.emit(recurrent(cell, projected, recurrent_weight, given))
-        count = len(result.ty.fields)
-        return relax.Tuple([relax.TupleGetItem(result, number) for number in range(count)])
+
+        def products(cell: RecurrentCell, _operands: dict[str, Any]) -> tuple[Any, Any, Any]:
+            rows = directions * cell.gates * units
+            return cell, reshaped(bb, recurrent_weight, [rows, units]), _project(bb, x, weight)
+
+        return recurrent_layer(bb, cls.kind, inputs, attr, (directions, units), products)
+
+
+def recurrent_layer(
+    bb: Builder,
+    kind: Kind,
+    inputs: Inputs,
+    attr: dict[str, Any],
+    size: tuple[int, int],
+    products: Products,
+) -> Any:
+    """The results of a layer of any kind.
+
+    Args:
+        bb: what emits.
+        kind: of its cell.
+        inputs: X, two that ``products`` knows, B, and those of the standard that follow.
+        attr: the node's.
+        size: directions and units.
+        products: called where there is something to compute.
+    """
+    (directions, units), x, bias = size, inputs[0], inputs[3]
+    direction = attr.get("direction", b"forward").decode()
+    batch_first = bool(attr.get("layout", 0))
+    batch, steps = shape_of(x)[:2] if batch_first else shape_of(x)[1::-1]
+    cell = RecurrentCell(
+        kind,
+        units,
+        steps,
+        batch,
+        {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}[direction],
+        functions_of(kind, directions, attr),
+        clip=float(attr.get("clip", 0.0)),
+        input_forget=bool(attr.get("input_forget", 0)),
+        reset_after=bool(attr.get("linear_before_reset", 0)),
+        batch_first=batch_first,
+    )
+    operands = {name: inputs[4 + i] for i, name in enumerate(_OTHERS[kind])}
+    given = {name: value for name, value in operands.items() if value is not None}
+    if "lengths" in given:
+        given["lengths"] = bb.emit(relax.op.astype(given["lengths"], "int32"))
+    if 0 in shape_of(x)[:2] or not units:
+        return relax.Tuple(list(_without_steps(cell, x, given)))
+    added, reset = _biases(bb, cell, bias)
+    if reset is not None:
+        given["recurrent_bias"] = reset
+    cell, recurrent_weight, projected = products(cell, given)
+    if added is not None:
+        projected = bb.emit(relax.op.add(projected, added))
+    result = bb.emit(recurrent(cell, projected, recurrent_weight, given))
+    count = len(result.ty.fields)
+    return relax.Tuple([relax.TupleGetItem(result, number) for number in range(count)])
 
 
 class LSTM(_Recurrent):
@@ -83,8 +114,8 @@ class RNN(_Recurrent):
     kind = "rnn"
 
 
-def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
-    """``x [.., .., I]`` times ``weight [D, G H, I]``, and ``bias [D G H]``.
+def _project(bb: Builder, x: Expr, weight: Expr) -> Any:
+    """``x [.., .., I]`` times ``weight [D, G H, I]``.
 
     Steps and batch are together the rows of one matrix: a batch of 1 makes no blocks.
     """
@@ -97,12 +128,10 @@ def _project(bb: Builder, x: Expr, weight: Expr, bias: Any) -> Any:
     else:
         matrix = bb.emit(relax.op.reshape(weight, [columns, width]))
         matrix = bb.emit(relax.op.permute_dims(matrix, [1, 0]))
-    if width:
-        flat = bb.emit(relax.op.reshape(x, [count, width]))
-        product = bb.emit(relax.op.matmul(flat, matrix))
-    else:
-        product = constant(np.zeros((count, columns), dtype_of(x)))
-    return product if bias is None else bb.emit(relax.op.add(product, bias))
+    if not width:
+        return constant(np.zeros((count, columns), dtype_of(x)))
+    flat = bb.emit(relax.op.reshape(x, [count, width]))
+    return bb.emit(relax.op.matmul(flat, matrix))
 
 
 def _biases(bb: Builder, cell: RecurrentCell, bias: Any) -> tuple[Any, Any]:

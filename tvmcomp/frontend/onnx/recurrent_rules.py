@@ -32,6 +32,8 @@ _DEFAULTS: dict[Kind, tuple[str, ...]] = {
     "gru": ("sigmoid", "tanh"),
     "rnn": ("tanh",),
 }
+#: Operator -> its kind of cell.
+KINDS: dict[str, Kind] = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn", "DynamicQuantizeLSTM": "lstm"}
 _DIRECTIONS = {"forward": 1, "reverse": 1, "bidirectional": 2}
 _FLAGS = ("input_forget", "layout", "linear_before_reset")
 
@@ -126,5 +128,4 @@ def check_recurrent(node: NodeFacts) -> None:
 
 
 def _kind(node: NodeFacts) -> Kind:
-    kinds: dict[str, Kind] = {"LSTM": "lstm", "GRU": "gru", "RNN": "rnn"}
-    return kinds[node.node.op_type]
+    return KINDS[node.node.op_type]

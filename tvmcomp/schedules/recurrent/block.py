@@ -124,7 +124,7 @@ class Block(Sums):
                 return tirx.BufferStore(buffer, value, [*to, unit + lane])
 
             done.append(vector(self.tile.lanes, store))
-            if f"{name}_8" in direction.arrays:
+            if f"{name}_8" in direction.arrays and not direction.cell.dynamic_range:
 
                 def rounded(lane: PrimExpr, name: str = name, to: Any = to) -> Any:
                     return direction.round(name, [*to, unit + lane])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.recurrent.block import Block
+from tvmcomp.schedules.recurrent.dynamic_range import round_in_range
 from tvmcomp.schedules.recurrent.gates import Phase
 from tvmcomp.schedules.recurrent.state_arrays import StateArrays
 from tvmcomp.schedules.recurrent.tile import Tile
@@ -32,7 +33,7 @@ class Direction(StateArrays):
         to the first: those that were read last are still there.
         """
         layer = self.layer
-        done = []
+        done = [round_in_range(self, step)] if self.cell.dynamic_range else []
         for phase, tile, weight in zip(self.phases, layer.tiles, layer.weights, strict=True):
             full = layer.units // tile.block
 

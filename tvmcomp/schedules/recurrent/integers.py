@@ -35,12 +35,14 @@ def of_integers(
 
     Returns:
         ``scales``, of the products, and ``corrections``, what the sums begin with: the share of a
-        state's zero point. Both are ``[D, G, units with padding]``.
+        state's zero point, of a dynamic range that of a zero point of 1. Both are
+        ``[D, G, units with padding]``.
     """
     padded = padded_units(planned)
-    offset = ZERO_POINTS[int8_kernel(target, row=1).data]
+    offset = 1 if cell.dynamic_range else ZERO_POINTS[int8_kernel(target, row=1).data]
     sums = weight.sum(axis=1, dtype=np.int32) * np.int32(-offset)
-    scales = scale.astype(np.float32) * np.float32(1 / STEPS)
+    step = np.float32(1 if cell.dynamic_range else 1 / STEPS)
+    scales = scale.astype(np.float32) * step
     return {
         name: pack_rows(numbers, cell.directions, cell.units, padded)
         for name, numbers in (("scales", scales), ("corrections", sums))

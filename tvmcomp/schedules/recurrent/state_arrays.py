@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.recurrent.dynamic_range import range_arrays
 from tvmcomp.schedules.recurrent.gates import Phase, arrays
 from tvmcomp.schedules.recurrent.integers import STEPS, ZERO_POINTS
 from tvmcomp.schedules.recurrent.layer import Layer
@@ -64,7 +65,9 @@ class StateArrays:
             )
             for name in ("state", *(p.source for p in self.phases if p.source != "state"))
         }
-        if "initial_state" in layer.operands:
+        if layer.cell.dynamic_range:
+            found |= range_arrays(layer.batch, layer.lanes, self.dtype)
+        elif "initial_state" in layer.operands:
             found["range"] = self.array([layer.batch], "range")
         return found
 
@@ -78,7 +81,7 @@ class StateArrays:
         layer = self.layer
         state = self.arrays["state"]
         done = [self.start("initial_state", lambda row, u: (state, [index(0), row, u]))]
-        if self.kernel is not None:
+        if self.kernel is not None and not self.cell.dynamic_range:
             done.append(loop(layer.batch, self.start_integers, SERIAL, "row"))
         if "cell" in self.arrays:
             cell = self.arrays["cell"]

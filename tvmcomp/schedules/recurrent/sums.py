@@ -182,9 +182,12 @@ class Sums:
             )
         d, gate, unit = self.row_of_weights(part, column)
         corrections = self.direction.operands["corrections"]
+        zero_point = self.direction.arrays.get("zero_point")
 
         def of_zero_point(lane: PrimExpr) -> Any:
             value = tirx.BufferLoad(corrections, [d, gate, unit + lane])
+            if zero_point is not None:
+                value = value * tirx.BufferLoad(zero_point, [index(0)])
             return tirx.BufferStore(own, value, [place + lane])
 
         return vector(self.tile.lanes, of_zero_point)

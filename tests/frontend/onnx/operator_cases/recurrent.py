@@ -57,6 +57,37 @@ def layer(draw: Draw) -> None:
     draw.node(inputs, draw.size(1, 3 if kind == "LSTM" else 2), **attributes)
 
 
+@generates("com.microsoft.DynamicQuantizeLSTM")
+def dynamic_layer(draw: Draw) -> None:
+    steps, batch, width = draw.size(1, 5), draw.size(1, 9), draw.choose((1, 2, 3, 8, 17))
+    units = draw.choose(_UNITS)
+    direction = draw.choose(["forward", "reverse", "bidirectional"])
+    count, columns = 1 + (direction == "bidirectional"), 4 * units
+
+    def tensor(*shape: int) -> str:
+        return draw.tensor(draw.array("float32", shape, -1, 1))
+
+    inputs = [draw.input(draw.array("float32", (steps, batch, width), -2, 2))]
+    last, dtype = [], draw.choose(["int8", "uint8"])
+    for depth in (width, units):
+        scales = (count, columns) if draw.chance(0.5) else (count,)
+        middle = 128 if dtype == "uint8" else 0
+        # Twice 64 * 255 is within 16 bits, which ONNX Runtime adds two products in without VNNI.
+        weight = draw.array(dtype, (count, depth, columns), middle - 64, middle + 63)
+        inputs.append(draw.constant(weight))
+        scale = draw.array("float32", scales, 0.5, 1) / np.float32(64 * np.sqrt(depth))
+        last += [draw.constant(scale), draw.constant(np.full(scales, middle, dtype))]
+    inputs.append(tensor(count, 2 * columns) if draw.chance(0.7) else "")
+    lengths = draw.rng.integers(1, steps, batch, "int32", endpoint=True)
+    inputs.append(draw.tensor(lengths) if draw.chance(0.4) else "")
+    for shape in ((count, batch, units), (count, batch, units), (count, 3 * units)):
+        inputs.append(tensor(*shape) if draw.chance(0.5) else "")
+    attributes = {"hidden_size": units, "direction": direction} | extras(draw, "LSTM", count)
+    names = draw.node([*inputs, *last], draw.size(1, 3), **attributes)
+    draw.case.types |= dict.fromkeys(names, "float32")
+    draw.case.tolerance = 1e-4
+
+
 def dtype_root(dtype: str, units: int) -> Any:
     """What keeps a sum over the units near 1."""
     return np.sqrt(units).astype(dtype)
