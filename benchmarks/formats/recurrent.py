@@ -7,23 +7,28 @@ fastest of all runs, and the median beside it: on a busy machine the fastest say
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import logging
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import helper, numpy_helper
 
 import tvmcomp
+from benchmarks.formats.recurrent_peers import (
+    Run,
+    Sizes,
+    float_peers,
+    integer_peers,
+    missing,
+    write_hybrid,
+)
 from tvmcomp.api import build
 
-Run = Callable[[np.ndarray], np.ndarray]
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 _LAYERS = 2
 
@@ -39,42 +44,57 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=["float32", "int8", "dynamic"],
     )  # fmt: skip
     parser.add_argument("--seconds", type=float, default=2.0, help="for each engine of a row")
+    parser.add_argument(
+        "--tensorflow", default=sys.executable, metavar="PYTHON",
+        help="a Python that has tensorflow and tf_keras, to write LiteRT's files with",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Print a row for each network."""
     print(f"{args.steps} steps, {_LAYERS} layers, both directions, 1 thread; ms: fastest (median)")
-    for kind in args.kinds:
-        for units in args.units:
-            for batch in args.batch:
-                for line in rows(kind, args.steps, batch, units, args.formats, args.seconds):
-                    print(line, flush=True)
+    sizes = [
+        Sizes(kind, args.steps, batch, units)
+        for kind in args.kinds
+        for units in args.units
+        for batch in args.batch
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        in_integers = set(args.formats) != {"float32"}
+        left_out = missing(args.kinds)
+        if in_integers:
+            left_out += write_hybrid(sizes, args.tensorflow)
+        for line in left_out:
+            print(f"left out: {line}")
+        for each in sizes:
+            for line in rows(each, args.formats, args.seconds, Path(folder)):
+                print(line, flush=True)
     return 0
 
 
-def rows(
-    kind: str, steps: int, batch: int, units: int, formats: list[str], seconds: float
-) -> Iterator[str]:
+def rows(sizes: Sizes, formats: list[str], seconds: float, folder: Path) -> Iterator[str]:
     """One network: the times of all engines, and of each of our formats the ratio of the fastest
-    peer's in float32 or in integers, and of our own float32."""
-    x = np.random.default_rng(1).standard_normal((steps, batch, units)).astype(np.float32)
+    peer's in float32 or in integers, and of our own float32. ``folder`` is for files."""
+    shape = (sizes.steps, sizes.batch, sizes.units)
+    x = np.random.default_rng(1).standard_normal(shape).astype(np.float32)
     built: dict[str, float] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "network.onnx"
-        onnx.save(network(kind, steps, batch, units), path)
-        engines: dict[str, Run] = {}
-        for name in formats:
-            begun = time.perf_counter()
-            artifact = compiled(path, name, x.shape)
-            built[name] = time.perf_counter() - begun
-            engines[name] = ours(artifact)
-        peers = {"float32": float_peers(path, kind, units), "int8": integer_peers(path)}
-        for each in peers.values():
-            engines |= each
-        want = engines["onnxruntime"](x)
-        noise = {name: decibels(want, engines[name](x)) for name in engines}
-        times = in_turns(engines, x, seconds)
-    yield f"{kind} {units} units, batch {batch}"
+    path = folder / "network.onnx"
+    onnx.save(network(sizes.kind, *shape), path)
+    engines: dict[str, Run] = {}
+    for name in formats:
+        begun = time.perf_counter()
+        artifact = compiled(path, name, x.shape)
+        built[name] = time.perf_counter() - begun
+        engines[name] = ours(artifact)
+    peers = {"float32": float_peers(path, sizes, _LAYERS)}
+    if set(formats) != {"float32"}:
+        peers["int8"] = integer_peers(path, sizes)
+    for each in peers.values():
+        engines |= each
+    want = engines["onnxruntime"](x)
+    noise = {name: decibels(want, engines[name](x)) for name in engines}
+    times = in_turns(engines, x, seconds)
+    yield f"{sizes.kind} {sizes.units} units, batch {sizes.batch}"
     for name, each in times.items():
         text = f"  {name:20} {each.min():8.3f} ({np.median(each):.3f})  {noise[name]:4.0f} dB"
         if name in formats:
@@ -100,27 +120,6 @@ def compiled(path: Path, number_format: str, shape: tuple[int, ...]) -> Any:
 def decibels(want: np.ndarray, got: np.ndarray) -> float:
     """Signal-to-noise ratio; of other weights it means nothing."""
     return 10 * float(np.log10(np.mean(want**2) / (np.mean((got - want) ** 2) + 1e-30)))
-
-
-def float_peers(path: Path, kind: str, units: int) -> dict[str, Run]:
-    """The other engines in float32, as far as they are installed."""
-    engines = {"onnxruntime": of_onnxruntime(path)}
-    if importlib.util.find_spec("openvino"):
-        engines["openvino"] = of_openvino(path)
-    if importlib.util.find_spec("torch") and kind != "RNN":
-        engines["torch"] = of_torch(kind, units)
-    return engines
-
-
-def integer_peers(path: Path) -> dict[str, Run]:
-    """ONNX Runtime's dynamic quantization, which has a kernel for LSTM and leaves GRU float."""
-    from onnxruntime.quantization import quantize_dynamic
-
-    quantized = path.with_name("dynamic.onnx")
-    logging.disable(logging.WARNING)
-    quantize_dynamic(path, quantized, per_channel=True)
-    logging.disable(logging.NOTSET)
-    return {"onnxruntime dynamic": of_onnxruntime(quantized)}
 
 
 def in_turns(engines: dict[str, Run], x: np.ndarray, seconds: float) -> dict[str, np.ndarray]:
@@ -176,36 +175,3 @@ def ours(artifact: Any) -> Run:
     """A session on the compiled network."""
     session = tvmcomp.load(artifact, threads=1)
     return lambda x: next(iter(session.run({"x": x}).values()))
-
-
-def of_onnxruntime(path: Path) -> Run:
-    """ONNX Runtime, fully optimized."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda x: session.run(None, {"x": x})[0]
-
-
-def of_openvino(path: Path) -> Run:
-    """OpenVINO for latency."""
-    import openvino
-
-    core = openvino.Core()
-    settings = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY",
-                "INFERENCE_PRECISION_HINT": "f32"}  # fmt: skip
-    request = core.compile_model(core.read_model(path), "CPU", settings).create_infer_request()
-    return lambda x: request.infer({0: x})[0]
-
-
-def of_torch(kind: str, units: int) -> Run:
-    """PyTorch's own module of the same sizes; its weights are others."""
-    import torch
-
-    torch.set_num_threads(1)
-    module = getattr(torch.nn, kind)(units, units, num_layers=_LAYERS, bidirectional=True).eval()
-
-    def infer(x: np.ndarray) -> np.ndarray:
-        with torch.inference_mode():
-            return module(torch.from_numpy(x))[0].numpy()
-
-    return infer
