@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from tvmcomp.fixed_point import FixedPointLstm
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr
 
@@ -67,6 +68,8 @@ class RecurrentCell(msgspec.Struct, frozen=True):
         operands: those of :data:`OPTIONAL` that are given.
         dynamic_range: of an LSTM in integers: the 8 bits span what the state of all rows is before
             each step, as ONNX Runtime's DynamicQuantizeLSTM has it, and not -1 to 1.
+        fixed_point: how an LSTM computes in integers alone; None for any other layer. ``x`` is
+            int32 then, the weight int8, the states int8, the cell int16.
     """
 
     kind: Kind
@@ -82,11 +85,12 @@ class RecurrentCell(msgspec.Struct, frozen=True):
     directions_last: bool = False
     operands: tuple[str, ...] = ()
     dynamic_range: bool = False
+    fixed_point: FixedPointLstm | None = None
 
     @property
     def in_integers(self) -> bool:
         """Whether the state is rounded to 8 bits, and multiplied by int8 weights."""
-        return "weight_scale" in self.operands
+        return "weight_scale" in self.operands or self.fixed_point is not None
 
     @property
     def is_bounded(self) -> bool:
@@ -103,6 +107,11 @@ class RecurrentCell(msgspec.Struct, frozen=True):
     def directions(self) -> int:
         """D."""
         return len(self.backward)
+
+    @property
+    def result_dtypes(self) -> list[str] | None:
+        """Types of the results; None where they have that of ``x``."""
+        return None if self.fixed_point is None else ["int8", "int8", "int16"]
 
     @property
     def result_shapes(self) -> list[tuple[int, ...]]:
@@ -165,8 +174,10 @@ def operands_of(call: Call) -> dict[str, Any]:
 
 def _infer_type(call: Call, _builder: Any) -> Any:
     x = call.args[0].ty
-    shapes = cell_of(call).result_shapes
-    return relax.TupleType([relax.TensorType(shape, str(x.dtype)) for shape in shapes])
+    cell = cell_of(call)
+    dtypes = cell.result_dtypes or [str(x.dtype)] * len(cell.result_shapes)
+    fields = zip(cell.result_shapes, dtypes, strict=True)
+    return relax.TupleType([relax.TensorType(shape, dtype) for shape, dtype in fields])
 
 
 def _register() -> None:

@@ -41,6 +41,7 @@ class Op:
     fields: dict[str, Any] = field(default_factory=dict)
     version: int = 1
     custom: bytes = b""
+    intermediates: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -112,10 +113,13 @@ def _graph(b: Any, graph: Graph, kinds: list[tuple[str, int]], buffers: list[byt
         options = _options(b, op) if op.options else None
         custom = b.CreateByteVector(op.custom) if op.custom else None
         ins, outs = (_vector(b, [numbers[n] for n in names]) for names in (op.inputs, op.outputs))
+        inner = _vector(b, [numbers[n] for n in op.intermediates]) if op.intermediates else None
         tflite.OperatorStart(b)
         tflite.OperatorAddOpcodeIndex(b, kinds.index((op.kind, op.version)))
         tflite.OperatorAddInputs(b, ins)
         tflite.OperatorAddOutputs(b, outs)
+        if inner is not None:
+            tflite.OperatorAddIntermediates(b, inner)
         if custom is not None:
             tflite.OperatorAddCustomOptions(b, custom)
         if options is not None:

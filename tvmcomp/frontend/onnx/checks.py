@@ -19,11 +19,18 @@ from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.attribute_rules import check_attributes
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, check_microsoft
 from tvmcomp.frontend.onnx.node_facts import MOST_ELEMENTS, GraphFacts, NodeFacts
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN as OWN_DOMAIN
+from tvmcomp.frontend.onnx.quantized_lstm import check_quantized_lstm, is_quantized_lstm
 from tvmcomp.frontend.onnx.shape_rules import check_shapes
 from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.onnx.type_rules import check_types
 
 _STANDARD = ("", "ai.onnx")
+_CHECKS = {
+    **dict.fromkeys(_STANDARD, check_attributes),
+    DOMAIN: check_microsoft,
+    OWN_DOMAIN: check_quantized_lstm,
+}
 _FAILED_NODE = re.compile(r"\(op_type:(?P<operator>\w+)(?:, node name: (?P<name>.*?))?\): ")
 #: What an error of the inference begins with: its kinds, and then that it is in a function's body.
 _KINDS = re.compile(r"^(\[\w+\] )+")
@@ -38,10 +45,11 @@ def check_nodes(model: onnx.ModelProto, opset: int, *, where: str) -> None:
             the node, its operator, attributes and the types of its inputs.
     """
     for node in nodes_of(model.graph):
-        if node.domain in (*_STANDARD, DOMAIN):
+        check = _CHECKS.get(node.domain)
+        if check is not None and (node.domain != OWN_DOMAIN or is_quantized_lstm(node)):
             facts = GraphFacts().node(node, opset)
             try:
-                (check_microsoft if node.domain == DOMAIN else check_attributes)(facts)
+                check(facts)
             except ValueError as error:
                 _refuse(facts, str(error), where)
     graph = _inferred(model, opset, where)

@@ -24,6 +24,7 @@ from tvmcomp.frontend.onnx.ops_place import PLACE
 from tvmcomp.frontend.onnx.ops_pool import POOL
 from tvmcomp.frontend.onnx.ops_product import PRODUCTS
 from tvmcomp.frontend.onnx.ops_quantize import QUANTIZE
+from tvmcomp.frontend.onnx.ops_quantized_lstm import OWN
 from tvmcomp.frontend.onnx.ops_recurrent import RECURRENT
 from tvmcomp.frontend.onnx.ops_reduce import REDUCE
 from tvmcomp.frontend.onnx.ops_region import REGION
@@ -40,9 +41,19 @@ from tvm.relax.frontend.onnx.onnx_frontend import onnx_input  # noqa: TID253
 
 relax = tvm.relax
 
-__all__ = ["CONVERTERS", "MICROSOFT_CONVERTERS", "onnx_input", "relax", "resolve"]
+__all__ = [
+    "CONVERTERS",
+    "MICROSOFT_CONVERTERS",
+    "OWN_CONVERTERS",
+    "onnx_input",
+    "relax",
+    "resolve",
+]
 
 _TVM: dict[str, Any] = onnx_frontend._get_convert_map()
+
+#: Operators of our own domain.
+OWN_CONVERTERS: dict[str, Any] = {**OWN}
 
 #: Operators of the ``com.microsoft`` domain: TVM's, and ours.
 MICROSOFT_CONVERTERS: dict[str, Any] = {
@@ -100,7 +111,10 @@ CONVERTERS: dict[str, Any] = {
 }
 
 
+_BY_DOMAIN = {"com.microsoft": MICROSOFT_CONVERTERS, "tvmcomp": OWN_CONVERTERS}
+
+
 def resolve(node: onnx.NodeProto) -> Any:
     """Return the converter class of a supported node."""
-    table = MICROSOFT_CONVERTERS if node.domain == "com.microsoft" else CONVERTERS
+    table = _BY_DOMAIN.get(node.domain, CONVERTERS)
     return table[node.op_type]

@@ -25,6 +25,7 @@ from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, import_microsoft
 from tvmcomp.frontend.onnx.microsoft_shapes import infer_microsoft_shapes
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
+from tvmcomp.frontend.onnx.quantized_lstm import keep_operator
 from tvmcomp.frontend.onnx.recurrence.recognize import recognize_recurrence
 from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.standard_functions import inline_standard_functions
@@ -47,6 +48,7 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
             limit.
     """
     where = limits.where
+    keep_operator(model)
     if model.functions:
         model = inline_functions(model, where=where)
     check_attributes(model, where=where)

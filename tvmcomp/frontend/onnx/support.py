@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import onnx
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS
+from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS, OWN_CONVERTERS
 
 #: ``If`` is handled by the importer itself.
 _CONTROL_FLOW = {"If"}
@@ -47,6 +47,8 @@ def is_supported(node: onnx.NodeProto) -> bool:
     """Say whether ``node`` can be imported."""
     if node.domain == "com.microsoft":
         return node.op_type in MICROSOFT_CONVERTERS
+    if node.domain == "tvmcomp":
+        return node.op_type in OWN_CONVERTERS
     if node.domain not in ("", "ai.onnx"):
         return False
     return node.op_type in CONVERTERS or node.op_type in _CONTROL_FLOW

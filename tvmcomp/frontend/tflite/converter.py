@@ -12,6 +12,8 @@ from onnx import helper
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.notes import DEFAULT_SHAPE
+from tvmcomp.frontend.onnx.quantized_lstm import add_function, is_quantized_lstm
+from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.tflite.call import Call, Converter, Values
 from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_control import CONTROL
@@ -128,6 +130,8 @@ class _Converter:
             graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=ir_version
         )
         model.producer_name = "tvmcomp"
+        if any(is_quantized_lstm(node) for node in nodes_of(graph)):
+            add_function(model)
         self.variables.add_to(model)
         for index in main.inputs:
             tensor = main.tensors[index]

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.integer_lstm import integer_lstm, is_in_integers
 
 #: TensorFlow's converter writes this limit of the cell state for layers that have none.
 _NO_CLIP = 10.0
@@ -143,6 +144,9 @@ def _lstm(call: Call, bases: Sequence[int], time_major: bool, outputs: int) -> l
 def unidirectional_sequence_lstm(call: Call) -> None:
     """UNIDIRECTIONAL_SEQUENCE_LSTM."""
     options = call.options("UnidirectionalSequenceLSTMOptions")
+    if is_in_integers(call):
+        integer_lstm(call, bool(options.TimeMajor()), options.CellClip())
+        return
     _check(call, options.CellClip(), options.ProjClip(), options.FusedActivationFunction())
     if any(call.has(i) for i in range(20, 24)):
         raise ValueError("layer normalization inside of it is not supported")

@@ -96,8 +96,9 @@ class _LowerRecurrent(BindingRewriter):
             for of, tile in zip(gates, planned, strict=True)
         ]
         if cell.in_integers:
-            scale, integers = const_value(operands.pop("weight_scale")), const_value(weight)
-            assert scale is not None and integers is not None
+            scale = const_value(operands.pop("weight_scale", None))
+            integers = const_value(weight)
+            assert integers is not None
             numbers = of_integers(cell, integers, scale, planned, self.target)
             operands |= {name: const(array) for name, array in numbers.items()}
 

@@ -162,7 +162,7 @@ class Block(Sums):
 
 @dataclass(frozen=True)
 class _Unit:
-    """See :class:`~tvmcomp.schedules.recurrent.gates.Element`."""
+    """See :class:`~tvmcomp.schedules.recurrent.phase.Element`."""
 
     block: Block
     sums: Any

@@ -6,7 +6,7 @@ from typing import Any
 
 from tvmcomp.schedules.recurrent.block import Block
 from tvmcomp.schedules.recurrent.dynamic_range import round_in_range
-from tvmcomp.schedules.recurrent.gates import Phase
+from tvmcomp.schedules.recurrent.phase import Phase
 from tvmcomp.schedules.recurrent.state_arrays import StateArrays
 from tvmcomp.schedules.recurrent.tile import Tile
 from tvmcomp.schedules.rows.loop_nest import PARALLEL, SERIAL, index, loop, sequence, with_arrays

@@ -13,8 +13,7 @@ is what a step of a small layer takes longest for.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tvmcomp.recurrent import Activation, RecurrentCell
 from tvmcomp.schedules.recurrent.activations import (
@@ -24,54 +23,17 @@ from tvmcomp.schedules.recurrent.activations import (
     sigmoid_under,
     tanh_fraction,
 )
+from tvmcomp.schedules.recurrent.fixed_point_lstm import fixed_point_phases
+from tvmcomp.schedules.recurrent.phase import Element, Phase
 from tvmcomp.tvm_import import tvm
 
 tirx = tvm.tirx
 
 
-class Element(Protocol):
-    """One unit of one row of the batch, in one step."""
-
-    def start(self, slot: int) -> Any:
-        """The sum at ``slot`` of the phase: what it began with, and the product."""
-        ...
-
-    def load(self, array: str) -> Any:
-        """``state`` before the step; ``cell``, ``update``, ``reset_state`` as written last.
-
-        ``update`` holds the gate z, or where it is the usual e^-z of its sum.
-        """
-        ...
-
-    def peephole(self, number: int) -> Any:
-        """The unit's weight to the cell: of input, output, forget."""
-        ...
-
-
-#: Gives the new value of an array's element.
-Equation = Callable[[Element], Any]
-
-
-@dataclass(frozen=True)
-class Phase:
-    """Products with recurrent weights, and what follows from them.
-
-    Attributes:
-        gates: that are multiplied, by their number in the weights.
-        source: the array that they are multiplied by: ``state`` or ``reset_state``.
-        slots: what each sum begins with: the number of a gate in ``x``, or None for the recurrent
-            bias. The first are the gates'; to those after them no product is added.
-        results: array and equation, in order. ``state`` and ``cell`` stay where a sequence ended.
-    """
-
-    gates: tuple[int, ...]
-    source: str
-    slots: tuple[int | None, ...]
-    results: tuple[tuple[str, Equation], ...]
-
-
 def phases(cell: RecurrentCell, functions: Sequence[Activation]) -> list[Phase]:
     """The phases of a step of ``cell`` with the activations of one direction."""
+    if cell.fixed_point is not None:
+        return fixed_point_phases(cell.fixed_point)
     return _KINDS[cell.kind](cell, functions)
 
 

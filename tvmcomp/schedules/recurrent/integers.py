@@ -20,7 +20,7 @@ ZERO_POINTS = {"uint8": 128, "int8": 0}
 def of_integers(
     cell: RecurrentCell,
     weight: np.ndarray,
-    scale: np.ndarray,
+    scale: np.ndarray | None,
     planned: Sequence[Tile],
     target: TargetDescription,
 ) -> dict[str, np.ndarray]:
@@ -29,7 +29,7 @@ def of_integers(
     Args:
         cell: what it computes.
         weight: int8 ``[D G H, H]``.
-        scale: of each of its rows.
+        scale: of each of its rows; None for a layer in fixed point, which has its own.
         planned: its tiles.
         target: the device.
 
@@ -40,13 +40,14 @@ def of_integers(
     """
     padded = padded_units(planned)
     offset = 1 if cell.dynamic_range else ZERO_POINTS[int8_kernel(target, row=1).data]
-    sums = weight.sum(axis=1, dtype=np.int32) * np.int32(-offset)
-    step = np.float32(1 if cell.dynamic_range else 1 / STEPS)
-    scales = scale.astype(np.float32) * step
-    return {
-        name: pack_rows(numbers, cell.directions, cell.units, padded)
-        for name, numbers in (("scales", scales), ("corrections", sums))
-    }
+    if cell.fixed_point is not None:
+        offset += cell.fixed_point.state_zero_point
+    found = {"corrections": weight.sum(axis=1, dtype=np.int32) * np.int32(-offset)}
+    if scale is not None:
+        step = np.float32(1 if cell.dynamic_range else 1 / STEPS)
+        found["scales"] = scale.astype(np.float32) * step
+    names = [name for name in ("scales", "corrections") if name in found]
+    return {name: pack_rows(found[name], cell.directions, cell.units, padded) for name in names}
 
 
 def padded_units(planned: Sequence[Tile]) -> int:

@@ -39,7 +39,7 @@ class Layer:
 
     Attributes:
         cell: what is computed.
-        dtype: of everything but integers.
+        dtype: of the sums; and of states and cells, but where the layer is in fixed point.
         x: buffer of the projected input.
         weights: of each phase, packed.
         operands: the other buffers, by name.
@@ -63,6 +63,16 @@ class Layer:
         self.padded = padded_units(self.tiles)
         self.kernel = int8_kernel(self.target, row=1) if self.cell.in_integers else None
         self.zero = tirx.const(0, self.dtype)
+
+    @property
+    def state_dtype(self) -> str:
+        """Of the states."""
+        return (self.cell.result_dtypes or [self.dtype])[0]
+
+    @property
+    def cell_dtype(self) -> str:
+        """Of an LSTM's cells, and of what else is kept within a step."""
+        return (self.cell.result_dtypes or [self.dtype])[-1]
 
     @property
     def are_apart(self) -> bool:

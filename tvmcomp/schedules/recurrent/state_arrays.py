@@ -10,9 +10,10 @@ from typing import Any
 
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.recurrent.dynamic_range import range_arrays
-from tvmcomp.schedules.recurrent.gates import Phase, arrays
+from tvmcomp.schedules.recurrent.gates import arrays
 from tvmcomp.schedules.recurrent.integers import STEPS, ZERO_POINTS
 from tvmcomp.schedules.recurrent.layer import Layer
+from tvmcomp.schedules.recurrent.phase import Phase
 from tvmcomp.schedules.rows.loop_nest import SERIAL, index, loop, sequence, vectors
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
@@ -37,8 +38,11 @@ class StateArrays:
         self.kernel = layer.kernel
         self.phases = steps
         self.arrays = {
-            "state": self.array([2, layer.batch, layer.padded], "state"),
-            **{name: self.array([layer.batch, layer.padded], name) for name in arrays(layer.cell)},
+            "state": self.array([2, layer.batch, layer.padded], "state", layer.state_dtype),
+            **{
+                name: self.array([layer.batch, layer.padded], name, layer.cell_dtype)
+                for name in arrays(layer.cell)
+            },
         }
         largest = max(
             layer.batch * len(phase.slots) * tile.block
@@ -124,6 +128,10 @@ class StateArrays:
         """
         assert self.kernel is not None
         value = tirx.BufferLoad(self.arrays[name], at)
+        if self.cell.fixed_point is not None:
+            offset = tirx.const(ZERO_POINTS[self.kernel.data], "int32")
+            moved = (value.astype("int32") + offset).astype(self.kernel.data)
+            return tirx.BufferStore(self.arrays[f"{name}_8"], moved, at)
         factor: Any = tirx.const(STEPS, self.dtype)
         if "range" in self.arrays:
             factor = factor / tirx.BufferLoad(self.arrays["range"], [at[-2]])
@@ -142,10 +150,14 @@ class StateArrays:
     def start(self, operand: str, place: Callable[[Any, Any], tuple[Any, list[Any]]]) -> Any:
         """All rows of an array that begins with ``operand``, or with 0 where it is left out."""
         source = self.layer.operands.get(operand)
+        numbers = self.cell.fixed_point
+        zero = None
+        if numbers is not None and operand == "initial_state":
+            zero = tirx.const(numbers.state_zero_point, "int32")
 
         def row(at: PrimExpr) -> Any:
             if source is None:
-                return self.filled(lambda u: place(at, u), None)
+                return self.filled(lambda u: place(at, u), None, zero)
             return self.filled(
                 lambda u: place(at, u), lambda u: tirx.BufferLoad(source, [*self.of_row(at), u])
             )
@@ -160,20 +172,21 @@ class StateArrays:
         self,
         place: Callable[[Any], tuple[Any, list[Any]]],
         value: Callable[[Any], Any] | None,
+        without: Any = None,
     ) -> Any:
-        """Store ``value`` of the layer's units, and 0 in what pads them."""
+        """Store ``value`` of the layer's units, and ``without`` in what pads them."""
         layer = self.layer
+        without = layer.zero if without is None else without
 
         def store(u: PrimExpr, number: Any) -> Any:
             buffer, at = place(u)
-            return tirx.BufferStore(buffer, number, at)
+            return tirx.BufferStore(buffer, number.astype(str(buffer.dtype)), at)
 
         given = layer.units if value is not None else 0
         done = [] if value is None else [vectors(given, layer.lanes, lambda u: store(u, value(u)))]
         if layer.padded > given:
-            done.append(
-                vectors(layer.padded - given, layer.lanes, lambda u: store(u + given, layer.zero))
-            )
+            rest = layer.padded - given
+            done.append(vectors(rest, layer.lanes, lambda u: store(u + given, without)))
         return sequence(done)
 
     def ends(self) -> list[Any]:

@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tvmcomp.fixed_point import Multiplier
 from tvmcomp.recurrent import RecurrentCell
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.dot_intrinsic import EMITTED
-from tvmcomp.schedules.recurrent.gates import Phase
+from tvmcomp.schedules.recurrent.fixed_point import saturated, scaled
+from tvmcomp.schedules.recurrent.phase import Phase
 from tvmcomp.schedules.recurrent.tile import Tile
 from tvmcomp.schedules.rows.loop_nest import (
     SERIAL,
@@ -201,6 +203,13 @@ class Sums:
         self, sums: Any, own: Any, to: Any, place: Any, row: PrimExpr, part: int, column: int
     ) -> Any:
         """Add a vector of products, times their scales in integers, to ``sums``."""
+        numbers = self.direction.cell.fixed_point
+        if numbers is not None:
+            number = self.phase.gates[self.tile.column(part, column)[0]]
+            factors = numbers.of_input[number], numbers.of_state[number]
+            return vector(
+                self.tile.lanes, lambda lane: _gate(sums, to + lane, own, place + lane, *factors)
+            )
         d, gate, unit = self.row_of_weights(part, column)
         ranges = self.direction.arrays.get("range")
 
@@ -268,6 +277,13 @@ class Sums:
             return sequence(done)
 
         return loop(tile.steps, element, SERIAL, "k")
+
+
+def _gate(sums: Any, to: Any, own: Any, at: Any, of_input: Multiplier, of_state: Multiplier) -> Any:
+    """Make a gate's sum Q3.12 of the products of its input, at ``to``, and of the state."""
+    given = saturated(scaled(tirx.BufferLoad(sums, [to]), of_input))
+    total = saturated(given + scaled(tirx.BufferLoad(own, [at]), of_state))
+    return tirx.BufferStore(sums, total, [to])
 
 
 def _multiply_add(state: PrimExpr, weight: PrimExpr, sums: PrimExpr) -> Any:

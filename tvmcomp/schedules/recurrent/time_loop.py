@@ -68,7 +68,7 @@ def recurrent_layer(
         [x, *weights, *(operands[name] for name in names)],
         body,
         name=cell.kind,
-        dtype=[dtype] * len(wanted),
+        dtype=[(cell.result_dtypes or [dtype] * len(shapes))[number] for number in wanted],
     )
     return list(results) if len(wanted) > 1 else [results]
 

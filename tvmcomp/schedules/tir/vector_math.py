@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.schedules.tir.fixed_point_math import FIXED_POINT, called
 from tvmcomp.schedules.tir.llvm_text import Function, define
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Module, PrimExpr, PrimFunc
@@ -170,6 +171,12 @@ def vector_math(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     used: dict[str, str] = {}
 
     def replace(call: Call) -> PrimExpr:
+        if isinstance(call.op, tvm.ir.Op) and str(call.op.name) in FIXED_POINT:
+            x, *numbers = call.args
+            lanes = int(tvm.DataType(str(call.ty.dtype)).lanes)
+            name, text = called(str(call.op.name), lanes, [_constant(number) for number in numbers])
+            used[name] = text
+            return tirx.call_pure_extern(str(call.ty.dtype), name, x)
         body = FUNCTIONS.get(str(call.op.name)) if isinstance(call.op, tvm.ir.Op) else None
         dtype = str(call.ty.dtype) if body is not None else ""
         if body is None or not dtype.startswith(("float32", "float16")):
@@ -186,6 +193,11 @@ def vector_math(func: PrimFunc, _mod: Module, _context: Any) -> Any:
         return func
     text = tvm.ir.StringImm("\n".join(used.values()))
     return func.with_body(tirx.AttrStmt(tirx.const(0, "int32"), "pragma_import_llvm", text, body))
+
+
+def _constant(value: PrimExpr) -> int:
+    """A number, or one in every lane."""
+    return int(value.value if isinstance(value, tirx.Broadcast) else value)
 
 
 def _register() -> None:
