@@ -1,4 +1,4 @@
-"""Operators on 8-bit numbers of random scales and zero points: LiteRT's integers, every one."""
+"""Operators on 8 and 16 bits, of random scales and zero points: LiteRT's integers, every one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ def scaled(rng: np.random.Generator, least: float, most: float) -> float:
 
 def zero_of(rng: np.random.Generator, dtype: str) -> int:
     limits = np.iinfo(dtype)
+    if dtype == "int16":
+        return 0
     return int(rng.integers(limits.min, limits.max + 1))
 
 
@@ -66,12 +68,17 @@ def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays
         step = 1 / np.sqrt(sides[0]) / rng.uniform(20, 200)
     elif kind == "SOFTMAX":
         step, zero, name, fields = 1 / 256, limits.min, "SoftmaxOptions", {"Beta": 1.0}
+        if dtype == "int16":
+            step, zero = 1 / 32768, 0
     elif kind == "LEAKY_RELU":
         name, fields = "LeakyReluOptions", {"Alpha": float(rng.uniform(0.05, 0.9))}
     elif kind == "GELU":
         name, fields = "GeluOptions", {"Approximate": bool(rng.random() < 0.5)}
     if kind in ("ADD", "SUB", "MUL", "SQUARED_DIFFERENCE"):
         result = tuple(int(n) for n in np.broadcast_shapes(*shapes))
+    if dtype == "int16":
+        sides = [side / 256 for side in sides]
+        step = step if kind == "SOFTMAX" else step / 256
     data = [f"x{i}" for i in range(len(shapes))]
     tensors = [
         Tensor(n, s, dtype, scale=scale, zero=z)
@@ -89,7 +96,12 @@ def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays
 
 UINT8 = ("ADD", "LEAKY_RELU", "MEAN", "MUL", "QUANTIZE", "RELU")
 INT8 = (*UINT8, "ABS", "BATCH_MATMUL", "GELU", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB")
-KINDS = [*((kind, "int8") for kind in INT8), *((kind, "uint8") for kind in UINT8)]
+INT16 = (*UINT8, "ABS", "BATCH_MATMUL", "SOFTMAX", "SUB")
+KINDS = [
+    (kind, dtype)
+    for dtype, kinds in (("int8", INT8), ("uint8", UINT8), ("int16", INT16))
+    for kind in kinds
+]
 
 
 @pytest.mark.parametrize("kind, dtype", KINDS)

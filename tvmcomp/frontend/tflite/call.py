@@ -79,6 +79,13 @@ class Call:
         """
         return self.values.subgraph.tensors[self._index(i)]
 
+    def tensors(self) -> list[Tensor]:
+        """Every input that is given, and the first output."""
+        return [
+            *(self.tensor(i) for i in range(len(self.operator.inputs)) if self.has(i)),
+            self.out(),
+        ]
+
     def out(self, i: int = 0) -> Tensor:
         """Output ``i``."""
         if i >= len(self.operator.outputs):

@@ -8,18 +8,24 @@ product with a float once.)
 
 What only changes the scale of 8-bit numbers has 8 bits behind the point (:func:`rescaled`).
 
-Integers here are float32 that hold whole numbers: :func:`integers` less their zero point, as
-`DequantizeLinear` gives them with a scale of 1, and :func:`give_steps` quantizes them likewise.
+Integers here are float32 that hold whole numbers (float64 where an operand has 16 bits):
+:func:`integers` less their zero point, as `DequantizeLinear` gives them with a scale of 1, and
+:func:`give_steps` quantizes them likewise.
 """
 
 from __future__ import annotations
 
-import math
+from typing import Any
 
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call
 from tvmcomp.frontend.tflite.network import Tensor
+
+
+def is_short(tensor: Tensor) -> bool:
+    """Whether ``tensor`` is quantized to 16 bits."""
+    return tensor.quantized and tensor.dtype == np.int16
 
 
 def is_byte(tensor: Tensor) -> bool:
@@ -33,6 +39,10 @@ def integers(call: Call, i: int) -> str:
     assert tensor.quantization is not None
     if not tensor.quantization.per_tensor:
         raise ValueError("an activation has several scales")
+    if tensor.dtype == np.int16:
+        zero = np.float64(tensor.quantization.zero_point.reshape(()))
+        wide = call.cast(call.stored(i), "float64")
+        return call.node("Sub", wide, call.w.constant(zero)) if zero else wide
     zero = tensor.quantization.zero_point.reshape(()).astype(tensor.dtype)
     return call.node(
         "DequantizeLinear", call.stored(i), call.w.constant(np.float32(1)), call.w.constant(zero)
@@ -46,24 +56,44 @@ def scale_of(call: Call, i: int) -> float:
     return float(quantization.scale.reshape(-1)[0])
 
 
-def multiplied(call: Call, name: str, factor: float) -> str:
+def fraction_of(factor: np.ndarray | float, bits: int) -> np.ndarray:
+    """``factor`` (above 0) as a fraction of so many bits times a power of two."""
+    mantissa, exponent = np.frexp(np.asarray(factor, np.float64))
+    fraction = np.rint(np.ldexp(mantissa, 31))
+    if bits < 31:
+        cut = 31 - bits
+        rounded = np.floor((fraction + 2.0 ** (cut - 1)) / 2.0**cut)
+        fraction = np.minimum(rounded, 2.0**bits - 1) * 2.0**cut
+    return np.ldexp(fraction, exponent - 31)
+
+
+def multiplied(call: Call, name: str, factor: np.ndarray | float, shift: int | None = None) -> str:
     """``factor`` times the whole numbers ``name``, rounded to whole numbers as it does that.
 
     Args:
         call: the operator.
-        name: a float32 value.
-        factor: above 0.
+        name: their value.
+        factor: above 0; one number, or an array that is broadcast.
+        shift: bits behind the point after the first rounding, where they are not as the fraction
+            of ``factor`` has them: from a half to 1.
     """
-    mantissa, exponent = math.frexp(factor)
-    fraction = math.ldexp(round(math.ldexp(mantissa, 31)), -31)
-    shift = max(-exponent, 0)
-    steps = _times(call, name, math.ldexp(fraction, exponent + shift))
+    if shift is None:
+        shifts = np.maximum(-np.frexp(np.asarray(factor, np.float64))[1], 0)
+    else:
+        shifts = np.asarray(max(shift, 0))
+    steps = _times(call, name, np.ldexp(fraction_of(factor, 31), shifts))
     steps = call.node("Floor", call.node("Add", steps, _number(call, 0.5)))
-    if not shift:
+    if not shifts.any():
         return steps
-    steps = _times(call, steps, 2.0**-shift)
+    steps = _times(call, steps, np.ldexp(1.0, -shifts))
     whole = call.node("Floor", call.node("Add", call.node("Abs", steps), _number(call, 0.5)))
     return call.node("Mul", whole, call.node("Sign", steps))
+
+
+def once(call: Call, name: str, factor: np.ndarray | float, bits: int) -> str:
+    """``factor``, a fraction of so many bits, times the sums ``name``, rounded once."""
+    steps = _times(call, name, fraction_of(factor, bits))
+    return call.node("Floor", call.node("Add", steps, _number(call, 0.5)))
 
 
 def rescaled(call: Call, name: str, ratio: float) -> str:
@@ -74,11 +104,33 @@ def rescaled(call: Call, name: str, ratio: float) -> str:
     return call.node("Floor", call.node("Add", steps, _number(call, 0.5)))
 
 
+def bounded(call: Call, name: str, fused: int) -> str:
+    """The whole numbers ``name`` of the output, whose zero point is 0, within a fused activation.
+
+    Raises:
+        ValueError: it is none that only bounds them.
+    """
+    ends = {0: (-np.inf, np.inf), 1: (0.0, np.inf), 2: (-1.0, 1.0), 3: (0.0, 6.0)}.get(fused)
+    if ends is None:
+        raise ValueError(f"its fused activation {fused} is not known for 16-bit data")
+    limits = np.iinfo(np.int16)
+    steps = np.rint(np.clip(np.array(ends) / out_scale(call), limits.min, limits.max))
+    return call.node("Clip", name, *(_number(call, float(end)) for end in steps))
+
+
 def give_steps(call: Call, name: str) -> None:
     """Make ``name``, in steps of the result from its zero point, the output: it saturates."""
     quantization = call.out().quantization
     assert quantization is not None
     zero = quantization.zero_point.reshape(()).astype(call.out().dtype)
+    if call.out().dtype == np.int16:
+        limits = np.iinfo(np.int16)
+        moved = call.node("Add", name, _number(call, float(zero))) if zero else name
+        bounds = (_number(call, float(limit)) for limit in (limits.min, limits.max))
+        call.give_stored(call.cast(call.node("Clip", moved, *bounds), "int16"))
+        return
+    if _dtype(call) == np.float64:
+        name = call.cast(name, "float32")
     one = call.w.constant(np.float32(1))
     call.give_stored(call.node("QuantizeLinear", name, one, call.w.constant(zero)))
 
@@ -100,9 +152,14 @@ def out_scale(call: Call) -> float:
     return float(quantization.scale.reshape(-1)[0])
 
 
-def _times(call: Call, name: str, factor: float) -> str:
+def _times(call: Call, name: str, factor: np.ndarray | float) -> str:
     return call.node("Mul", name, _number(call, factor))
 
 
-def _number(call: Call, value: float) -> str:
-    return call.w.constant(np.float32(value))
+def _number(call: Call, value: np.ndarray | float) -> str:
+    return call.w.constant(np.asarray(value, _dtype(call)))
+
+
+def _dtype(call: Call) -> Any:
+    """The type that holds the whole numbers of an operator: float32 up to 24 bits."""
+    return np.float64 if any(map(is_short, call.tensors())) else np.float32

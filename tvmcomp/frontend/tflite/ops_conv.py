@@ -6,8 +6,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from tvmcomp.frontend.tflite.call import Call, Converter
 from tvmcomp.frontend.tflite.weights import bias, weight
+from tvmcomp.frontend.tflite.wide_sums import (
+    halves,
+    has_wide_sums,
+    integer_sums,
+    joined,
+    requantized,
+)
 from tvmcomp.frontend.tflite.windows import geometry, image
 
 
@@ -43,6 +52,14 @@ def _convolve(
         (options.DilationHFactor(), options.DilationWFactor()),
         options.Padding(),
     )
+    if has_wide_sums(call):
+        moved = np.ascontiguousarray(np.transpose(call.constant(1), axes))
+        data = call.channels_first(call.stored(0))
+        sums = integer_sums(call, "ConvInteger", data, moved, group=groups, **window)
+        fused = options.FusedActivationFunction()
+        result = requantized(call, sums, 2, [len(moved), 1, 1], fused)
+        call.give_stored(call.channels_last(result))
+        return
     result = call.node(
         "Conv",
         call.channels_first(call.real(0)),
@@ -98,15 +115,33 @@ def transpose_conv(call: Call) -> None:
         )
     ]
     begin = [max(pixels, 0) // 2 for pixels in cut]
+    window = {
+        "kernel_shape": list(kernel[1:3]),
+        "strides": list(strides),
+        "pads": [*begin, *(max(c, 0) - b for c, b in zip(cut, begin, strict=True))],
+        "output_padding": [max(-pixels, 0) for pixels in cut] if min(cut) < 0 else None,
+    }
+    axes = [3, 0, 1, 2]
+    if has_wide_sums(call, data=2):
+        # Sums of halves are exact in float32 up to 500 products of the largest numbers.
+        moved = call.w.constant(np.transpose(call.constant(1), axes).astype(np.float32))
+        sums = joined(
+            call,
+            *(
+                call.node("ConvTranspose", half, moved, **window)
+                for half in halves(call, call.channels_first(call.stored(2)), "float32")
+            ),
+        )
+        fused = options.FusedActivationFunction()
+        result = requantized(call, sums, 3, [kernel[0], 1, 1], fused, data=2)
+        call.give_stored(call.channels_last(result))
+        return
     result = call.node(
         "ConvTranspose",
         call.channels_first(call.real(2)),
-        weight(call, 1, [3, 0, 1, 2]),
+        weight(call, 1, axes),
         bias(call, 3, call.tensor(2), call.tensor(1)),
-        kernel_shape=list(kernel[1:3]),
-        strides=list(strides),
-        pads=[*begin, *(max(c, 0) - b for c, b in zip(cut, begin, strict=True))],
-        output_padding=[max(-pixels, 0) for pixels in cut] if min(cut) < 0 else None,
+        **window,
     )
     result = call.activated(result, options.FusedActivationFunction())
     call.give(call.channels_last(result))

@@ -9,14 +9,17 @@ import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
 from tvmcomp.frontend.tflite.fixed_point import (
+    bounded,
     give_steps,
     integers,
     is_byte,
+    is_short,
     multiplied,
     out_scale,
     rescaled,
     scale_of,
 )
+from tvmcomp.frontend.tflite.short_softmax import short_softmax
 
 
 def _unary(kind: str, **attributes: Any) -> Converter:
@@ -28,11 +31,33 @@ def _unary(kind: str, **attributes: Any) -> Converter:
 
 def _binary(kind: str, options: str | None = None, **attributes: Any) -> Converter:
     def convert(call: Call) -> None:
+        if kind in ("Add", "Sub", "Mul") and all(map(is_short, call.tensors())):
+            _short_binary(call, kind, options)
+            return
         result = call.node(kind, call.real(0), call.real(1), **attributes)
         fused = call.options(options).FusedActivationFunction() if options else 0
         call.give(call.activated(result, fused))
 
     return convert
+
+
+def _short_binary(call: Call, kind: str, options: str | None) -> None:
+    """ADD, SUB and MUL of 16-bit numbers; terms are brought to twice the larger scale, and 15 more
+    bits."""
+    scales = [scale_of(call, 0), scale_of(call, 1)]
+    data = [integers(call, 0), integers(call, 1)]
+    if kind == "Mul":
+        whole = np.float32(scales[0]) * np.float32(scales[1])  # as it computes it
+        factor = float(whole / np.float32(out_scale(call)))
+    else:
+        unit = 2 * max(scales)
+        bits = call.w.constant(np.float64(2**15))
+        for i in (0, 1):
+            data[i] = multiplied(call, call.node("Mul", data[i], bits), scales[i] / unit)
+        factor = unit / (2**15 * out_scale(call))
+    steps = multiplied(call, call.node(kind, *data), factor)
+    fused = call.options(options).FusedActivationFunction() if options else 0
+    give_steps(call, bounded(call, steps, fused))
 
 
 def _compare(kind: str) -> Converter:
@@ -58,7 +83,7 @@ def add_n(call: Call) -> None:
 
 def squared_difference(call: Call) -> None:
     """SQUARED_DIFFERENCE; 8-bit numbers are brought to twice the larger scale and 7 more bits."""
-    if call.tensor(0).quantized and call.out().dtype == np.int8:
+    if is_byte(call.tensor(0)):
         unit = 2 * max(scale_of(call, 0), scale_of(call, 1))
         sides = []
         for i in (0, 1):
@@ -99,7 +124,7 @@ def floor_div(call: Call) -> None:
 
 def rsqrt(call: Call) -> None:
     """RSQRT; of 8-bit numbers with 20 bits behind the point of the reciprocal root."""
-    if call.tensor(0).quantized and call.out().dtype == np.int8:
+    if is_byte(call.tensor(0)):
         root = call.node("Sqrt", integers(call, 0))
         reciprocal = call.node("Div", call.number(2**20), root)
         whole = call.node("Floor", call.node("Add", reciprocal, call.number(0.5)))
@@ -112,17 +137,25 @@ def rsqrt(call: Call) -> None:
 def softmax(call: Call) -> None:
     """SOFTMAX over the last axis, of ``beta`` times the data."""
     beta = float(call.options("SoftmaxOptions").Beta())
+    if is_short(call.tensor(0)) and is_short(call.out()):
+        short_softmax(call, beta)
+        return
     data = call.real(0)
     if beta != 1.0:
         data = call.node("Mul", data, call.number(beta))
     call.give(call.node("Softmax", data, axis=-1))
 
 
+def _ratio(call: Call, alpha: float = 1.0) -> float:
+    """The data's scale, times ``alpha``, in steps of the result: in float32, as it computes it."""
+    return float(np.float32(scale_of(call, 0)) * np.float32(alpha) / np.float32(out_scale(call)))
+
+
 def absolute(call: Call) -> None:
     """ABS."""
-    if is_byte(call.tensor(0)):
+    if call.tensor(0).quantized:
         data = call.node("Abs", integers(call, 0))
-        give_steps(call, multiplied(call, data, scale_of(call, 0) / out_scale(call)))
+        give_steps(call, multiplied(call, data, _ratio(call)))
         return
     call.give(call.node("Abs", call.real(0)))
 
@@ -130,10 +163,10 @@ def absolute(call: Call) -> None:
 def leaky_relu(call: Call) -> None:
     """LEAKY_RELU."""
     alpha = float(call.options("LeakyReluOptions").Alpha())
-    if is_byte(call.tensor(0)) and 0 < alpha < 1:
-        ratio = scale_of(call, 0) / out_scale(call)
+    if call.tensor(0).quantized and 0 < alpha < 1:
+        times = rescaled if is_byte(call.tensor(0)) else multiplied
         data = integers(call, 0)
-        sides = [rescaled(call, data, ratio), rescaled(call, data, ratio * alpha)]
+        sides = [times(call, data, _ratio(call)), times(call, data, _ratio(call, alpha))]
         give_steps(call, call.node("Max", *sides))
         return
     call.give(call.node("LeakyRelu", call.real(0), alpha=alpha))
@@ -141,8 +174,8 @@ def leaky_relu(call: Call) -> None:
 
 def relu(call: Call) -> None:
     """RELU."""
-    if is_byte(call.tensor(0)):
-        steps = multiplied(call, integers(call, 0), scale_of(call, 0) / out_scale(call))
+    if call.tensor(0).quantized:
+        steps = multiplied(call, integers(call, 0), _ratio(call))
         give_steps(call, call.node("Relu", steps))
         return
     call.give(call.node("Relu", call.real(0)))

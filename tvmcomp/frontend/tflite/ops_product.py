@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
@@ -9,11 +11,13 @@ from tvmcomp.frontend.tflite.fixed_point import (
     give_steps,
     integers,
     multiplied,
+    once,
     out_scale,
     scale_of,
 )
 from tvmcomp.frontend.tflite.network import Tensor
 from tvmcomp.frontend.tflite.weights import bias, weight
+from tvmcomp.frontend.tflite.wide_sums import has_wide_sums, integer_sums, requantized
 
 
 def fully_connected(call: Call) -> None:
@@ -21,6 +25,9 @@ def fully_connected(call: Call) -> None:
     options = call.options("FullyConnectedOptions")
     if options.WeightsFormat():
         raise ValueError("its weights are shuffled for one CPU; convert the model again")
+    if has_wide_sums(call):
+        _wide_fully_connected(call, options)
+        return
     data, depth = call.real(0), call.static(1)[-1]
     if not options.KeepNumDims() and (call.tensor(0).shape is None or call.rank(0) != 2):
         data = call.requantized(call.node("Reshape", data, call.w.ints([-1, depth])), 0)
@@ -30,14 +37,28 @@ def fully_connected(call: Call) -> None:
     call.give(call.activated(result, options.FusedActivationFunction()))
 
 
+def _wide_fully_connected(call: Call, options: Any) -> None:
+    """FULLY_CONNECTED of 16-bit data."""
+    weight, data = call.constant(1), call.stored(0)
+    if not options.KeepNumDims() and (call.tensor(0).shape is None or call.rank(0) != 2):
+        data = call.node("Reshape", data, call.w.ints([-1, weight.shape[-1]]))
+    sums = integer_sums(call, "MatMulInteger", data, np.ascontiguousarray(weight.T))
+    fused = options.FusedActivationFunction()
+    call.give_stored(requantized(call, sums, 2, [len(weight)], fused))
+
+
 def batch_matmul(call: Call) -> None:
     """BATCH_MATMUL; ``adj`` swaps the last two axes."""
     options = call.options("BatchMatMulOptions")
     adjoint = (options.AdjX(), options.AdjY())
-    if all(tensor.quantized and tensor.dtype == np.int8 for tensor in _operands(call)):
+    kinds = [_kind(tensor) for tensor in (call.tensor(0), call.tensor(1), call.out())]
+    if kinds in (["int8"] * 3, ["int16"] * 3):
         names = [_swapped(call, integers(call, i), i, adjoint[i]) for i in (0, 1)]
+        product = call.node("MatMul", *names)
         factor = scale_of(call, 0) * scale_of(call, 1) / out_scale(call)
-        give_steps(call, multiplied(call, call.node("MatMul", *names), factor))
+        short = kinds[0] == "int16"
+        steps = once(call, product, factor, 15) if short else multiplied(call, product, factor)
+        give_steps(call, steps)
         return
     names = []
     for i, swapped in enumerate(adjoint):
@@ -48,9 +69,9 @@ def batch_matmul(call: Call) -> None:
     call.give(call.node("MatMul", *names))
 
 
-def _operands(call: Call) -> list[Tensor]:
-    """Both sides and the product."""
-    return [call.tensor(0), call.tensor(1), call.out()]
+def _kind(tensor: Tensor) -> str:
+    """The type of a quantized tensor's numbers."""
+    return str(tensor.dtype) if tensor.quantized else ""
 
 
 def _axes(call: Call, i: int, swapped: bool) -> list[int]:

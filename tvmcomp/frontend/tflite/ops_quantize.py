@@ -10,6 +10,7 @@ from tvmcomp.frontend.tflite.fixed_point import (
     give_steps,
     integers,
     is_byte,
+    multiplied,
     out_scale,
     rescaled,
     scale_of,
@@ -21,6 +22,8 @@ def quantize(call: Call) -> None:
     source, out = call.tensor(0), call.out()
     if is_byte(source) and is_byte(out) and source.dtype == out.dtype:
         give_steps(call, rescaled(call, integers(call, 0), scale_of(call, 0) / out_scale(call)))
+    elif source.quantized and out.quantized:
+        give_steps(call, multiplied(call, integers(call, 0), scale_of(call, 0) / out_scale(call)))
     else:
         call.give(call.real(0))
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
 from tvmcomp.frontend.tflite.fixed_point import (
+    give_steps,
     give_stored_steps,
     integers,
     is_byte,
+    is_short,
+    multiplied,
     out_scale,
     scale_of,
 )
@@ -61,8 +66,23 @@ def cumsum(call: Call) -> None:
     call.give(result)
 
 
+def _wide_mean(call: Call) -> None:
+    """MEAN of 16-bit numbers: the factor is divided by the count, and shifted by its power of 2."""
+    shape, axes = call.static(0), call.constant(1).reshape(-1)
+    count = math.prod(shape[int(axis)] for axis in axes)
+    keep = int(call.options("ReducerOptions").KeepDims())
+    data = integers(call, 0)
+    sums = call.node("ReduceSum", data, call.ints(1), keepdims=keep, noop_with_empty_axes=1)
+    factor = scale_of(call, 0) / out_scale(call)
+    shift = int(math.log2(count)) - math.frexp(factor)[1]
+    give_steps(call, multiplied(call, sums, factor / count, shift))
+
+
 def mean(call: Call) -> None:
     """MEAN; of 8-bit numbers with the zero point added before it is rounded, halves to even."""
+    if is_short(call.tensor(0)) and is_short(call.out()):
+        _wide_mean(call)
+        return
     if not is_byte(call.tensor(0)):
         _reduce("Mean")(call)
         return
