@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -85,21 +84,45 @@ class Guard:
         self.qparams = qparams
         self.samples = samples
         self.names = [op.name for op in probe.operators if op.rounds]
-        self.reference = self._outputs(())
+        self.reference, outputs, self._own_db = self._compared(self.names)
+        self._total_db = self._worst_sqnr(outputs)
+
+    def _compared(
+        self, on: Collection[str], weights_only: Collection[str] = ()
+    ) -> tuple[list[np.ndarray], list[np.ndarray], dict[str, float]]:
+        """The float network's outputs and those with ``on`` quantized, stacked over the samples,
+        and the SQNR of each operator's own result: of a sample at a time, for its size."""
+        ratios: dict[str, list[float]] = {}
+        references, actuals = [], []
+        for inputs in self.samples:
+            outputs, observed = self.probe.run(inputs)
+            references.append([array.copy() for array in outputs])
+            observed = {var: array.copy() for var, array in observed.items()}
+            outputs, actual = self.probe.run(inputs, self.qparams, on, weights_only)
+            actuals.append([array.copy() for array in outputs])
+            for op in self.probe.operators:
+                if op.var in observed:
+                    ratio = sqnr_db(observed[op.var], actual[op.var])
+                    ratios.setdefault(op.name, []).append(ratio)
+        own = {name: float(np.median(values)) for name, values in ratios.items()}
+        return _stacked(references), _stacked(actuals), own
 
     def _outputs(self, on: Collection[str], weights_only: Collection[str] = ()) -> list[np.ndarray]:
         """Each output, stacked over the samples."""
-        runs = [
-            self.probe.run(inputs, self.qparams, on, weights_only)[0] for inputs in self.samples
-        ]
-        return [np.stack([run[i].copy() for run in runs]) for i in range(len(runs[0]))]
+        runs = []
+        for inputs in self.samples:
+            outputs, _ = self.probe.run(inputs, self.qparams, on, weights_only)
+            runs.append([array.copy() for array in outputs])
+        return _stacked(runs)
 
     def network_sqnr(self, on: Collection[str], weights_only: Collection[str] = ()) -> float:
         """SQNR of the worst output with the operators ``on`` quantized, in dB.
 
         Of the anchors ``weights_only`` the weights are.
         """
-        outputs = self._outputs(on, weights_only)
+        return self._worst_sqnr(self._outputs(on, weights_only))
+
+    def _worst_sqnr(self, outputs: list[np.ndarray]) -> float:
         pairs = list(zip(self.reference, outputs, strict=True))
         real = [(r, a) for r, a in pairs if r.dtype.kind == "f"] or pairs
         return min((sqnr_db(r, a) for r, a in real), default=float("inf"))
@@ -109,7 +132,7 @@ class Guard:
 
         What is kept stores its weight as int8 where that alone does next to no harm.
         """
-        total = self.network_sqnr(self.names)
+        total = self._total_db
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
             return GuardResult((), (), total, total)
         alone = {}
@@ -178,16 +201,14 @@ class Guard:
         self, on: Collection[str], weights_only: Collection[str] = ()
     ) -> dict[str, float]:
         """SQNR of each operator's own result, in dB; arguments as for :meth:`network_sqnr`."""
-        signal: dict[Any, list[float]] = {}
-        for inputs in self.samples:
-            reference = {var: array.copy() for var, array in self.probe.run(inputs)[1].items()}
-            _, actual = self.probe.run(inputs, self.qparams, on, weights_only)
-            for op in self.probe.operators:
-                if op.var in reference:
-                    signal.setdefault(op.name, []).append(
-                        sqnr_db(reference[op.var], actual[op.var])
-                    )
-        return {name: float(np.median(values)) for name, values in signal.items()}
+        if set(on) == set(self.names) and not weights_only:
+            return self._own_db
+        return self._compared(on, weights_only)[-1]
+
+
+def _stacked(runs: list[list[np.ndarray]]) -> list[np.ndarray]:
+    """Each output of all runs."""
+    return [np.stack(arrays) for arrays in zip(*runs, strict=True)]
 
 
 #: So much better than what is asked for the ratio with only an int8 weight must be.
