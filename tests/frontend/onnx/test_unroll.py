@@ -69,6 +69,19 @@ def test_loop_in_a_loop():
     same(model_of([outer], "z", more))
 
 
+def test_scan_of_what_a_loop_gives():
+    first, held = loop(body(), 2, output="a")
+    total = helper.make_graph(
+        [node("Add", ["sum", "row"], ["new"]), node("Identity", ["new"], ["out"])],
+        "sums",
+        [value("sum"), value("row")],
+        [value("new", shape=[3]), value("out", shape=[3])],
+    )
+    zero = numpy_helper.from_array(np.zeros(3, "float32"), "zero")
+    scan = node("Scan", ["zero", "a"], ["last", "z"], name="scan", body=total, num_scan_inputs=1)
+    same(model_of([first, scan], "z", [*held, zero]))
+
+
 def test_counter_without_a_trip_count():
     last = numpy_helper.from_array(np.array(4), "last")
     inner = body([node("Less", ["i", "last"], ["more"])], "more", [last])

@@ -21,7 +21,7 @@ from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
-from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, TensorLimits
+from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, UNROLLED_NODES, TensorLimits
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, import_microsoft
 from tvmcomp.frontend.onnx.microsoft_shapes import infer_microsoft_shapes
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
@@ -34,8 +34,8 @@ from tvmcomp.frontend.onnx.unroll import unroll_loops
 # What it can't evaluate is computed, and no matter to warn of.
 logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
 
-#: Loops in loops that are unrolled.
-_DEEPEST_LOOPS = 8
+#: Loops in loops, or that read what others give, that are unrolled.
+_DEEPEST_LOOPS = 64
 
 
 def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
@@ -57,11 +57,12 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     model = inline_standard_functions(model)
     model = _folded(model, limits)
     # Loops inside of loops come to light one after the other.
+    most_nodes = UNROLLED_NODES + len(model.graph.node)
     for _ in range(_DEEPEST_LOOPS):
         # The shapes that a loop needs may come out of another.
         while recognize_recurrence(model):
             model = _folded(model, limits)
-        if not unroll_loops(model, where=where):
+        if not unroll_loops(model, most_nodes, where=where):
             break
         model = _folded(inline_standard_functions(model), limits)
     return model

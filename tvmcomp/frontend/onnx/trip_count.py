@@ -143,7 +143,7 @@ class _Trips:
             if name in self.makers:
                 node = self.makers[name]
                 used.add(id(node))
-                wanted += [*node.input, *_read_inside(node)]
+                wanted += [*node.input, *read_inside(node)]
             elif name in self.inputs[2:]:
                 index = self.inputs.index(name) - 2
                 needed.append(index)
@@ -161,7 +161,7 @@ class _Trips:
         copies = [
             helper.make_node("Identity", [name], [f"{name}__{i}"]) for i, name in enumerate(wanted)
         ]
-        read = {name for node in (*nodes, *copies) for name in (*node.input, *_read_inside(node))}
+        read = {name for node in (*nodes, *copies) for name in (*node.input, *read_inside(node))}
         held = {tensor.name for tensor in graph.initializer}
         inputs = [onnx.ValueInfoProto(name=name) for name in sorted(read - made - held) if name]
         outputs = [onnx.ValueInfoProto(name=copy.output[0]) for copy in copies]
@@ -181,7 +181,7 @@ def defined_in(graph: onnx.GraphProto) -> Iterator[str]:
             yield from defined_in(inner)
 
 
-def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
+def read_inside(node: onnx.NodeProto) -> Iterator[str]:
     """What the graphs in ``node`` read from outside."""
     for graph in subgraphs_of(node):
         own = {

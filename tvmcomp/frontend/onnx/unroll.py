@@ -22,27 +22,35 @@ from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.limits import MOST_TRIPS, UNROLLED_NODES
 from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
-from tvmcomp.frontend.onnx.trip_count import defined_in, trip_count
+from tvmcomp.frontend.onnx.trip_count import defined_in, read_inside, trip_count
 
 _STANDARD = ("", "ai.onnx")
 
 
-def unroll_loops(model: onnx.ModelProto, *, where: str) -> bool:
-    """Unroll the Loops and Scans of the main graph of ``model``, simplified, in place.
+def unroll_loops(model: onnx.ModelProto, most_nodes: int, *, where: str) -> bool:
+    """Unroll Loops and Scans of the main graph of ``model``, simplified, in place.
+
+    One that reads what another gives waits: the shapes that say how often it runs may only be
+    known once the other is unrolled.
+
+    Args:
+        model: the model.
+        most_nodes: that it may become.
+        where: names it in errors.
 
     Returns:
-        Whether there were any; others may have been inside them.
+        Whether there were any; others may have been inside them, or wait.
 
     Raises:
         ModelError: how often one runs is not known, or its body would be written too often.
     """
-    unroller = _Unroller(model, where)
+    unroller = _Unroller(model, most_nodes, where)
     unroller.run()
     return unroller.changed
 
 
 class _Unroller:
-    def __init__(self, model: onnx.ModelProto, where: str) -> None:
+    def __init__(self, model: onnx.ModelProto, most_nodes: int, where: str) -> None:
         self.model, self.graph, self.where = model, model.graph, where
         self.opset = opset_version(model)
         self.constants = {tensor.name: tensor for tensor in self.graph.initializer}
@@ -54,15 +62,20 @@ class _Unroller:
         }  # fmt: skip
         self.shapes |= {name: list(tensor.dims) for name, tensor in self.constants.items()}
         self.nodes: list[onnx.NodeProto] = []
-        self.limit = UNROLLED_NODES + len(self.graph.node)
+        self.limit = most_nodes
         self.changed = False
 
     def run(self) -> None:
+        given: set[str] = set()  # by loops that are unrolled now
         for node in list(self.graph.node):
             unroll = {"Loop": self._loop, "Scan": self._scan}.get(node.op_type)
-            if unroll is None or node.domain not in _STANDARD:
+            waits = not given.isdisjoint((*node.input, *read_inside(node)))
+            if waits:
+                given.update(filter(None, node.output))
+            if unroll is None or waits or node.domain not in _STANDARD:
                 self.nodes.append(node)
                 continue
+            given.update(filter(None, node.output))
             self.changed = True
             # Two loops may have one name.
             name = node.name
