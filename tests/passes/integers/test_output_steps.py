@@ -25,7 +25,9 @@ RNG = np.random.default_rng(5)
 W = RNG.integers(-127, 128, (20, 6)).astype(np.int8)
 OWN, IMPORTED = np.float32([0.5] * 6), np.float32([0.1, 0.3, 0.7, 0.011, 0.013, 0.7])
 DATA, OUT = (0.017, 7), (0.9, 100)
-BIAS = RNG.normal(0, 20, 6).astype(np.float32)
+#: In float32, of whole numbers of units, as an int32 bias is.
+UNIT = DATA[0] * IMPORTED.astype(np.float64)
+BIAS = (np.rint(RNG.normal(0, 20, 6) / UNIT) * UNIT).astype(np.float32)
 
 
 def product(scale, between=None, output=OUT, both=False):

@@ -77,6 +77,8 @@ class DequantizeLinear(Converter):
         if attr.get("output_dtype", 0):
             dtype = str(onnx.helper.tensor_dtype_to_np_dtype(attr["output_dtype"]))
         zero = relax.const(0, source) if zero is None else zero
+        if not attr.get("block_size", 0):
+            scale, zero = _flat(bb, scale), _flat(bb, zero)
         axis = _axis(data, scale, attr)
         blocked = bool(attr.get("block_size", 0))
         if blocked or dtype != "float32":
@@ -182,6 +184,16 @@ def _lone(bb: Builder, expr: Expr) -> Expr:
         return expr
     array = array_of(expr)
     return constant(array.reshape(())) if array is not None else bb.emit(relax.op.reshape(expr, ()))
+
+
+def _flat(bb: Builder, expr: Expr) -> Expr:
+    """Scales of several dimensions, of which one alone is above 1, as NNCF writes them, as a
+    vector."""
+    shape = shape_of(expr)
+    if len(shape) < 2 or sum(size > 1 for size in shape) > 1:
+        return expr
+    array = array_of(expr)
+    return constant(array.reshape(-1)) if array is not None else bb.emit(relax.op.reshape(expr, -1))
 
 
 def _spread(bb: Builder, expr: Expr, data: Expr, axis: int, attr: dict[str, Any]) -> Expr:

@@ -77,11 +77,12 @@ class _QuantizeInLayout(BindingRewriter):
         axis = _moved_axis(int(dequantize.attrs.axis), call, name, shape_of(var))
         if axis is None and not per_tensor:
             return None
+        place = -1 if per_tensor or axis is None else axis
         if isinstance(integers, Constant):
             new: Any = const(self.moved(const_value(integers), var, call, name))
         else:
             quantize = self.calls.get(integers)
-            if quantize is None or not per_tensor:
+            if quantize is None:
                 return None
             data = quantize.args[0]
             moved = self.emit(
@@ -90,9 +91,8 @@ class _QuantizeInLayout(BindingRewriter):
                 else relax.op.permute_dims(data, _axes(call)),
                 var.name,
             )
-            call = relax.op.quantize(moved, *quantize.args[1:3], -1, dtype_of(integers))
+            call = relax.op.quantize(moved, *quantize.args[1:3], place, dtype_of(integers))
             new = self.bound(call, f"{var.name}_quantized")
-        place = -1 if per_tensor or axis is None else axis
         return self.bound(relax.op.dequantize(new, scale, zero_point, place), f"{var.name}_real")
 
     def bound(self, call: Call, name: str) -> Expr:

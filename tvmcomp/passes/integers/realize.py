@@ -25,6 +25,7 @@ import numpy as np
 
 from tvmcomp.passes.elementwise import clip_bounds, unary_sources
 from tvmcomp.passes.integers.activation_product import activation_product
+from tvmcomp.passes.integers.depthwise_data import by_output
 from tvmcomp.passes.integers.integer_average import integer_average
 from tvmcomp.passes.integers.integer_convolution import convolve, padded
 from tvmcomp.passes.integers.output_steps import only_quantized, saturates
@@ -55,6 +56,9 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
+
+#: How far an int32 bias that became float32 may be from a whole number: this, and relatively.
+_UNIT, _FLOAT32 = 1e-3, 2.0**-22
 
 
 def realize(mod: Module, target: TargetDescription) -> Module:
@@ -97,27 +101,30 @@ class _Realize(BindingRewriter):
     # Anchors.
 
     def anchor(self, var: Var, call: Call) -> Expr | None:
-        data = self.dequantized(call.args[0])
+        data = self.behind_dequantize(call.args[0])
         weight = self.dequantized_weight(call.args[1])
         if weight is None or (op_name(call) == "matmul" and weight[0].ndim != 2):
             return self.product(var, call)
-        if data is None:
-            return self.weight_only(call, *weight, var.name)
-        integers, params = data
         values, scale = weight
         matmul = op_name(call) == "matmul"
-        zero_point = int(params.zero_point)
+        params = by_output(data[1], call, len(values)) if data is not None else None
+        if data is None or params is None:
+            return self.weight_only(call, *weight, var.name)
+        integers, zero_point = data[0], params.zero_point.astype(np.int64)
         name = var.name
         if matmul:
             acc = relax.op.matmul(integers, const(values), out_dtype="int32")
             sums = values.astype(np.int64).sum(axis=0)
         else:
-            integers, padding = padded(self.emit, integers, call.attrs, zero_point, name)
+            border = int(zero_point.reshape(-1)[0])
+            integers, padding = padded(self.emit, integers, call.attrs, border, name)
             acc = convolve(call, integers, values, padding)
             sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
         acc = self.emit(acc, name)
-        combined = np.broadcast_to(scale.astype(np.float64) * float(params.scale), sums.shape)
-        bias = -zero_point * sums + self.integer_bias(var, combined)
+        combined = np.broadcast_to(scale.astype(np.float64) * params.scale, sums.shape)
+        bias = -zero_point * sums + self.integer_bias(
+            var, combined, is_imported=not is_bfloat16(scale)
+        )
         scales = np.broadcast_to(scale, sums.shape)
         output = (
             None
@@ -125,9 +132,11 @@ class _Realize(BindingRewriter):
             else only_quantized(var, self.users, self.folded.__contains__)
         )
         if output is not None:
-            scales = params.scale * scales / output.scale
-            params = replace(params, scale=np.ones((), np.float32))
+            scales = scales / output.scale
             self.in_steps.add(var)
+        if output is not None or params.axis is not None:
+            scales = params.scale * scales
+            params = QParams(np.ones((), np.float32), np.zeros((), np.int32), params.dtype)
         call = rescale(self.builder, acc, bias, sums, scales, params, name)
         return self.emit(call, f"{name}_real")
 
@@ -157,11 +166,11 @@ class _Realize(BindingRewriter):
         factor = scale if scale.size == 1 else scale.reshape((1,) * (rank - 1) + (-1,))
         return self.emit(relax.op.multiply(product, const(factor)), f"{name}_real")
 
-    def integer_bias(self, anchor: Any, scale: np.ndarray) -> np.ndarray:
+    def integer_bias(self, anchor: Any, scale: np.ndarray, *, is_imported: bool) -> np.ndarray:
         """The bias that follows ``anchor``, in units of its accumulator; zero where there is none.
 
         The addition itself then becomes nothing. A bias too large for the accumulator stays a
-        float addition.
+        float addition, and so does an imported model's that is no whole number of units.
         """
         none = np.zeros(scale.shape, np.int64)
         readers = self.users[anchor]
@@ -173,9 +182,12 @@ class _Realize(BindingRewriter):
             return none
         if shape_of(readers[0].var) != shape_of(anchor):
             return none  # The bias has more dimensions.
-        units = np.rint(bias.reshape(-1).astype(np.float64) / scale)
+        exact = bias.reshape(-1).astype(np.float64) / scale
+        units = np.rint(exact)
         if not (np.abs(units) < LARGEST_BIAS).all():
             return none
+        if is_imported and (np.abs(units - exact) > _UNIT + _FLOAT32 * np.abs(exact)).any():
+            return none  # Half a unit would be seen in the model's own result.
         self.folded.add(readers[0].var)
         return units.astype(np.int64)
 
@@ -195,11 +207,16 @@ class _Realize(BindingRewriter):
 
     def dequantized(self, expr: Expr) -> tuple[Any, QParams] | None:
         """The 8-bit tensor and scalar parameters behind a ``dequantize``, or None."""
+        found = self.behind_dequantize(expr)
+        return None if found is None or found[1].axis is not None else found
+
+    def behind_dequantize(self, expr: Expr) -> tuple[Any, QParams] | None:
+        """The 8-bit tensor and its parameters behind a ``dequantize``, or None."""
         call = self.producer.get(expr)
         if call is None or op_name(call) != "dequantize":
             return None
         params = dequantize_params(call)
-        if params is None or params.axis is not None or params.dtype not in ("int8", "uint8"):
+        if params is None or params.dtype not in ("int8", "uint8"):
             return None
         return self.substitute(call.args[0]), params
 
