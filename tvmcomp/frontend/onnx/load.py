@@ -10,17 +10,11 @@ import onnx.checker
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.binding import Binding
-from tvmcomp.frontend.onnx.checks import check_nodes
 from tvmcomp.frontend.onnx.file import check_model, opset_version
-from tvmcomp.frontend.onnx.fix_inputs import fix_inputs
-from tvmcomp.frontend.onnx.fold import simplify
 from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
-from tvmcomp.frontend.onnx.limits import tensor_limits
-from tvmcomp.frontend.onnx.native import check_attributes
-from tvmcomp.frontend.onnx.notes import states_of, take_states, with_default_shapes
-from tvmcomp.frontend.onnx.shapes import bind_shapes
-from tvmcomp.frontend.onnx.support import check_operators, is_plain, name_nodes
+from tvmcomp.frontend.onnx.notes import states_of
+from tvmcomp.frontend.onnx.prepare import prepare
 from tvmcomp.model import Model, Signature, TensorSpec
 from tvmcomp.tvm_import import tvm
 
@@ -81,30 +75,14 @@ def _load(
     binding: Binding,
     for_quantization: bool,
 ) -> Model:
-    notes = take_states(model, where=where)
-    fix_inputs(model, binding.fixed, where=where)
-    shapes = with_default_shapes(model, binding.shapes, binding.dims)
-    bind_shapes(model, shapes, binding.dims, where=where)
-    input_names = [value.name for value in model.graph.input]
-    output_names = [value.name for value in model.graph.output]
-    name_nodes(model.graph)
-    limits = tensor_limits(model.graph, where=where)
-    plain = is_plain(model)
-    if plain:  # An error says most before anything is folded or inlined.
-        check_attributes(model, where=where)
-        check_nodes(model, opset_version(model), where=where)
-    sequences = any(node.op_type == "SplitToSequence" for node in model.graph.node)
-    model = simplify(model, limits)
-    check_operators(model.graph, where=where)
-    # The folding makes a Split of set 13 of a sequence, in a model of any set.
-    if not (plain and sequences):
-        check_nodes(model, opset_version(model), where=where)
+    prepared = prepare(model, binding, where=where)
+    model = prepared.model
     stored = stored_type(model.graph)
     types = (*HALF, onnx.TensorProto.DOUBLE) if for_quantization else HALF
     compute_in_float32(model.graph, types, keep_tables=not for_quantization)
-    mod = import_graph(model, opset_version(model), limits)
-    signature = _signature(mod["main"], input_names, output_names)
-    states = states_of(notes, signature, where=where)
+    mod = import_graph(model, opset_version(model), prepared.limits)
+    signature = _signature(mod["main"], prepared.inputs, prepared.outputs)
+    states = states_of(prepared.notes, signature, where=where)
     return Model(mod, signature, source, digest, stored, states)
 
 

@@ -16,6 +16,7 @@ from onnx import helper, numpy_helper
 
 import tvmcomp
 from operator_cases.draw import MICROSOFT, Case
+from operator_cases.exact import in_floats, saturates
 from tvmcomp.api import build  # before children are forked: it takes seconds
 from tvmcomp.errors import TvmcompError
 
@@ -119,7 +120,8 @@ def reference(case: Case) -> list[np.ndarray]:
     # In set 22 many operators only got bfloat16, and ONNX Runtime lacks kernels of that version.
     for opset in (case.opset, 21) if case.opset > 21 and _is_same_in_21(case) else (case.opset,):
         with contextlib.suppress(Exception):
-            return _onnxruntime(merged([case], opset), wanted, feeds)
+            model = merged([case], opset)
+            return _onnxruntime(in_floats(model, opset) if saturates() else model, wanted, feeds)
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         model = merged([case])
