@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
-from onnx_models import save
+from onnx import TensorProto, helper, numpy_helper
+from onnx_models import run, save
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend import load_model
@@ -39,3 +39,29 @@ def test_wrong_nodes(tmp_path, operator, inputs, attributes):
     )  # fmt: skip
     with pytest.raises(ModelError, match="this"):
         load_model(path)
+
+
+def test_half_a_spectrum_by_default():
+    """What follows an STFT that says nothing of its sides has the shapes of one side."""
+    rng = np.random.default_rng(0)
+    nodes = [
+        helper.make_node("STFT", ["x", "step", "window"], ["spectrum"]),
+        helper.make_node("ReduceSumSquare", ["spectrum"], ["power"], axes=[-1], keepdims=0),
+        helper.make_node("MatMul", ["power", "bands"], ["y"]),
+    ]
+    held = {
+        "step": np.array(5),
+        "window": np.hanning(16).astype("float32"),
+        "bands": rng.normal(size=(9, 3)).astype("float32"),
+    }
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 40, 1])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in held.items()],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    x = rng.normal(size=(1, 40, 1)).astype("float32")
+    frames = np.stack([x[0, i : i + 16, 0] for i in range(0, 25, 5)]) * held["window"]
+    wanted = np.abs(np.fft.rfft(frames)) ** 2 @ held["bands"]
+    np.testing.assert_allclose(run(load_model(model), {"x": x})[0][0], wanted, rtol=1e-4, atol=1e-4)

@@ -19,6 +19,7 @@ from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
+from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, UNROLLED_NODES, TensorLimits
@@ -51,6 +52,7 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     keep_operator(model)
     if model.functions:
         model = inline_functions(model, where=where)
+        state_defaults(model.graph)
     check_attributes(model, where=where)
     rewrite(model, opset_version(model), where=where)
     import_microsoft(model)
