@@ -10,11 +10,6 @@ import onnx.checker
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.binding import Binding
-<<<<<<< HEAD
-=======
-from tvmcomp.frontend.onnx.checks import check_nodes
-from tvmcomp.frontend.onnx.defaults import state_defaults
->>>>>>> e15b27e (STFT with onesided left out: what follows is shaped for half of the spectrum, as speech front ends export it)
 from tvmcomp.frontend.onnx.file import check_model, opset_version
 from tvmcomp.frontend.onnx.graph import import_graph
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32, stored_type
@@ -80,30 +75,8 @@ def _load(
     binding: Binding,
     for_quantization: bool,
 ) -> Model:
-<<<<<<< HEAD
     prepared = prepare(model, binding, where=where)
     model = prepared.model
-=======
-    notes = take_states(model, where=where)
-    fix_inputs(model, binding.fixed, where=where)
-    shapes = with_default_shapes(model, binding.shapes, binding.dims)
-    bind_shapes(model, shapes, binding.dims, where=where)
-    input_names = [value.name for value in model.graph.input]
-    output_names = [value.name for value in model.graph.output]
-    name_nodes(model.graph)
-    state_defaults(model.graph)
-    limits = tensor_limits(model.graph, where=where)
-    plain = is_plain(model)
-    if plain:  # An error says most before anything is folded or inlined.
-        check_attributes(model, where=where)
-        check_nodes(model, opset_version(model), where=where)
-    sequences = any(node.op_type == "SplitToSequence" for node in model.graph.node)
-    model = simplify(model, limits)
-    check_operators(model.graph, where=where)
-    # The folding makes a Split of set 13 of a sequence, in a model of any set.
-    if not (plain and sequences):
-        check_nodes(model, opset_version(model), where=where)
->>>>>>> e15b27e (STFT with onesided left out: what follows is shaped for half of the spectrum, as speech front ends export it)
     stored = stored_type(model.graph)
     types = (*HALF, onnx.TensorProto.DOUBLE) if for_quantization else HALF
     compute_in_float32(model.graph, types, keep_tables=not for_quantization)

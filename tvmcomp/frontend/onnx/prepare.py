@@ -8,6 +8,7 @@ import onnx
 
 from tvmcomp.frontend.binding import Binding
 from tvmcomp.frontend.onnx.checks import check_nodes
+from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.fix_inputs import fix_inputs
 from tvmcomp.frontend.onnx.fold import simplify
@@ -54,6 +55,7 @@ def prepare(model: onnx.ModelProto, binding: Binding, *, where: str) -> Prepared
     inputs = [value.name for value in model.graph.input]
     outputs = [value.name for value in model.graph.output]
     name_nodes(model.graph)
+    state_defaults(model.graph)
     limits = tensor_limits(model.graph, where=where)
     plain = is_plain(model)
     if plain:  # An error says most before anything is folded or inlined.
