@@ -1,0 +1,1 @@
+"""Compression: what the trainable network computes, and what smaller networks cost."""
