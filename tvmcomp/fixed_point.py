@@ -51,7 +51,13 @@ class FixedPointLstm(msgspec.Struct, frozen=True):
 
 
 def multiplier(factor: float) -> Multiplier:
-    """``factor`` to 31 bits; 0 where it is below 2^-32."""
+    """``factor`` to 31 bits; 0 where it is below 2^-32.
+
+    Raises:
+        ValueError: it is no finite number, or 2^30 and more.
+    """
+    if not 0 <= factor < 2**30:
+        raise ValueError(f"its scales are {factor} to 1, which no fixed-point number can be")
     mantissa, exponent = math.frexp(factor)
     fixed = math.floor(abs(mantissa) * 2**31 + 0.5)
     if fixed == 2**31:
@@ -86,6 +92,8 @@ def fixed_point_lstm(
         raise ValueError(f"the scale of its cell is 2^{cell_exponent}; 2^-15 to 2^-9 can be used")
     if not all(-128 <= zero_point <= 127 for _, zero_point in (output, state)):
         raise ValueError(f"the zero points of its state are {output[1]} and {state[1]}")
+    if not cell_clip >= 0:
+        raise ValueError(f"the limit of its cell is {cell_clip}")
     f32 = np.float32
     scales = [x_scale, output[0], state[0], *weight_scales, *recurrent_scales]
     if not all(np.isfinite(scale) and f32(scale) > 0 for scale in scales):
@@ -104,5 +112,5 @@ def fixed_point_lstm(
         output[1],
         state[1],
         cell_exponent,
-        max(steps, 0),
+        steps,
     )
