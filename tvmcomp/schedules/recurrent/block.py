@@ -21,6 +21,10 @@ from tvmcomp.tvm_types import PrimExpr
 tirx = tvm.tirx
 
 
+#: Vectors whose activations are computed at once.
+_SIDE_BY_SIDE = 4
+
+
 class Block(Sums):
     """A block of units in one phase of one step."""
 
@@ -49,7 +53,8 @@ class Block(Sums):
         ]
         ends = [self.end(sums, row, index(0), v) for v in range(tile.vectors)]
         product = self.product(own, place, row, 1, 0)
-        return with_arrays([sums, own], sequence([*begin, product, *starts, *added, *ends]))
+        done = [*begin, product, *starts, *added, *self.activated(sums, index(0)), *ends]
+        return with_arrays([sums, own], sequence(done))
 
     def several_rows(self, batch: int) -> Any:
         """Tile by tile, all rows of one after the other while its weights are in the cache, the
@@ -75,7 +80,7 @@ class Block(Sums):
                 for v in range(tile.vectors)
             ]
             ends = [self.end(sums, r, r, v) for v in range(tile.vectors)]
-            return sequence([*begin, *ends])
+            return sequence([*begin, *self.activated(sums, r), *ends])
 
         return sequence([*done, loop(batch, row, SERIAL, "row")])
 
@@ -96,6 +101,22 @@ class Block(Sums):
             ends.append(self.add(sums, own, to, place(r, c), first + r, part, c))
         product = self.product(own, place, first, count, part)
         return with_arrays([own], sequence([*begin, product, *ends]))
+
+    def activated(self, sums: Any, r: PrimExpr) -> list[Any]:
+        """What sums of a row become before the equations, some vectors at once."""
+        done = []
+        for slot, count, function in self.phase.activated:
+            begin, left = self.at(r, slot, 0), count * self.tile.vectors
+            while left:
+                width = min(1 << (left.bit_length() - 1), _SIDE_BY_SIDE)
+
+                def replaced(lane: PrimExpr, begin: Any = begin, function: Any = function) -> Any:
+                    value = function(tirx.BufferLoad(sums, [begin + lane]))
+                    return tirx.BufferStore(sums, value, [begin + lane])
+
+                done.append(vector(width * self.tile.lanes, replaced))
+                begin, left = begin + width * self.tile.lanes, left - width
+        return done
 
     def end(self, sums: Any, row: PrimExpr, r: PrimExpr, v: int) -> Any:
         """The equations of a vector of units of a row, and its place in the result."""

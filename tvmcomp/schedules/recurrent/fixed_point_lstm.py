@@ -21,8 +21,8 @@ def fixed_point_phases(numbers: FixedPointLstm) -> list[Phase]:
     exponent = numbers.cell_exponent
 
     def cell(at: Element) -> Any:
-        kept = shifted(logistic(at.start(2)) * at.load("cell").astype("int32"), 15)
-        new = shifted(logistic(at.start(0)) * tanh(at.start(3), 3), 30 + exponent)
+        kept = shifted(at.start(2) * at.load("cell").astype("int32"), 15)
+        new = shifted(at.start(0) * at.start(3), 30 + exponent)
         value = saturated(kept + new)
         if numbers.cell_clip:
             bound = tirx.const(numbers.cell_clip, "int32")
@@ -31,8 +31,9 @@ def fixed_point_phases(numbers: FixedPointLstm) -> list[Phase]:
 
     def state(at: Element) -> Any:
         shown = tanh(at.load("cell").astype("int32"), 15 + exponent)
-        value = scaled(logistic(at.start(1)) * shown, numbers.of_output)
+        value = scaled(at.start(1) * shown, numbers.of_output)
         return saturated(value + tirx.const(numbers.zero_point, "int32"), 8).astype("int8")
 
     gates = (0, 1, 2, 3)
-    return [Phase(gates, "state", gates, (("cell", cell), ("state", state)))]
+    activated = ((0, 3, logistic), (3, 1, lambda x: tanh(x, 3)))
+    return [Phase(gates, "state", gates, (("cell", cell), ("state", state)), activated)]

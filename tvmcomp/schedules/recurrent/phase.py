@@ -39,6 +39,8 @@ class Phase:
         source: the array that they are multiplied by: ``state`` or ``reset_state``.
         slots: what each sum begins with: the number of a gate in ``x``, or None for the recurrent
             bias. The first are the gates'; to those after them no product is added.
+        activated: first sum, how many, and what they become before the results are computed: long
+            chains of instructions, of which several vectors' are computed side by side.
         results: array and equation, in order. ``state`` and ``cell`` stay where a sequence ended.
     """
 
@@ -46,3 +48,4 @@ class Phase:
     source: str
     slots: tuple[int | None, ...]
     results: tuple[tuple[str, Equation], ...]
+    activated: tuple[tuple[int, int, Callable[[Any], Any]], ...] = ()

@@ -23,7 +23,7 @@ class IntegerFunction:
 
     def text(self, name: str, result: str) -> str:
         """The definition of the function ``name`` that returns ``result``."""
-        head = f'define {self._type} @"{name}"({self._type} {self.argument}) {{'
+        head = f'define {self._type} @"{name}"({self._type} {self.argument}) alwaysinline {{'
         return "\n".join([head, *self._lines, f"  ret {self._type} {result}", "}"])
 
     def number(self, value: int) -> str:
