@@ -13,6 +13,7 @@ from tvmcomp.frontend.onnx.ops_dynamic_recurrent import DYNAMIC_RECURRENT
 from tvmcomp.frontend.onnx.ops_einsum import EINSUM
 from tvmcomp.frontend.onnx.ops_elementwise import ELEMENTWISE
 from tvmcomp.frontend.onnx.ops_fused_attention import FUSED_ATTENTION
+from tvmcomp.frontend.onnx.ops_group_query_attention import GROUP_QUERY_ATTENTION
 from tvmcomp.frontend.onnx.ops_integer import INTEGER
 from tvmcomp.frontend.onnx.ops_math import MATH
 from tvmcomp.frontend.onnx.ops_microsoft import MICROSOFT
@@ -61,6 +62,7 @@ MICROSOFT_CONVERTERS: dict[str, Any] = {
     **{name: QUANTIZE[name] for name in ("DequantizeLinear", "QuantizeLinear")},
     **DYNAMIC_RECURRENT,
     **FUSED_ATTENTION,
+    **GROUP_QUERY_ATTENTION,
     **MICROSOFT,
 }
 

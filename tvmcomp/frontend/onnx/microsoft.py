@@ -31,6 +31,10 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
         "activation_gamma"}),
     "FusedMatMul": (2, 2, 1, {"alpha", "transA", "transB", "transBatchA", "transBatchB"}),
     "Gelu": (1, 1, 1, set()),
+    "GroupQueryAttention": (7, 16, 4, {
+        "do_rotary", "k_quant_type", "kv_cache_bit_width", "kv_num_heads", "local_window_size",
+        "num_heads", "qk_output", "rotary_interleaved", "scale", "smooth_softmax", "softcap",
+        "v_quant_type"}),
     "MatMulInteger16": (2, 2, 1, set()),
     "MatMulIntegerToFloat": (4, 7, 1, set()),
     "MatMulNBits": (3, 6, 1, {
@@ -61,6 +65,7 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
 _OPTIONAL = {
     "DynamicQuantizeLSTM": {3, 4, 5, 6, 7},
     "EmbedLayerNormalization": {1, 4},
+    "GroupQueryAttention": {1, 2, 3, 4},
     "QGemm": {2, 5},
     "QLinearAdd": {2, 5},
     "QLinearAveragePool": {2},

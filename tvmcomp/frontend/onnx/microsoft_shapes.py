@@ -71,6 +71,16 @@ def _multi_head_attention(_node: ir.Node, shapes: Shapes) -> Iterator[list[int] 
         yield [*query[:2], key[2] * key[4]]
 
 
+def _group_query_attention(node: ir.Node, shapes: Shapes) -> Iterator[list[int] | None]:
+    query, key = shapes[:2]
+    if query is not None and key is not None:
+        yield query
+    elif query is not None and node.inputs[1] is None:  # queries, keys and values packed
+        heads = node.attributes["num_heads"].as_int()
+        size = query[2] // (heads + 2 * node.attributes["kv_num_heads"].as_int())
+        yield [*query[:2], heads * size]
+
+
 def _embed(_node: ir.Node, shapes: Shapes) -> Iterator[list[int] | None]:
     ids, words = shapes[0], shapes[2]
     if ids is not None and words is not None:
@@ -88,5 +98,6 @@ _RULES: dict[str, Rule] = {
     "Attention": _attention,
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "EmbedLayerNormalization": _embed,
+    "GroupQueryAttention": _group_query_attention,
     "MultiHeadAttention": _multi_head_attention,
 }

@@ -40,7 +40,7 @@ class Attention(Converter):
             value = bb.emit(relax.op.concat([past_value, value], axis=2))
         bias = _Bias.of(bb, query, key, mask, lengths, before, attr)
         scale = attr.get("scale") or 1 / math.sqrt(shape_of(query)[-1])
-        raw = _grouped(bb, query, bb.emit(relax.op.permute_dims(key, [0, 1, 3, 2])))
+        raw = grouped(bb, query, bb.emit(relax.op.permute_dims(key, [0, 1, 3, 2])))
         raw = bb.emit(relax.op.multiply(raw, constant_like(raw, scale)))
         capped, cap = raw, attr.get("softcap", 0.0)
         if cap:
@@ -52,7 +52,7 @@ class Attention(Converter):
             highest = bb.emit(relax.op.max(bias.added, [-1], True))
             nothing = bb.emit(relax.op.equal(highest, constant_like(highest, -np.inf)))
             weights = bb.emit(relax.op.where(nothing, constant_like(weights, 0), weights))
-        result = _grouped(bb, weights, value)
+        result = grouped(bb, weights, value)
         result = bb.emit(joined(bb, result)) if flat else result
         shown = (raw, capped, biased, weights)[attr.get("qk_matmul_output_mode", 0)]
         return relax.Tuple([result, key, value, shown])
@@ -159,7 +159,7 @@ def _length_bias(
     return bb.emit(relax.op.where(allowed, zero, low))
 
 
-def _grouped(bb: Builder, left: Expr, right: Expr) -> Expr:
+def grouped(bb: Builder, left: Expr, right: Expr) -> Expr:
     """``left @ right`` where several heads of ``left`` share one of ``right``."""
     batch, heads, rows, depth = shape_of(left)
     shared, columns = shape_of(right)[1], shape_of(right)[3]

@@ -49,8 +49,8 @@ class Attention(Converter):
     @classmethod
     def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, weight, bias, mask, past, added = (inputs[i] for i in range(6))
-        if past is not None or attr.get("do_rotary", 0):
-            raise ValueError("its past and rotary embedding are not supported")
+        if attr.get("do_rotary", 0) or attr.get("past_present_share_buffer", 0):
+            raise ValueError("its rotary embedding and shared buffer are not supported")
         batch, length, _ = shape_of(data)
         columns = shape_of(weight)[-1]
         sizes = list(attr.get("qkv_hidden_sizes", [columns // 3] * 3))
@@ -65,9 +65,22 @@ class Attention(Converter):
             for end, size in zip(ends, sizes, strict=True)
         ]
         heads = attr["num_heads"]
-        split = [heads_of(bb, part, heads) for part in parts]
-        masks = _masks(bb, data, mask, (batch, length, length), attr)
-        return _attend(bb, split, [added, *masks], attr)
+        query, *states = (heads_of(bb, part, heads) for part in parts)
+        if past is not None:
+            before = [
+                bb.emit(relax.op.squeeze(relax.op.strided_slice(past, [0], [i], [i + 1]), [0]))
+                for i in range(2)
+            ]
+            states = _after(bb, before, states)
+        keys = shape_of(states[0])[2]
+        masks = _masks(bb, data, mask, (batch, length, keys), attr)
+        result = _attend(bb, [query, *states], [added, *masks], attr)
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return result
+        if sizes[1] != sizes[2]:
+            raise ValueError("present keys and values of different sizes are not supported")
+        both = [bb.emit(relax.op.expand_dims(state, 0)) for state in states]
+        return relax.Tuple([bb.emit(result), bb.emit(relax.op.concat(both, axis=0))])
 
 
 class MultiHeadAttention(Converter):
@@ -76,10 +89,11 @@ class MultiHeadAttention(Converter):
     @classmethod
     def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         query, key, value, bias, mask, added = (inputs[i] for i in range(6))
-        if any(inputs[i] is not None for i in range(6, 10)):
-            raise ValueError("its past keys and values are not supported")
-        if attr["tvm_custom"]["num_outputs"] > 1:
-            raise ValueError("its present keys and values are not supported")
+        past = [inputs[i] for i in (6, 7) if inputs[i] is not None]
+        if inputs[8] is not None or inputs[9] is not None or len(past) == 1:
+            raise ValueError("its past_sequence_length and cache_indirection are not supported")
+        if attr["tvm_custom"]["num_outputs"] > 3:
+            raise ValueError("its scores as a result are not supported")
         if key is None or value is None or len(shape_of(query)) != 3:
             raise ValueError("packed queries, keys and values are not supported")
         heads = attr["num_heads"]
@@ -94,9 +108,14 @@ class MultiHeadAttention(Converter):
                 tensors[index] = bb.emit(relax.op.add(tensor, part))
                 begin += size
         split = [t if len(shape_of(t)) == 4 else heads_of(bb, t, heads) for t in tensors]
+        if past:
+            split = [split[0], *_after(bb, past, split[1:])]
         lengths = (shape_of(query)[0], shape_of(query)[1], shape_of(split[1])[2])
         masks = _masks(bb, query, mask, lengths, attr)
-        return _attend(bb, split, [added, *masks], attr)
+        result = _attend(bb, split, [added, *masks], attr)
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return result
+        return relax.Tuple([bb.emit(result), *split[1:]])
 
 
 class RotaryEmbedding(Converter):
@@ -172,6 +191,12 @@ def joined(bb: Builder, data: Expr) -> Expr:
     batch, heads, length, size = shape_of(data)
     moved = bb.emit(relax.op.permute_dims(data, [0, 2, 1, 3]))
     return relax.op.reshape(moved, (batch, length, heads * size))
+
+
+def _after(bb: Builder, past: list[Any], new: list[Any]) -> list[Any]:
+    """Keys and values of before, and the new ones."""
+    pairs = zip(past, new, strict=True)
+    return [bb.emit(relax.op.concat(list(pair), axis=2)) for pair in pairs]
 
 
 def _attend(bb: Builder, heads: list[Any], added: list[Any], attr: dict[str, Any]) -> Expr:

@@ -100,13 +100,19 @@ def attention(draw: Draw) -> None:
         draw.tensor(draw.array("float32", [3 * width])),
     ]
     attributes = {"num_heads": heads}
+    before = draw.size(1, 5) if draw.chance(0.4) else 0
+    keys = before + length
     if draw.chance(0.5):
-        mask = np.ones((batch, length), "int32")
-        mask[:, draw.size(1, length) :] = 0
+        mask = np.ones((batch, keys), "int32")
+        mask[:, draw.size(1, keys) :] = 0
         inputs.append(draw.input(mask))
-    elif draw.chance(0.5):
-        attributes["unidirectional"] = 1
-    draw.node(inputs, **attributes)
+    else:
+        attributes["unidirectional"] = draw.size(0, 1)
+        inputs.append("")
+    if before:
+        inputs.append(draw.input(draw.array("float32", [2, batch, heads, before, size])))
+    names = draw.node(inputs, 2 if before else draw.size(1, 2), **attributes)
+    draw.case.types |= dict.fromkeys(names, "float32")
     draw.case.tolerance = 1e-4
 
 
@@ -119,9 +125,60 @@ def heads_attention(draw: Draw) -> None:
         draw.input(draw.array("float32", [batch, length, width]))
         for length in (queries, keys, keys)
     ]
+    inputs.append(draw.tensor(draw.array("float32", [3 * width])) if draw.chance(0.5) else "")
+    before = draw.size(1, 5) if draw.chance(0.4) else 0
+    if before:
+        inputs += ["", ""]
+        shape = [batch, heads, before, size]
+        inputs += [draw.input(draw.array("float32", shape)) for _ in range(2)]
+    names = draw.node(inputs, 3 if before else 1, num_heads=heads, **draw.maybe(scale=0.4))
+    draw.case.types |= dict.fromkeys(names, "float32")
+    draw.case.tolerance = 1e-4
+
+
+@generates(_MS + "GroupQueryAttention")
+def grouped_attention(draw: Draw) -> None:
+    batch, shared, group, size = draw.size(1, 2), draw.size(1, 2), draw.size(1, 3), 16
+    heads, new = shared * group, draw.choose([1, 1, 2, 5])
+    before = draw.size(1, 6) if draw.chance(0.7) else 0
+    if before and new > 1:
+        batch = 1  # ONNX Runtime has no more where a prompt goes on
+    total = before + new
+    # Either all that is past is used, or it is a buffer with room left.
+    buffer = before + (draw.size(0, 4) if before and draw.chance(0.5) else 0)
+    if buffer > before:
+        buffer = total + draw.size(0, 3)
+    lengths = np.full(batch, total - 1, "int32")
+    if before:
+        lengths -= draw.rng.integers(0, before, batch, "int32")
+        lengths[0] = total - 1
+    widths = [heads * size, shared * size, shared * size]
+    if draw.chance(0.3):
+        packed = [batch, new, sum(widths)]
+        inputs = [draw.input(draw.array("float32", packed)), "", ""]
+    else:
+        inputs = [draw.input(draw.array("float32", [batch, new, width])) for width in widths]
+    past = [batch, shared, buffer, size]
+    inputs += [draw.input(draw.array("float32", past)) if before else "" for _ in range(2)]
+    inputs += [draw.input(lengths), draw.constant(np.int32([total]))]
+    attributes = {"num_heads": heads, "kv_num_heads": shared}
     if draw.chance(0.5):
-        inputs.append(draw.tensor(draw.array("float32", [3 * width])))
-    draw.node(inputs, num_heads=heads, **draw.maybe(scale=0.4))
+        angles = draw.array("float32", [total + 3, size // 2], 0, 3)
+        inputs += [draw.constant(table) for table in (np.cos(angles), np.sin(angles))]
+        attributes |= {"do_rotary": 1} | draw.maybe(rotary_interleaved=draw.size(0, 1))
+    attributes |= draw.maybe(scale=0.4, softcap=2.0)
+    if draw.chance(0.4):
+        inputs += [""] * (10 - len(inputs))
+        shape = [draw.choose([1, batch]), draw.choose([1, heads]), new, total]
+        inputs.append(draw.input(draw.array("float32", shape)))
+        if draw.chance(0.5):
+            inputs.append(draw.tensor(draw.array("float32", [heads])))
+    if draw.chance(0.4):
+        attributes["local_window_size"] = draw.size(1, 4)
+    if draw.chance(0.3):
+        attributes["smooth_softmax"] = 1
+    names = draw.node(inputs, 3, **attributes)
+    draw.case.types |= dict.fromkeys(names, "float32")
     draw.case.tolerance = 1e-4
 
 

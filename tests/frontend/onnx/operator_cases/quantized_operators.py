@@ -195,18 +195,23 @@ def integer_product(draw: Draw) -> None:
 
 @generates(_MS + "MatMulNBits")
 def block_product(draw: Draw) -> None:
-    block, columns = draw.choose([16, 32]), draw.size(1, 9)
-    depth = block * draw.size(1, 3)
-    blocks = depth // block
+    block, columns, bits = draw.choose([16, 32, 64, 128, 256]), draw.size(1, 9), 4
+    depth = block * draw.size(1, 3) - (draw.choose([0, 4, 8]) if draw.chance(0.3) else 0)
+    blocks = -(-depth // block)
+    if draw.chance(0.3):
+        bits = 8
     inputs = [
         draw.input(draw.array("float32", [draw.size(1, 4), depth])),
-        draw.constant(draw.array("uint8", [columns, blocks, block // 2], 0, 255)),
+        draw.constant(draw.array("uint8", [columns, blocks, block * bits // 8], 0, 255)),
         draw.constant(draw.array("float32", [columns * blocks], 0.01, 0.1)),
     ]
-    if draw.chance(0.5):
-        packed = columns * (-(-blocks // 2))
+    # With g_idx ONNX Runtime has 4 bits only, and takes 8 for every zero point.
+    if bits == 4 and draw.chance(0.3):
+        inputs += ["", draw.constant(draw.array("int32", [depth], 0, blocks - 1))]
+    elif draw.chance(0.5):
+        packed = columns * (-(-blocks * bits // 8))
         inputs.append(draw.constant(draw.array("uint8", [packed], 0, 255)))
-    draw.node(inputs, K=depth, N=columns, bits=4, block_size=block)
+    draw.node(inputs, K=depth, N=columns, bits=bits, block_size=block)
     draw.case.tolerance = 1e-4
 
 

@@ -92,15 +92,18 @@ def _matmul_blocks(r: Rewriting) -> None:
     """MatMulNBits: a weight of 2, 4 or 8 bits in blocks along the depth, packed; unpacked here.
 
     ``B`` is (N, blocks, bytes of a block), low bits first; ``scales`` (N, blocks); zero points
-    packed as ``B`` is, or 2^(bits - 1).
+    packed as ``B`` is, or 2^(bits - 1); ``g_idx`` the block whose scale a place of the depth has,
+    where that isn't its own.
     """
     depth, columns = r.attributes["K"], r.attributes["N"]
     bits, block = r.attributes.get("bits", 4), r.attributes["block_size"]
     packed, scales = r.value(r.input(1)), r.value(r.input(2))
-    if r.input(4):
-        raise ValueError("a permutation of the depth (g_idx) is not supported")
-    if packed is None or scales is None or (r.input(3) and r.value(r.input(3)) is None):
-        raise ValueError("its weight, scales and zero points must be known at build time")
+    if (
+        packed is None
+        or scales is None
+        or any(r.input(i) and r.value(r.input(i)) is None for i in (3, 4))
+    ):
+        raise ValueError("its weight, scales, zero points and g_idx must be known at build time")
     blocks = -(-depth // block)
     if bits not in (2, 4, 8) or packed.size * 8 != columns * blocks * block * bits:
         raise ValueError(f"its weight of {packed.size} bytes is not {columns} x {depth} of {bits}")
@@ -114,7 +117,13 @@ def _matmul_blocks(r: Rewriting) -> None:
     elif given is not None:
         zero = given.reshape(columns, blocks, 1).astype(np.float32)
     factors = scales.reshape(columns, blocks, 1).astype(np.float32)
-    real = ((weight.astype(np.float32) - zero) * factors).reshape(columns, -1)[:, :depth]
+    owner = np.repeat(np.arange(blocks), block)[:depth]
+    if r.input(4):
+        owner = np.asarray(r.value(r.input(4))).reshape(-1)[:depth]
+        if len(owner) < depth or owner.min() < 0 or owner.max() >= blocks:
+            raise ValueError(f"its g_idx is not {depth} numbers from 0 to {blocks - 1}")
+    steps = weight.reshape(columns, -1)[:, :depth].astype(np.float32)
+    real = (steps - zero[:, owner, 0]) * factors[:, owner, 0]
     right = r.constant(np.ascontiguousarray(real.T.astype(scales.dtype)))
     result = r.main("MatMul", r.input(0), right)
     r.give(r.add("Add", result, r.input(5)) if r.input(5) else result)
