@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.functions import check_functions
 from tvmcomp.frontend.onnx.group_norm import rewrite_group_norms
-from tvmcomp.frontend.onnx.microsoft import import_microsoft
+from tvmcomp.frontend.onnx.microsoft import DOMAIN, IN_STANDARD_DOMAIN, import_microsoft
 from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.onnx.tensors import (
     check_tensor,
@@ -136,7 +136,7 @@ def _set_unknown_operators_apart(model: onnx.ModelProto) -> None:
     """Move operators that the model's operator set lacks to a domain of their own.
 
     onnx's checker stops at the first of them; so they are reported together with every other
-    operator that can't be compiled.
+    operator that can't be compiled. Those of ONNX Runtime go where its others are.
     """
     opset = opset_version(model)
     functions = {(function.domain, function.name) for function in model.functions}
@@ -148,8 +148,9 @@ def _set_unknown_operators_apart(model: onnx.ModelProto) -> None:
         and not _is_standard(node.op_type, opset)
     ]
     for node in unknown:
-        node.domain = UNKNOWN_DOMAIN
-    if unknown:
+        node.domain = DOMAIN if node.op_type in IN_STANDARD_DOMAIN else UNKNOWN_DOMAIN
+    import_microsoft(model)
+    if any(node.domain == UNKNOWN_DOMAIN for node in unknown):
         model.opset_import.add(domain=UNKNOWN_DOMAIN, version=1)
 
 

@@ -9,6 +9,8 @@ from tvmcomp.frontend.onnx.recurrent_rules import KINDS, check_recurrent_attribu
 from tvmcomp.frontend.onnx.support import nodes_of
 
 DOMAIN = "com.microsoft"
+#: Operators of ONNX Runtime that it has in the standard's domain.
+IN_STANDARD_DOMAIN = {"SimplifiedLayerNormalization"}
 
 #: Operator -> fewest and most inputs, most outputs, attributes, of ONNX Runtime's schemas.
 _POOL = {"auto_pad", "ceil_mode", "kernel_shape", "pads", "strides"}
@@ -56,6 +58,7 @@ _SCHEMAS: dict[str, tuple[int, int, int, set[str]]] = {
     "QuickGelu": (1, 1, 1, {"alpha"}),
     "RotaryEmbedding": (4, 4, 1, {
         "interleaved", "num_heads", "rotary_embedding_dim", "scale", "is_packed_batching"}),
+    "SimplifiedLayerNormalization": (2, 2, 2, {"axis", "epsilon", "stash_type"}),
     "SkipLayerNormalization": (3, 5, 4, {"epsilon"}),
     "SkipSimplifiedLayerNormalization": (3, 4, 4, {"epsilon"}),
 }  # fmt: skip

@@ -89,7 +89,7 @@ def _embed(_node: ir.Node, shapes: Shapes) -> Iterator[list[int] | None]:
 
 _SHAPED_AS_FIRST = (
     "BiasGelu", "DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "RotaryEmbedding",
-    "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
+    "SimplifiedLayerNormalization", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
 )  # fmt: skip
 
 #: Operator -> what gives the shapes of its results in order.

@@ -51,6 +51,22 @@ class SkipSimplifiedLayerNormalization(Converter):
         return relax.Tuple([bb.emit(normal), none, root, total])
 
 
+class SimplifiedLayerNormalization(Converter):
+    """SimplifiedLayerNormalization: by the root of the mean square of the axes from ``axis`` on."""
+
+    @classmethod
+    def _impl_v1(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
+        data, rank = inputs[0], len(shape_of(inputs[0]))
+        axes = list(range(attr.get("axis", -1) % rank, rank))
+        square = relax.op.mean(relax.op.multiply(data, data), axes, keepdims=True)
+        epsilon = constant_like(data, attr.get("epsilon", 1e-5))
+        root = bb.emit(relax.op.rsqrt(relax.op.add(square, epsilon)))
+        normal = relax.op.multiply(relax.op.multiply(data, root), inputs[1])
+        if attr["tvm_custom"]["num_outputs"] == 1:
+            return normal
+        return relax.Tuple([bb.emit(normal), root])
+
+
 class EmbedLayerNormalization(Converter):
     """EmbedLayerNormalization: of the sum of two or three embeddings."""
 
@@ -83,6 +99,7 @@ def _layer_norm(data: Expr, scale: Expr, bias: Expr, attr: dict[str, Any]) -> An
 #: Operator of the com.microsoft domain -> converter.
 MICROSOFT = {
     "EmbedLayerNormalization": EmbedLayerNormalization,
+    "SimplifiedLayerNormalization": SimplifiedLayerNormalization,
     "SkipLayerNormalization": SkipLayerNormalization,
     "SkipSimplifiedLayerNormalization": SkipSimplifiedLayerNormalization,
 }

@@ -56,6 +56,21 @@ def quick_gelu(draw: Draw) -> None:
     draw.node([draw.input(draw.array("float32", draw.shape(1)))], **draw.maybe(alpha=1.3))
 
 
+@generates(_MS + "SimplifiedLayerNormalization")
+def simplified_normalization(draw: Draw) -> None:
+    shape = draw.shape(1, 4)
+    axis = draw.size(0, len(shape) - 1)
+    inputs = [
+        draw.input(draw.array("float32", shape)),
+        draw.tensor(draw.array("float32", shape[axis:])),
+    ]
+    # It is ONNX Runtime's, and yet in the standard's domain.
+    outputs = draw.step(draw.operator, inputs, axis=axis, **draw.maybe(epsilon=1e-3))
+    draw.give(*outputs)
+    draw.case.types |= dict.fromkeys(outputs, "float32")
+    draw.case.tolerance = 1e-4
+
+
 @generates(_MS + "SkipSimplifiedLayerNormalization")
 def skip_normalization(draw: Draw) -> None:
     shape = [draw.size(1, 3), draw.size(1, 5), draw.choose([2, 3, 8, 17])]
