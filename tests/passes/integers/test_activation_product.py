@@ -21,6 +21,7 @@ from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.integers import activation_product
 from tvmcomp.passes.integers.realize import realize
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const, const_value
 from tvmcomp.quantize.imported import imported_operators
 
@@ -206,3 +207,18 @@ def test_arm_multiplies_signed_by_signed():
         "quantize", "quantize", "matmul", "astype", "sum", "multiply", "subtract", "dequantize",
         "quantize",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("target", ["rpi5", "graviton3", "cascadelake", "sapphirerapids"])
+@pytest.mark.parametrize("left, right", [((1, 4), (1, 4)), ((3, 1), (3, 4)), ((3, 4), (1, 4))])
+def test_batches_of_one_and_broadcast_ones_have_a_schedule(target, left, right):
+    """A kernel that stages its data in registers reads it along fewer axes than the result's."""
+    given = [(0.05, 3), (0.02, 9)]
+    mod = product((*left, 28, 28), (*right, 28, 16), given, (0.3, 4))
+    described = targets.load(target)
+    anchors = [
+        func
+        for func in lower(mod, described).tasks.values()
+        if 'tvmcomp.anchor": "' in func.script() and '"batched_matmul"' not in func.script()
+    ]
+    assert anchors

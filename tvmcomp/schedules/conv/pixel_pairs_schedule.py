@@ -12,6 +12,7 @@ import math
 from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks
+from tvmcomp.schedules.conv.staging import axes_read
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize
@@ -78,15 +79,16 @@ def schedule_pixel_pairs(
 
 def _stage_pairs(sch: Schedule, block: Block, spatial: int, loop: Loop) -> None:
     """Read the data of ``block`` once an iteration of ``loop``, two pixels' depth side by side."""
+    data = len(sch.get(block).reads) - 2
+    before = axes_read(sch, block, data, spatial - 4)
 
     def local_index(*at: PrimExpr) -> list[Any]:
         width, _, pixel, _ = at[spatial - 4 : spatial]
         *taps, outer, inner = at[spatial:]
-        return [*at[: spatial - 4], *taps, width, outer, pixel, inner]
+        return [*(at[i] for i in before), *taps, width, outer, pixel, inner]
 
     count = len(sch.get(block).iter_vars)
     index_map = tvm.tirx.IndexMap.from_func(local_index, ndim=count)
-    data = len(sch.get(block).reads) - 2
     stage = sch.reindex_cache_read(block, data, "local", index_map)
     sch.compute_at(stage, loop)
     names = [str(sch.get(other).loop_var.name) for other in sch.get_loops(block)]

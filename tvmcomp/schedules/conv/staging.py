@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.stages import mentions
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Block, Loop, PrimExpr, Schedule
 
@@ -41,11 +42,13 @@ def stage_data(sch: Schedule, block: Block, kernel: DotKernel, steps: int, loop:
     spatial = sum(axis.iter_type == tvm.tirx.IterVar.DataPar for axis in axes)
     width = spatial - 2
 
+    data = len(sch.get(block).reads) - 2
+    outer = axes_read(sch, block, data, width)
+
     def local_index(*at: PrimExpr) -> list[Any]:
         """Without the output's channels; a pixel's input channels lie next to each other."""
-        return [*at[:width], *at[spatial:-2], at[width], *at[-2:]]
+        return [*(at[i] for i in outer), *at[spatial:-2], at[width], *at[-2:]]
 
-    data = len(sch.get(block).reads) - 2
     index_map = tvm.tirx.IndexMap.from_func(local_index, ndim=len(axes))
     stage = sch.reindex_cache_read(block, data, "local", index_map)
     sch.compute_at(stage, loop)
@@ -58,3 +61,15 @@ def stage_data(sch: Schedule, block: Block, kernel: DotKernel, steps: int, loop:
     for pixel in pixels:
         sch.unroll(pixel)
     sch.vectorize(vector)
+
+
+def axes_read(sch: Schedule, block: Block, data: int, count: int) -> list[int]:
+    """Those of the first ``count`` axes of ``block`` along which it reads its operand ``data``: a
+    matrix that a whole batch multiplies is not read along that."""
+    node = sch.get(block)
+    region = node.reads[data].region
+    return [
+        i
+        for i, axis in enumerate(node.iter_vars[:count])
+        if any(mentions(part.min, axis.var) for part in region)
+    ]
