@@ -176,6 +176,12 @@ def test_archives_that_are_damaged(model: Path, tmp_path: Path) -> None:
     refused(weights, "holds weights and no model", tmp_path)
 
 
+def test_an_input_of_a_terabyte(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    keras.Sequential([layers.Input((1 << 30, 512)), layers.ReLU()]).save(path)
+    refused(path, "is larger than 512 MiB", tmp_path)
+
+
 def test_mutated_files_are_read_or_refused(model: Path, tmp_path: Path) -> None:
     data, path, read = model.read_bytes(), tmp_path / "m.keras", 0
     rng = Random(0)

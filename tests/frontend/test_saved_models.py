@@ -96,3 +96,7 @@ def test_damaged_folders_are_one_error(models: Path, tmp_path: Path) -> None:
     (path / "link").symlink_to("/etc")
     with pytest.raises(ModelError, match="link out of the folder"):
         saved_model.convert(path, tmp_path)
+    (path / "link").unlink()
+    (path / "link").symlink_to("link")
+    with pytest.raises(ModelError, match="link that leads nowhere"):
+        saved_model.convert(path, tmp_path)

@@ -181,7 +181,9 @@ def main() -> int:
     """Run a campaign and print it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("count", type=int, help="inputs in all, spread over the kinds")
-    parser.add_argument("--kind", choices=sorted(worker.KINDS), help="only this kind")
+    parser.add_argument(
+        "--kind", choices=sorted({**worker.KINDS, **worker.FRAMEWORKS}), help="only this kind"
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first input")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--keep", type=Path, help="copy the input's files there (one input)")

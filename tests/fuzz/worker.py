@@ -30,8 +30,16 @@ KINDS = {
     "tflite": "tflite_files",
     "toml": "tomls",
 }
+#: Of files that a framework reads, one in a worker: it is not loaded beside TVM or another.
+FRAMEWORKS = {
+    "h5": "hdf5_files",
+    "keras": "keras_zips",
+    "pt2": "pt2_files",
+    "savedmodel": "saved_model_files",
+}
 CPU_SECONDS = 10
 MEMORY_MIB = 1024
+_MODULES = {**KINDS, **FRAMEWORKS}
 
 
 def run(
@@ -40,7 +48,7 @@ def run(
     """Make and read one input, in so many seconds of the processor: what came of it, and where."""
     from tvmcomp.errors import TvmcompError
 
-    module = importlib.import_module(KINDS.get(kind, kind))
+    module = importlib.import_module(_MODULES.get(kind, kind))
     folder = Path(tempfile.mkdtemp(prefix="fuzz-"))
     try:
         try:
@@ -94,7 +102,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     seconds, *kinds = sys.argv[1:]
     for kind in kinds:  # what is loaded at first is no input's memory or time
-        module = importlib.import_module(KINDS.get(kind, kind))
+        module = importlib.import_module(_MODULES.get(kind, kind))
         getattr(module, "warm_up", lambda: None)()
     limit = (_memory_mib("VmSize:") + 4 * MEMORY_MIB) << 20
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.limits import INPUT_BYTES
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Input:
                     where=where,
                     hint=f"Bind it: --shape {self.name}={example}",
                 )
-            return tuple(size or 1 for size in self.shape)
+            return self._held(tuple(size or 1 for size in self.shape), where)
         fits = len(given) == len(self.shape) and all(
             size in (None, wanted) for size, wanted in zip(self.shape, given, strict=True)
         )
@@ -44,7 +46,17 @@ class Input:
                 where=where,
                 hint="Give a shape that fits the model.",
             )
-        return tuple(given)
+        return self._held(tuple(given), where)
+
+    def _held(self, shape: tuple[int, ...], where: str) -> tuple[int, ...]:
+        """``shape``, if an example of it may be made."""
+        if math.prod(shape) > INPUT_BYTES:
+            raise ModelError(
+                f"input {self.name!r} of shape {shape} is larger than {INPUT_BYTES >> 20} MiB",
+                where=where,
+                hint="Export the model for smaller inputs; or the file is damaged.",
+            )
+        return shape
 
 
 def inputs_of(model: Any, *, where: str) -> tuple[Any, list[Input]]:

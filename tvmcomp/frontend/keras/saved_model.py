@@ -44,9 +44,15 @@ def convert(
 
 
 def _check_files(path: Path, where: str) -> None:
-    """Refuse a folder with a link that leads out of it."""
+    """Refuse a folder with a link that leads out of it, or to itself."""
     for entry in path.rglob("*"):
-        if not entry.resolve().is_relative_to(path.resolve()):
+        try:
+            place = entry.resolve()
+        except (OSError, RuntimeError) as error:
+            raise ModelError(
+                f"holds a link that leads nowhere: {entry.name!r}", where=where, hint=_HINT
+            ) from error
+        if not place.is_relative_to(path.resolve()):
             raise ModelError(
                 f"holds a link out of the folder: {entry.name!r}",
                 where=where,
