@@ -253,18 +253,20 @@ def test_integers_are_multiplied_by_the_dot_product(name, instruction):
     assert instruction in compiled(mod, targets.load(name)).mod.inspect_source("asm")
 
 
-@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize(("kind", "batch"), [("lstm", 1), ("lstm", 8), ("gru", 8)])
 @pytest.mark.parametrize(
     ("name", "product", "store"),
     [
+        ("x86-64-v3", r"vfmadd\w+ps\t.*ymm", r"vmov[ua]ps\t%[xyz]mm\d+, .*\("),
         ("x86-64-v4", r"vfmadd\w+ps\t.*zmm", r"vmov[ua]ps\t%[xyz]mm\d+, .*\("),
         ("rpi4", r"fmla\tv\d+\.4s", r"\tst[rp]\t"),
     ],
 )
-def test_the_sums_stay_in_registers(name, product, store, batch):
+def test_the_sums_stay_in_registers(name, product, store, kind, batch):
     """The loop over the state loads weights and state, and stores nothing."""
     target = targets.load(name)
-    cell = msgspec.structs.replace(cell_of("lstm", 64, 4, batch), operands=())
+    reset = {"reset_after": True} if kind == "gru" else {}
+    cell = msgspec.structs.replace(cell_of(kind, 64, 4, batch, **reset), operands=())
     func, _ = function(cell, tensors(cell), target)
     mod = tvm.IRModule({"main": func.with_attr("global_symbol", "main")})
     code = compiled(mod, target).mod.inspect_source("asm")
