@@ -43,11 +43,11 @@ def stage_data(sch: Schedule, block: Block, kernel: DotKernel, steps: int, loop:
     width = spatial - 2
 
     data = len(sch.get(block).reads) - 2
-    outer = axes_read(sch, block, data, width)
+    before = axes_read(sch, block, data, width)
 
     def local_index(*at: PrimExpr) -> list[Any]:
         """Without the output's channels; a pixel's input channels lie next to each other."""
-        return [*(at[i] for i in outer), *at[spatial:-2], at[width], *at[-2:]]
+        return [*(at[i] for i in before), *at[spatial:-2], at[width], *at[-2:]]
 
     index_map = tvm.tirx.IndexMap.from_func(local_index, ndim=len(axes))
     stage = sch.reindex_cache_read(block, data, "local", index_map)
