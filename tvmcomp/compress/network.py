@@ -17,6 +17,7 @@ from tvmcomp.compress.operators.table import OPERATORS, Node, Tensor, torch_dtyp
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.node_facts import attributes_of
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN, QUANTIZED_LSTM, add_function
 
 #: Each enters its operators in the table.
 for _family in ("attention", "elementwise", "moves", "normalizations", "products", "quantization",
@@ -111,6 +112,8 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             if tensor.name in trained:
                 array = trained[tensor.name].detach().cpu().numpy()
                 tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        if any(node.operator == f"{DOMAIN}.{QUANTIZED_LSTM}" for node in self.nodes):
+            add_function(model)  # the preparation took it out
         return model
 
     def _settings(self) -> set[str]:

@@ -45,7 +45,8 @@ def is_quantized_lstm(node: onnx.NodeProto) -> bool:
 
 def add_function(model: onnx.ModelProto) -> None:
     """Add the function, and its domain, to a model that calls it."""
-    model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+    if DOMAIN not in {each.domain for each in model.opset_import}:
+        model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
     standard = [each for each in model.opset_import if not each.domain]
     model.functions.append(_function(standard))
 

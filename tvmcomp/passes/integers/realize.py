@@ -36,6 +36,11 @@ from tvmcomp.passes.integers.qdq import (
     scalar_params,
     unify_activation_dtype,
 )
+from tvmcomp.passes.integers.quantized_constants import (
+    real_bias,
+    recurrent_weight,
+    symmetric_weight,
+)
 from tvmcomp.passes.integers.rescale import LARGEST_BIAS, is_bfloat16, rescale
 from tvmcomp.passes.integers.table import evaluate_chain, lookup
 from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
@@ -102,7 +107,7 @@ class _Realize(BindingRewriter):
 
     def anchor(self, var: Var, call: Call) -> Expr | None:
         data = self.behind_dequantize(call.args[0])
-        weight = self.dequantized_weight(call.args[1])
+        weight = symmetric_weight(self.producer.get(call.args[1]))
         if weight is None or (op_name(call) == "matmul" and weight[0].ndim != 2):
             return self.product(var, call)
         values, scale = weight
@@ -196,7 +201,7 @@ class _Realize(BindingRewriter):
         value = const_value(expr)
         call = self.producer.get(expr)
         if value is None and call is not None and op_name(call) == "dequantize":
-            return const_value(self.fold_dequantize(expr, call))
+            return real_bias(call)
         return value
 
     def add(self, var: Var, call: Call) -> Expr | None:
@@ -220,43 +225,14 @@ class _Realize(BindingRewriter):
             return None
         return self.substitute(call.args[0]), params
 
-    def dequantized_weight(self, expr: Expr) -> tuple[np.ndarray, np.ndarray] | None:
-        """The int8 weight and its scale (scalar, or one an output channel), zero point 0."""
-        call = self.producer.get(expr)
-        if call is None or op_name(call) != "dequantize":
-            return None
-        values = const_value(call.args[0])
-        params = dequantize_params(call)
-        if values is None or params is None:
-            return None
-        zero_point = params.zero_point
-        if values.dtype == np.uint8:
-            values = (values.astype(np.int16) - 128).astype(np.int8)
-            zero_point = zero_point - 128
-        if values.dtype != np.int8 or np.any(zero_point):
-            return None
-        if params.axis is not None and values.shape[params.axis] != params.scale.size:
-            return None
-        out_axis = 0 if values.ndim > 2 else values.ndim - 1
-        if params.axis is not None and params.scale.size > 1 and params.axis != out_axis:
-            return None
-        return values, params.scale.reshape(-1)
-
     # Recurrent layers.
 
     def recurrent(self, var: Var, call: Call) -> Expr | None:
         """The layer in integers; None where its state may leave the range that it is rounded in."""
-        weight = self.producer.get(call.args[1])
-        if weight is None or op_name(weight) != "dequantize" or not cell_of(call).is_bounded:
+        weight = recurrent_weight(self.producer.get(call.args[1]))
+        if weight is None or not cell_of(call).is_bounded:
             return None
-        values, params = const_value(weight.args[0]), dequantize_params(weight)
-        if values is None or params is None or values.dtype != np.int8 or np.any(params.zero_point):
-            return None
-        if params.scale.size > 1 and params.axis != 0:
-            return None
-        scale = np.broadcast_to(params.scale.reshape(-1), len(values)).astype(np.float32)
-        replaced = self.substitute(call)
-        return self.emit(in_integers(replaced, values, scale), var.name)
+        return self.emit(in_integers(self.substitute(call), *weight), var.name)
 
     # Averages.
 
@@ -270,17 +246,8 @@ class _Realize(BindingRewriter):
 
     def fold_dequantize(self, var: Var, call: Call) -> Expr | None:
         """A constant behind ``dequantize``, as a float constant."""
-        value, params = const_value(call.args[0]), dequantize_params(call)
-        if value is None or params is None or params.dtype != "int32":
-            return None
-        # An imported model's int32 bias: a float constant of the epilogue.
-        scale, zero_point = params.scale, params.zero_point
-        if params.axis is not None:
-            shape = [1] * value.ndim
-            shape[params.axis] = -1
-            scale, zero_point = scale.reshape(shape), zero_point.reshape(shape)
-        real = (value.astype(np.float64) - zero_point) * scale
-        return const(real.astype(np.float32))
+        bias = real_bias(call)
+        return None if bias is None else const(bias)
 
     def absorb_quantize(self, var: Var, call: Call) -> Expr | None:
         """``quantize`` as a part of what makes its data; None where it is per channel."""
