@@ -27,6 +27,17 @@ REFUSED = {
 UNSIGNED = ("uint16", "uint32", "uint64")
 
 
+def is_left_out(case):
+    """What no trainable network holds: unsigned types, and pictures of integers smoothed."""
+    arrays = [*case.inputs.values(), *case.weights.values()]
+    smoothed = any(each.name == "antialias" for node in case.nodes for each in node.attribute)
+    return (
+        case.operator in REFUSED
+        or any(str(getattr(array, "dtype", "")) in UNSIGNED for array in arrays)
+        or (smoothed and arrays[0].dtype.kind in "iu")
+    )
+
+
 def network_of(case):
     return TrainableNetwork(prepare(merged([case]), Binding({}, {}, {}), where="case").model)
 
@@ -42,10 +53,7 @@ def feeds_of(case):
 def test_operators_equal_onnxruntime(cases):
     wrong = {}
     for case in cases:
-        arrays = [*case.inputs.values(), *case.weights.values()]
-        if case.operator in REFUSED or any(
-            str(getattr(array, "dtype", "")) in UNSIGNED for array in arrays
-        ):
+        if is_left_out(case):
             continue
         with torch.no_grad():
             got = [tensor.numpy() for tensor in network_of(case)(*feeds_of(case))]

@@ -12,6 +12,7 @@ from tvmcomp.frontend.onnx.resized_axis import (
     axes_of_node,
     axes_of_scales,
     nearest_indices,
+    outside,
     resize_matrix,
 )
 
@@ -57,4 +58,8 @@ def _along(x: Tensor, axes: list[ResizedAxis], attributes: dict[str, Any]) -> Te
         else:
             matrix = torch.from_numpy(resize_matrix(axis, attributes)).to(x)
             x = (x.movedim(axis.index, -1) @ matrix).movedim(-1, axis.index)
+    for axis in axes:
+        beyond = torch.from_numpy(outside(axis, attributes))
+        along = [-1 if i == axis.index else 1 for i in range(x.ndim)]
+        x = torch.where(beyond.reshape(along), attributes.get("extrapolation_value", 0.0), x)
     return x

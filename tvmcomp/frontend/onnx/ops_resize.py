@@ -2,7 +2,7 @@
 
 What relax.image.resize2d computes exactly becomes it. The rest (one or three spatial dimensions,
 scales that don't divide, antialiasing, cropping) is separable: along each axis it is a gather or
-a product with a small constant matrix, which ONNX's reference implementation gives.
+a product with a small constant matrix.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from tvmcomp.frontend.onnx.resized_axis import (
     axes_of_node,
     axes_of_scales,
     nearest_indices,
+    outside,
     resize_matrix,
 )
 from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
@@ -81,10 +82,14 @@ def _resize(bb: Builder, data: Expr, axes: list[ResizedAxis], attr: dict[str, An
         return _resize_in_float32(bb, data, axes, attr)
     if _is_exact_in_relax(data, axes, attr):
         return _resize2d(data, axes, attr)
-    if attr.get("extrapolation_value", 0.0) and any(axis.region != (0.0, 1.0) for axis in axes):
-        raise ValueError("tf_crop_and_resize with an extrapolation_value is not supported")
     for axis in axes:
         data = bb.emit(_resize_axis(bb, data, axis, attr))
+    value = constant_like(data, attr.get("extrapolation_value", 0.0))
+    for axis in axes:
+        beyond = outside(axis, attr)
+        if beyond.any():
+            along = [-1 if i == axis.index else 1 for i in range(len(shape_of(data)))]
+            data = bb.emit(relax.op.where(constant(beyond.reshape(along)), value, data))
     return data
 
 

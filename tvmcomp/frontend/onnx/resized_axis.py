@@ -1,7 +1,4 @@
-"""What Resize does along each axis: the indices that it reads, or the matrix that it multiplies by.
-
-Both are computed in single precision, as ONNX Runtime computes.
-"""
+"""What Resize does along each axis: the indices that it reads, or the matrix that it takes."""
 
 from __future__ import annotations
 
@@ -10,8 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import onnx
-import onnx.reference
 
 from tvmcomp.frontend.onnx.limits import RESIZE_ELEMENTS
 
@@ -63,11 +58,14 @@ def axes_of_node(
 def axes_of_scales(
     shape: list[int], scales: list[float], regions: dict[int, tuple[float, float]]
 ) -> list[ResizedAxis]:
-    """The axes that change, by the scale of each axis and the regions that are cut out first."""
+    """The axes that change, by the scale of each axis and the regions that are cut out first.
+
+    As ONNX Runtime and onnx's inference of shapes have it, a region does not change the size.
+    """
     axes = []
     for index, (size, scale) in enumerate(zip(shape, scales, strict=True)):
         region = regions.get(index, (0.0, 1.0))
-        size_out = int(np.floor(size * (region[1] - region[0]) * np.float32(scale)))
+        size_out = int(np.floor(size * np.float32(scale)))
         if scale != 1 or region != (0.0, 1.0):
             axes.append(ResizedAxis(index, size, size_out, scale, region))
     return axes
@@ -102,23 +100,8 @@ def _axes_of_sizes(
 
 
 def nearest_indices(axis: ResizedAxis, attr: dict[str, Any]) -> np.ndarray:
-    """Return the (size_out,) int64 indices that nearest-neighbour resizing reads.
-
-    In single precision, as ONNX Runtime computes: whether 3 / 0.6 floors to 4 or 5 hangs on it.
-    """
-    place = np.arange(axis.size_out, dtype=np.float32)
-    scale, half = np.float32(axis.scale), np.float32(0.5)
-    transform = attr.get("coordinate_transformation_mode", b"half_pixel").decode()
-    if transform == "asymmetric":
-        source = place / scale
-    elif transform == "half_pixel" or (transform == "pytorch_half_pixel" and axis.size_out > 1):
-        source = (place + half) / scale - half
-    elif transform == "pytorch_half_pixel":
-        source = np.zeros_like(place)
-    elif transform == "align_corners":
-        source = place * np.float32(axis.size_in - 1) / np.float32(max(axis.size_out - 1, 1))
-    else:
-        return resize_matrix(axis, attr).argmax(0).astype("int64")
+    """Return the (size_out,) int64 indices that nearest-neighbour resizing reads."""
+    half = np.float32(0.5)
     roundings: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "round_prefer_floor": lambda x: np.ceil(x - half),
         "round_prefer_ceil": lambda x: np.floor(x + half),
@@ -126,50 +109,79 @@ def nearest_indices(axis: ResizedAxis, attr: dict[str, Any]) -> np.ndarray:
         "ceil": np.ceil,
     }
     rounding = roundings[attr.get("nearest_mode", b"round_prefer_floor").decode()]
-    return np.clip(rounding(source), 0, axis.size_in - 1).astype("int64")
+    return np.clip(rounding(_coordinates(axis, attr)), 0, axis.size_in - 1).astype("int64")
+
+
+def outside(axis: ResizedAxis, attr: dict[str, Any]) -> np.ndarray:
+    """Return the (size_out,) elements, as booleans, that lie outside of what is resized.
+
+    Only tf_crop_and_resize has such; they get its ``extrapolation_value``.
+    """
+    if attr.get("coordinate_transformation_mode") != b"tf_crop_and_resize":
+        return np.zeros(axis.size_out, bool)
+    source = _coordinates(axis, attr)
+    return (source < 0) | (source > axis.size_in - 1)
 
 
 def resize_matrix(axis: ResizedAxis, attr: dict[str, Any]) -> np.ndarray:
-    """Return the (size_in, size_out) matrix that resizes along one axis: resize the identity."""
+    """Return the float32 (size_in, size_out) matrix that interpolates along one axis."""
     if axis.size_in * axis.size_out > RESIZE_ELEMENTS:
         raise ValueError(
             f"resizing an axis of {axis.size_in} to {axis.size_out} in this mode takes a matrix of "
             f"more than {RESIZE_ELEMENTS:,} elements, which is the limit"
         )
-    # A scale of single precision may miss the size that it was computed from by a last bit, and
-    # the reference aligns corners with the size before rounding, ONNX Runtime with the whole one:
-    # then the sizes say what the scale is.
-    corners = attr.get("coordinate_transformation_mode") == b"align_corners"
-    exact = abs(axis.size_in * axis.scale - axis.size_out) < 1e-5 * axis.size_out
-    by_sizes = axis.region == (0.0, 1.0) and (corners or exact)
-    kept = ("coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside", "mode",
-            "nearest_mode", "antialias")  # fmt: skip
-    node = onnx.helper.make_node(
-        "Resize",
-        ["x", "roi", "", "sizes"] if by_sizes else ["x", "roi", "scales"],
-        ["y"],
-        axes=[1],
-        **{name: attr[name] for name in kept if name in attr},
-    )
-    graph = onnx.helper.make_graph(
-        [node],
-        "resize",
-        [
-            onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None)
-            for name in ("x", "roi", "scales")
-        ]
-        + [onnx.helper.make_tensor_value_info("sizes", onnx.TensorProto.INT64, None)],
-        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
-    )
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)])
-    feeds = {
-        "x": np.eye(axis.size_in, dtype=np.float32),
-        "roi": np.array(axis.region, np.float32),
-        "scales": np.array([axis.scale], np.float32),
-        "sizes": np.array([axis.size_out], np.int64),
-    }
-    (matrix,) = onnx.reference.ReferenceEvaluator(model).run(None, feeds)
-    # Each column depends on its own place only; the reference rounds the size in double precision.
-    if matrix.shape[1] < axis.size_out:
-        raise ValueError(f"a scale of {axis.scale} does not give {axis.size_out} elements")
-    return np.asarray(matrix[:, : axis.size_out], np.float32)
+    cubic = attr.get("mode") == b"cubic"
+    a = np.float32(attr.get("cubic_coeff_a", -0.75))
+    source = _coordinates(axis, attr)
+    # What shrinks is smoothed: the filter is as wide as the elements that become one.
+    wide = np.float32(max(1 / axis.scale, 1.0)) if attr.get("antialias", 0) else np.float32(1)
+    reach = int(np.ceil((2 if cubic else 1) * wide)) + 1
+    places = np.floor(source).astype("int64") + np.arange(-reach, reach + 1)[:, None]
+    distance = np.abs((places - source) / wide)
+    weights = _cubic(distance, a) if cubic else np.maximum(1 - distance, 0)
+    if attr.get("exclude_outside", 0):
+        weights = np.where((places >= 0) & (places < axis.size_in), weights, 0)
+    total = weights.sum(0)
+    weights = (weights / np.where(total == 0, 1, total)).astype("float32")
+    matrix = np.zeros((axis.size_in, axis.size_out), "float32")
+    every = np.broadcast_to(np.arange(axis.size_out), places.shape)
+    np.add.at(matrix, (np.clip(places, 0, axis.size_in - 1), every), weights)
+    return matrix
+
+
+def _cubic(distance: np.ndarray, a: np.float32) -> np.ndarray:
+    """The weight of an element at ``distance``: Keys, "Cubic convolution interpolation for digital
+    image processing" (1981)."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = (((distance - 5) * distance + 8) * distance - 4) * a
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0))
+
+
+def _coordinates(axis: ResizedAxis, attr: dict[str, Any]) -> np.ndarray:
+    """Where each element lies on the axis before, in elements.
+
+    In single precision, as ONNX Runtime computes: whether 3 / 0.6 floors to 4 or 5 hangs on it.
+    """
+    place = np.arange(axis.size_out, dtype=np.float32)
+    scale, half, last = np.float32(axis.scale), np.float32(0.5), np.float32(axis.size_in - 1)
+    steps = np.float32(max(axis.size_out - 1, 1))
+    start, end = (np.float32(edge) for edge in axis.region)
+    transform = attr.get("coordinate_transformation_mode", b"half_pixel").decode()
+    centred = (place + half) / scale - half
+    if transform == "half_pixel_symmetric":
+        # The image stays in the middle where its size is no integer before rounding.
+        share = np.float32(axis.size_out) / (scale * np.float32(axis.size_in))
+        return centred + np.float32(axis.size_in) / 2 * (1 - share)
+    if transform == "asymmetric":
+        return place / scale
+    if transform == "tf_half_pixel_for_nn":
+        return (place + half) / scale
+    if transform == "align_corners":
+        return place * last / steps
+    if transform == "tf_crop_and_resize":
+        if axis.size_out < 2:
+            return np.full(axis.size_out, half * (start + end) * last)
+        return start * last + place * (end - start) * last / steps
+    if transform == "pytorch_half_pixel" and axis.size_out == 1:
+        return np.zeros_like(place)
+    return centred
