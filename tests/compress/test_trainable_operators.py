@@ -14,10 +14,13 @@ from operator_cases.draw import GENERATORS, draw, opsets_of  # noqa: E402
 
 from tvmcomp.compress.network import TrainableNetwork  # noqa: E402
 from tvmcomp.frontend.binding import Binding  # noqa: E402
+from tvmcomp.frontend.onnx.file import check_model  # noqa: E402
 from tvmcomp.frontend.onnx.prepare import prepare  # noqa: E402
 
 #: Not computed, with the reason.
 REFUSED = {
+    "com.microsoft.DynamicQuantizeLSTM": "its states are rounded by steps that they decide",
+    "com.microsoft.GroupQueryAttention": "its caches are of language models",
     "If": "its branch depends on data",
     "Loop": "its end depends on data",
     "MaxRoiPool": "neither torch nor onnx's reference has it",
@@ -39,7 +42,9 @@ def is_left_out(case):
 
 
 def network_of(case):
-    return TrainableNetwork(prepare(merged([case]), Binding({}, {}, {}), where="case").model)
+    model = merged([case])
+    check_model(model, "case", None)
+    return TrainableNetwork(prepare(model, Binding({}, {}, {}), where="case").model)
 
 
 def feeds_of(case):

@@ -16,6 +16,7 @@ from tvmcomp.compress.operators.reference import run_reference
 from tvmcomp.compress.operators.table import OPERATORS, Node, Tensor, torch_dtype
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
+from tvmcomp.frontend.onnx.microsoft import IN_STANDARD_DOMAIN
 from tvmcomp.frontend.onnx.node_facts import attributes_of
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN, QUANTIZED_LSTM, add_function
 
@@ -112,6 +113,9 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             if tensor.name in trained:
                 array = trained[tensor.name].detach().cpu().numpy()
                 tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+        for node in model.graph.node:
+            if node.op_type in IN_STANDARD_DOMAIN:  # where ONNX Runtime looks for it
+                node.domain = ""
         if any(node.operator == f"{DOMAIN}.{QUANTIZED_LSTM}" for node in self.nodes):
             add_function(model)  # the preparation took it out
         return model

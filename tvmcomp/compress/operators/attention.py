@@ -84,13 +84,14 @@ def _packed_attention(
     mask: Tensor | None = None,
     past: Tensor | None = None,
     added: Tensor | None = None,
-) -> Tensor:
-    if past is not None:
-        raise NotImplementedError("past keys and values")
+) -> tuple[Tensor, Tensor]:
     projected = x @ weight if bias is None else x @ weight + bias
     sizes = node.get("qkv_hidden_sizes") or [projected.shape[-1] // 3] * 3
-    heads = [_heads(part, node["num_heads"]) for part in projected.split(list(sizes), -1)]
-    return _attend(node, heads, mask, added)
+    query, *states = (_heads(part, node["num_heads"]) for part in projected.split(list(sizes), -1))
+    if past is not None:
+        states = [torch.cat(pair, 2) for pair in zip(past, states, strict=True)]
+    present = torch.stack(states) if len(node.outputs) > 1 else query
+    return _attend(node, [query, *states], mask, added), present
 
 
 @operator("com.microsoft.MultiHeadAttention")
@@ -103,15 +104,18 @@ def _multi_head_attention(
     mask: Tensor | None = None,
     added: Tensor | None = None,
     *past: Tensor | None,
-) -> Tensor:
-    if key is None or value is None or any(each is not None for each in past):
-        raise NotImplementedError("packed queries, keys and values, and past ones")
+) -> tuple[Tensor, ...]:
+    if key is None or value is None or any(each is not None for each in past[2:]):
+        raise NotImplementedError("packed queries, keys and values, and caches")
     parts = [query, key, value]
     if bias is not None:
         biases = bias.split([part.shape[-1] for part in parts])
         parts = [part + own for part, own in zip(parts, biases, strict=True)]
-    heads = [part if part.ndim == 4 else _heads(part, node["num_heads"]) for part in parts]
-    return _attend(node, heads, mask, added)
+    query, *states = (p if p.ndim == 4 else _heads(p, node["num_heads"]) for p in parts)
+    if past and past[0] is not None and past[1] is not None:
+        before = (past[0], past[1])
+        states = [torch.cat(pair, 2) for pair in zip(before, states, strict=True)]
+    return _attend(node, [query, *states], mask, added), *states
 
 
 @operator("com.microsoft.RotaryEmbedding")

@@ -95,10 +95,11 @@ def _embed_layer_norm(
     return normal, lengths.to(torch.int32)
 
 
-@operator("RMSNormalization")
-def _rms_norm(node: Node, x: Tensor, scale: Tensor) -> Tensor:
-    axes = list(range(node["axis"] % x.ndim, x.ndim))
-    return x * torch.rsqrt((x * x).mean(axes, keepdim=True) + node["epsilon"]) * scale
+@operator("RMSNormalization", "com.microsoft.SimplifiedLayerNormalization")
+def _rms_norm(node: Node, x: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    axes = list(range(node.get("axis", -1) % x.ndim, x.ndim))
+    inverse = torch.rsqrt((x * x).mean(axes, keepdim=True) + node.get("epsilon", 1e-5))
+    return x * inverse * scale, inverse
 
 
 @operator("MeanVarianceNormalization")
