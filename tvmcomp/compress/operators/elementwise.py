@@ -190,17 +190,23 @@ def _dropout(_node: Node, x: Tensor, *_settings: Tensor) -> tuple[Tensor, Tensor
     return x, torch.ones_like(x, dtype=torch.bool)
 
 
-@operator("Softmax", "LogSoftmax", "Hardmax")
-def _softmax(node: Node, x: Tensor) -> Tensor:
-    function = {"Softmax": F.softmax, "LogSoftmax": F.log_softmax, "Hardmax": _hardmax}
-    axis = node["axis"]
-    if node.opset >= 13:
-        return function[node.operator](x, axis)
-    axis %= max(x.ndim, 1)  # before set 13, over all axes from there on as one
-    rows = x.reshape(math.prod(x.shape[:axis]), -1)
-    return function[node.operator](rows, 1).reshape(x.shape)
-
-
 def _hardmax(x: Tensor, axis: int) -> Tensor:
     first = torch.argmax(x, axis, keepdim=True)
     return torch.zeros_like(x).scatter(axis, first, 1.0)
+
+
+_ALONG: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "Softmax": lambda x, axis: F.softmax(x, axis),
+    "LogSoftmax": lambda x, axis: F.log_softmax(x, axis),
+    "Hardmax": _hardmax,
+}
+
+
+@operator(*_ALONG)
+def _softmax(node: Node, x: Tensor) -> Tensor:
+    axis = node["axis"]
+    if node.opset >= 13:
+        return _ALONG[node.operator](x, axis)
+    axis %= max(x.ndim, 1)  # before set 13, over all axes from there on as one
+    rows = x.reshape(math.prod(x.shape[:axis]), -1)
+    return _ALONG[node.operator](rows, 1).reshape(x.shape)
