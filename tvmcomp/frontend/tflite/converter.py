@@ -16,6 +16,7 @@ from tvmcomp.frontend.onnx.quantized_lstm import add_function, is_quantized_lstm
 from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.tflite.call import Call, Converter, Values
 from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
+from tvmcomp.frontend.tflite.ops_activation import ACTIVATION
 from tvmcomp.frontend.tflite.ops_control import CONTROL
 from tvmcomp.frontend.tflite.ops_conv import CONV
 from tvmcomp.frontend.tflite.ops_detect import CUSTOM
@@ -45,6 +46,7 @@ _DEEPEST = 16
 _MOST_OPERATORS = 200_000
 
 CONVERTERS: dict[str, Converter] = {
+    **ACTIVATION,
     **CONTROL,
     **CONV,
     **GATHER,

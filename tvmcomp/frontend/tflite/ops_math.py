@@ -1,8 +1,7 @@
-"""Element-wise operators."""
+"""Element-wise operators of several numbers, and of one that need no more than ONNX's own."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,9 @@ from tvmcomp.frontend.tflite.fixed_point import (
     is_short,
     multiplied,
     out_scale,
-    rescaled,
     scale_of,
 )
-from tvmcomp.frontend.tflite.short_softmax import short_softmax
-
-
-def _unary(kind: str, **attributes: Any) -> Converter:
-    def convert(call: Call) -> None:
-        call.give(call.node(kind, call.real(0), **attributes))
-
-    return convert
+from tvmcomp.frontend.tflite.ops_activation import unary
 
 
 def _binary(kind: str, options: str | None = None, **attributes: Any) -> Converter:
@@ -122,78 +113,6 @@ def floor_div(call: Call) -> None:
     call.give(call.node("Floor", call.node("Div", left, right)))
 
 
-def rsqrt(call: Call) -> None:
-    """RSQRT; of 8-bit numbers with 20 bits behind the point of the reciprocal root."""
-    if is_byte(call.tensor(0)):
-        root = call.node("Sqrt", integers(call, 0))
-        reciprocal = call.node("Div", call.number(2**20), root)
-        whole = call.node("Floor", call.node("Add", reciprocal, call.number(0.5)))
-        factor = 1 / (math.sqrt(scale_of(call, 0)) * out_scale(call) * 2**20)
-        give_steps(call, multiplied(call, whole, factor))
-        return
-    call.give(call.node("Reciprocal", call.node("Sqrt", call.real(0))))
-
-
-def softmax(call: Call) -> None:
-    """SOFTMAX over the last axis, of ``beta`` times the data."""
-    beta = float(call.options("SoftmaxOptions").Beta())
-    if is_short(call.tensor(0)) and is_short(call.out()):
-        short_softmax(call, beta)
-        return
-    data = call.real(0)
-    if beta != 1.0:
-        data = call.node("Mul", data, call.number(beta))
-    call.give(call.node("Softmax", data, axis=-1))
-
-
-def _ratio(call: Call, alpha: float = 1.0) -> float:
-    """The data's scale, times ``alpha``, in steps of the result: in float32, as it computes it."""
-    return float(np.float32(scale_of(call, 0)) * np.float32(alpha) / np.float32(out_scale(call)))
-
-
-def absolute(call: Call) -> None:
-    """ABS."""
-    if call.tensor(0).quantized:
-        data = call.node("Abs", integers(call, 0))
-        give_steps(call, multiplied(call, data, _ratio(call)))
-        return
-    call.give(call.node("Abs", call.real(0)))
-
-
-def leaky_relu(call: Call) -> None:
-    """LEAKY_RELU."""
-    alpha = float(call.options("LeakyReluOptions").Alpha())
-    if call.tensor(0).quantized and 0 < alpha < 1:
-        times = rescaled if is_byte(call.tensor(0)) else multiplied
-        data = integers(call, 0)
-        sides = [times(call, data, _ratio(call)), times(call, data, _ratio(call, alpha))]
-        give_steps(call, call.node("Max", *sides))
-        return
-    call.give(call.node("LeakyRelu", call.real(0), alpha=alpha))
-
-
-def relu(call: Call) -> None:
-    """RELU."""
-    if call.tensor(0).quantized:
-        steps = multiplied(call, integers(call, 0), _ratio(call))
-        give_steps(call, call.node("Relu", steps))
-        return
-    call.give(call.node("Relu", call.real(0)))
-
-
-def gelu(call: Call) -> None:
-    """GELU, exact or by tanh."""
-    tanh = call.options("GeluOptions").Approximate()
-    call.give(call.node("Gelu", call.real(0), approximate="tanh" if tanh else "none"))
-
-
-def _clip(low: float, high: float) -> Converter:
-    def convert(call: Call) -> None:
-        call.give(call.node("Clip", call.real(0), call.number(low), call.number(high)))
-
-    return convert
-
-
 def zeros_like(call: Call) -> None:
     """ZEROS_LIKE."""
     zero = call.w.constant(np.zeros((), call.out().dtype))
@@ -222,54 +141,35 @@ def atan2(call: Call) -> None:
 
 #: Operator of the source -> converter.
 MATH: dict[str, Converter] = {
-    "ABS": absolute,
     "ADD": _binary("Add", "AddOptions"),
     "ADD_N": add_n,
     "ATAN2": atan2,
     "BITWISE_XOR": _binary("BitwiseXor"),
-    "CEIL": _unary("Ceil"),
-    "COS": _unary("Cos"),
+    "CEIL": unary("Ceil"),
+    "COS": unary("Cos"),
     "DIV": _binary("Div", "DivOptions"),
-    "ELU": _unary("Elu"),
     "EQUAL": _compare("Equal"),
-    "EXP": _unary("Exp"),
-    "FLOOR": _unary("Floor"),
+    "FLOOR": unary("Floor"),
     "FLOOR_DIV": floor_div,
     "FLOOR_MOD": floor_mod,
-    "GELU": gelu,
     "GREATER": _compare("Greater"),
     "GREATER_EQUAL": _compare("GreaterOrEqual"),
-    "HARD_SWISH": _unary("HardSwish"),
-    "LEAKY_RELU": leaky_relu,
     "LESS": _compare("Less"),
     "LESS_EQUAL": _compare("LessOrEqual"),
-    "LOG": _unary("Log"),
     "LOGICAL_AND": _binary("And"),
-    "LOGICAL_NOT": _unary("Not"),
+    "LOGICAL_NOT": unary("Not"),
     "LOGICAL_OR": _binary("Or"),
-    "LOGISTIC": _unary("Sigmoid"),
-    "LOG_SOFTMAX": _unary("LogSoftmax", axis=-1),
     "MAXIMUM": _binary("Max"),
     "MINIMUM": _binary("Min"),
     "MUL": _binary("Mul", "MulOptions"),
-    "NEG": _unary("Neg"),
     "NOT_EQUAL": _compare("NotEqual"),
     "POW": _binary("Pow"),
-    "PRELU": _binary("PRelu"),
-    "RELU": relu,
-    "RELU6": _clip(0, 6),
-    "RELU_0_TO_1": _clip(0, 1),
-    "RELU_N1_TO_1": _clip(-1, 1),
     "RIGHT_SHIFT": right_shift,
-    "ROUND": _unary("Round"),
-    "RSQRT": rsqrt,
-    "SIGN": _unary("Sign"),
-    "SIN": _unary("Sin"),
-    "SOFTMAX": softmax,
-    "SQRT": _unary("Sqrt"),
+    "ROUND": unary("Round"),
+    "SIGN": unary("Sign"),
+    "SIN": unary("Sin"),
     "SQUARE": square,
     "SQUARED_DIFFERENCE": squared_difference,
     "SUB": _binary("Sub", "SubOptions"),
-    "TANH": _unary("Tanh"),
     "ZEROS_LIKE": zeros_like,
 }

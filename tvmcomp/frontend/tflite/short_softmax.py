@@ -9,12 +9,11 @@ steps. The sum is brought to between 1 and 2 by a power of two. All is whole num
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call
 from tvmcomp.frontend.tflite.fixed_point import give_steps, integers, multiplied, scale_of
+from tvmcomp.frontend.tflite.short_tables import table
 
 _LOW, _HIGH = -(2.0**15), 2.0**15 - 1
 
@@ -38,27 +37,6 @@ def short_softmax(call: Call, beta: float) -> None:
     steps = call.node("Div", call.node("Mul", powers, inverse), unit)
     steps = call.node("Max", _rounded(call, steps), _number(call, 0.0))
     give_steps(call, steps)
-
-
-def table(function: Callable[[np.ndarray], np.ndarray], low: float, high: float) -> np.ndarray:
-    """The 513 numbers of ``function`` from ``low`` to ``high``, in 15 bits behind the point.
-
-    Each is moved by half of the error that the interpolation makes in the middle of its interval.
-    """
-    span = np.float32(high - low) / np.float32(512)
-    at = np.float32(low) + np.arange(513, dtype=np.float32) * span
-    scale = np.float32(2**15)
-    values = _away(function(at).astype(np.float32) * scale)
-    following = function(at[1:]).astype(np.float32) * scale
-    middle = _away(function(at[:-1] + span / 2).astype(np.float32) * scale)
-    error = _away((following + values[:-1]) / 2) - middle
-    values[:-1] -= _away(error / 2)
-    return np.clip(values, _LOW, _HIGH).astype(np.float64)
-
-
-def _away(x: np.ndarray) -> np.ndarray:
-    """``x`` rounded, halves away from 0."""
-    return np.sign(x) * np.floor(np.abs(x) + np.float32(0.5))
 
 
 def _looked_up(call: Call, place: str, numbers: np.ndarray) -> str:
