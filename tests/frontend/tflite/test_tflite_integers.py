@@ -74,6 +74,13 @@ def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays
         name, fields = "LeakyReluOptions", {"Alpha": float(rng.uniform(0.05, 0.9))}
     elif kind == "GELU":
         name, fields = "GeluOptions", {"Approximate": bool(rng.random() < 0.5)}
+    elif kind == "RESIZE_BILINEAR":
+        high, wide = (int(n) for n in rng.integers(1, 25, 2))
+        constants, result = [np.array([high, wide], "int32")], (shape[0], high, wide, shape[3])
+        centers = int(rng.integers(3))
+        name = "ResizeBilinearOptions"
+        fields = {"HalfPixelCenters": centers == 1, "AlignCorners": centers == 2}
+        step, zero = sides[0], own[0]
     if kind in ("ADD", "SUB", "MUL", "SQUARED_DIFFERENCE"):
         result = tuple(int(n) for n in np.broadcast_shapes(*shapes))
     if dtype == "int16":
@@ -94,7 +101,7 @@ def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays
     return Graph([*tensors, *held, y], [op], data, ["y"]), feeds
 
 
-UINT8 = ("ADD", "LEAKY_RELU", "MEAN", "MUL", "QUANTIZE", "RELU")
+UINT8 = ("ADD", "LEAKY_RELU", "MEAN", "MUL", "QUANTIZE", "RELU", "RESIZE_BILINEAR")
 INT8 = (*UINT8, "ABS", "BATCH_MATMUL", "GELU", "RSQRT", "SOFTMAX", "SQUARED_DIFFERENCE", "SUB")
 INT16 = (*UINT8, "ABS", "BATCH_MATMUL", "SOFTMAX", "SUB")
 KINDS = [
@@ -119,7 +126,8 @@ def test_the_same_integers(tmp_path: Path, kind: str, dtype: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", ["BATCH_MATMUL", "MEAN", "QUANTIZE", "RSQRT", "SQUARED_DIFFERENCE"]
+    "kind",
+    ["BATCH_MATMUL", "MEAN", "QUANTIZE", "RESIZE_BILINEAR", "RSQRT", "SQUARED_DIFFERENCE"],
 )
 def test_the_same_integers_compiled(tmp_path: Path, kind: str) -> None:
     graph, feeds = case(kind, "int8", np.random.default_rng(3))
@@ -128,3 +136,15 @@ def test_the_same_integers_compiled(tmp_path: Path, kind: str) -> None:
     with tvmcomp.load(tvmcomp.build(path), threads=1) as session:
         (ours,) = session.run(feeds).values()
     assert (ours == litert(path, feeds)[0]).mean() > 0.999
+
+
+@pytest.mark.parametrize("kind", ["Greater", "GreaterEqual", "Less", "LessEqual"])
+def test_16_bit_numbers_compare_as_they_are_stored(tmp_path: Path, kind: str) -> None:
+    rng = np.random.default_rng(0)
+    sides = [Tensor(f"x{i}", (40, 7), "int16", scale=0.01 * (1 + i), zero=0) for i in range(2)]
+    word = {"GreaterEqual": "GREATER_EQUAL", "LessEqual": "LESS_EQUAL"}.get(kind, kind.upper())
+    op = Op(word, ["x0", "x1"], ["y"], f"{kind}Options")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph([*sides, Tensor("y", (40, 7), "bool")], [op], ["x0", "x1"], ["y"])))
+    feeds = {f"x{i}": rng.integers(-9, 10, (40, 7)).astype("int16") for i in range(2)}
+    np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])

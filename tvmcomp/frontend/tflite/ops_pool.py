@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.tflite.call import Call, Converter
+from tvmcomp.frontend.tflite.fixed_point import is_short
+from tvmcomp.frontend.tflite.integer_resize import byte_places, integer_resize, short_places
 from tvmcomp.frontend.tflite.windows import geometry, image
 
 
@@ -85,6 +87,12 @@ def _resize(call: Call, **attributes: Any) -> None:
 def resize_bilinear(call: Call) -> None:
     """RESIZE_BILINEAR."""
     options = call.options("ResizeBilinearOptions")
+    if call.tensor(0).quantized and min(image(call)[1:3]) > 0:
+        find = short_places if is_short(call.tensor(0)) else byte_places
+        sizes = zip(image(call)[1:3], call.constant(1).reshape(-1), strict=True)
+        how = bool(options.AlignCorners()), bool(options.HalfPixelCenters())
+        integer_resize(call, *(find(size, int(wanted), *how) for size, wanted in sizes))
+        return
     centers = "half_pixel" if options.HalfPixelCenters() else "asymmetric"
     mode = "align_corners" if options.AlignCorners() else centers
     _resize(call, mode="linear", coordinate_transformation_mode=mode)
