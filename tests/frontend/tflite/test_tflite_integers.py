@@ -145,6 +145,7 @@ def test_16_bit_numbers_compare_as_they_are_stored(tmp_path: Path, kind: str) ->
     word = {"GreaterEqual": "GREATER_EQUAL", "LessEqual": "LESS_EQUAL"}.get(kind, kind.upper())
     op = Op(word, ["x0", "x1"], ["y"], f"{kind}Options")
     path = tmp_path / "m.tflite"
-    path.write_bytes(model(Graph([*sides, Tensor("y", (40, 7), "bool")], [op], ["x0", "x1"], ["y"])))
+    y = Tensor("y", (40, 7), "bool")
+    path.write_bytes(model(Graph([*sides, y], [op], ["x0", "x1"], ["y"])))
     feeds = {f"x{i}": rng.integers(-9, 10, (40, 7)).astype("int16") for i in range(2)}
     np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
