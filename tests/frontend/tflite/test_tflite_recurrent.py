@@ -89,26 +89,58 @@ def test_rnn(tmp_path, function):
     agree(converted(path, feeds), litert(path, feeds))
 
 
+def integers(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray:
+    limits = np.iinfo(dtype)
+    return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
+
+
 def test_svdf_is_a_stream(tmp_path):
     """Filters of rank 2 with a memory of 3 frames."""
     inputs = [constant("w", floats(6, INPUT)), constant("t", floats(6, 3)),
               constant("b", floats(3)), Tensor("s", (BATCH, 18), variable=True)]  # fmt: skip
     x = Tensor("x", (BATCH, INPUT))
+    frames = [floats(BATCH, INPUT) for _ in range(6)]
+    for ours, theirs in streamed(tmp_path, x, inputs, Tensor("y", (BATCH, 3)), frames):
+        agree([ours], [theirs])
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_svdf_in_integers_is_a_stream(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    scales = rng.uniform(0.003, 0.03, 2).astype(np.float32)
+    kept = float(np.float32(scales.prod() * np.sqrt(INPUT) / 2))
+    none = np.zeros(1, "int64")
+    inputs = [
+        constant("w", integers(rng, "int8", 6, INPUT), scale=float(scales[1]), zero=none),
+        constant("t", integers(rng, "int16", 6, 3) // 64, scale=0.002, zero=none),
+        constant("b", rng.integers(-(2**17), 2**17, 3).astype("int32"), scale=kept * 0.002),
+        Tensor("s", (BATCH, 18), "int16", scale=kept, zero=none, variable=True),
+    ]
+    x = Tensor("x", (BATCH, INPUT), "int8", scale=float(scales[0]), zero=int(rng.integers(-99, 99)))
+    step = float(np.float32(kept * 0.002 * 2**17 * rng.uniform(0.2, 1)))
+    y = Tensor("y", (BATCH, 3), "int8", scale=step, zero=int(rng.integers(-60, 60)))
+    frames = [integers(rng, "int8", BATCH, INPUT) for _ in range(6)]
+    ours, theirs = zip(*streamed(tmp_path, x, inputs, y, frames), strict=True)
+    assert len(np.unique(theirs)) > 9
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def streamed(tmp_path, x, inputs, y, frames):
+    """For each of some frames, the result of an SVDF, and LiteRT's."""
     op = Op("SVDF", ["x", "w", "t", "b", "s"], ["y"], "SVDFOptions",
             {"Rank": 2, "FusedActivationFunction": 1})  # fmt: skip
     path = tmp_path / "m.tflite"
-    path.write_bytes(model(Graph([x, *inputs, Tensor("y", (BATCH, 3))], [op], ["x"], ["y"])))
+    path.write_bytes(model(Graph([x, *inputs, y], [op], ["x"], ["y"])))
     from litert import Interpreter
 
     interpreter = Interpreter(str(path))
     interpreter.allocate_tensors()
     with tvmcomp.load(tvmcomp.build(path)) as session:
-        for _ in range(6):
-            frame = floats(BATCH, INPUT)
+        for frame in frames:
             interpreter.set_tensor(interpreter.get_input_details()[0]["index"], frame)
             interpreter.invoke()
             wanted = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-            agree([session.run({"x": frame})["y"]], [wanted])
+            yield session.run({"x": frame})["y"], wanted
 
 
 def test_a_projection_is_refused(tmp_path):

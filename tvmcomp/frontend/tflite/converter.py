@@ -31,6 +31,7 @@ from tvmcomp.frontend.tflite.ops_reduce import REDUCE
 from tvmcomp.frontend.tflite.ops_shape import SHAPE
 from tvmcomp.frontend.tflite.ops_slice import SLICE
 from tvmcomp.frontend.tflite.ops_space import SPACE
+from tvmcomp.frontend.tflite.ops_svdf import SVDF
 from tvmcomp.frontend.tflite.read import read_network
 from tvmcomp.frontend.tflite.variables import VARIABLES, Variables
 from tvmcomp.frontend.tflite.writer import Writer, onnx_type
@@ -60,6 +61,7 @@ CONVERTERS: dict[str, Converter] = {
     **SHAPE,
     **SLICE,
     **SPACE,
+    **SVDF,
     **VARIABLES,
 }
 

@@ -152,43 +152,10 @@ def call_once(call: Call) -> None:
     call.state.variables.start(call.network.subgraphs[index])
 
 
-def svdf(call: Call) -> None:
-    """SVDF: a dense layer's results of the last runs, weighted in time (Nakkiran et al.,
-    "Compressing Deep Neural Networks using a Rank-Constrained Topology", Interspeech 2015)."""
-    options = call.options("SVDFOptions")
-    state, weights = call.tensor(4), call.static(1)
-    if call.tensor(0).quantized:
-        raise ValueError("it computes in integers, which is not supported")
-    filters, memory = weights[0], call.static(2)[1]
-    rank = options.Rank()
-    if rank < 1 or filters % rank or state.dtype is None:
-        raise ValueError(f"its rank {rank} does not divide {filters} filters")
-    batch = state.default_shape[0]
-    name = state.name or "svdf_state"
-    before = call.state.variables.read(name, state.dtype, state.default_shape)
-    before = call.node("Reshape", before, call.w.ints([batch, filters, memory]))
-    kept = call.node("Slice", before, call.w.ints([1]), call.w.ints([memory]), call.w.ints([2]))
-    features = call.real_array(1)
-    if features is None:
-        raise ValueError("its weights are no constant")
-    new = call.node("MatMul", call.real(0), call.w.constant(np.ascontiguousarray(features.T)))
-    new = call.node("Unsqueeze", new, call.w.ints([2]))
-    after = call.node("Concat", kept, new, axis=2)
-    flat = call.node("Reshape", after, call.w.ints(state.default_shape))
-    call.state.variables.assign(name, flat, state.dtype, state.default_shape)
-    weighted = call.node("Mul", after, call.real(2))
-    grouped = call.node("Reshape", weighted, call.w.ints([batch, filters // rank, rank * memory]))
-    result = call.node("ReduceSum", grouped, call.w.ints([2]), keepdims=0)
-    if call.has(3):
-        result = call.node("Add", result, call.real(3))
-    call.give(call.activated(result, options.FusedActivationFunction()))
-
-
 #: Operator of the source -> converter.
 VARIABLES = {
     "ASSIGN_VARIABLE": assign_variable,
     "CALL_ONCE": call_once,
     "READ_VARIABLE": read_variable,
-    "SVDF": svdf,
     "VAR_HANDLE": var_handle,
 }
