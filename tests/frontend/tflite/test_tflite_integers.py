@@ -149,3 +149,12 @@ def test_16_bit_numbers_compare_as_they_are_stored(tmp_path: Path, kind: str) ->
     path.write_bytes(model(Graph([*sides, y], [op], ["x0", "x1"], ["y"])))
     feeds = {f"x{i}": rng.integers(-9, 10, (40, 7)).astype("int16") for i in range(2)}
     np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
+
+
+def test_squared_differences_are_those_of_whole_numbers(tmp_path: Path) -> None:
+    """Sides of 15 bits are rounded before they are subtracted: float32 is too short for that."""
+    for seed in range(40):
+        graph, feeds = case("SQUARED_DIFFERENCE", "int8", np.random.default_rng(100 + seed))
+        path = tmp_path / f"{seed}.tflite"
+        path.write_bytes(model(graph))
+        np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])

@@ -67,7 +67,13 @@ def fraction_of(factor: np.ndarray | float, bits: int) -> np.ndarray:
     return np.ldexp(fraction, exponent - 31)
 
 
-def multiplied(call: Call, name: str, factor: np.ndarray | float, shift: int | None = None) -> str:
+def multiplied(
+    call: Call,
+    name: str,
+    factor: np.ndarray | float,
+    shift: int | None = None,
+    real: type | None = None,
+) -> str:
     """``factor`` times the whole numbers ``name``, rounded to whole numbers as it does that.
 
     Args:
@@ -76,17 +82,22 @@ def multiplied(call: Call, name: str, factor: np.ndarray | float, shift: int | N
         factor: above 0; one number, or an array that is broadcast.
         shift: bits behind the point after the first rounding, where they are not as the fraction
             of ``factor`` has them: from a half to 1.
+        real: the type of ``name`` and the result, where it is not that of the operator's numbers.
     """
+
+    def number(value: np.ndarray | float) -> str:
+        return call.w.constant(np.asarray(value, real or _dtype(call)))
+
     if shift is None:
         shifts = np.maximum(-np.frexp(np.asarray(factor, np.float64))[1], 0)
     else:
         shifts = np.asarray(max(shift, 0))
-    steps = _times(call, name, np.ldexp(fraction_of(factor, 31), shifts))
-    steps = call.node("Floor", call.node("Add", steps, _number(call, 0.5)))
+    steps = call.node("Mul", name, number(np.ldexp(fraction_of(factor, 31), shifts)))
+    steps = call.node("Floor", call.node("Add", steps, number(0.5)))
     if not shifts.any():
         return steps
-    steps = _times(call, steps, np.ldexp(1.0, -shifts))
-    whole = call.node("Floor", call.node("Add", call.node("Abs", steps), _number(call, 0.5)))
+    steps = call.node("Mul", steps, number(np.ldexp(1.0, -shifts)))
+    whole = call.node("Floor", call.node("Add", call.node("Abs", steps), number(0.5)))
     return call.node("Mul", whole, call.node("Sign", steps))
 
 

@@ -82,8 +82,14 @@ def squared_difference(call: Call) -> None:
         unit = 2 * max(scale_of(call, 0), scale_of(call, 1))
         sides = []
         for i in (0, 1):
-            wide = call.node("Mul", integers(call, i), call.number(2**7))
-            sides.append(multiplied(call, wide, scale_of(call, i) / unit))
+            ratio = scale_of(call, i) / unit
+            if ratio == 0.5:
+                sides.append(call.node("Mul", integers(call, i), call.number(2**6)))
+                continue
+            # Float32 would not tell what of 15 bits is on which side of a half.
+            wide = call.cast(integers(call, i), "float64")
+            wide = call.node("Mul", wide, call.w.constant(np.float64(2**7)))
+            sides.append(call.cast(multiplied(call, wide, ratio, real=np.float64), "float32"))
         difference = call.node("Sub", *sides)
         square = call.node("Mul", difference, difference)
         give_steps(call, multiplied(call, square, unit**2 / (2**14 * out_scale(call))))
