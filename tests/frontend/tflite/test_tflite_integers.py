@@ -151,10 +151,20 @@ def test_16_bit_numbers_compare_as_they_are_stored(tmp_path: Path, kind: str) ->
     np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
 
 
-def test_squared_differences_are_those_of_whole_numbers(tmp_path: Path) -> None:
+@pytest.mark.parametrize("seed", [0, 1, 36, 47])
+def test_squared_differences_of_all_pairs(tmp_path: Path, seed: int) -> None:
     """Sides of 15 bits are rounded before they are subtracted: float32 is too short for that."""
-    for seed in range(40):
-        graph, feeds = case("SQUARED_DIFFERENCE", "int8", np.random.default_rng(100 + seed))
-        path = tmp_path / f"{seed}.tflite"
-        path.write_bytes(model(graph))
-        np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
+    rng = np.random.default_rng(seed)
+    every = np.arange(-128, 128).astype("int8")
+    feeds = {"x0": every[:, None], "x1": every[None]}
+    scales = [scaled(rng, 0.01, 0.3) for _ in range(2)]
+    sides = [
+        Tensor(name, data.shape, "int8", scale=scale, zero=zero_of(rng, "int8"))
+        for (name, data), scale in zip(feeds.items(), scales, strict=True)
+    ]
+    step = float(np.float32(max(scales) ** 2 * rng.uniform(20, 200)))
+    y = Tensor("y", (256, 256), "int8", scale=step, zero=-128)
+    op = Op("SQUARED_DIFFERENCE", ["x0", "x1"], ["y"], "SquaredDifferenceOptions")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph([*sides, y], [op], ["x0", "x1"], ["y"])))
+    np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
