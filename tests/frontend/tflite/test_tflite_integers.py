@@ -168,3 +168,15 @@ def test_squared_differences_of_all_pairs(tmp_path: Path, seed: int) -> None:
     path = tmp_path / "m.tflite"
     path.write_bytes(model(Graph([*sides, y], [op], ["x0", "x1"], ["y"])))
     np.testing.assert_array_equal(converted(path, feeds)[0], litert(path, feeds)[0])
+
+
+def test_real_numbers_in_16_bits(tmp_path: Path) -> None:
+    """It multiplies by the reciprocal of the scale: a division gives others in 4 of 100,000."""
+    rng = np.random.default_rng(0)
+    scale = float(np.float32(rng.uniform(1e-4, 1e-3)))
+    data = (rng.standard_normal((300, 1000)) * scale * 12000).astype("float32")
+    y = Tensor("y", data.shape, "int16", scale=scale, zero=0)
+    op = Op("QUANTIZE", ["x"], ["y"], "QuantizeOptions")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph([Tensor("x", data.shape), y], [op], ["x"], ["y"])))
+    np.testing.assert_array_equal(converted(path, {"x": data})[0], litert(path, {"x": data})[0])

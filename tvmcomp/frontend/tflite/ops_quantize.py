@@ -10,6 +10,7 @@ from tvmcomp.frontend.tflite.fixed_point import (
     give_steps,
     integers,
     is_byte,
+    is_short,
     multiplied,
     out_scale,
     rescaled,
@@ -24,8 +25,21 @@ def quantize(call: Call) -> None:
         give_steps(call, rescaled(call, integers(call, 0), scale_of(call, 0) / out_scale(call)))
     elif source.quantized and out.quantized:
         give_steps(call, multiplied(call, integers(call, 0), scale_of(call, 0) / out_scale(call)))
+    elif is_short(out) and source.dtype == np.float32:
+        _quantize_to_short(call)
     else:
         call.give(call.real(0))
+
+
+def _quantize_to_short(call: Call) -> None:
+    """It multiplies by the reciprocal of the scale, which matters in 16 bits."""
+    quantization = call.out().quantization
+    assert quantization is not None
+    inverse = call.w.constant(np.float32(1) / np.float32(out_scale(call)))
+    one = call.w.constant(np.float32(1))
+    zero = call.w.constant(quantization.zero_point.reshape(()).astype(np.int16))
+    steps = call.node("Mul", call.real(0), inverse)
+    call.give_stored(call.node("QuantizeLinear", steps, one, zero))
 
 
 def dequantize(call: Call) -> None:
