@@ -28,12 +28,14 @@ AMX_FEATURES = ("amx-bf16", "amx-int8", "amx-tile")
 COUNTED = ("ldtilecfg", "tileloadd", "tilestored", "products", "tilerelease")
 
 _CASCADELAKE = targets.load("cascadelake")
-#: AMX on a machine that has no more vectors than this one: what Sapphire Rapids adds beside AMX
-#: (AVX512_FP16) would be refused too.
+#: What the code beside the tile instructions is made for: nothing that this machine would refuse,
+#: as what Sapphire Rapids adds (AVX512_FP16). Without AVX-512, LLVM halves the vectors.
+_BESIDE = _CASCADELAKE if targets.runs_here(_CASCADELAKE) is None else targets.load("x86-64-v3")
 AMX_TARGET = msgspec.structs.replace(
     _CASCADELAKE,
     name="cascadelake-amx",
-    features=tuple(sorted({*_CASCADELAKE.features, *AMX_FEATURES})),
+    cpu=_BESIDE.cpu,
+    features=tuple(sorted({*_BESIDE.features, *AMX_FEATURES})),
     dot_product="amx_int8",
     bfloat16=True,
     cores=2,
