@@ -32,24 +32,25 @@ def network() -> keras.Model:
 
 
 @cache
-def _seed() -> bytes:
+def saved(name: str) -> bytes:
+    """The network as a file called `name`, whose ending says the format."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.keras"
+        path = Path(folder) / name
         network().save(path)
         return path.read_bytes()
 
 
-def warm_up() -> None:
-    """Load what every input needs."""
+def warm_up(name: str = "net.keras") -> None:
+    """Load what every input of the format needs."""
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.keras"
-        path.write_bytes(_seed())
+        path = Path(folder) / name
+        path.write_bytes(saved(name))
         files.convert(path, Path(folder), backend="torch")
 
 
 def make(rng: Random, folder: Path) -> Path:
     """Write one input."""
-    data, path = _seed(), folder / "net.keras"
+    data, path = saved("net.keras"), folder / "net.keras"
     members, kind = dict(zips.unpacked(data)), rng.randrange(8)
     if kind in (0, 1, 2):
         config = json.loads(members["config.json"])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from litert import Arrays, converted, litert
-from test_tflite_integers import scaled, zero_of
+from integer_cases import check_same_integers, scaled, zero_of
+from litert import Arrays, litert
 from tflite_models import Graph, Op, Tensor, constant, model
 
 import tvmcomp
@@ -66,16 +67,7 @@ def case(kind: str, dtype: str, rng: np.random.Generator) -> tuple[Graph, Arrays
 
 @pytest.mark.parametrize("kind, dtype", KINDS)
 def test_the_same_integers(tmp_path: Path, kind: str, dtype: str) -> None:
-    equal = []
-    for seed in range(12):
-        graph, feeds = case(kind, dtype, np.random.default_rng(seed))
-        path = tmp_path / f"{seed}.tflite"
-        path.write_bytes(model(graph))
-        (ours,), (theirs,) = converted(path, feeds), litert(path, feeds)
-        assert ours.dtype == theirs.dtype
-        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
-        equal.append((ours == theirs).mean())
-    assert np.mean(equal) > 0.9995
+    check_same_integers(partial(case, kind, dtype), 12, tmp_path)
 
 
 def compiled(path: Path, feeds: Arrays) -> Any:

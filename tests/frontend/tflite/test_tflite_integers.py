@@ -2,28 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from integer_cases import check_same_integers, scaled, zero_of
 from litert import Arrays, converted, litert
 from tflite_models import Graph, Op, Tensor, constant, model
 
 import tvmcomp
 
 Quantized = tuple[float, int]
-
-
-def scaled(rng: np.random.Generator, least: float, most: float) -> float:
-    return float(np.float32(np.exp(rng.uniform(np.log(least), np.log(most)))))
-
-
-def zero_of(rng: np.random.Generator, dtype: str) -> int:
-    limits = np.iinfo(dtype)
-    if dtype == "int16":
-        return 0
-    return int(rng.integers(limits.min, limits.max + 1))
 
 
 def elementwise(kind: str, rng: np.random.Generator, sides: list[float]) -> tuple[Any, float]:
@@ -113,16 +104,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind, dtype", KINDS)
 def test_the_same_integers(tmp_path: Path, kind: str, dtype: str) -> None:
-    equal = []
-    for seed in range(15):
-        graph, feeds = case(kind, dtype, np.random.default_rng(seed))
-        path = tmp_path / f"{seed}.tflite"
-        path.write_bytes(model(graph))
-        (ours,), (theirs,) = converted(path, feeds), litert(path, feeds)
-        assert ours.dtype == theirs.dtype
-        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
-        equal.append((ours == theirs).mean())
-    assert np.mean(equal) > 0.9995
+    check_same_integers(partial(case, kind, dtype), 15, tmp_path)
 
 
 @pytest.mark.parametrize(

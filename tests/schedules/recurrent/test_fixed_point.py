@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 import pytest
 from fixed_point_reference import logistic, lstm, saturated, scaled, tanh
 from schedules.anchor_cases import compiled
+from schedules.x86_targets import x86
 
 from tvmcomp import targets
 from tvmcomp.codegen.toolchain import link_function
@@ -129,16 +129,6 @@ def check(target, load=None):
             np.testing.assert_array_equal(states[:, d], wanted)
             np.testing.assert_array_equal(last[d], wanted[0 if backward else -1])
             np.testing.assert_array_equal(cells[d], wanted_cell)
-
-
-def x86(name):
-    if name == "here":
-        return HERE
-    target = targets.load("x86-64-v3")
-    if name == "generic":
-        changes = {"vector_bits": 128, "features": (), "cpu": "", "dot_product": "generic"}
-        return msgspec.structs.replace(target, **changes)
-    return target
 
 
 @pytest.mark.parametrize("name", ["here", "x86-64-v3", "generic"])

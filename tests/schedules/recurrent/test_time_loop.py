@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from schedules.anchor_cases import compiled
+from schedules.x86_targets import x86
 
 from tvmcomp import targets
 from tvmcomp.codegen.toolchain import link_function
@@ -204,16 +205,6 @@ INTEGER = [in_integers(cell, tensors(cell)) for cell in CASES]
 #: Of one row: the range is of all rows together, and the reference takes each alone.
 _ALONE = [cell_of("lstm", 40, 5, 1, (False, True)), cell_of("lstm", 1, 4, 1)]
 INTEGER += [in_integers(cell, tensors(cell), dynamic_range=True) for cell in _ALONE]
-
-
-def x86(name):
-    if name == "here":
-        return HERE
-    target = targets.load("x86-64-v3")
-    if name == "generic":
-        changes = {"vector_bits": 128, "features": (), "cpu": "", "dot_product": "generic"}
-        return msgspec.structs.replace(target, **changes)
-    return target
 
 
 @pytest.mark.parametrize("name", ["here", "x86-64-v3", "generic"])
