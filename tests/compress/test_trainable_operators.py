@@ -50,6 +50,11 @@ def feeds_of(case):
     return [torch.from_numpy(np.array(array)) for array in case.inputs.values()]
 
 
+def outputs_of(case):
+    with torch.no_grad():
+        return [tensor.numpy() for tensor in network_of(case)(*feeds_of(case))]
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "cases", list(batches(2 * len(GENERATORS), seed=0)), ids=lambda cases: f"opset{cases[0].opset}"
@@ -59,9 +64,7 @@ def test_operators_equal_onnxruntime(cases):
     for case in cases:
         if case.operator in REFUSED or is_left_out(case):
             continue
-        with torch.no_grad():
-            got = [tensor.numpy() for tensor in network_of(case)(*feeds_of(case))]
-        if problem := difference(case, got, reference(case)):
+        if problem := difference(case, outputs_of(case), reference(case)):
             wrong[case.describe()] = problem
     assert not wrong
 
@@ -73,7 +76,7 @@ def test_what_is_not_computed_is_refused(operator):
     refused = 0
     for case in cases:
         try:
-            got = [tensor.numpy() for tensor in network_of(case)(*feeds_of(case))]
+            got = outputs_of(case)
         except ModelError:
             refused += 1
         else:  # its course was known, and folded
