@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from precise_onnxruntime import precise_onnxruntime
 
 TOP = Path(__file__).parents[2]
 EXAMPLE = TOP / "examples" / "mnist"
@@ -145,7 +145,7 @@ def images(count: int, *shape: int, seed: int = 0) -> np.ndarray:
 
 def onnxruntime_outputs(path: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What ONNX Runtime gives, by name."""
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    session = precise_onnxruntime(path)
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(None, inputs), strict=True))
 

@@ -97,15 +97,3 @@ def check(path: Path, feeds: dict[str, np.ndarray]) -> Model:
         assert (spec.shape, spec.dtype) == (want.shape, str(want.dtype))
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4 * max(np.ptp(want), 1e-3))
     return model
-
-
-def precise_onnxruntime(path: Path) -> onnxruntime.InferenceSession:
-    """A session of one thread whose integer products are exact.
-
-    On x86 without VNNI ONNX Runtime adds two products of 8-bit numbers in 16 bits, which overflow,
-    unless it is told to be precise.
-    """
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -6,8 +6,9 @@ import numpy as np
 import onnx
 import pytest
 from onnx import helper
-from onnx_models import precise_onnxruntime, save
+from onnx_models import save
 from onnxruntime.quantization import QuantType, quantize_dynamic
+from precise_onnxruntime import precise_onnxruntime
 
 import tvmcomp
 from tvmcomp.errors import ModelError

@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx_models import precise_onnxruntime
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantFormat,
@@ -21,6 +20,7 @@ from onnxruntime.quantization import (
     quantize_dynamic,
     quantize_static,
 )
+from precise_onnxruntime import precise_onnxruntime
 from quantized_meaning import faults, with_all_outputs
 
 import tvmcomp

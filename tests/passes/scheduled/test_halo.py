@@ -17,7 +17,7 @@ from passes.relax_modules import (
 from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.passes.pipeline import lower
-from tvmcomp.passes.rewriter import const
+from tvmcomp.passes.rewriter import const, main_bindings, op_name
 from tvmcomp.schedules.conv.padding import PADDING
 
 HERE = targets.detect()
@@ -31,9 +31,15 @@ def conv(x, kernel, **attrs):
 
 
 def pads(mod):
-    """How many padding kernels ``mod`` has once it is lowered."""
-    functions = lower(mod, HERE).mod.functions.values()
-    return sum(bool(func.attrs and func.attrs.get(PADDING)) for func in functions)
+    """How many tensors of ``mod`` are padded by a kernel of their own, once it is lowered."""
+    return len(padded(lower(mod, HERE).mod))
+
+
+def padded(lowered):
+    """The variables that padding kernels read."""
+    calls = [b.value for b in main_bindings(lowered) if op_name(b.value) == "call_tir"]
+    kernels = [(lowered[call.args[0]], call) for call in calls]
+    return {call.args[1].fields[0] for func, call in kernels if func.attrs.get(PADDING)}
 
 
 def check(mod, *inputs):
@@ -77,7 +83,9 @@ def test_the_producer_writes_the_border(build, size):
     mod = module(build, x=(2, *size, 5))
     if size == (1, 1) and build is two_readers_of_different_reach:
         pytest.skip("there is nothing to pool")
-    assert pads(mod) == 0
+    lowered = lower(mod, HERE).mod
+    # No kernel produces the network's input, which targets may round up to whole tiles.
+    assert padded(lowered) <= set(lowered["main"].params)
     check(mod, uniform(RNG, 2, *size, 5))
 
 
