@@ -95,8 +95,13 @@ def weight_qparams(weight: np.ndarray, axis: int | None) -> QParams:
         axis %= weight.ndim
         others = tuple(dim for dim in range(weight.ndim) if dim != axis)
         largest = np.abs(weight).max(axis=others, initial=0)
-    scale = _round_up_to_bfloat16(_safe_scale(np.asarray(largest, np.float64) / 127))
+    scale = weight_scale(largest, 127)
     return QParams(scale, np.zeros(scale.shape, np.int32), "int8", axis)
+
+
+def weight_scale(largest: np.ndarray, codes: int) -> np.ndarray:
+    """The scales, rounded up to a bfloat16, by which ``largest`` is about ``codes`` steps."""
+    return _round_up_to_bfloat16(_safe_scale(np.asarray(largest, np.float64) / codes))
 
 
 def _round_up_to_bfloat16(scale: np.ndarray) -> np.ndarray:

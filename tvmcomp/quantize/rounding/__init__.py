@@ -1,0 +1,1 @@
+"""Integers for trained weights that are better than the nearest ones; numpy only."""
