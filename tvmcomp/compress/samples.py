@@ -102,8 +102,12 @@ def divide(
         return None if known is None else [known[i] for i in part]
 
     return Parts(
-        *([given[i] for i in part] for part in (fit, watch, judge)),
-        *(labels_of(part) for part in (fit, watch, judge)),
+        fit=[given[i] for i in fit],
+        watch=[given[i] for i in watch],
+        judge=[given[i] for i in judge],
+        fit_labels=labels_of(fit),
+        watch_labels=labels_of(watch),
+        judge_labels=labels_of(judge),
         notes=tuple(_notes(len(given), len(distinct))),
     )
 
