@@ -82,6 +82,20 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     return _members(memory, data, where)
 
 
+def private_memory(size: int) -> mmap.mmap:
+    """``size`` bytes, at least one, for weights; they begin at a multiple of the page size.
+
+    Raises:
+        OSError: there is not so much memory.
+    """
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Weights are read from end to end in every run: small pages cost ResNet-18 4% of its time.
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 def _read(path: Path) -> mmap.mmap:
     """The file's bytes in private memory, which begins at a multiple of the page size.
 
@@ -103,11 +117,7 @@ def _read(path: Path) -> mmap.mmap:
         end = size - _COMMENT_LENGTH - _END_LENGTH
         if end < 0 or os.pread(file.fileno(), len(_END_RECORD), end) != _END_RECORD:
             _raise_without_end(path)
-        memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        # Weights are read from end to end in every run: small pages cost ResNet-18 4% of its time.
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with contextlib.suppress(OSError):  # a kernel without them
-                memory.madvise(mmap.MADV_HUGEPAGE)
+        memory = private_memory(size)
         file.seek(0)
         done = 0
         while done < size:

@@ -4,8 +4,8 @@ An artifact is a zip of stored (uncompressed) members, so ``unzip -l`` shows it:
 
 - ``metadata.json``: :class:`Metadata`;
 - ``lib.so``: the Relax VM executable as a shared library;
-- ``constants.bin``: the packed weights, each aligned to 64 bytes in the file, so that they are
-  used where they lie in the memory that the file is read to;
+- ``constants.bin``: the packed weights, used where they lie in the memory that the file is read to
+  or, of few bits, coded (:mod:`tvmcomp.artifact.constants`);
 - ``golden.npz``: inputs and the outputs they must give (optional).
 
 The zip's comment is ``sha256:<hex>`` over every byte before it: any changed byte is found before
@@ -28,7 +28,8 @@ import msgspec
 import numpy as np
 
 from tvmcomp import arguments
-from tvmcomp.artifact.archive import ALIGNMENT, read_archive, write_archive
+from tvmcomp.artifact.archive import read_archive, write_archive
+from tvmcomp.artifact.constants import Coding, ConstantSpec, pack, stored_nbytes, unpack
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
@@ -37,21 +38,14 @@ from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version would misread a file of the new one, or call
-#: it damaged.
-FORMAT_VERSION = 3
+#: it damaged. A file says the lowest that reads it.
+FORMAT_VERSION = 4
+_WITHOUT_CODING = 3
 
 
-class ConstantSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One array in ``constants.bin``: numpy dtype name, and where its bytes lie."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    offset: int
-    nbytes: int
-
-
-class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Metadata(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
+):
     """Everything that is known of an artifact without loading it.
 
     Attributes:
@@ -71,6 +65,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         unaligned_inputs: the kernels read an input at any address that suits its elements; else
             at a multiple of 64.
         states: inputs that keep their value from run to run.
+        coding: which constants are coded in the file, and how.
     """
 
     format: int
@@ -89,6 +84,7 @@ class Metadata(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     notes: tuple[str, ...]
     unaligned_inputs: bool = False
     states: tuple[State, ...] = ()
+    coding: Coding | None = None
 
 
 class _FormatOnly(msgspec.Struct):
@@ -157,12 +153,12 @@ class Artifact:
             array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
             for array in constants.values()
         )
-        members = {"lib.so": library, "constants.bin": _pack(arrays)}
         if reference is not None:
             reference = canonical(reference, signature)
-            members["golden.npz"] = encode_reference(reference, signature)
+        packed = pack(tuple(constants), arrays)
+        members = _with_bytes(library, packed.data, reference, signature)
         metadata = Metadata(
-            format=FORMAT_VERSION,
+            format=FORMAT_VERSION if packed.coding else _WITHOUT_CODING,
             tvmcomp=version("tvmcomp"),
             tvm=version("apache-tvm"),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -173,18 +169,24 @@ class Artifact:
             quant=quant,
             calibration=dict(calibration or {}),
             operators=tuple(operators),
-            constants=_layout(tuple(constants), arrays),
-            digests={name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
+            constants=packed.specs,
+            digests=_digests(members),
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
             states=tuple(states),
+            coding=packed.coding,
         )
         return cls(metadata, library, arrays, reference)
 
     @property
     def constants_nbytes(self) -> int:
-        """Bytes that the weights take."""
+        """Bytes that the weights take in memory."""
         return sum(spec.nbytes for spec in self.metadata.constants)
+
+    @property
+    def constants_nbytes_in_file(self) -> int:
+        """Bytes that the weights take in the file."""
+        return stored_nbytes(self.metadata.constants, self.metadata.coding)
 
     def save(self, path: str | bytes | os.PathLike[str]) -> None:
         """Write the file and read it back; a reader never sees it half written.
@@ -218,20 +220,26 @@ class Artifact:
         return cls._from_members(read_archive(place), str(place))
 
     def _members(self) -> dict[str, bytes]:
-        members: dict[str, bytes] = {
-            "metadata.json": msgspec.json.format(msgspec.json.encode(self.metadata), indent=1),
-            "lib.so": self.library,
-            "constants.bin": _pack(self.constants),
-        }
-        if self.reference is not None:
-            members["golden.npz"] = encode_reference(self.reference, self.metadata.signature)
-        return members
+        names = [spec.name for spec in self.metadata.constants]
+        packed = pack(names, self.constants)
+        others = _with_bytes(self.library, packed.data, self.reference, self.metadata.signature)
+        # Another zlib codes the same constants into other bytes.
+        metadata = msgspec.structs.replace(
+            self.metadata,
+            format=FORMAT_VERSION if packed.coding else _WITHOUT_CODING,
+            constants=packed.specs,
+            coding=packed.coding,
+            digests=_digests(others),
+        )
+        text = msgspec.json.format(msgspec.json.encode(metadata), indent=1)
+        return {"metadata.json": text, **others}
 
     @classmethod
     def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
         metadata = _decode_metadata(members["metadata.json"].tobytes(), where)
         _check_digests(metadata, members, where)
-        arrays = _unpack(metadata.constants, members["constants.bin"], where)
+        data = members["constants.bin"]
+        arrays = unpack(metadata.constants, metadata.coding, data, where)
         reference = None
         if "golden.npz" in members:
             reference = decode_reference(
@@ -240,58 +248,18 @@ class Artifact:
         return cls(metadata, members["lib.so"].tobytes(), arrays, reference)
 
 
-def _align(offset: int) -> int:
-    return math.ceil(offset / ALIGNMENT) * ALIGNMENT
+def _with_bytes(
+    library: bytes, constants: bytes, reference: Reference | None, signature: Signature
+) -> dict[str, bytes]:
+    """The members beside the metadata."""
+    members = {"lib.so": library, "constants.bin": constants}
+    if reference is not None:
+        members["golden.npz"] = encode_reference(reference, signature)
+    return members
 
 
-def _layout(names: Sequence[str], arrays: Sequence[np.ndarray]) -> tuple[ConstantSpec, ...]:
-    specs = []
-    offset = 0
-    for name, array in zip(names, arrays, strict=True):
-        specs.append(ConstantSpec(name, array.shape, str(array.dtype), offset, array.nbytes))
-        offset = _align(offset + array.nbytes)
-    return tuple(specs)
-
-
-def _pack(arrays: Sequence[np.ndarray]) -> bytes:
-    parts = []
-    for array in arrays:
-        parts.append(array.tobytes())
-        parts.append(bytes(_align(array.nbytes) - array.nbytes))
-    return b"".join(parts)
-
-
-def _unpack(specs: Sequence[ConstantSpec], data: np.ndarray, where: str) -> tuple[np.ndarray, ...]:
-    """Views into ``data``, each checked to lie where the packing rule puts it."""
-    arrays = []
-    expected_offset = 0
-    for spec in specs:
-        try:
-            dtype = numpy_dtype(spec.dtype)
-        except TypeError:
-            raise ArtifactError(
-                f"constant {spec.name!r} has an unknown dtype {spec.dtype!r}", where=where
-            ) from None
-        if (
-            any(dim < 0 for dim in spec.shape)
-            or spec.offset != expected_offset
-            or spec.nbytes != math.prod(spec.shape) * dtype.itemsize
-            or spec.offset + spec.nbytes > data.nbytes
-        ):
-            raise ArtifactError(
-                f"constant {spec.name!r} has a shape, an offset and a size that contradict each "
-                f"other or the {data.nbytes} bytes of constants.bin",
-                where=where,
-            )
-        raw = data[spec.offset : spec.offset + spec.nbytes]
-        arrays.append(raw.view(dtype).reshape(spec.shape))
-        expected_offset = _align(spec.offset + spec.nbytes)
-    if expected_offset != data.nbytes:
-        raise ArtifactError(
-            f"constants.bin has {data.nbytes} bytes, its metadata lists {expected_offset}",
-            where=where,
-        )
-    return tuple(arrays)
+def _digests(members: Mapping[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
 
 
 def _decode_metadata(data: bytes, where: str) -> Metadata:

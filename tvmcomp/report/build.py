@@ -21,6 +21,7 @@ def build_report(artifact: Artifact, path: Path) -> dict[str, Any]:
         "artifact": str(path),
         "artifact_bytes": path.stat().st_size,
         "constants_bytes": artifact.constants_nbytes,
+        "constants_bytes_in_file": artifact.constants_nbytes_in_file,
         "target": metadata.target.name,
         "quant": metadata.quant,
         "signature": msgspec.to_builtins(metadata.signature),
@@ -38,7 +39,7 @@ def print_report(report: dict[str, Any], console: Console, *, show_all: bool = F
     kinds = ", ".join(f"{count} in {dtype}" for dtype, count in counts.most_common())
     console.print(
         f"{report['artifact']}: {report['artifact_bytes'] / 2**20:.2f} MiB, constants "
-        f"{report['constants_bytes'] / 2**20:.2f} MiB, for {report['target']}; "
+        f"{_constants(report)}, for {report['target']}; "
         f"operators with weights or products: {kinds or 'none'}",
         soft_wrap=True,
     )
@@ -50,3 +51,10 @@ def print_report(report: dict[str, Any], console: Console, *, show_all: bool = F
         )
     for note in report["notes"]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
+
+
+def _constants(report: dict[str, Any]) -> str:
+    """Their size in memory and, where it is another, in the file."""
+    memory, file = report["constants_bytes"], report["constants_bytes_in_file"]
+    shown = f"{memory / 2**20:.2f} MiB"
+    return shown if file == memory else f"{shown} ({file / 2**20:.2f} MiB in the file)"
