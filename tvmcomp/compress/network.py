@@ -82,12 +82,12 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             ModelError: a node can't be computed; says which.
         """
         kept = frozenset(wanted)
-        values: dict[str, Any] = {name: getattr(self, own) for name, own in self._names.items()}
+        values: dict[str, Any] = self.constants()
         values.update(zip(self.inputs, inputs, strict=True))
         for index, node in enumerate(self.nodes):
             arguments = tuple(values[name] if name else None for name in node.inputs)
             try:
-                results = _compute(node, arguments)
+                results = compute_node(node, arguments)
             except Exception as error:
                 reason = " ".join(str(error).split())[:300]
                 raise ModelError(
@@ -98,6 +98,10 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             for name in self._last_use[index] - kept:
                 del values[name]
         return {name: values[name] for name in kept}
+
+    def constants(self) -> dict[str, Tensor]:
+        """All constants by their names in the graph, trained or not."""
+        return {name: getattr(self, own) for name, own in self._names.items()}
 
     def weights(self) -> Mapping[str, torch.nn.Parameter]:
         """The parameters, by their names in the graph."""
@@ -144,7 +148,8 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
 _NUMPY_ONLY = (torch.uint16, torch.uint32, torch.uint64)
 
 
-def _compute(node: Node, arguments: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+def compute_node(node: Node, arguments: tuple[Tensor | None, ...]) -> tuple[Tensor | None, ...]:
+    """The results of ``node``; None stands for an input that is left out."""
     operator = OPERATORS.get(node.operator)
     if operator is None or any(getattr(each, "dtype", None) in _NUMPY_ONLY for each in arguments):
         return run_reference(node, arguments)
