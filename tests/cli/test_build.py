@@ -109,6 +109,14 @@ def test_the_guard_keeps_the_ratio_that_is_asked_for(folder: Path, tmp_path: Pat
     assert f"{len(kept)} of" in notes and "times as long" in notes
 
 
+def test_weights_are_rounded_as_asked(folder: Path, tmp_path: Path) -> None:
+    nearest = int8(folder, tmp_path / "nearest.tvmc", "--round", "nearest")["calibration"]
+    assert (nearest["rounding"], nearest["rounding_sqnr_db"]) == ("nearest", {})
+    best = int8(folder, tmp_path / "best.tvmc", "--round", "best")["calibration"]
+    assert best["rounding_sqnr_db"][best["rounding"]] >= nearest["sqnr_db"]
+    assert best["sqnr_db"] == pytest.approx(max(best["rounding_sqnr_db"].values()))
+
+
 def test_quant_config(folder: Path, tmp_path: Path) -> None:
     config = tmp_path / "quant.toml"
     config.write_text(

@@ -143,12 +143,15 @@ def test_quantization_options(build: Refused, net: Path, tmp_path: Path) -> None
     contains(build(net, "--quant", "int4"), "'int4' is not one of")
     for limit in ("loud", "-3", "0", "nan", "inf"):
         contains(build(net, *int8, "--min-sqnr", limit), limit, "number of dB above 0 nor 'off'")
+    contains(build(net, *int8, "--round", "up"), "'up' is not one of", "nearest")
+    contains(build(net, "--round", "best"), "--round go with --quant int8")
     contains(build(net, *int8, "--keep-float", "nobody"), "matches 'nobody'", "inspect")
     config = tmp_path / "quant.toml"
     for text, problem in (
         ("observer = 'luck'", "no observer 'luck'; known are"),
         ("min_sqnr_db = 'loud'", "min_sqnr_db"),
         ("colour = 1", "colour"),
+        ("round = 'up'", "round"),
         ("observer = ", "not valid TOML"),
         ("[operators.conv_0]\ndtype = 'int3'", "conv_0"),
     ):

@@ -15,6 +15,7 @@ def load(tmp_path, text):
 FULL = """
 observer = "minmax"
 min_sqnr_db = 30
+round = "nearest"
 keep_float = ["/head/*", "conv[0]"]
 
 [operators."nn.conv2d"]
@@ -32,6 +33,7 @@ def test_reads_every_key(tmp_path):
     config = load(tmp_path, FULL + EXAMPLE)
     assert config.observer == "minmax"
     assert config.min_sqnr_db == 30
+    assert (config.round, QuantConfig().round) == ("nearest", "best")
     assert config.keep_float == ("/head/*", "conv[0]")
     assert config.operators == {
         "nn.conv2d": OperatorConfig(observer="entropy"),

@@ -42,7 +42,7 @@ def guard():
     def quantized_without(keep):
         return {op.name for op in plan_operators(mod, keep_float=keep) if op.rounds}
 
-    return Guard(probe, qparams, samples, quantized_without)
+    return Guard(probe, qparams, samples, samples, quantized_without)
 
 
 def test_exactly_the_harmful_operator_is_kept(guard):
@@ -63,7 +63,8 @@ def test_off_keeps_none_and_measures_no_operator(guard):
 
 
 def test_a_ratio_that_is_met_keeps_none(guard):
-    assert guard.choose(0.1, pytest.fail).keep_float == ()
+    reached = guard.network_sqnr(guard.names)
+    assert guard.choose(reached, pytest.fail).keep_float == ()
 
 
 def test_a_ratio_that_integers_never_meet_keeps_everything(guard):

@@ -47,8 +47,9 @@ def command(
     MODEL is ONNX, TensorFlow Lite, Keras (.keras, .h5), a SavedModel folder or an exported PyTorch
     program (.pt2): what the file holds says which.
 
-    int8 measures on the calibration samples how much each operator's quantization harms the
-    outputs, and keeps in float the few that harm most (--min-sqnr, --keep-float).
+    int8 fits ranges and weights' integers on a part of the calibration samples, and measures on the
+    others how much quantization harms the outputs: the few operators that harm most stay float
+    (--round, --min-sqnr, --keep-float).
 
     It ends with the operators that matter: what stays float and why, what has only a generic
     kernel, what takes most multiplications. --all shows every one, and --json everything.

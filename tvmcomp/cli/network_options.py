@@ -45,6 +45,13 @@ _OPTIONS = (
         "all.",
     ),
     click.option(
+        "--round",
+        "rounding",
+        type=click.Choice(["nearest", "best"]),
+        help="Integers of int8 weights: the nearest, or those that harm the results least on the "
+        "calibration samples; takes longer, by up to a minute or so.  [default: best]",
+    ),
+    click.option(
         "--threads", type=click.IntRange(1, 4096), help="Cores to build for [the target's]."
     ),
     click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
@@ -71,9 +78,10 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
     quant, calibration = options["quant"], options["calibration"]
     keep_float, min_sqnr = options["keep_float"], options["min_sqnr"]
-    config = _config(options["quant_config"], keep_float, min_sqnr)
-    if quant != "int8" and (calibration or min_sqnr):
-        raise click.UsageError("--calibration and --min-sqnr go with --quant int8")
+    rounding = options["rounding"]
+    config = _config(options["quant_config"], keep_float, min_sqnr, rounding)
+    if quant != "int8" and (calibration or min_sqnr or rounding):
+        raise click.UsageError("--calibration, --min-sqnr and --round go with --quant int8")
     if quant not in ("int8", "dynamic") and (options["quant_config"] or keep_float):
         raise click.UsageError("--quant-config and --keep-float go with --quant int8 or dynamic")
     target = targets.load(options["target"])
@@ -89,7 +97,9 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _config(path: Path | None, keep_float: tuple[str, ...], min_sqnr: str | None) -> QuantConfig:
+def _config(
+    path: Path | None, keep_float: tuple[str, ...], min_sqnr: str | None, rounding: str | None
+) -> QuantConfig:
     import msgspec
 
     from tvmcomp.quantize import QuantConfig
@@ -100,6 +110,8 @@ def _config(path: Path | None, keep_float: tuple[str, ...], min_sqnr: str | None
         changes["keep_float"] = (*config.keep_float, *keep_float)
     if min_sqnr is not None:
         changes["min_sqnr_db"] = _decibels(min_sqnr)
+    if rounding is not None:
+        changes["round"] = rounding
     return msgspec.structs.replace(config, **changes)
 
 

@@ -89,6 +89,8 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         observer: decides every range that no rule speaks of.
         min_sqnr_db: what the accuracy guard keeps at the network's outputs, in dB; None (in TOML
             ``"off"``) quantizes all.
+        round: ``best`` looks for integers of the weights that harm the results least on the
+            samples, and keeps the nearest where it finds none; ``nearest`` does not look.
         keep_float: patterns; short for rules with ``dtype = "float"``.
         allow_nan: quantize also what has NaN among its constants.
         operators: rules, pattern to settings.
@@ -97,6 +99,7 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     observer: str = DEFAULT_OBSERVER
     min_sqnr_db: float | None = DEFAULT_MIN_SQNR_DB
+    round: Literal["nearest", "best"] = "best"
     keep_float: tuple[str, ...] = ()
     allow_nan: bool = False
     operators: dict[str, OperatorConfig] = {}

@@ -29,13 +29,14 @@ from tvmcomp.passes.rewriter import (
     with_attributes,
 )
 from tvmcomp.qparams import quantize, weight_qparams
-from tvmcomp.quantize.annotate import annotate, weight_axis
+from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.pipeline import check_patterns
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.quantize.rounded_weight import weight_axis
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 

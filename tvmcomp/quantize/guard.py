@@ -1,10 +1,10 @@
 """The accuracy guard: keeps in float the few operators whose quantization harms the network.
 
-The harm is measured, on calibration samples, at the network's outputs: the signal-to-quantization-
-noise ratio (SQNR) with one operator quantized at a time. The operators are left out of
-quantization in the order of that harm, as few as bring the whole to the stated ratio. Where the
-ratio allows, what is left out still stores its weight as int8: harm comes from activations mostly,
-and the artifact stays a quarter of the float one.
+The harm is measured at the network's outputs: the signal-to-quantization-noise ratio (SQNR) with
+one operator quantized at a time. The operators are left out of quantization in the order of that
+harm, as few as bring the whole to the stated ratio on samples that no range and no weight was
+fitted on. Where the ratio allows, what is left out still stores its weight as int8: harm comes from
+activations mostly, and the artifact stays a quarter of the float one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tvmcomp.qparams import QParams
+from tvmcomp.quantize.output_noise import OutputNoise, sqnr_db
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.tvm_types import Var
 
@@ -26,7 +27,8 @@ class GuardResult:
     Attributes:
         keep_float: names of the operators that stay float.
         weight_only: those of them whose weights can be stored as int8 all the same.
-        sqnr_db: SQNR at the outputs with everything else quantized, in dB.
+        sqnr_db: SQNR at the outputs with everything else quantized, in dB, as
+            :func:`bounded_sqnr_db` bounds it.
         all_quantized_db: the same with nothing kept.
         alone_db: for each operator, the SQNR with it alone quantized; empty where the guard had no
             need to measure.
@@ -39,35 +41,14 @@ class GuardResult:
     alone_db: dict[str, float] = field(default_factory=dict)
 
 
-def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
-    """Signal-to-quantization-noise ratio in dB: the variance of ``reference`` over the mean square
-    of the error. A constant offset is no signal, so this never exceeds the plain power ratio.
-    """
-    reference = reference.astype(np.float64)
-    finite = np.isfinite(reference)
-    if not finite.all():
-        if not (np.isfinite(actual) == finite).all():
-            return float("-inf")
-        reference, actual = reference[finite], actual[finite]
-    if not np.isfinite(actual).all():
-        return float("-inf")
-    noise = float(np.mean((reference - actual) ** 2)) if reference.size else 0.0
-    signal = float(np.var(reference)) if reference.size else 0.0
-    if noise == 0:
-        return float("inf")
-    if signal == 0:
-        # A constant output: its own size is all there is to compare with.
-        signal = float(np.mean(reference**2))
-    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
-
-
 class Guard:
     """Measures what quantization does to the outputs, and chooses what stays float.
 
     Args:
         probe: the instrumented network.
         qparams: the parameters of what it reads.
-        samples: its inputs, a sample at a time.
+        held_out: samples that nothing was fitted on; they decide what is good enough.
+        ranking: a few samples that rank the operators by harm.
         quantized_without: names of the operators that are still quantized when the given ones
             stay float: without its neighbours an operator may not be worth it.
     """
@@ -76,68 +57,37 @@ class Guard:
         self,
         probe: Probe,
         qparams: Mapping[Var, QParams],
-        samples: Sequence[list[np.ndarray]],
+        held_out: Sequence[list[np.ndarray]],
+        ranking: Sequence[list[np.ndarray]],
         quantized_without: Callable[[Collection[str]], Collection[str]],
     ) -> None:
         self.probe = probe
         self.quantized_without = quantized_without
         self.qparams = qparams
-        self.samples = samples
+        self.ranking = ranking
         self.names = [op.name for op in probe.operators if op.rounds]
-        self.reference, outputs, self._own_db = self._compared(self.names)
-        self._total_db = self._worst_sqnr(outputs)
-
-    def _compared(
-        self, on: Collection[str], weights_only: Collection[str] = ()
-    ) -> tuple[list[np.ndarray], list[np.ndarray], dict[str, float]]:
-        """The float network's outputs and those with ``on`` quantized, stacked over the samples,
-        and the SQNR of each operator's own result: of a sample at a time, for its size."""
-        ratios: dict[str, list[float]] = {}
-        references, actuals = [], []
-        for inputs in self.samples:
-            outputs, observed = self.probe.run(inputs)
-            references.append([array.copy() for array in outputs])
-            observed = {var: array.copy() for var, array in observed.items()}
-            outputs, actual = self.probe.run(inputs, self.qparams, on, weights_only)
-            actuals.append([array.copy() for array in outputs])
-            for op in self.probe.operators:
-                if op.var in observed:
-                    ratio = sqnr_db(observed[op.var], actual[op.var])
-                    ratios.setdefault(op.name, []).append(ratio)
-        own = {name: float(np.median(values)) for name, values in ratios.items()}
-        return _stacked(references), _stacked(actuals), own
-
-    def _outputs(self, on: Collection[str], weights_only: Collection[str] = ()) -> list[np.ndarray]:
-        """Each output, stacked over the samples."""
-        runs = []
-        for inputs in self.samples:
-            outputs, _ = self.probe.run(inputs, self.qparams, on, weights_only)
-            runs.append([array.copy() for array in outputs])
-        return _stacked(runs)
+        self.held_out = OutputNoise(probe, held_out)
 
     def network_sqnr(self, on: Collection[str], weights_only: Collection[str] = ()) -> float:
-        """SQNR of the worst output with the operators ``on`` quantized, in dB.
+        """The ratio of the worst output on the held-out samples with ``on`` quantized, in dB, as
+        :func:`bounded_sqnr_db` bounds it.
 
         Of the anchors ``weights_only`` the weights are.
         """
-        return self._worst_sqnr(self._outputs(on, weights_only))
-
-    def _worst_sqnr(self, outputs: list[np.ndarray]) -> float:
-        pairs = list(zip(self.reference, outputs, strict=True))
-        real = [(r, a) for r, a in pairs if r.dtype.kind == "f"] or pairs
-        return min((sqnr_db(r, a) for r, a in real), default=float("inf"))
+        return self.held_out.sqnr_db(self.qparams, on, weights_only)
 
     def choose(self, min_sqnr_db: float | None, step: Callable[[], None]) -> GuardResult:
         """Find the smallest set to keep in float; ``step`` is called after each measurement.
 
         What is kept stores its weight as int8 where that alone does next to no harm.
         """
-        total = self._total_db
+        total = self.network_sqnr(self.names)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
             return GuardResult((), (), total, total)
         alone = {}
+        ranking = OutputNoise(self.probe, self.ranking)
         for name in self.names:
-            alone[name] = self.network_sqnr({name})
+            alone[name] = ranking.sqnr_db(self.qparams, {name})
             step()
         ranked = sorted(self.names, key=lambda name: alone[name])
         anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
@@ -200,15 +150,19 @@ class Guard:
     def operator_sqnr(
         self, on: Collection[str], weights_only: Collection[str] = ()
     ) -> dict[str, float]:
-        """SQNR of each operator's own result, in dB; arguments as for :meth:`network_sqnr`."""
-        if set(on) == set(self.names) and not weights_only:
-            return self._own_db
-        return self._compared(on, weights_only)[-1]
-
-
-def _stacked(runs: list[list[np.ndarray]]) -> list[np.ndarray]:
-    """Each output of all runs."""
-    return [np.stack(arrays) for arrays in zip(*runs, strict=True)]
+        """The ratio of each operator's own result with ``on`` quantized, in dB: the median over the
+        ranking's samples, for its size a sample at a time.
+        """
+        ratios: dict[str, list[float]] = {}
+        for inputs in self.ranking:
+            _, observed = self.probe.run(inputs)
+            observed = {var: array.copy() for var, array in observed.items()}
+            _, actual = self.probe.run(inputs, self.qparams, on, weights_only)
+            for op in self.probe.operators:
+                if op.var in observed:
+                    ratio = sqnr_db(observed[op.var], actual[op.var])
+                    ratios.setdefault(op.name, []).append(ratio)
+        return {name: float(np.median(values)) for name, values in ratios.items()}
 
 
 #: So much better than what is asked for the ratio with only an int8 weight must be.

@@ -11,23 +11,28 @@ from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
 from tvmcomp.quantize.annotate import annotate
+from tvmcomp.quantize.best_rounding import NEAREST, Rounding, best_rounding
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
 from tvmcomp.quantize.guard import Guard
+from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
 from tvmcomp.quantize.operator_report import report_operators
+from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Module
 
-#: Samples that the guard measures with: enough for a ratio of powers, few enough to be quick.
-_MOST_SAMPLES = 16
-_FEWEST_SAMPLES = 4
+#: Samples that rank the operators by harm, and held-out samples that decide what is good enough.
+_RANKING_SAMPLES = 4, 16
+_JUDGING_SAMPLES = 8, 64
 #: Multiply-accumulates of all the guard's runs together, from which a large network's number of
 #: samples follows: about a minute on two cores.
 _GUARD_MACS = 1.5e12
+#: Runs of a sample with which the guard finds what to keep in float, once it has ranked all.
+_SEARCH_RUNS = 40
 
 
 def quantize_network(
@@ -57,21 +62,36 @@ def quantize_network(
     progress.stage("preparing calibration")
     probe = Probe(mod, operators, here)
     ordered = [[sample[spec.name] for spec in signature.inputs] for sample in samples]
-    step = progress.stage("calibrating", len(ordered))
-    qparams = calibrate(probe, ordered, config, step)
+    fitted, held_out = hold_out(ordered)
+    step = progress.stage("calibrating", len(fitted))
+    qparams = calibrate(probe, fitted, config, step)
+    per_run = sum(operator.macs for operator in report_operators(mod, operators))
+    judging = spread(held_out, affordable(per_run * _SEARCH_RUNS, _JUDGING_SAMPLES))
+    names = {operator.name for operator in operators if operator.rounds}
+    rounding = Rounding(NEAREST, {}, {})
+    if config.round == "best":
+        step = progress.stage("rounding weights", None)
+        noise = OutputNoise(probe, judging)
+        rounding = best_rounding(probe, qparams, fitted, noise, names, step)
     step = progress.stage("guarding accuracy", None)
 
     def quantized_without(keep: Collection[str]) -> set[str]:
         return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
 
-    chosen = _spread(ordered, _guard_samples(mod, operators))
-    guard = Guard(probe, qparams, chosen, quantized_without)
+    ranking = spread(fitted, affordable(per_run * len(names), _RANKING_SAMPLES))
+    guard = Guard(probe, qparams, judging, ranking, quantized_without)
     result = guard.choose(config.min_sqnr_db, step)
     final = operators
     if result.keep_float:
         final = plan_operators(mod, config, result.keep_float, result.weight_only)
     on = {operator.name for operator in final if operator.rounds}
     notes = list(samples.warnings)
+    if len(fitted) == len(ordered):
+        notes.append(
+            f"{len(ordered)} calibration samples are too few to hold some out: how well integers "
+            f"do is measured on the samples that they were fitted on (from {FEWEST_SAMPLES} on a "
+            "quarter is held out)"
+        )
     if result.keep_float:
         notes.append(
             f"{len(result.keep_float)} of {len(guard.names)} operators stay float to keep the "
@@ -82,6 +102,10 @@ def quantize_network(
         "samples": len(ordered),
         "source": samples.source,
         "digest": samples.digest,
+        "judged_on": len(judging),
+        "held_out": len(ordered) - len(fitted),
+        "rounding": rounding.method,
+        "rounding_sqnr_db": {name: _finite(db) for name, db in rounding.sqnr_db.items()},
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
         "sqnr_db": _finite(result.sqnr_db),
@@ -92,10 +116,12 @@ def quantize_network(
     own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, result.weight_only).items()}
     alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
     return PrecisionChoice(
-        annotate(mod, final, qparams),
+        annotate(mod, final, qparams, rounding.weights),
         "int8",
         report_operators(mod, final, own_db, alone_db),
-        without_guard=annotate(mod, operators, qparams) if result.keep_float else None,
+        without_guard=annotate(mod, operators, qparams, rounding.weights)
+        if result.keep_float
+        else None,
         calibration=calibration,
         notes=notes,
     )
@@ -111,14 +137,12 @@ def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
         )
 
 
-def _guard_samples(mod: Module, operators: Sequence[Any]) -> int:
-    """How many samples the guard measures with: fewer for a network that takes long to run."""
-    per_run = sum(operator.macs for operator in report_operators(mod, operators))
-    runs = 2 * sum(operator.rounds for operator in operators) + 1
-    return int(np.clip(_GUARD_MACS / max(1, per_run * runs), _FEWEST_SAMPLES, _MOST_SAMPLES))
+def affordable(macs: float, limits: tuple[int, int]) -> int:
+    """How many samples the guard measures with, where all runs of one take ``macs``."""
+    return int(np.clip(_GUARD_MACS / 2 / max(1, macs), *limits))
 
 
-def _spread(samples: list[list[np.ndarray]], count: int) -> list[list[np.ndarray]]:
+def spread(samples: list[list[np.ndarray]], count: int) -> list[list[np.ndarray]]:
     """``count`` samples, evenly spaced over all."""
     at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
     return [samples[i] for i in at]

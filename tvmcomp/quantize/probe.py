@@ -24,10 +24,10 @@ from tvmcomp.passes.rewriter import (
     main_bindings,
     shape_of,
 )
-from tvmcomp.qparams import QParams, dequantize, quantize, weight_qparams
-from tvmcomp.quantize.annotate import EMBEDDING_AXIS, weight_axis
+from tvmcomp.qparams import QParams
 from tvmcomp.quantize.planned_operator import PlannedOperator
-from tvmcomp.recurrent import RECURRENT, in_integers
+from tvmcomp.quantize.rounded_weight import RoundedWeight, nearest_weight
+from tvmcomp.recurrent import in_integers
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
@@ -68,7 +68,45 @@ class Probe:
         self.observed: list[Any] = instrument.observed
         self._outputs = instrument.output_count
         self._constants = [tvm.runtime.tensor(array) for array in lowered.constants]
-        self._quantized_weights = _quantized_weights(mod, operators, lowered.constants, target)
+        self._target = target
+        self._calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
+        self._place = _places_of_weights(self._calls, operators, lowered.constants, target)
+        #: The integers of each anchor's weight and each embedding's table.
+        self.rounded: dict[str, RoundedWeight] = {}
+        self._packed: dict[str, Any] = {}
+        self._corrected = instrument.corrected
+        self.round_to({op.name: nearest_weight(self.weight(op), op) for op in self._weighted()})
+
+    def _weighted(self) -> list[PlannedOperator]:
+        return [op for op in self.operators if op.is_anchor or op.is_embedding]
+
+    def call_of(self, operator: PlannedOperator) -> Any:
+        """The Relax call of an operator of the plan."""
+        return self._calls[operator.var]
+
+    def weight(self, operator: PlannedOperator) -> np.ndarray:
+        """The float weight of an anchor, or the table of an embedding."""
+        weight = const_value(self.call_of(operator).args[0 if operator.is_embedding else 1])
+        assert weight is not None
+        return weight
+
+    def shares_weight(self, operator: PlannedOperator) -> bool:
+        """Whether another operator multiplies by the same constant: both have the same integers."""
+        return list(self._place.values()).count(self._place[operator.name]) > 1
+
+    def round_to(self, rounded: Mapping[str, RoundedWeight]) -> None:
+        """From now on the operators named in ``rounded`` have those integers for weights, and
+        those corrections of their results, when they are quantized.
+        """
+        for operator in self._weighted():
+            new = rounded.get(operator.name)
+            if new is None:
+                continue
+            real = new.real
+            if operator.is_anchor:
+                real = packed_weight(self.call_of(operator), real, self._target)
+            self._packed[operator.name] = tvm.runtime.tensor(real)
+            self.rounded[operator.name] = new
 
     def run(
         self,
@@ -98,10 +136,16 @@ class Probe:
                 row[:] = 1 / scale, float(params.zero_point), scale, 1
         constants = list(self._constants)
         for name in (*on, *weights_only):
-            for index, weight in self._quantized_weights.get(name, {}).items():
-                constants[index] = weight
-        args = [tvm.runtime.tensor(np.asarray(x, order="C")) for x in inputs]
-        self._vm.set_input("main", *args, tvm.runtime.tensor(switches), *constants)
+            if name in self._packed:
+                constants[self._place[name]] = self._packed[name]
+        corrections = np.zeros(max(1, sum(count for _, count in self._corrected.values())), "f4")
+        for name in on:
+            if name in self.rounded and self.rounded[name].correction is not None:
+                start, count = self._corrected[name]
+                corrections[start : start + count] = self.rounded[name].correction
+        args = [np.asarray(x, order="C") for x in inputs]
+        given = [tvm.runtime.tensor(array) for array in (*args, switches, corrections)]
+        self._vm.set_input("main", *given, *constants)
         self._vm.invoke_stateful("main")
         results = [np.from_dlpack(out) for out in self._vm.get_outputs("main")]
         observed = dict(zip(self.observed, results[self._outputs :], strict=True))
@@ -116,9 +160,18 @@ class _Instrument(BindingRewriter):
         self.switches = relax.Var(
             "switches", relax.TensorType((max(1, len(edges)), _SWITCH_FIELDS), "float32")
         )
-        self.added_params = [self.switches]
+        #: Where the corrections of each anchor's results start, and how many there are.
+        self.corrected: dict[str, tuple[int, int]] = {}
+        start = 0
+        for operator in operators:
+            if operator.is_anchor:
+                self.corrected[operator.name] = start, shape_of(operator.var)[-1]
+                start += shape_of(operator.var)[-1]
+        self.corrections = relax.Var("corrections", relax.TensorType((max(1, start),), "float32"))
+        self.added_params = [self.switches, self.corrections]
         self.edges: dict[Any, list[tuple[Any, int]]] = {}
         self.layers = {edge.operator.var: i for i, edge in enumerate(edges) if edge.tensor is None}
+        self.recurrent = {operator.var: operator for operator in operators if operator.is_recurrent}
         for index, edge in enumerate(edges):
             if edge.tensor is None:
                 continue
@@ -141,15 +194,33 @@ class _Instrument(BindingRewriter):
             index = next((i for tensor, i in self.edges[var] if tensor.same_as(arg)), None)
             new = self.substitute(arg)
             args.append(new if index is None else self.switched(new, index, arg.name))
-        return self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
+        call = relax.Call(value.op, args, value.attrs, value.ty_args)
+        result = self.emit(call, var.name)
+        return self.with_correction(result, var.name) if var.name in self.corrected else result
+
+    def with_correction(self, result: Expr, name: str) -> Any:
+        """An anchor's results, and what is added to each output channel."""
+        start, _ = self.corrected[name]
+
+        def compute(x: Expr, corrections: Any) -> Any:
+            return tvm.te.compute(x.shape, lambda *i: x[i] + corrections[start + i[-1]])
+
+        call = self.builder.call_te(
+            compute,
+            result,
+            self.corrections,
+            primfunc_name_hint=f"{name}_corrected",
+            primfunc_attrs={ELEMENT_WISE_KERNEL: True},
+        )
+        return self.emit(call, f"{name}_corrected")
 
     def either(self, var: Var, call: Any, index: int) -> Any:
         """A recurrent layer in float and in integers, and the results of one of them."""
         weight = const_value(call.args[1])
         assert weight is not None
-        params = weight_qparams(weight, weight_axis(RECURRENT))
+        rounded = nearest_weight(weight, self.recurrent[var])
         both = []
-        for layer in (call, in_integers(call, quantize(weight, params), params.scale)):
+        for layer in (call, in_integers(call, rounded.codes, rounded.params.scale)):
             both.append(self.emit(self.substitute(layer), var.name))
 
         def compute(x: Expr, rounded: Expr, switches: Any) -> Any:
@@ -197,43 +268,25 @@ class _Instrument(BindingRewriter):
         return relax.Tuple([*outputs, *(self.env[var] for var in self.observed)])
 
 
-def _quantized_weights(
-    mod: Module,
+def _places_of_weights(
+    calls: Mapping[Var, Any],
     operators: Sequence[PlannedOperator],
     constants: Sequence[np.ndarray],
     target: TargetDescription,
-) -> dict[str, dict[int, Any]]:
-    """For each anchor, its constant's index and the packed weight rounded to its int8 grid; for
-    each embedding, its table's.
-    """
+) -> dict[str, int]:
+    """For each anchor and each embedding, which of the constants its weight or table is."""
     where = {(c.shape, c.tobytes()): index for index, c in enumerate(constants)}
-    calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
-    found: dict[str, dict[int, Any]] = {}
+    found: dict[str, int] = {}
     for operator in operators:
-        call = calls[operator.var]
-        if operator.is_embedding:
-            table = const_value(call.args[0])
-            assert table is not None
-            found[operator.name] = {
-                where[table.shape, table.tobytes()]: tvm.runtime.tensor(
-                    _rounded(table, EMBEDDING_AXIS)
-                )
-            }
-        if not operator.is_anchor:
+        if not (operator.is_embedding or operator.is_anchor):
             continue
-        weight = const_value(call.args[1])
+        call = calls[operator.var]
+        weight = const_value(call.args[0 if operator.is_embedding else 1])
         assert weight is not None
-        packed = packed_weight(call, weight, target)
-        index = where[packed.shape, packed.tobytes()]
-        rounded = _rounded(weight, weight_axis(operator.kind))
-        found[operator.name] = {index: tvm.runtime.tensor(packed_weight(call, rounded, target))}
+        if operator.is_anchor:
+            weight = packed_weight(call, weight, target)
+        found[operator.name] = where[weight.shape, weight.tobytes()]
     return found
-
-
-def _rounded(weight: np.ndarray, axis: int) -> np.ndarray:
-    """``weight`` on its int8 grid, with a scale for each index of ``axis``."""
-    params = weight_qparams(weight, axis)
-    return dequantize(quantize(weight, params), params)
 
 
 def _is_float(var: Var) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,9 @@ def print_report(report: dict[str, Any], console: Console, *, show_all: bool = F
     calibration = report["calibration"]
     if "sqnr_db" in calibration:
         console.print(
-            f"outputs on {calibration['samples']} calibration samples: "
-            f"{calibration['sqnr_db']:.1f} dB signal to quantization noise"
+            f"outputs: at least {calibration['sqnr_db']:.1f} dB signal to quantization noise, on "
+            f"{_judged_on(calibration)}; weights rounded: {calibration['rounding']}",
+            soft_wrap=True,
         )
     for note in report["notes"]:
         console.print(f"note: {note}", soft_wrap=True, markup=False)
@@ -58,3 +60,11 @@ def _constants(report: dict[str, Any]) -> str:
     memory, file = report["constants_bytes"], report["constants_bytes_in_file"]
     shown = f"{memory / 2**20:.2f} MiB"
     return shown if file == memory else f"{shown} ({file / 2**20:.2f} MiB in the file)"
+
+
+def _judged_on(calibration: Mapping[str, Any]) -> str:
+    """The samples that the outputs were judged on."""
+    judged_on, samples = calibration["judged_on"], calibration["samples"]
+    if calibration["held_out"]:
+        return f"{judged_on} of {samples} calibration samples that nothing was fitted on"
+    return f"the {judged_on} calibration samples that ranges were fitted on"
