@@ -9,9 +9,12 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from tvmcomp.api import build, tune
+    from tvmcomp.compress import CallablePackage
     from tvmcomp.frontend.convert import convert
     from tvmcomp.runtime.figures import bench, evaluate
     from tvmcomp.runtime.session import load
+
+    compress: CallablePackage
 
 #: Name -> where it is defined. Imported when first used: loading an artifact needs no compiler.
 _PUBLIC = {
@@ -23,10 +26,12 @@ _PUBLIC = {
     "evaluate": "tvmcomp.runtime.figures",
 }
 
-__all__ = ["__version__", "bench", "build", "convert", "evaluate", "load", "tune"]
+__all__ = ["__version__", "bench", "build", "compress", "convert", "evaluate", "load", "tune"]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compress":  # a package that can be called
+        return importlib.import_module("tvmcomp.compress")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'tvmcomp' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

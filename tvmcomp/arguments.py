@@ -26,6 +26,9 @@ _FORMATS: dict[str, Quant | None] = {
     "bf16": "bf16", "bfloat16": "bf16", "dynamic": "dynamic",
 }  # fmt: skip
 
+#: Of durations, in seconds.
+_UNITS = {"s": 1, "m": 60, "h": 3600}
+
 
 def number_format(quant: Any) -> Quant | None:
     """``quant`` as one of ``int8``, ``dynamic``, ``fp16``, ``bf16``, or None for float32.
@@ -88,6 +91,23 @@ def seconds(value: Any, what: str) -> float:
     if not 0 < number < math.inf:
         raise ConfigError(f"{what} is {_shown(value)}, not a number of seconds above 0")
     return number
+
+
+def duration(value: Any, what: str) -> float:
+    """Seconds above 0: a number, or a text like ``90s``, ``20m`` or ``1.5h``.
+
+    Raises:
+        ConfigError: it is no such thing.
+    """
+    if not isinstance(value, str):
+        return seconds(value, what)
+    try:
+        found = float(value[:-1]) * _UNITS[value[-1:]]
+    except (ValueError, KeyError):
+        found = 0.0
+    if not 0 < found < math.inf:
+        raise ConfigError(f"{what} {value!r} is no time; write 90s, 20m or 1.5h")
+    return found
 
 
 def text(value: Any, what: str) -> str:

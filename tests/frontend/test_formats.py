@@ -132,7 +132,7 @@ def test_convert_writes_the_model(tmp_path, converter):
 
 def test_large_weights_lie_beside_the_model(tmp_path, converter, monkeypatch):
     monkeypatch.setattr("onnx.checker.MAXIMUM_PROTOBUF", 100)
-    monkeypatch.setattr("tvmcomp.frontend.convert._EXTERNAL_BYTES", 64)
+    monkeypatch.setattr("tvmcomp.frontend.written._EXTERNAL_BYTES", 64)
     path = written(tmp_path / "m.tflite", b"\x1c\0\0\0TFL3" + bytes(8))
     target = tmp_path / "out.onnx"
     tvmcomp.convert(path, target)

@@ -11,6 +11,8 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from tvmcomp.arguments import duration
+from tvmcomp.errors import ConfigError
 from tvmcomp.fitted import printable
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -39,6 +41,19 @@ def _new_spelling(argument: str) -> str:
     new = _OLD_OPTIONS[option]
     err.print(f"note: {option} is called {new} now; the old name goes with the next version")
     return f"{new}{equals}{value}"
+
+
+class Duration(click.ParamType):
+    """A time, in seconds: ``90s``, ``20m``, ``1.5h``."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """See :class:`click.ParamType`."""
+        try:
+            return duration(value, "it")
+        except ConfigError:
+            self.fail(f"{value!r} is no time; write 90s, 20m or 1.5h", param, ctx)
 
 
 def json_option(command: F) -> F:

@@ -20,8 +20,8 @@ from tvmcomp.errors import TvmcompError
 
 #: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
 COMMANDS = (
-    "bench", "build", "convert", "devices", "eval", "inspect", "logs", "run", "targets",
-    "tune",
+    "bench", "build", "compress", "convert", "devices", "eval", "inspect", "logs", "run",
+    "targets", "tune",
 )  # fmt: skip
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ import msgspec
 from rich.table import Table
 from rich.text import Text
 
-from tvmcomp.cli.common import NotingCommand, err, log_option, out, plain, print_problems
+from tvmcomp.cli.common import Duration, NotingCommand, err, log_option, out, plain, print_problems
 from tvmcomp.cli.network_options import network_arguments, network_options
 from tvmcomp.fitted import Column, fitted_table
 
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
 #: For each kernel, where neither a number nor a time is given.
 _TRIALS = 64
-_UNITS = {"s": 1, "m": 60, "h": 3600}
 
 
 @click.command("tune", cls=NotingCommand)
@@ -34,7 +32,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
     help="Candidates to measure for each kernel, the baseline included.  [default: 64, or as "
     "many as find something faster in the --budget]",
 )
-@click.option("--budget", help="Time for the whole search: 90s, 20m, 1.5h.")
+@click.option("--budget", type=Duration(), help="Time for the whole search: 90s, 20m, 1.5h.")
 @click.option(
     "--ops", multiple=True, help="Tune only kernels with this text in their names; repeatable."
 )
@@ -46,7 +44,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600}
 def command(
     model: str,
     trials: int | None,
-    budget: str | None,
+    budget: float | None,
     ops: tuple[str, ...],
     log: tuple[str, ...],
     device: str | None,
@@ -74,14 +72,13 @@ def command(
     from tvmcomp.tuning.progress import LiveProgress
 
     arguments = network_arguments(network)
-    seconds = None if budget is None else _seconds(budget)
     if trials is None and budget is None:
         trials = _TRIALS
     with nullcontext(_print_event) if as_json else LiveProgress(err) as progress:
         summary = tvmcomp.tune(
             model,
             trials=trials,
-            budget=seconds,
+            budget=budget,
             operators=ops,
             log=log or None,
             device=device,
@@ -98,18 +95,6 @@ def command(
         err.print(plain(f"{stopped}the same command goes on from there."), soft_wrap=True)
     if summary.interrupted or summary.failed:
         sys.exit(1)
-
-
-def _seconds(budget: str) -> float:
-    """``90s``, ``20m`` or ``1.5h`` in seconds."""
-    try:
-        number = float(budget[:-1])
-        seconds = number * _UNITS[budget[-1:]]
-    except (ValueError, KeyError):
-        seconds = 0.0
-    if not 0 < seconds < math.inf:
-        raise click.BadParameter(f"--budget {budget!r} is no time; write 90s, 20m or 1.5h")
-    return seconds
 
 
 def _print_event(event: Event) -> None:

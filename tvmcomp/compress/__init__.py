@@ -1,2 +1,59 @@
-"""ONNX to smaller ONNX. torch, an extra, is imported in this package and nowhere else but by the
-frontend of its files."""
+"""Compression: smaller ONNX models of ONNX models, and the proof of what it costs.
+
+The package is what ``tvmcomp.compress(…)`` calls, and holds ``tvmcomp.compress.prepare(…)``. What
+it defines is imported when it is first used: torch is imported in here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tvmcomp.compress.compress import CompressResult
+
+#: Name -> where it is defined.
+_PUBLIC = {
+    "CompressResult": "tvmcomp.compress.compress",
+}
+
+__all__ = ["CompressResult"]
+
+
+class CallablePackage(ModuleType):
+    """This package, which is a function as well."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> CompressResult:
+        """See :func:`tvmcomp.compress.compress.compress`."""
+        require_torch()
+        from tvmcomp.compress.compress import compress
+
+        return compress(*arguments, **options)
+
+
+def require_torch() -> None:
+    """See that torch is there.
+
+    Raises:
+        ToolError: it is not, with the command that installs it.
+    """
+    if importlib.util.find_spec("torch") is None:
+        from tvmcomp.errors import ToolError
+
+        raise ToolError(
+            "compression needs the package 'torch', which is not installed",
+            hint="Install it: pip install 'tvmcomp[compress]'",
+        )
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'tvmcomp.compress' has no attribute {name!r}")
+    require_torch()
+    return getattr(importlib.import_module(_PUBLIC[name]), name)
+
+
+sys.modules[__name__].__class__ = CallablePackage

@@ -12,13 +12,10 @@ from tvmcomp.errors import ModelError
 from tvmcomp.frontend import ModelSource, in_memory
 from tvmcomp.frontend.formats import ONNX, format_of
 from tvmcomp.frontend.source import to_onnx
-from tvmcomp.replaced_file import replaced_file
+from tvmcomp.frontend.written import write_onnx
 
 if TYPE_CHECKING:
     import onnx
-
-#: Smaller tensors stay in the model's own file.
-_EXTERNAL_BYTES = 1024
 
 
 def convert(
@@ -58,7 +55,7 @@ def convert(
         made = in_memory.to_onnx(model, example_inputs, dynamic_shapes, bound)
     if target is not None:
         try:
-            _write(made, target)
+            write_onnx(made, target)
         except OSError as error:
             reason = error.strerror or error
             raise ModelError(f"can't be written: {reason}", where=str(target)) from error
@@ -72,32 +69,3 @@ def _converted(
     if format_ is ONNX:
         raise ModelError("is an ONNX model already", where=str(path), hint="Use it as it is.")
     return to_onnx(path, format_, signature=signature, shapes=shapes)
-
-
-def _write(model: onnx.ModelProto, path: Path) -> None:
-    import onnx.checker
-
-    if model.ByteSize() < onnx.checker.MAXIMUM_PROTOBUF:
-        with replaced_file(path) as temporary:
-            temporary.write_bytes(model.SerializeToString(deterministic=True))
-        return
-    data = path.with_name(f"{path.name}.data")
-    own = onnx.ModelProto()
-    own.CopyFrom(model)
-    # The weights first: a model is never there without them.
-    with replaced_file(data) as temporary, temporary.open("wb") as file:
-        for tensor in own.graph.initializer:
-            raw = tensor.raw_data
-            if len(raw) < _EXTERNAL_BYTES:
-                continue
-            for key, value in (
-                ("location", data.name),
-                ("offset", file.tell()),
-                ("length", len(raw)),
-            ):
-                tensor.external_data.add(key=key, value=str(value))
-            file.write(raw)
-            tensor.data_location = onnx.TensorProto.EXTERNAL
-            tensor.ClearField("raw_data")
-    with replaced_file(path) as temporary:
-        temporary.write_bytes(own.SerializeToString(deterministic=True))

@@ -8,14 +8,14 @@ import typing
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 import msgspec
 
 from tvmcomp.errors import ConfigError
 from tvmcomp.quantize.images import Preprocess
 from tvmcomp.quantize.observers import OBSERVERS
-from tvmcomp.tvm_types import Expr
+from tvmcomp.toml_settings import as_struct, read_toml
 
 #: Of the observers it has the best signal-to-noise ratio on every distribution tried (normal,
 #: Laplace, Student's t, bimodal, one-sided, sparse), by up to 25 dB over percentile and entropy
@@ -29,8 +29,6 @@ DEFAULT_OBSERVER = "mse"
 DEFAULT_MIN_SQNR_DB = 20.0
 
 OFF = "off"
-
-S = TypeVar("S", bound=msgspec.Struct)
 
 
 class SettingError(ConfigError, ValueError):
@@ -124,15 +122,7 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ConfigError: it can't be read, or a key or value is not one that is known; the error
                 names the key and says what is allowed there.
         """
-        try:
-            document = msgspec.toml.decode(Path(path).read_bytes())
-        except OSError as error:
-            raise ConfigError(
-                f"can't be read: {error.strerror or error}", where=str(path)
-            ) from error
-        # ValueError: no UTF-8, a number of thousands of digits; RecursionError: deep nesting.
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise ConfigError(f"not valid TOML: {error}", where=str(path)) from error
+        document = read_toml(Path(path))
         limit = document.get("min_sqnr_db")
         if limit == OFF:
             document["min_sqnr_db"] = None
@@ -145,8 +135,8 @@ class QuantConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if isinstance(rules, dict):
             # One by one, as an error inside a dict would not name the rule.
             for pattern, rule in rules.items():
-                _convert(rule, OperatorConfig, f'{path}, operators."{pattern}"')
-        return _convert(document, cls, str(path))
+                as_struct(rule, OperatorConfig, f'{path}, operators."{pattern}"')
+        return as_struct(document, cls, str(path))
 
     def for_operator(self, name: str, kind: str) -> OperatorConfig:
         """The settings of one operator, with no None left.
@@ -200,41 +190,3 @@ def _matches(pattern: str, text: str) -> bool:
 
 def _literal_length(pattern: str) -> int:
     return sum(character not in "*?" for character in pattern)
-
-
-def _convert(value: Expr, struct: type[S], where: str) -> S:
-    """``value`` as a ``struct``.
-
-    Raises:
-        ConfigError: it is not one; names the key below ``where`` and what is allowed there.
-    """
-    try:
-        return msgspec.convert(value, struct)
-    except msgspec.ValidationError as error:
-        what, _, place = str(error).partition(" - at ")
-        key = place.strip("`").removeprefix("$").removeprefix(".")
-        raise ConfigError(
-            what.replace(" | null", ""),  # TOML has no null
-            where=f"{where}, {key}" if key else where,
-            hint=_allowed(what, struct, key),
-        ) from error
-
-
-def _allowed(what: str, struct: type[msgspec.Struct], key: str) -> str | None:
-    """What may stand at the dotted ``key`` of a ``struct``, for an error that says ``what``."""
-    kind: Any = struct
-    for part in key.split(".") if key else ():
-        kind = typing.get_type_hints(_members(kind)[0])[part.partition("[")[0]]
-    members = _members(kind)
-    if " field " in what:  # an unknown or a missing one
-        return f"Allowed keys: {', '.join(members[0].__struct_fields__)}."
-    if " enum " in what:
-        return f"Allowed values: {', '.join(map(repr, typing.get_args(members[0])))}."
-    return None
-
-
-def _members(kind: Any) -> tuple[Any, ...]:
-    """The members of ``T | None`` without the None; of another type, the type itself."""
-    if type(None) not in typing.get_args(kind):
-        return (kind,)
-    return tuple(member for member in typing.get_args(kind) if member is not type(None))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import msgspec
 import numpy as np
@@ -17,15 +15,23 @@ from tvmcomp.errors import InputError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.arrays import read_npz
 from tvmcomp.runtime.inputs import describe
+from tvmcomp.runtime.metrics import (
+    LABELLED,
+    METRICS,
+    RANKED,
+    RANKS,
+    UNITS,
+    Metric,
+    agrees,
+    cosines,
+    decibels,
+    hits,
+    is_ranked,
+    noise_and_signal,
+)
 from tvmcomp.runtime.session import Session
 
-Metric = Literal["top1", "top5", "agreement", "sqnr", "cosine"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-#: Against labels; the others are against the float network's outputs.
-LABELLED: tuple[Metric, ...] = ("top1", "top5")
-#: About the order of class scores.
-RANKED: tuple[Metric, ...] = ("top1", "top5", "agreement")
-UNITS: dict[Metric, str] = {"top1": "%", "top5": "%", "agreement": "%", "sqnr": "dB", "cosine": ""}
+__all__ = ["METRICS", "Dataset", "Evaluation", "Metric", "evaluate", "read_dataset"]
 
 _LABEL = "label"
 
@@ -151,7 +157,7 @@ def evaluate(
             hint="Name it with --float FLOAT.tvmc or --float MODEL.onnx.",
         )
     shape = session.signature.outputs[names.index(chosen)].shape
-    if metric in RANKED and math.prod(shape[:-1]) != 1:
+    if metric in RANKED and not is_ranked(shape):
         raise InputError(
             f"the metric {metric} needs one row of class scores a sample; the output {chosen!r} "
             f"has shape {list(shape)}",
@@ -167,53 +173,28 @@ def evaluate(
     unit = UNITS[metric]
     if metric in LABELLED:
         assert dataset.labels is not None
-        rank = 1 if metric == "top1" else 5
-        value = _accuracy(given, dataset.labels, rank)
+        value = _percentage(hits(np.stack(given), dataset.labels, RANKS[metric]))
         if float_session is None:
             return Evaluation(metric, chosen, unit, len(dataset), value)
-        float_value = _accuracy(reference, dataset.labels, rank)
+        float_value = _percentage(hits(np.stack(reference), dataset.labels, RANKS[metric]))
         return Evaluation(
             metric, chosen, unit, len(dataset), value, float_value, value - float_value
         )
-    against: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
-        "agreement": _agreement,
-        "sqnr": _sqnr,
-        "cosine": _cosine,
-    }
-    value = against[metric](np.stack(given), np.stack(reference))
+    value = _likeness(metric, np.stack(given), np.stack(reference))
     return Evaluation(metric, chosen, unit, len(dataset), value)
 
 
-def _accuracy(outputs: list[np.ndarray], labels: np.ndarray, rank: int) -> float:
-    """Percentage of samples whose label is among the ``rank`` largest scores."""
-    scores = np.stack(outputs)
-    classes = scores.shape[1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise InputError(
-            f"labels go from {labels.min()} to {labels.max()}, the output has {classes} classes"
-        )
-    best = np.argsort(-scores, axis=1, kind="stable")[:, :rank]
-    return 100.0 * float(np.mean(np.any(best == labels[:, None], axis=1)))
+def _likeness(metric: Metric, given: np.ndarray, reference: np.ndarray) -> float:
+    if metric == "agreement":
+        return _percentage(agrees(given, reference))
+    if metric == "sqnr":
+        noise, signal = noise_and_signal(given, reference).sum(axis=0)
+        return decibels(noise, signal)
+    return float(np.mean(cosines(given, reference)))
 
 
-def _agreement(given: np.ndarray, reference: np.ndarray) -> float:
-    return 100.0 * float(np.mean(given.argmax(axis=1) == reference.argmax(axis=1)))
-
-
-def _sqnr(given: np.ndarray, reference: np.ndarray) -> float:
-    """Signal-to-quantization-noise ratio over all samples, in dB."""
-    noise = float(np.sum((given - reference) ** 2))
-    signal = float(np.sum(reference**2))
-    if noise == 0:
-        return float("inf")
-    return 10 * float(np.log10(signal / noise)) if signal else float("-inf")
-
-
-def _cosine(given: np.ndarray, reference: np.ndarray) -> float:
-    """Mean over the samples of the cosine similarity."""
-    dots = np.sum(given * reference, axis=1)
-    norms = np.linalg.norm(given, axis=1) * np.linalg.norm(reference, axis=1)
-    return float(np.mean(np.where(norms > 0, dots / np.maximum(norms, 1e-300), 1.0)))
+def _percentage(shares: np.ndarray) -> float:
+    return 100.0 * float(np.mean(shares))
 
 
 def _as_float(array: np.ndarray) -> np.ndarray:

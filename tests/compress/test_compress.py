@@ -1,0 +1,228 @@
+"""`tvmcomp.compress`: from a file and samples to a smaller file, or to the original kept."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import coarse_weights
+import numpy as np
+import onnx
+import pytest
+from needed import package
+from networks import NetworkWriter, classifier, images, tiny
+
+package("torch", "compress")
+
+import onnxruntime  # noqa: E402
+
+import tvmcomp  # noqa: E402
+from tvmcomp.errors import CalibrationError, ConfigError, InputError, ModelError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def technique():
+    coarse_weights.register()
+    yield
+    coarse_weights.unregister()
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    return classifier(tmp_path / "net.onnx")
+
+
+@pytest.fixture
+def samples(tmp_path: Path) -> Path:
+    path = tmp_path / "samples.npz"
+    np.savez(path, x=images(60, 3, 16, 16))
+    return path
+
+
+def compress(model, output=None, data=None, **options):
+    options = {"mantissa": 8, "measure": False, **options}
+    return tvmcomp.compress(model, output, data, **options)
+
+
+def outputs_of(model, **inputs):
+    content = model if isinstance(model, str) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return session.run(None, inputs)
+
+
+def test_a_network_is_written_with_its_proof(model, samples, tmp_path):
+    before = model.read_bytes()
+    result = compress(model, tmp_path / "small.onnx", samples)
+    assert result.accepted and result.proof.output == str(tmp_path / "small.onnx")
+    assert onnx.load(tmp_path / "small.onnx") == result.model
+    assert model.read_bytes() == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["net.onnx", "samples.npz", "small.onnx"]
+    proof = result.proof
+    assert proof.samples == {"fit": 39, "watch": 9, "judge": 12}
+    assert proof.score.metric == "agreement" and proof.score.samples == 12
+    assert proof.before.macs == proof.after.macs > 0
+    assert proof.before.onnx_bytes == len(before)
+    (step,) = proof.steps
+    assert step.technique == "coarse" and step.options == {"mantissa": 8}
+    assert step.notes == ("rounded all",) and step.drop_before == 0
+    x = images(1, 3, 16, 16)
+    (small,), (whole,) = outputs_of(result.model, x=x), outputs_of(str(model), x=x)
+    np.testing.assert_allclose(small, whole, atol=0.05 * np.ptp(whole))
+    assert np.abs(small - whole).max() > 0
+
+
+def test_what_is_worse_than_allowed_is_not_written(model, samples, tmp_path):
+    (tmp_path / "small.onnx").write_bytes(b"of an earlier run")
+    result = compress(
+        model, tmp_path / "small.onnx", samples, mantissa=0, metric="sqnr", max_drop=0.1
+    )
+    assert not result.accepted and result.proof.output is None
+    assert result.proof.score.drop > 0.1
+    assert (tmp_path / "small.onnx").read_bytes() == b"of an earlier run"
+    assert not (tmp_path / "small.onnx.checkpoint").exists()
+    assert compress(model, None, samples, mantissa=0, metric="sqnr", max_drop=100).accepted
+
+
+def test_labels_judge_where_they_are_given(model, samples, tmp_path):
+    x = images(30, 3, 16, 16, seed=5)
+    whole = np.concatenate([outputs_of(str(model), x=each[None])[0] for each in x]).argmax(1)
+    labels = whole.copy()
+    labels[:3] = (labels[:3] + 1) % 10  # the original gets these wrong
+    np.savez(tmp_path / "test.npz", x=x, label=labels)
+    proof = compress(model, None, samples, eval=tmp_path / "test.npz", mantissa=12).proof
+    assert proof.score.metric == "top1" and proof.score.before == 90.0
+    assert proof.samples["judge"] == 30 and "test.npz" in proof.judged_on
+    # Of the samples' own labels a part is held out, too.
+    given = np.arange(60) % 10
+    proof = compress(model, None, samples, labels=given).proof
+    assert proof.score.metric == "top1" and proof.score.samples == 12
+
+
+def test_the_same_seed_gives_the_same_network(model, samples):
+    first, second = (compress(model, None, samples, seed=3) for _ in range(2))
+    assert first.model == second.model and first.proof.score == second.proof.score
+    # Another seed divides the samples otherwise.
+    other = compress(model, None, samples, seed=4, metric="sqnr").proof.score
+    assert other != compress(model, None, samples, seed=3, metric="sqnr").proof.score
+
+
+def test_samples_may_come_from_python(model):
+    result = compress(model, None, ({"x": each[None]} for each in images(40, 3, 16, 16)))
+    assert result.accepted and "Python samples" in result.proof.judged_on
+
+
+def test_nothing_asked_for_is_suggestions(model):
+    result = tvmcomp.compress(model)
+    assert result.model is None and result.proof is None and not result.accepted
+    assert any("--coarse" in each.options for each in result.suggestions)
+
+
+def test_an_open_batch_stays_open_and_names_stay(tmp_path):
+    model = tiny(tmp_path / "net.onnx", batch="N")
+    proto = onnx.load(model)
+    proto.metadata_props.add(key="of", value="mine")
+    proto.graph.doc_string = "a network"
+    onnx.save(proto, model)
+    x = images(60, 3, 8, 8)
+    result = compress(model, None, [{"x": each[None]} for each in x], dims={"N": 1})
+    made = result.model
+    assert made.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert made.graph.output[0].type.tensor_type.shape.dim[0].dim_param == "N"
+    assert made.graph.doc_string == "a network" and made.metadata_props[0].value == "mine"
+    assert {p.key for p in made.metadata_props} == {"of", "tvmcomp.compress"}
+    (together,) = outputs_of(made, x=x[:5])
+    assert together.shape == (5, 8, 8, 8) and not result.proof.notes
+
+
+def test_a_network_that_was_compressed_is_one_again(model, samples, tmp_path):
+    compress(model, tmp_path / "once.onnx", samples)
+    result = compress(tmp_path / "once.onnx", tmp_path / "twice.onnx", samples)
+    assert result.accepted and result.proof.score.after == 100
+    assert [p.key for p in result.model.metadata_props] == ["tvmcomp.compress"]
+
+
+def refused(kind, *arguments, **options) -> str:
+    with pytest.raises(kind) as found:
+        compress(*arguments, **options)
+    return str(found.value)
+
+
+def test_outputs_that_cant_be(model, samples, tmp_path):
+    before = hashlib.sha256(model.read_bytes()).digest()
+    assert "is the model itself" in refused(ConfigError, model, model, samples)
+    (tmp_path / "link.onnx").symlink_to(model)
+    assert "is the model itself" in refused(ConfigError, model, tmp_path / "link.onnx", samples)
+    assert "no folder" in refused(ModelError, model, tmp_path / "absent" / "s.onnx", samples)
+    assert "a folder" in refused(ModelError, model, tmp_path, samples)
+    (tmp_path / "s.onnx.checkpoint").mkdir()
+    (tmp_path / "s.onnx.checkpoint" / "thesis.tex").write_text("years of work")
+    message = refused(ConfigError, model, tmp_path / "s.onnx", samples)
+    assert "s.onnx.checkpoint" in message and "--checkpoint" in message
+    assert (tmp_path / "s.onnx.checkpoint" / "thesis.tex").read_text() == "years of work"
+    assert hashlib.sha256(model.read_bytes()).digest() == before
+
+
+def test_samples_that_do_not_do(model, samples, tmp_path):
+    x = images(60, 3, 16, 16)
+    assert "--data" in refused(ConfigError, model)
+    assert "too few" in refused(CalibrationError, model, None, [{"x": each} for each in x[:2]])
+    assert "alike" in refused(CalibrationError, model, None, [{"x": x[0]}] * 50)
+    bad = x.copy()
+    bad[7, 0, 0, 0] = np.nan
+    assert "NaN" in refused(CalibrationError, model, None, [{"x": each} for each in bad])
+    assert "shape" in refused(CalibrationError, model, None, [{"x": each[:, 1:]} for each in x])
+    assert "'z'" in refused(CalibrationError, model, None, [{"z": each} for each in x])
+    np.savez(tmp_path / "bad.npz", x=bad)
+    assert "NaN" in refused(InputError, model, None, samples, eval=tmp_path / "bad.npz")
+    np.savez(tmp_path / "wrong.npz", x=x[:, :, 1:])
+    assert "shape" in refused(InputError, model, None, samples, eval=tmp_path / "wrong.npz")
+
+
+def test_three_samples_do_and_are_told_of(model):
+    result = compress(model, None, [{"x": each[None]} for each in images(3, 3, 16, 16)])
+    assert result.proof.samples == {"fit": 1, "watch": 1, "judge": 1}
+    assert any("3 different samples" in note for note in result.proof.notes)
+
+
+def test_labels_that_do_not_fit(model, samples, tmp_path):
+    message = refused(CalibrationError, model, None, samples, labels=np.zeros(7, int))
+    assert "60 samples and 7 labels" in message
+    assert "10 classes" in refused(InputError, model, None, samples, labels=np.full(60, 10))
+    np.save(tmp_path / "l.npy", np.zeros((60, 3)))
+    assert "l.npy" in refused(InputError, model, None, samples, labels=tmp_path / "l.npy")
+    np.savez(tmp_path / "l.npz", y=np.zeros(60, int))
+    assert "'label'" in refused(InputError, model, None, samples, labels=tmp_path / "l.npz")
+    np.savez(tmp_path / "test.npz", x=images(9, 3, 16, 16), label=np.full(9, 11))
+    assert "classes" in refused(InputError, model, None, samples, eval=tmp_path / "test.npz")
+
+
+def test_options_that_are_none(model, samples):
+    assert "max_drop" in refused(ConfigError, model, None, samples, max_drop=-1)
+    assert "budget" in refused(ConfigError, model, None, samples, budget="soon")
+    assert "metric" in refused(ConfigError, model, None, samples, metric="f1")
+    assert "seed" in refused(ConfigError, model, None, samples, seed=-1)
+    assert "'speed'" in refused(ConfigError, model, None, samples, speed=2)
+    assert "stage" in refused(ConfigError, model, None, samples, progress=print)
+
+
+def test_a_network_without_weights_is_refused_by_the_technique(tmp_path):
+    net = NetworkWriter()
+    net.op("Relu", "x", name="y")
+    model = net.save(tmp_path / "relu.onnx", {"x": (1, 8)}, ["y"])
+    x = np.random.default_rng(0).normal(size=(40, 1, 8)).astype("float32")
+    message = refused(ConfigError, model, tmp_path / "s.onnx", [{"x": each} for each in x])
+    assert message == "coarse: the network has no weights"
+    assert [p.name for p in tmp_path.iterdir()] == ["relu.onnx"]
+
+
+def test_the_package_is_the_function_and_imports_torch_only_when_called():
+    import subprocess
+
+    code = (
+        "import sys, tvmcomp; c = tvmcomp.compress; assert callable(c), c; "
+        "import tvmcomp.compress; assert tvmcomp.compress is c; "
+        "from tvmcomp import compress; assert compress is c; "
+        "assert 'torch' not in sys.modules and 'onnx' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,208 @@
+"""``tvmcomp compress``: a smaller network of a trained one, with the proof of what it costs."""
+
+from __future__ import annotations
+
+import sys
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import msgspec
+
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
+from tvmcomp.cli.common import Duration, err, json_option, out, print_json
+from tvmcomp.compress.technique import Technique, all_techniques
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Kept here too, so that --help needs no import of torch; a test holds them equal.
+METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
+
+
+def technique_options(command: F) -> F:
+    """Add the options of all techniques: each is declared once, by the technique's struct."""
+    added: dict[str, list[str]] = {}
+    for kind in all_techniques().values():
+        for name in dict.fromkeys((*kind.chosen_by, *kind.offered)):
+            added.setdefault(name, []).append(kind.name)
+            if len(added[name]) == 1:
+                command = _option(kind, name)(command)
+    return command
+
+
+def _option(kind: type[Technique], name: str) -> Callable[[F], F]:
+    spelled = "--" + name.replace("_", "-")
+    if name not in kind.Options.__struct_fields__:
+        return click.option(spelled, name, is_flag=True, help=kind.summary)
+    annotation = typing.get_type_hints(kind.Options, include_extras=True)[name]
+    help_text, type_ = "", annotation
+    low = high = None
+    if typing.get_origin(annotation) is typing.Annotated:
+        type_, *metas = typing.get_args(annotation)
+        for meta in metas:
+            if isinstance(meta, msgspec.Meta):
+                help_text = meta.description or help_text
+                low, high = (meta.ge, meta.le) if meta.ge is not None else (low, high)
+    members = [each for each in typing.get_args(type_) if each is not type(None)]
+    if typing.get_origin(type_) is tuple:
+        return click.option(spelled, name, multiple=True, metavar="PATTERN", help=help_text)
+    if typing.get_origin(type_) is typing.Literal:
+        return click.option(spelled, name, type=click.Choice(members), help=help_text)
+    plain = members[0] if members else type_
+    ranges: dict[Any, Any] = {int: click.IntRange, float: click.FloatRange}
+    return click.option(spelled, name, type=ranges[plain](low, high), help=help_text)
+
+
+@click.command("compress")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The smaller ONNX model.")
+@click.option(
+    "--data",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Samples of what the network will see: an .npz, or a folder of .npy, .npz or images.",
+)
+@click.option(
+    "--labels",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Labels of --data, one a sample: an .npy, or an .npz with `label`.",
+)
+@click.option(
+    "--eval",
+    "evaluation",
+    metavar="D.npz",
+    type=click.Path(path_type=Path),
+    help="Judge on these, with `label` [default: a part of --data that nothing else uses].",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(METRICS),
+    help="[default: top1 with labels, else agreement; sqnr where outputs are no class scores]",
+)
+@technique_options
+@click.option(
+    "--recipe",
+    metavar="FILE.toml",
+    type=click.Path(path_type=Path),
+    help="What to do in which order, with settings by operator.",
+)
+@click.option(
+    "--max-drop",
+    type=click.FloatRange(0, 100),
+    default=1.0,
+    show_default=True,
+    help="Points that the score may lose; the original is kept where it loses more.",
+)
+@click.option(
+    "--budget",
+    type=Duration(),
+    default="20m",
+    show_default=True,
+    help="Time that training may take: 90s, 20m, 1.5h.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="The same gives the same network."
+)
+@click.option("--target", default="native", show_default=True, help="Measure for this target.")
+@click.option("--device", metavar="ADDRESS", help="Measure there; as of `tvmcomp bench`.")
+@click.option(
+    "--measure/--no-measure",
+    default=True,
+    help="Build and time it before and after [default: yes].",
+)
+@click.option(
+    "--checkpoint",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="Keep what is done so far here [default: OUTPUT.checkpoint]; removed at the end.",
+)
+@binding_options()
+@json_option
+def command(
+    model: Path,
+    output: Path | None,
+    data: Path | None,
+    labels: Path | None,
+    evaluation: Path | None,
+    metric: str | None,
+    recipe: Path | None,
+    max_drop: float,
+    budget: float,
+    seed: int,
+    target: str,
+    device: str | None,
+    measure: bool,
+    checkpoint: Path | None,
+    as_json: bool,
+    shapes: Any,
+    dims: Any,
+    fixed: Any,
+    signature: str | None,
+    **techniques: Any,
+) -> None:
+    """Make MODEL smaller by what the options or a recipe say, and prove what it costs.
+
+    MODEL is of any format that `tvmcomp build` reads. What is written is ONNX: any tool opens it,
+    and `tvmcomp build` makes the artifact of it. Without an option that says what to do, it tells
+    what it would try, and changes nothing.
+
+    The samples need no labels: the original teaches. A part of them is held out, and the table at
+    the end is of that part, or of --eval. Where the result is worse than --max-drop allows, nothing
+    is written and the exit status is 1.
+
+    Stopped by Ctrl-C, or worse, the same command goes on where it was.
+
+    \b
+    Examples:
+      tvmcomp compress net.onnx
+      tvmcomp compress net.onnx -o small.onnx --data samples.npz --bits 4
+      tvmcomp compress net.onnx -o small.onnx --data photos/ --recipe recipe.toml --budget 20m
+      tvmcomp compress net.onnx -o small.onnx --data samples.npz --bits 4 --distil \\
+          --eval test.npz --metric top1
+    """
+    import tvmcomp
+    from tvmcomp.cli.build_progress import BuildProgress
+    from tvmcomp.report.compress import compress_report, print_proof, print_suggestions
+
+    bindings = {"shapes": shapes, "dims": dims, "fixed": fixed, "signature": signature}
+    chosen = {n: v for n, v in techniques.items() if v not in (None, False, ())}
+    if output is None and (chosen or recipe):
+        raise click.UsageError("-o says where the smaller model goes")
+    try:
+        with BuildProgress(err) as progress:
+            result = tvmcomp.compress(
+                model,
+                output,
+                data,
+                eval=evaluation,
+                labels=labels,
+                metric=metric,
+                recipe=recipe,
+                max_drop=max_drop,
+                budget=budget,
+                seed=seed,
+                target=target,
+                device=device,
+                measure=measure,
+                checkpoint=checkpoint,
+                progress=progress,
+                **binding_arguments(bindings),
+                **chosen,
+            )
+    except KeyboardInterrupt:
+        err.print("Stopped. What is done is kept; the same command goes on from there.")
+        sys.exit(1)
+    if result.proof is None:
+        if as_json:
+            print_json({"suggestions": msgspec.to_builtins(result.suggestions)})
+        else:
+            print_suggestions(result.suggestions, out)
+        return
+    if as_json:
+        print_json(compress_report(result.proof))
+    else:
+        print_proof(result.proof, out)
+    sys.exit(0 if result.accepted else 1)

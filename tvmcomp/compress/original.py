@@ -1,0 +1,118 @@
+"""The network that is to be compressed: as it came, and prepared for the techniques."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+from onnx import helper
+
+from tvmcomp import arguments
+from tvmcomp.errors import ModelError
+from tvmcomp.frontend import ModelSource
+from tvmcomp.frontend.binding import Binding
+from tvmcomp.frontend.onnx.notes import StateNote
+from tvmcomp.frontend.onnx.prepare import prepare
+from tvmcomp.model import Signature, TensorSpec
+
+_IN_MEMORY = "the model in memory"
+
+
+@dataclass(frozen=True)
+class Original:
+    """A network before anything is done to it.
+
+    Attributes:
+        model: as it came, in ONNX.
+        prepared: checked, its shapes bound, folded: what techniques work on.
+        signature: of ``prepared``.
+        states: inputs that keep their value from run to run.
+        source: its file, or what else it came from.
+        digest: SHA-256 of its content, in hexadecimal.
+    """
+
+    model: onnx.ModelProto
+    prepared: onnx.ModelProto
+    signature: Signature
+    states: tuple[StateNote, ...]
+    source: str
+    digest: str
+
+
+def read_original(
+    source: ModelSource,
+    *,
+    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    dims: Mapping[str, int] | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    example_inputs: Any = None,
+    dynamic_shapes: Any = None,
+    signature: str | None = None,
+) -> Original:
+    """Read a network of any format; the arguments are those of :func:`tvmcomp.build`.
+
+    Raises:
+        ConfigError, ModelError: as :func:`tvmcomp.frontend.load_model`.
+    """
+    from tvmcomp.frontend import in_memory
+    from tvmcomp.frontend.onnx.file import check_model
+    from tvmcomp.frontend.source import read_model
+
+    bound = arguments.shapes(shapes)
+    binding = Binding(bound, arguments.dims(dims), arguments.fixed(fixed))
+    if isinstance(source, str | bytes | os.PathLike):
+        path = arguments.path(source, "the model's path")
+        where = str(path)
+        model, _ = read_model(path, signature=signature, shapes=bound)
+    else:
+        where = _IN_MEMORY
+        model = onnx.ModelProto()
+        model.CopyFrom(in_memory.to_onnx(source, example_inputs, dynamic_shapes, bound))
+        check_model(model, where, None)
+    own = onnx.ModelProto()
+    own.CopyFrom(model)
+    prepared = prepare(own, binding, where=where)
+    return Original(
+        model=model,
+        prepared=prepared.model,
+        signature=_signature(prepared.model.graph, where),
+        states=tuple(prepared.notes),
+        source=where,
+        digest=content_digest(model),
+    )
+
+
+def content_digest(model: onnx.ModelProto) -> str:
+    """SHA-256 over all that ``model`` holds; also where it is larger than a file may be."""
+    digest = hashlib.sha256()
+    for tensor in model.graph.initializer:
+        digest.update(tensor.SerializeToString(deterministic=True))
+    rest = onnx.ModelProto()
+    rest.CopyFrom(model)
+    del rest.graph.initializer[:]
+    digest.update(rest.SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def _signature(graph: onnx.GraphProto, where: str) -> Signature:
+    return Signature(
+        inputs=tuple(_spec(value, where) for value in graph.input),
+        outputs=tuple(_spec(value, where) for value in graph.output),
+    )
+
+
+def _spec(value: onnx.ValueInfoProto, where: str) -> TensorSpec:
+    kind = value.type.tensor_type
+    sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in kind.shape.dim]
+    if not kind.HasField("shape") or None in sizes:
+        raise ModelError(
+            f"the shape of {value.name!r} depends on what the network is given, so that what it "
+            "gives can't be compared",
+            where=where,
+        )
+    dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type).name
+    return TensorSpec(value.name, tuple(size for size in sizes if size is not None), dtype)

@@ -1,0 +1,81 @@
+"""Run a graph on samples, many at once where torch can: what it gives, without gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+
+from tvmcomp.compress.network import TrainableNetwork
+from tvmcomp.compress.samples import Sample
+from tvmcomp.compress.score import Score, Scorer
+from tvmcomp.model import TensorSpec
+from tvmcomp.runtime.metrics import Metric
+
+_AT_ONCE = 16
+
+
+class Runner:
+    """A graph that takes one sample, run on several."""
+
+    def __init__(self, model: onnx.ModelProto) -> None:
+        self._network = TrainableNetwork(model).eval()
+        self._together = True
+
+    def __call__(self, samples: Sequence[Sample]) -> dict[str, NDArray]:
+        """What it gives for each: ``(N, *shape)``, by output.
+
+        Raises:
+            ModelError: a node can't be computed.
+        """
+        network = self._network
+        with torch.no_grad():
+            if self._together and len(samples) > 1:
+                stacked = [
+                    torch.from_numpy(np.stack([sample[name] for sample in samples]))
+                    for name in network.inputs
+                ]
+                try:
+                    results = torch.func.vmap(network)(*stacked)
+                    return dict(zip(network.outputs, map(_array, results), strict=True))
+                # It can't take many at once; whether it can take one is seen below.
+                except Exception:  # noqa: BLE001
+                    self._together = False
+            rows = [self._one(sample) for sample in samples]
+        return {name: np.stack([row[name] for row in rows]) for name in network.outputs}
+
+    def _one(self, sample: Sample) -> dict[str, NDArray]:
+        inputs = [torch.from_numpy(np.array(sample[name])) for name in self._network.inputs]
+        results = self._network(*inputs)
+        return dict(zip(self._network.outputs, map(_array, results), strict=True))
+
+
+def in_turn(samples: Sequence[Sample]) -> Iterator[slice]:
+    """Slices of ``samples`` that are run together."""
+    return (slice(start, start + _AT_ONCE) for start in range(0, len(samples), _AT_ONCE))
+
+
+def compared(
+    before: Runner,
+    after: Runner,
+    samples: Sequence[Sample],
+    metric: Metric,
+    outputs: Sequence[TensorSpec],
+    labels: NDArray | None = None,
+) -> Score:
+    """The score of ``after`` beside ``before`` on ``samples``; ``labels`` are one a sample."""
+    scorer = Scorer(metric, outputs)
+    for part in in_turn(samples):
+        scorer.add(
+            before(samples[part]), after(samples[part]), None if labels is None else labels[part]
+        )
+    return scorer.score()
+
+
+def _array(tensor: Any) -> NDArray:
+    array: NDArray = tensor.float().numpy() if tensor.dtype is torch.bfloat16 else tensor.numpy()
+    return array

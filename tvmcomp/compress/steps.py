@@ -1,0 +1,126 @@
+"""Do the techniques of a recipe one after the other, and say of each what it cost and gained."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from tvmcomp.compress.proof import StepProof
+from tvmcomp.compress.run_folder import RunFolder
+from tvmcomp.compress.running import Runner, compared
+from tvmcomp.compress.samples import Parts
+from tvmcomp.compress.score import default_metric
+from tvmcomp.compress.technique import Run, Technique
+from tvmcomp.errors import ConfigError
+from tvmcomp.model import Signature
+from tvmcomp.progress import Progress
+
+#: The domain of operators that stand in a graph while it is worked on.
+WORKING_DOMAIN = "tvmcomp"
+
+
+def finished(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` in operators that other tools know."""
+    if all(node.domain != WORKING_DOMAIN for node in model.graph.node):
+        return model
+    raise NotImplementedError
+
+
+class Steps:
+    """The steps of one run.
+
+    Attributes:
+        proofs: what each step cost and gained, so far.
+    """
+
+    def __init__(
+        self,
+        original: onnx.ModelProto,
+        parts: Parts,
+        signature: Signature,
+        seed: int,
+        progress: Progress,
+        folder: RunFolder,
+    ) -> None:
+        self.proofs: list[StepProof] = []
+        self._original, self._parts, self._signature = original, parts, signature
+        self._seed, self._progress, self._folder = seed, progress, folder
+        self._metric = default_metric(signature, labelled=False)
+        self._teacher = Runner(original)
+
+    def run(self, steps: Sequence[Technique], seconds: float) -> onnx.ModelProto:
+        """The network that ``steps`` make of the original.
+
+        Args:
+            steps: in order.
+            seconds: that those which train may take, together.
+
+        Raises:
+            ConfigError: a technique refuses; nothing was done then.
+            TvmcompError: a technique failed.
+        """
+        for index, step in enumerate(steps):
+            reason = step.refuses(self._original, self._given(0.0, None), steps[:index])
+            if reason:
+                raise ConfigError(f"{step.name}: {reason}")
+        model = self._original
+        size, drop = self._judged(model)
+        left = seconds
+        for index, step in enumerate(steps):
+            training = sum(1 for each in steps[index:] if each.repeats)
+            share = left / training if step.repeats else left
+            done = self._folder.finished(index)
+            if done is None:
+                self._progress.stage(step.name)
+                start = time.monotonic()
+                folder = self._folder.of_step(index)
+                applied = step.apply(model, self._given(share, folder))
+                took = time.monotonic() - start
+                self._folder.keep(index, applied, took)
+            else:
+                applied, took = done
+            if step.repeats:
+                left = max(0.0, left - took)
+            model = applied.model
+            before = size, drop
+            size, drop = self._judged(model)
+            self.proofs.append(
+                StepProof(
+                    technique=step.name,
+                    options=msgspec.to_builtins(step.options),
+                    seconds=took,
+                    bytes_before=before[0],
+                    bytes_after=size,
+                    metric=self._metric,
+                    drop_before=before[1],
+                    drop_after=drop,
+                    notes=applied.notes,
+                )
+            )
+        return model
+
+    def _given(self, seconds: float, folder: Path | None) -> Run:
+        return Run(
+            teacher=self._original,
+            parts=self._parts,
+            seed=self._seed,
+            seconds=seconds,
+            progress=self._progress,
+            folder=folder,
+        )
+
+    def _judged(self, model: onnx.ModelProto) -> tuple[int, float]:
+        """The bytes that a network would take in a file, and what it lost on watched samples."""
+        small = finished(model)
+        score = compared(
+            self._teacher,
+            Runner(small),
+            self._parts.watch,
+            self._metric,
+            self._signature.outputs,
+        )
+        return small.ByteSize(), score.drop

@@ -1,0 +1,199 @@
+"""The proof of a compression for a person: before and after, what each step cost and gained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from rich.console import Console
+
+from tvmcomp.fitted import Column, fitted_table, printable
+
+if TYPE_CHECKING:
+    from tvmcomp.compress.proof import Built, Proof
+    from tvmcomp.compress.score import Score
+    from tvmcomp.compress.technique import Suggestion
+
+_NONE = "–"
+_CONFIDENCE = "95% confidence"
+#: A change that the table's digits don't show.
+_SAME = 0.005
+
+Row = tuple[str, str, str, str]
+
+
+def compress_report(proof: Proof) -> dict[str, Any]:
+    """Everything that the report shows, as JSON-ready values."""
+    document: dict[str, Any] = msgspec.to_builtins(proof)
+    return document
+
+
+def print_proof(proof: Proof, console: Console) -> None:
+    """Print the tables, the notes, and whether the network was written."""
+    columns = [Column("", "sentence"), Column("before", "number")]
+    columns += [Column("after", "number"), Column("change", "sentence", rank=1)]
+    console.print(fitted_table(columns, list(_rows(proof)), console)[0])
+    _print_steps(proof, console)
+    counts = proof.samples
+    console.print(
+        f"judged on {counts['judge']} samples ({proof.judged_on}); fitted on {counts['fit']}, "
+        f"watched on {counts['watch']}",
+        soft_wrap=True,
+        markup=False,
+    )
+    for step in proof.steps:
+        for note in step.notes:
+            _note(f"{step.technique}: {note}", console)
+    for note in (*proof.notes, *_problems(proof)):
+        _note(note, console)
+    if not proof.accepted:
+        console.print(
+            f"the original is kept: {_points(proof.score.drop)} lost, {proof.max_drop:g} allowed "
+            "(--max-drop)",
+            soft_wrap=True,
+        )
+    elif proof.output is not None:
+        console.print(f"wrote {proof.output}", soft_wrap=True, markup=False)
+
+
+def _rows(proof: Proof) -> Iterator[Row]:
+    yield _score_row(proof.score)
+    before, after = proof.before, proof.after
+    yield _size_row("ONNX file", before.onnx_bytes, after.onnx_bytes)
+    for title, was, became in (
+        ("parameters", before.parameters, after.parameters),
+        ("multiply-accumulates", before.macs, after.macs),
+    ):
+        yield title, _count(was), _count(became), _ratio(was, became)
+    for kind in ("float", "int8"):
+        if kind in before.builds or kind in after.builds:
+            yield from _build_rows(
+                kind, before.builds.get(kind), after.builds.get(kind), proof.score
+            )
+
+
+def _build_rows(
+    kind: str, before: Built | None, after: Built | None, score: Score
+) -> Iterator[Row]:
+    """Of one kind of builds."""
+
+    def of(name: str) -> tuple[Any, Any]:
+        return getattr(before, name, None), getattr(after, name, None)
+
+    if any(value is not None for value in of("score")):
+        was, became = of("score")
+        values = (_value(was, score.unit), _value(became, score.unit))
+        yield f"{kind}: {score.metric} as built", *values, ""
+    yield _size_row(f"{kind}: artifact", *of("artifact_bytes"))
+    yield _size_row(f"{kind}: weights in it", *of("constants_bytes"))
+    for title, name in (("p50 latency", "p50_ms"), ("p99 latency", "p99_ms")):
+        was, became = of(name)
+        yield f"{kind}: {title}", _ms(was), _ms(became), _ratio(was, became)
+    was, became = of("peak_memory_mib")
+    yield f"{kind}: peak memory", _mib(was), _mib(became), _ratio(was, became)
+
+
+def _score_row(score: Score) -> Row:
+    title = f"{score.metric} of {score.output}"
+    if score.before is None:
+        title += " with the original"
+    ends = f"{_number(score.after_low)} to {_number(score.after_high)}"
+    change = f"{_points(-score.drop, signed=True)}, {_CONFIDENCE} {_range(score)}"
+    if score.before is None and score.metric != "agreement":
+        change = f"{ends}, {_CONFIDENCE}"
+    before = _NONE if score.before is None else _value(score.before, score.unit)
+    return title, before, _value(score.after, score.unit), change
+
+
+def _range(score: Score) -> str:
+    return f"{-score.drop_high:+.2f} to {-score.drop_low:+.2f}"
+
+
+def _print_steps(proof: Proof, console: Console) -> None:
+    columns = [Column("step"), Column("time", "number"), Column("ONNX file", "number")]
+    columns += [Column("lost before", "number", rank=1), Column("lost after", "number")]
+    rows = [
+        (
+            step.technique,
+            _seconds(step.seconds),
+            f"{_bytes(step.bytes_before)} → {_bytes(step.bytes_after)}",
+            _points(step.drop_before),
+            _points(step.drop_after),
+        )
+        for step in proof.steps
+    ]
+    console.print(fitted_table(columns, rows, console)[0])
+    metric = proof.steps[0].metric if proof.steps else ""
+    console.print(f"what was lost in between is by {metric} with the original, on watched samples")
+
+
+def _problems(proof: Proof) -> Iterator[str]:
+    for name, side in (("before", proof.before), ("after", proof.after)):
+        for kind, built in side.builds.items():
+            if built.problem:
+                yield f"{kind} {name}, not measured: {built.problem}"
+
+
+def _note(text: str, console: Console) -> None:
+    console.print(f"note: {printable(text)}", soft_wrap=True, markup=False)
+
+
+def _size_row(title: str, was: int | None, became: int | None) -> Row:
+    return title, _bytes(was), _bytes(became), _ratio(was, became)
+
+
+def _ratio(was: float | None, became: float | None) -> str:
+    """How many times smaller; nothing where it can't be said."""
+    if not was or not became:
+        return ""
+    if abs(was / became - 1) < _SAME:
+        return "the same"
+    return f"{was / became:.2f} times less" if became < was else f"{became / was:.2f} times more"
+
+
+def _bytes(count: int | None) -> str:
+    if count is None:
+        return _NONE
+    return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+
+
+def _count(count: int | None) -> str:
+    return _NONE if count is None else f"{count:,}"
+
+
+def _ms(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.4g} ms"
+
+
+def _mib(value: float | None) -> str:
+    return _NONE if value is None else f"{value:.1f} MiB"
+
+
+def _value(value: float | None, unit: str) -> str:
+    if value is None:
+        return _NONE
+    return f"{value:.2f}%" if unit == "%" else f"{_number(value)} {unit}".rstrip()
+
+
+def _number(value: float) -> str:
+    return f"{value:.4g}"
+
+
+def _points(value: float, *, signed: bool = False) -> str:
+    return f"{value:+.2f} points" if signed else f"{value:.2f} points"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.1f} s" if value < 100 else f"{value / 60:.1f} min"
+
+
+def print_suggestions(suggestions: Iterable[Suggestion], console: Console) -> None:
+    """Print what could be tried with a network, and why."""
+    found = list(suggestions)
+    if not found:
+        console.print("there is nothing that would make this network smaller")
+        return
+    console.print("nothing was asked for, and nothing done. What could be tried:")
+    for each in found:
+        console.print(f"  {each.options}: {printable(each.why)}", soft_wrap=True, markup=False)
