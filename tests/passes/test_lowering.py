@@ -15,6 +15,9 @@ from passes.relax_modules import (
     uniform,
     value_of,
 )
+from passes.relax_modules import (
+    weight as weight_of,
+)
 
 from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
@@ -289,3 +292,32 @@ def test_integers_that_something_else_reads_keep_their_type():
     for a, b in zip(run_plain(unified, x), run_plain(mod, x), strict=True):
         np.testing.assert_array_equal(a, b)
     assert shape_of(unified["main"].params[0]) == (4,)
+
+
+def float_conv_of(weight, scale):
+    """A float convolution with its int8 ``weight`` stored beside a scale a channel."""
+
+    def build(emit, x):
+        w = emit(weight_of(weight, scale, 0), "w")
+        return emit(
+            relax.op.nn.conv2d(
+                x, w, padding=1, data_layout="NHWC", kernel_layout="OHWI", out_layout="NHWC"
+            ),
+            "c",
+        )
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("channels", "pixels", "stored"), [(32, 40, "float32"), (256, 40, "int8"), (32, 1, "int8")]
+)
+def test_a_stored_weight_is_widened_for_winograd_where_a_cache_holds_it(channels, pixels, stored):
+    target = targets.load("x86-64-v4")  # 1 MiB of cache a core
+    integers = RNG.integers(-127, 128, (channels, 3, 3, channels)).astype(np.int8)
+    scale = np.full(channels, 0.01, np.float32)
+    mod = module(float_conv_of(integers, scale), x=(1, pixels, pixels, channels))
+    weight = max(lower(mod, target).constants, key=lambda constant: constant.size)
+    assert weight.dtype == stored
+    assert weight.size == integers.size * (4 if stored == "float32" else 1)
+    check(mod, uniform(RNG, 1, pixels, pixels, channels), rtol=1e-3)

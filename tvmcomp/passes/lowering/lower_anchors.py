@@ -31,7 +31,8 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
 from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING, pad
-from tvmcomp.schedules.dot import MULTIPLIED, dot_kernel, int8_kernel
+from tvmcomp.schedules.conv.winograd import transformed_bytes, winograd_tile
+from tvmcomp.schedules.dot import MULTIPLIED, dot_kernel, float_kernel, int8_kernel
 from tvmcomp.schedules.matmul.packed_matmul import pack_matrices
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.targets import TargetDescription
@@ -131,6 +132,8 @@ class _LowerAnchors(BindingRewriter):
             return None  # There is nothing to compute, and no loop to schedule.
         data, anchor = self.each_channel_apart(data, anchor, name)
         weight = self.stored(anchor, weight)
+        if self.half is None and self.is_best_transformed(dtype_of(data), anchor, weight):
+            weight = weight.astype(np.float32)
         dtypes = self.multiplied(dtype_of(data)), str(weight.dtype)
         kernel = dot_kernel(*dtypes, self.target)
         if kernel is not None and kernel.pixels > anchor.output[-1]:
@@ -201,6 +204,18 @@ class _LowerAnchors(BindingRewriter):
                 return weight  # It is multiplied in float32.
             return weight.astype(ml_dtypes.bfloat16).view(np.uint16)
         return narrowed(weight, "float16")
+
+    def is_best_transformed(self, data: str, anchor: Anchor, weight: np.ndarray) -> bool:
+        """Whether Winograd's method is faster than to multiply float data by the narrow ``weight``
+        that an operator kept in float was stored with.
+
+        Only where the transformed weight stays in a core's cache: a larger one takes time to read,
+        and would be most of the artifact.
+        """
+        if not self.winograd_allowed or data != "float32" or weight.dtype == np.float32:
+            return False
+        tile = winograd_tile(anchor, float_kernel(self.target), self.target)
+        return tile is not None and transformed_bytes(tile, anchor) <= self.target.l2_kib << 10
 
     def multiplied(self, dtype: str) -> str:
         """What data of ``dtype`` are multiplied as: in bfloat16 where asked for and possible."""

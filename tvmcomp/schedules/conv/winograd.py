@@ -123,12 +123,17 @@ def _cycles(tile: Tile, anchor: Anchor, target: TargetDescription) -> float:
     channels, out_channels = anchor.channels, anchor.out_channels
     rows, columns = tile_grid(tile, anchor, target)
     values = anchor.shape[0] * rows * columns * tile.reach**2
-    weight_bytes = 4 * tile.reach**2 * channels * out_channels
+    weight_bytes = transformed_bytes(tile, anchor)
     lanes = output_lanes(out_channels, target)
     multiplications = values * channels * out_channels / lanes
     transforms = _TRANSFORM * values * (channels + out_channels) / lanes
     transfer = weight_bytes / _BYTES_PER_CYCLE if weight_bytes > target.l2_kib << 10 else 0
     return multiplications + transforms + transfer
+
+
+def transformed_bytes(tile: Tile, anchor: Anchor) -> int:
+    """Size of the convolution's weight once it is transformed."""
+    return 4 * tile.reach**2 * anchor.channels * anchor.out_channels
 
 
 def output_lanes(out_channels: int, target: TargetDescription) -> int:
