@@ -10,6 +10,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
+from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.score import Score, Scorer
@@ -23,8 +24,9 @@ class Runner:
     """A graph that takes one sample, run on several."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._network = TrainableNetwork(model).eval()
-        self._together = True
+        self._model = model
+        self._batched: BatchedNetwork | None = None
+        self._plain: TrainableNetwork | None = None
 
     def __call__(self, samples: Sequence[Sample]) -> dict[str, NDArray]:
         """What it gives for each: ``(N, *shape)``, by output.
@@ -32,26 +34,29 @@ class Runner:
         Raises:
             ModelError: a node can't be computed.
         """
-        network = self._network
         with torch.no_grad():
-            if self._together and len(samples) > 1:
-                stacked = [
-                    torch.from_numpy(np.stack([sample[name] for sample in samples]))
-                    for name in network.inputs
-                ]
+            if self._plain is None:
                 try:
-                    results = torch.func.vmap(network)(*stacked)
-                    return dict(zip(network.outputs, map(_array, results), strict=True))
+                    return self._together(samples)
                 # It can't take many at once; whether it can take one is seen below.
                 except Exception:  # noqa: BLE001
-                    self._together = False
-            rows = [self._one(sample) for sample in samples]
-        return {name: np.stack([row[name] for row in rows]) for name in network.outputs}
+                    self._plain = TrainableNetwork(self._model)
+            names = self._plain.outputs
+            rows = [self._plain(*_tensors(self._plain, sample)) for sample in samples]
+        return {
+            name: np.stack([_array(row[index]) for row in rows]) for index, name in enumerate(names)
+        }
 
-    def _one(self, sample: Sample) -> dict[str, NDArray]:
-        inputs = [torch.from_numpy(np.array(sample[name])) for name in self._network.inputs]
-        results = self._network(*inputs)
-        return dict(zip(self._network.outputs, map(_array, results), strict=True))
+    def _together(self, samples: Sequence[Sample]) -> dict[str, NDArray]:
+        if self._batched is None:
+            self._batched = BatchedNetwork(self._model, samples)
+        network = self._batched.network
+        inputs = {
+            name: torch.from_numpy(np.stack([sample[name] for sample in samples]))
+            for name in network.inputs
+        }
+        results = self._batched.run(inputs, network.outputs)
+        return {name: _array(results[name]) for name in network.outputs}
 
 
 def in_turn(samples: Sequence[Sample]) -> Iterator[slice]:
@@ -74,6 +79,10 @@ def compared(
             before(samples[part]), after(samples[part]), None if labels is None else labels[part]
         )
     return scorer.score()
+
+
+def _tensors(network: TrainableNetwork, sample: Sample) -> list[Any]:
+    return [torch.from_numpy(np.array(sample[name])) for name in network.inputs]
 
 
 def _array(tensor: Any) -> NDArray:
