@@ -13,6 +13,7 @@ import msgspec
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import Duration, err, json_option, out, print_json
+from tvmcomp.compress.recipe import given_options
 from tvmcomp.compress.technique import Technique, all_techniques
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -168,7 +169,7 @@ def command(
     from tvmcomp.report.compress import compress_report, print_proof, print_suggestions
 
     bindings = {"shapes": shapes, "dims": dims, "fixed": fixed, "signature": signature}
-    chosen = {n: v for n, v in techniques.items() if v not in (None, False, ())}
+    chosen = given_options(techniques)
     if output is None and (chosen or recipe):
         raise click.UsageError("-o says where the smaller model goes")
     try:

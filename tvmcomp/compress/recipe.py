@@ -71,7 +71,7 @@ def recipe_of(source: RecipeSource | None, options: Mapping[str, Any]) -> Recipe
     Raises:
         ConfigError: an option or a file is not right, or the steps make no sense together.
     """
-    given = {n: v for n, v in options.items() if v is not None and v is not False and v != ()}
+    given = given_options(options)
     if source is None:
         return _from_options(given)
     if isinstance(source, str | bytes | os.PathLike):
@@ -85,6 +85,11 @@ def recipe_of(source: RecipeSource | None, options: Mapping[str, Any]) -> Recipe
             hint="Write it into the recipe, or leave the recipe out.",
         )
     return Recipe(_from_options(given).steps or recipe.steps, recipe.images)
+
+
+def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of ``options`` that a person gave: None, False and no patterns are not given."""
+    return {n: v for n, v in options.items() if v is not None and v is not False and v != ()}
 
 
 def _from_options(given: Mapping[str, Any]) -> Recipe:
