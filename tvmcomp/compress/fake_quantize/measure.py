@@ -1,0 +1,63 @@
+"""How far a network's outputs are from its teacher's."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx
+
+from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.fake_quantize.samples_at_once import run_samples
+from tvmcomp.compress.samples import Sample
+
+
+class Yardstick:
+    """The teacher's outputs on some samples, to hold others' against."""
+
+    def __init__(self, teacher: onnx.ModelProto, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+        self.wanted = self._outputs(BatchedNetwork(teacher, samples))
+
+    def noise(self, network: BatchedNetwork) -> float:
+        """The mean square of the error over the variance, of the worst output."""
+        return max(
+            (
+                _noise(wanted, got)
+                for wanted, got in zip(self.wanted, self._outputs(network), strict=True)
+                if wanted.dtype.kind == "f"
+            ),
+            default=0.0,
+        )
+
+    def loss(self, network: BatchedNetwork) -> float:
+        """Points of agreement that are lost where the first output is scores of classes, else
+        percent of the variance."""
+        wanted, got = self.wanted[0], self._outputs(network)[0]
+        if not is_scores(wanted):
+            return 100 * self.noise(network)
+        scores = (array.reshape(len(array), -1).argmax(1) for array in (wanted, got))
+        return 100 * float(np.mean(np.not_equal(*scores)))
+
+    def _outputs(self, network: BatchedNetwork) -> list[np.ndarray]:
+        names = network.network.outputs
+        parts = list(run_samples(network, self.samples, names))
+        return [np.concatenate([part[name].numpy() for part in parts]) for name in names]
+
+
+def is_scores(outputs: np.ndarray) -> bool:
+    """Whether outputs ``[samples, …]`` are a row of scores each, as of classes."""
+    row = outputs.shape[1:]
+    count = math.prod(row)
+    return outputs.dtype.kind == "f" and count > 1 and max(row) == count
+
+
+def _noise(wanted: np.ndarray, got: np.ndarray) -> float:
+    wanted = wanted.astype(np.float64)
+    finite = np.isfinite(wanted)
+    if not (np.isfinite(got) == finite).all():
+        return float("inf")
+    error = float(np.mean(np.square(wanted - got, where=finite, out=np.zeros(wanted.shape))))
+    signal = float(np.var(wanted[finite])) if finite.any() else 0.0
+    return error / signal if signal else float(error > 0) * float("inf") if error else 0.0

@@ -1,0 +1,85 @@
+"""How a network is fake-quantized."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Literal
+
+import msgspec
+
+from tvmcomp.errors import ConfigError
+from tvmcomp.quantize.config import DEFAULT_OBSERVER
+from tvmcomp.quantize.observers import OBSERVERS
+from tvmcomp.quantize.rounding.codes import FEWEST_BITS, MOST_BITS
+
+
+class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How weights and activations are rounded.
+
+    A pattern is a node's name, its ONNX operator (``Conv``), or a glob (``*``, ``?``, ``[abc]``) of
+    either.
+
+    Attributes:
+        bits: of each weight, 2 to 8; activations have 8. With fewer than 8, weights that do much
+            harm for few bytes keep 8 all the same, unless ``weight_bits`` names them.
+        size: in place of ``bits``: the bytes that the weights may take when coded; each gets 8, 6,
+            5, 4 or 3 bits, by the harm measured on the part that is watched.
+        drop: in place of ``bits``: the most that may be lost on the part that is watched, in
+            points of agreement with the teacher where its first output is scores of classes, else
+            in percent of that output's variance; the weights get as few bits as keep to it.
+        rounding: of weights: ``gptq``, or ``nearest``.
+        observer: decides the ranges of activations.
+        keep_float: patterns of what is not rounded.
+        weight_bits: pattern -> bits of the weights of the operators that it matches; of several
+            the last counts.
+    """
+
+    bits: int = MOST_BITS
+    size: int | None = None
+    drop: float | None = None
+    rounding: Literal["gptq", "nearest"] = "gptq"
+    observer: str = DEFAULT_OBSERVER
+    keep_float: tuple[str, ...] = ()
+    weight_bits: dict[str, int] = {}
+
+    def __post_init__(self) -> None:
+        if self.size is not None and self.drop is not None:
+            raise ConfigError("size and drop are two goals; give one of them")
+        for bits in (self.bits, *self.weight_bits.values()):
+            if not FEWEST_BITS <= bits <= MOST_BITS:
+                raise ConfigError(f"{bits} bits: a weight has {FEWEST_BITS} to {MOST_BITS}")
+        if self.observer not in OBSERVERS:
+            raise ConfigError(
+                f"there is no observer {self.observer!r}; known are {', '.join(OBSERVERS)}"
+            )
+
+    def kept_float(self, nodes: Iterable[tuple[str, str]]) -> set[str]:
+        """The names of ``nodes``, given as (name, operator), that stay float."""
+        return {
+            name for name, kind in nodes if any(matches(p, name, kind) for p in self.keep_float)
+        }
+
+    def given_bits(self, name: str, kind: str) -> int | None:
+        """The bits that ``weight_bits`` gives the weights of a node; None where it gives none."""
+        found = [b for pattern, b in self.weight_bits.items() if matches(pattern, name, kind)]
+        return found[-1] if found else None
+
+    def check_patterns(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """Raise ConfigError where a pattern matches none of ``nodes``."""
+        known = list(nodes)
+        unmatched = [
+            pattern
+            for pattern in (*self.keep_float, *self.weight_bits)
+            if not any(matches(pattern, name, kind) for name, kind in known)
+        ]
+        if unmatched:
+            raise ConfigError(
+                f"no operator of the network matches {', '.join(map(repr, unmatched))}",
+                hint="`tvmcomp inspect MODEL` lists the names.",
+            )
+
+
+def matches(pattern: str, name: str, kind: str) -> bool:
+    """Whether ``pattern`` speaks of a node; names may hold brackets, so equality counts first."""
+    return any(pattern == text or fnmatchcase(text, pattern) for text in (name, kind))

@@ -1,0 +1,81 @@
+"""``tvmcomp.FakeQuantize``: a tensor rounded to integers and back, its scale learned with it.
+
+    y = (clamp(round(x / scale) + zero_point, low, high) - zero_point) * scale
+
+What is rounded passes its gradient as if it were not; beyond the range there is none. Scale and
+zero point are parameters with the gradients of LSQ (Esser et al., "Learned Step Size Quantization",
+arXiv:1902.08153) and LSQ+ (Bhalgat et al., arXiv:2004.09576), a step of ``scale`` at a time:
+
+    dy/dscale = round(x / scale) - x / scale   within the range, low or high - zero_point beyond it
+    dy/dzero  = 0                              within the range, -scale beyond it
+
+both times ``1 / sqrt(n * high)``, where n values share the scale: else the sum over them would
+drown the gradients of the weights. What integers can't hold is no state of the operator: it rounds
+its zero point, and a weight's scale to the bfloat16 that an artifact stores, and passes the
+gradients on; so the network that is written out computes what the trained one did.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+
+from tvmcomp.compress.operators.quantization import straight_through
+from tvmcomp.compress.operators.table import Node, Tensor, operator
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.qparams import MIN_SCALE
+
+FAKE_QUANTIZE = "FakeQuantize"
+
+
+def code_range(bits: int, *, signed: bool, narrow: bool) -> tuple[int, int]:
+    """The least and the largest integer."""
+    if not signed:
+        return 0, int(2**bits) - 1
+    half = int(2 ** (bits - 1))
+    return -half + int(narrow), half - 1
+
+
+def stored_scale(scale: Tensor, *, narrow: bool) -> Tensor:
+    """``scale`` as it is used and written out: positive, and a bfloat16 where it is a weight's."""
+    positive = scale.abs().clamp(min=float(MIN_SCALE))
+    if not narrow:
+        return positive
+    return positive + (positive.bfloat16().to(positive.dtype) - positive).detach()
+
+
+def stored_zero_point(zero_point: Tensor, low: int, high: int) -> Tensor:
+    """``zero_point`` as it is used and written out: whole and an integer of the range."""
+    return torch.clamp(straight_through(zero_point), low, high)
+
+
+@operator(f"{DOMAIN}.{FAKE_QUANTIZE}")
+def fake_quantize(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | None = None) -> Tensor:
+    """``x`` of any shape; ``scale`` and ``zero_point`` one, or one an index of the node's axis."""
+    signed, narrow = bool(node["signed"]), bool(node["narrow"])
+    low, high = code_range(node["bits"], signed=signed, narrow=narrow)
+    # Samples that run together lie along the first axis: a layer has no more values for them.
+    values = x.numel() // (scale.numel() if scale.ndim else max(len(x), 1) if x.ndim else 1)
+    share = 1 / math.sqrt(max(values, 1) * high)
+    step = _along(node, x, _scaled_gradient(stored_scale(scale, narrow=narrow), share))
+    least, most = low, high
+    if zero_point is not None:
+        zero = _scaled_gradient(stored_zero_point(zero_point, low, high), share)
+        zero = _along(node, x, zero)
+        least, most = low - zero, high - zero
+    steps = torch.clamp(x / step, least, most)
+    return straight_through(steps) * step
+
+
+def _scaled_gradient(value: Tensor, share: float) -> Tensor:
+    """``value``, to the last bit, with ``share`` of its gradient."""
+    scaled = value * share
+    return value.detach() + (scaled - scaled.detach())
+
+
+def _along(node: Node, x: Tensor, value: Tensor) -> Tensor:
+    if value.ndim == 0:
+        return value
+    axis = node["axis"] % x.ndim
+    return value.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
