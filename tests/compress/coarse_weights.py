@@ -24,7 +24,7 @@ def register() -> None:
 
         chosen_by = ("coarse", "mantissa")
         summary = "Round the weights."
-        offered = ("mantissa",)
+        on_command_line = ("coarse", "mantissa")
 
         def __init__(self, options):
             self.options = options

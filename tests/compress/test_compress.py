@@ -12,6 +12,7 @@ import onnx
 import pytest
 from needed import package
 from networks import NetworkWriter, classifier, images, tiny
+from small_disk import small_disk
 
 package("torch", "compress")
 
@@ -161,6 +162,17 @@ def test_outputs_that_cant_be(model, samples, tmp_path):
     assert "s.onnx.checkpoint" in message and "--checkpoint" in message
     assert (tmp_path / "s.onnx.checkpoint" / "thesis.tex").read_text() == "years of work"
     assert hashlib.sha256(model.read_bytes()).digest() == before
+
+
+def test_a_full_disk_is_told_of_and_nothing_is_half_written(model, samples, tmp_path):
+    (tmp_path / "disk").mkdir()
+    before = model.read_bytes()
+    for kib in (4, 12):  # no room for a checkpoint, and none for the result
+        with small_disk(tmp_path / "disk", kib) as disk:
+            message = refused(ModelError, model, disk / "s.onnx", samples)
+            assert "No space left on device" in message and str(disk) in message
+            assert not (disk / "s.onnx").exists()
+    assert model.read_bytes() == before
 
 
 def test_samples_that_do_not_do(model, samples, tmp_path):

@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import sys
-import typing
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 import msgspec
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import Duration, err, json_option, out, print_json
+from tvmcomp.cli.technique_options import technique_options
 from tvmcomp.compress.recipe import given_options
-from tvmcomp.compress.technique import Technique, all_techniques
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: Kept here too, so that --help needs no import of torch; a test holds them equal.
 METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
-
-
-def technique_options(command: F) -> F:
-    """Add the options of all techniques: each is declared once, by the technique's struct."""
-    added: dict[str, list[str]] = {}
-    for kind in all_techniques().values():
-        for name in dict.fromkeys((*kind.chosen_by, *kind.offered)):
-            added.setdefault(name, []).append(kind.name)
-            if len(added[name]) == 1:
-                command = _option(kind, name)(command)
-    return command
-
-
-def _option(kind: type[Technique], name: str) -> Callable[[F], F]:
-    spelled = "--" + name.replace("_", "-")
-    if name not in kind.Options.__struct_fields__:
-        return click.option(spelled, name, is_flag=True, help=kind.summary)
-    annotation = typing.get_type_hints(kind.Options, include_extras=True)[name]
-    help_text, type_ = "", annotation
-    low = high = None
-    if typing.get_origin(annotation) is typing.Annotated:
-        type_, *metas = typing.get_args(annotation)
-        for meta in metas:
-            if isinstance(meta, msgspec.Meta):
-                help_text = meta.description or help_text
-                low, high = (meta.ge, meta.le) if meta.ge is not None else (low, high)
-    members = [each for each in typing.get_args(type_) if each is not type(None)]
-    if typing.get_origin(type_) is tuple:
-        return click.option(spelled, name, multiple=True, metavar="PATTERN", help=help_text)
-    if typing.get_origin(type_) is typing.Literal:
-        return click.option(spelled, name, type=click.Choice(members), help=help_text)
-    plain = members[0] if members else type_
-    ranges: dict[Any, Any] = {int: click.IntRange, float: click.FloatRange}
-    return click.option(spelled, name, type=ranges[plain](low, high), help=help_text)
 
 
 @click.command("compress")

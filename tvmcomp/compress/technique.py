@@ -76,7 +76,8 @@ class Technique(Protocol):
         chosen_by: the options that choose it on the command line and in Python; one that is no
             field of ``Options`` is a flag.
         summary: what it does, for the help of a flag that chooses it.
-        offered: fields of ``Options`` that are options of the command.
+        on_command_line: which of those, and of the fields of ``Options``, are options of the
+            command, in this order.
         options: an instance of ``Options``.
     """
 
@@ -85,7 +86,7 @@ class Technique(Protocol):
     repeats: ClassVar[bool]
     chosen_by: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
-    offered: ClassVar[tuple[str, ...]]
+    on_command_line: ClassVar[tuple[str, ...]]
     Options: ClassVar[type[msgspec.Struct]]
     options: Any
 

@@ -44,6 +44,11 @@ def written_model(
     del model.metadata_props[:]
     model.metadata_props.extend(p for p in source.metadata_props if p.key != RECIPE_KEY)
     model.metadata_props.add(key=RECIPE_KEY, value=recipe)
+    # What the standard's own rules infer again takes room for nothing.
+    inferred = {name for node in graph.node if not node.domain for name in node.output}
+    kept = [value for value in graph.value_info if value.name not in inferred]
+    del graph.value_info[:]
+    graph.value_info.extend(kept)
     # A state is one stream's: it has no batch.
     opened = None if original.states else with_open_batch(model, source.graph, samples)
     model = opened or model
