@@ -19,6 +19,7 @@ import onnx
 
 from tvmcomp import __version__, arguments
 from tvmcomp.compress.data import Data, Labels, SampleSource, read_data
+from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.measure import Measurement
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.original import Original, read_original
@@ -27,7 +28,7 @@ from tvmcomp.compress.recipe import RecipeSource, recipe_of
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.running import Runner, compared
 from tvmcomp.compress.score import Score, check_metric, default_metric
-from tvmcomp.compress.steps import Steps, finished
+from tvmcomp.compress.steps import Steps
 from tvmcomp.compress.technique import Suggestion, all_techniques
 from tvmcomp.compress.written_model import written_model
 from tvmcomp.errors import ConfigError, ModelError
@@ -168,7 +169,7 @@ def compress(
     steps = Steps(original.prepared, given.parts, original.signature, seed, progress, folder)
     graph = steps.run(chosen.steps, seconds)
     progress.stage("judging")
-    small = finished(graph)
+    small = finish(graph)
     score = judged(original, small, given, judged_by)
     accepted = score.drop <= allowed
     written, notes = written_model(small, original, json.dumps(described), given.judge)

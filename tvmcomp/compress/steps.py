@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
+from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.proof import StepProof
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.running import Runner, compared
@@ -18,16 +19,6 @@ from tvmcomp.compress.technique import Run, Technique
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
-
-#: The domain of operators that stand in a graph while it is worked on.
-WORKING_DOMAIN = "tvmcomp"
-
-
-def finished(model: onnx.ModelProto) -> onnx.ModelProto:
-    """``model`` in operators that other tools know."""
-    if all(node.domain != WORKING_DOMAIN for node in model.graph.node):
-        return model
-    raise NotImplementedError
 
 
 class Steps:
@@ -115,7 +106,7 @@ class Steps:
 
     def _judged(self, model: onnx.ModelProto) -> tuple[int, float]:
         """The bytes that a network would take in a file, and what it lost on watched samples."""
-        small = finished(model)
+        small = finish(model)
         score = compared(
             self._teacher,
             Runner(small),

@@ -1,0 +1,148 @@
+"""Quantization: 8-bit integers to compute in, and fewer bits to store weights in."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import msgspec
+
+from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, technique
+from tvmcomp.quantize.config import DEFAULT_OBSERVER
+
+if TYPE_CHECKING:
+    import onnx
+
+_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
+
+
+class OperatorRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the operators that a pattern matches are quantized.
+
+    Attributes:
+        bits: of their weights.
+        dtype: ``float`` leaves them as they are.
+    """
+
+    bits: Annotated[int, msgspec.Meta(ge=2, le=8)] | None = None
+    dtype: Literal["int8", "float"] = "int8"
+
+
+class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to quantize. A pattern is a node's name, its ONNX operator (``Conv``) or a glob of either.
+
+    Attributes:
+        quant: what is computed in.
+        bits: that weights are stored in; those few that fewer than 8 harm most keep 8.
+        round: how weights are rounded.
+        keep_float: patterns; short for rules with ``dtype = "float"``.
+        size: in place of ``bits``: bytes that the weights may take.
+        drop: in place of ``bits``: points that may be lost on the watched samples.
+        observer: decides the ranges of activations; as in a quantization config.
+        operators: rules, pattern to settings.
+    """
+
+    quant: Annotated[Literal["int8"], msgspec.Meta(description="Compute in 8-bit integers.")] = (
+        "int8"
+    )
+    bits: (
+        Annotated[
+            int,
+            msgspec.Meta(
+                ge=2, le=8, description="Store weights in so many bits; compute in int8 as well."
+            ),
+        ]
+        | None
+    ) = None
+    round: Annotated[
+        Literal["gptq", "nearest"],
+        msgspec.Meta(description="How weights are rounded  [default: gptq]."),
+    ] = "gptq"
+    keep_float: Annotated[
+        tuple[str, ...],
+        msgspec.Meta(description="Keep operators of this name, kind or glob in float; repeatable."),
+    ] = ()
+    size: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    observer: str = DEFAULT_OBSERVER
+    operators: dict[str, OperatorRule] = {}
+
+    def __post_init__(self) -> None:
+        goals = [n for n in ("bits", "size", "drop") if getattr(self, n) is not None]
+        if len(goals) > 1:
+            raise ValueError(f"{' and '.join(goals)} are two goals; give one")
+
+
+@technique("quantize", place=50)
+class Quantize:
+    """Ranges from samples, weights rounded one after the other so that each makes up for the last.
+
+    See :func:`tvmcomp.compress.fake_quantize.quantize_model`.
+    """
+
+    Options = QuantizeOptions
+    chosen_by = ("quant", "bits", "size", "drop")
+    summary = ""
+    on_command_line = ("quant", "bits", "round", "keep_float")
+
+    def __init__(self, options: QuantizeOptions) -> None:
+        self.options = options
+
+    def refuses(self, model: onnx.ModelProto, run: Run, before: Sequence[Technique]) -> str | None:
+        """See :class:`tvmcomp.compress.technique.Technique`."""
+        return _refusal(model)
+
+    @classmethod
+    def suggests(cls, model: onnx.ModelProto) -> list[Suggestion]:
+        """See :class:`tvmcomp.compress.technique.Technique`."""
+        if _refusal(model):
+            return []
+        elements, bytes_ = _weights(model)
+        stored = f"{elements:,} weights, {bytes_ / 2**10:,.0f} KiB"
+        return [
+            Suggestion("--quant int8", f"computes in integers, and stores {stored}, in a quarter"),
+            Suggestion("--bits 4", f"stores {stored}, in about an eighth, and computes in int8"),
+        ]
+
+    def apply(self, model: onnx.ModelProto, run: Run) -> Applied:
+        """See :class:`tvmcomp.compress.technique.Technique`."""
+        from tvmcomp.compress.fake_quantize import FakeQuantizeOptions, quantize_model
+
+        options = self.options
+        rules = options.operators
+        floats = tuple(pattern for pattern, rule in rules.items() if rule.dtype == "float")
+        quantized = quantize_model(
+            model,
+            run.teacher,
+            run.parts,
+            FakeQuantizeOptions(
+                bits=options.bits or 8,
+                size=options.size,
+                drop=options.drop,
+                rounding=options.round,
+                observer=options.observer,
+                keep_float=(*options.keep_float, *floats),
+                weight_bits={p: rule.bits for p, rule in rules.items() if rule.bits is not None},
+            ),
+            run.progress,
+        )
+        kept = [each for each in quantized.plan.operators if not each.quantized and each.reason]
+        notes = [f"{each.node} ({each.kind}) stays float: {each.reason}" for each in kept]
+        return Applied(quantized.model, (*quantized.notes, *notes))
+
+
+def _refusal(model: onnx.ModelProto) -> str | None:
+    if any(node.op_type in _QUANTIZED for node in model.graph.node):
+        return "the network is quantized already, and is built in integers as it is"
+    if not _weights(model)[0]:
+        return "the network has no weights that an operator of integers multiplies by"
+    return None
+
+
+def _weights(model: onnx.ModelProto) -> tuple[int, int]:
+    """How many weights would be rounded, and their bytes."""
+    from tvmcomp.compress.fake_quantize.plan import plan_model
+
+    count = sum(math.prod(weight.shape) for weight in plan_model(model).weights)
+    return count, 4 * count
