@@ -16,6 +16,10 @@ class Progress(Protocol):
         """Begin the stage ``name`` of ``total`` units (None: unknown); the one before it ends."""
         ...
 
+    def status(self, text: str) -> None:
+        """Say beside the stage's name how it stands, in place of what was said before."""
+        ...
+
 
 class NoProgress:
     """The :class:`Progress` of a build from Python: silent."""
@@ -23,3 +27,6 @@ class NoProgress:
     def stage(self, name: str, total: int | None = None) -> Step:
         """See :class:`Progress`."""
         return lambda: None
+
+    def status(self, text: str) -> None:
+        """See :class:`Progress`."""

@@ -53,7 +53,13 @@ class BuildProgress:
             done = self._bars.tasks[self._current]
             self._bars.update(self._current, total=done.completed or 1, completed=done.total or 1)
         current = self._current = self._bars.add_task(name, total=total)
+        self._stage = name
         return lambda: self._bars.advance(current)
+
+    def status(self, text: str) -> None:
+        """Say beside the stage's name how it stands."""
+        if self._current is not None:
+            self._bars.update(self._current, description=f"{self._stage}: {text}")
 
     def trial(self, event: Event) -> None:
         """Show the tuner's events as a stage of their own."""

@@ -27,7 +27,7 @@ from onnx import helper, numpy_helper
 from tvmcomp.compress.network import TrainableNetwork, compute_node
 from tvmcomp.compress.operators.table import Node, Tensor, operator
 
-#: Of a tensor's norm: what the order of a sum's terms changes, and with it here and there a rounding.
+#: Of a tensor's norm: what the order of a sum's terms changes, and with it now and then a rounding.
 _CLOSE = 1e-2
 _ALONG = "tvmcomp.RepeatAlong"
 
