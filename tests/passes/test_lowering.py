@@ -228,17 +228,22 @@ def test_a_table_holds_the_rounded_function(name):
 
 
 @pytest.mark.parametrize(
-    ("bias", "dtype"),
-    [([100, -32767, 3], "int16"), ([400_000, -17, 5], "int16"), ([2**24, 0, 1], "int32")],
+    ("bias", "exact", "dtype"),
+    [
+        ([100, -32767, 3], False, "int16"),
+        ([400_000, -17, 5], False, "int16"),
+        ([2**24, 0, 1], False, "int32"),
+        ([100, -32767, 3], True, "int16"),
+        ([400_000, -17, 5], True, "int32"),
+    ],
 )
-def test_the_bias_takes_two_bytes_where_it_fits(bias, dtype):
-    data = QParams(np.asarray(np.float32(0.5)), np.asarray(np.int32(0)), "uint8")
+def test_the_bias_takes_two_bytes_where_it_fits(bias, exact, dtype):
     bias, scale = np.array(bias, np.int64), np.float32([0.5, 0.25, 2])
 
     def build(emit, acc):
         builder = relax.BlockBuilder.current()
-        call = rescale(builder, acc, bias, np.zeros(3, np.int64), scale, data, "r")
-        return emit(call, "r")
+        none = np.zeros(3, np.int64)
+        return emit(rescale(builder, acc, bias, none, scale, 0.5, "uint8", "r", exact=exact), "r")
 
     mod = module(build, acc=tensor((4, 3), "int32"))
     arguments = value_of(mod, "gv").args[1]
@@ -246,19 +251,20 @@ def test_the_bias_takes_two_bytes_where_it_fits(bias, dtype):
     assert dtype_of(arguments[2]) == "uint16"  # bfloat16 holds these scales exactly.
     acc = np.random.default_rng(0).integers(-(2**20), 2**20, (4, 3)).astype(np.int32)
     (real,), _ = run_here(mod, HERE, [acc])
-    exact = (acc + bias) * scale.astype(float) * 0.5
+    wanted = (acc + bias) * scale.astype(float) * 0.5
     # A 16-bit bias comes in steps of at most 16 units.
-    assert (np.abs(real - exact) <= 8 * scale * 0.5 + np.abs(exact) * 1e-6).all()
+    allowed = 0 if exact else 8 * scale * 0.5
+    assert (np.abs(real - wanted) <= allowed + np.abs(wanted) * 1e-6).all()
 
 
 def test_a_scale_that_is_no_bfloat16_keeps_32_bits():
-    data = QParams(np.asarray(np.float32(0.1)), np.asarray(np.int32(0)), "uint8")
     scale = np.float32([0.1, 0.7])
 
     def build(emit, acc):
         builder = relax.BlockBuilder.current()
         none = np.zeros(2, np.int64)
-        return emit(rescale(builder, acc, none, none, scale, data, "r"), "r")
+        call = rescale(builder, acc, none, none, scale, 0.1, "uint8", "r", exact=False)
+        return emit(call, "r")
 
     mod = module(build, acc=tensor((4, 2), "int32"))
     assert dtype_of(value_of(mod, "gv").args[1][2]) == "float32"

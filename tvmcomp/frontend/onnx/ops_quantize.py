@@ -95,6 +95,7 @@ class DequantizeLinear(Converter):
             factor = _cast(bb, _spread(bb, scale, data, axis, attr), "float32")
             return _cast(bb, bb.emit(relax.op.multiply(difference, factor)), dtype)
         scale = _lone(bb, _cast(bb, scale, "float32"))
+        data, zero = _from_zero(data, zero, axis)
         real = relax.op.dequantize(data, scale, _lone(bb, zero), axis, "float32")
         return real if dtype == "float32" else relax.op.astype(real, dtype)
 
@@ -145,6 +146,21 @@ def _rounded(
     steps = bb.emit(relax.op.add(relax.op.round(relax.op.divide(data, scale)), zero))
     bounds = (tvm.tirx.const(value, "float32") for value in (low, high))
     return relax.op.astype(relax.op.clip(steps, *bounds), dtype)
+
+
+def _from_zero(data: Expr, zero: Any, axis: int) -> tuple[Any, Any]:
+    """Constant data of 8 bits less its zero points, and zeros, where int8 holds that.
+
+    Unsigned weights of 4 bits are weights around 0 whatever their zero point is.
+    """
+    values, zeros = array_of(data), array_of(zero)
+    if values is None or zeros is None or dtype_of(data) not in ("int8", "uint8"):
+        return data, zero
+    steps = values.astype("int16") - _spread_array(zeros, shape_of(data), axis, {}).astype("int16")
+    limits = np.iinfo("int8")
+    if steps.min(initial=0) < limits.min or steps.max(initial=0) > limits.max:
+        return data, zero
+    return constant(steps.astype("int8")), constant(np.zeros(zeros.shape, "int8"))
 
 
 def _axis(data: Expr, scale: Expr, attr: dict[str, Any]) -> int:

@@ -4,8 +4,9 @@
     permute(dequantize(weight))       -> dequantize(permuted weight), and reshape likewise
     dequantize(int32 bias)            -> float bias, and its reshape folded
 
-The layout operators between are our own (NHWC, or a sequence as the rows of one matrix) or a Gemm's
-``transB``. Values don't change.
+The layout operators between are our own (NHWC, or a sequence as the rows of one matrix), a Gemm's
+``transB``, or the directions of a recurrent weight. Values don't change. The module is marked: its
+numbers are another tool's, and are kept to the unit.
 """
 
 from __future__ import annotations
@@ -28,11 +29,22 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
+#: Attribute of a ``main`` that came with its Q/DQ.
+_IMPORTED = "tvmcomp.imported_qdq"
 
 
 def quantize_in_layout(mod: Module) -> Module:
     """Apply the rules above to ``mod`` (NHWC, with the Q/DQ that it was imported with)."""
-    return _QuantizeInLayout(mod).run()
+    moved = _QuantizeInLayout(mod).run()
+    main = moved.get_global_var("main")
+    return tvm.IRModule({**moved.functions, main: moved[main].with_attr(_IMPORTED, True)})
+
+
+def came_quantized(mod: Module) -> bool:
+    """Whether the Q/DQ of ``mod`` is what it was imported with, as :func:`quantize_in_layout`
+    knows; else it is what this build decided."""
+    attributes = mod["main"].attrs
+    return bool(attributes and attributes.get(_IMPORTED))
 
 
 class _QuantizeInLayout(BindingRewriter):
@@ -40,6 +52,8 @@ class _QuantizeInLayout(BindingRewriter):
         super().__init__(mod)
         #: What each new variable of interest was bound to.
         self.calls: dict[Var, Expr] = {}
+        #: New variable -> what it is a reshape of.
+        self.reshaped: dict[Var, Expr] = {}
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
@@ -49,9 +63,16 @@ class _QuantizeInLayout(BindingRewriter):
         elif name in ("permute_dims", "reshape"):
             replaced = self.move(var, value, name)
         result = replaced if replaced is not None else super().rewrite(var, value)
-        if name in ("quantize", "dequantize") and isinstance(result, relax.Var):
-            self.calls[result] = self.substitute(value)
+        if isinstance(result, relax.Var):
+            if name in ("quantize", "dequantize"):
+                self.calls[result] = self.substitute(value)
+            elif name == "reshape" and replaced is None:
+                self.reshaped[result] = self.unshaped(self.substitute(value.args[0]))
         return result
+
+    def unshaped(self, source: Expr) -> Expr:
+        """What a reshape reads that reads ``source``: of several the last one counts."""
+        return self.reshaped.get(source, source)
 
     def bias(self, call: Call) -> Expr | None:
         """The float constant that an int32 constant stands for."""
@@ -67,6 +88,8 @@ class _QuantizeInLayout(BindingRewriter):
     def move(self, var: Var, call: Call, name: str) -> Expr | None:
         """The layout operator ``call`` applied to what a ``dequantize`` reads."""
         source = self.substitute(call.args[0])
+        if name == "reshape":
+            source = self.unshaped(source)
         if isinstance(source, Constant):
             return const(self.moved(const_value(source), var, call, name))
         dequantize = self.calls.get(source)
@@ -74,7 +97,7 @@ class _QuantizeInLayout(BindingRewriter):
             return None
         integers, scale, zero_point = dequantize.args[:3]
         per_tensor = shape_of(scale) in ((), (1,))
-        axis = _moved_axis(int(dequantize.attrs.axis), call, name, shape_of(var))
+        axis = _moved_axis(int(dequantize.attrs.axis), shape_of(source), call, name, shape_of(var))
         if axis is None and not per_tensor:
             return None
         place = -1 if per_tensor or axis is None else axis
@@ -107,9 +130,11 @@ class _QuantizeInLayout(BindingRewriter):
         return np.transpose(values, _axes(call))
 
 
-def _moved_axis(axis: int, call: Call, name: str, shape: tuple[int, ...]) -> int | None:
-    """Where ``axis`` of what ``call`` moves lies in its result of ``shape``; None: nowhere."""
-    before = shape_of(call.args[0])
+def _moved_axis(
+    axis: int, before: tuple[int, ...], call: Call, name: str, shape: tuple[int, ...]
+) -> int | None:
+    """Where ``axis`` of what ``call`` moves, of the shape ``before``, lies in its result of
+    ``shape``; None: nowhere."""
     axis %= max(len(before), 1)
     if name == "permute_dims":
         return _axes(call).index(axis)

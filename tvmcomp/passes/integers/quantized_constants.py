@@ -1,4 +1,4 @@
-"""Constants behind a ``dequantize``: weights whose zero is 0, recurrent weights, biases."""
+"""Constants behind a ``dequantize``: weights whose zero is 0, recurrent ones, tables, biases."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ def symmetric_weight(call: Call | None) -> tuple[np.ndarray, np.ndarray] | None:
     return values, params.scale.reshape(-1)
 
 
-def recurrent_weight(call: Call | None) -> tuple[np.ndarray, np.ndarray] | None:
-    """The int8 weight of a recurrent layer that ``call`` dequantizes, and the scale of each row.
+def weight_by_row(call: Call | None) -> tuple[np.ndarray, np.ndarray] | None:
+    """The int8 weight of a recurrent layer, or the table, that ``call`` dequantizes, and the scale
+    of each of its rows.
 
     None where ``call`` is no such ``dequantize``.
     """
@@ -44,7 +45,7 @@ def recurrent_weight(call: Call | None) -> tuple[np.ndarray, np.ndarray] | None:
     values, params = const_value(call.args[0]), dequantize_params(call)
     if values is None or params is None or values.dtype != np.int8 or np.any(params.zero_point):
         return None
-    if params.scale.size > 1 and params.axis != 0:
+    if not values.ndim or params.axis not in (None, 0):
         return None
     return values, np.broadcast_to(params.scale.reshape(-1), len(values)).astype(np.float32)
 

@@ -5,6 +5,7 @@
     quantize(chain(dequantize(x)))             -> lookup table of the chain
     conv(x, dequantize(w))                     -> conv(x, w) * scale, with w read as int8
     recurrent(x, dequantize(w))                -> recurrent(x, w, scale), its state in 8 bits
+    take(dequantize(table), rows)              -> take(table, rows) * take(scales, rows)
     mean, avg_pool (dequantize(x))             -> dequantize(sum_int32(x))
     quantize(reshape | concat | max_pool … (x)) -> the same operator on quantize(x)
     quantize(dequantize(x)) with equal parameters -> x
@@ -26,6 +27,7 @@ import numpy as np
 from tvmcomp.passes.elementwise import clip_bounds, unary_sources
 from tvmcomp.passes.integers.activation_product import activation_product
 from tvmcomp.passes.integers.depthwise_data import by_output
+from tvmcomp.passes.integers.imported_qdq import came_quantized
 from tvmcomp.passes.integers.integer_average import integer_average
 from tvmcomp.passes.integers.integer_convolution import convolve, padded
 from tvmcomp.passes.integers.output_steps import only_quantized, saturates
@@ -38,10 +40,10 @@ from tvmcomp.passes.integers.qdq import (
 )
 from tvmcomp.passes.integers.quantized_constants import (
     real_bias,
-    recurrent_weight,
     symmetric_weight,
+    weight_by_row,
 )
-from tvmcomp.passes.integers.rescale import LARGEST_BIAS, is_bfloat16, rescale
+from tvmcomp.passes.integers.rescale import LARGEST_BIAS, combined_scale, rescale
 from tvmcomp.passes.integers.table import evaluate_chain, lookup
 from tvmcomp.passes.operator_kinds import AVERAGES, CONVOLUTIONS, PASS_THROUGH
 from tvmcomp.passes.rewriter import (
@@ -77,6 +79,8 @@ class _Realize(BindingRewriter):
     def __init__(self, mod: Module, target: TargetDescription) -> None:
         super().__init__(mod)
         self.target = target
+        #: Its numbers are another tool's, and are kept.
+        self.imported = came_quantized(mod)
         bindings = main_bindings(mod) or []
         self.producer = {binding.var: binding.value for binding in bindings}
         self.source = unary_sources(bindings)
@@ -98,6 +102,7 @@ class _Realize(BindingRewriter):
             **dict.fromkeys(CONVOLUTIONS, self.anchor),
             **dict.fromkeys(AVERAGES, self.average),
             RECURRENT: self.recurrent,
+            "take": self.embedding,
         }
         rule = rules.get(name) if name else None
         replaced = rule(var, value) if rule else None
@@ -127,23 +132,21 @@ class _Realize(BindingRewriter):
             sums = values.astype(np.int64).reshape(values.shape[0], -1).sum(axis=1)
         acc = self.emit(acc, name)
         combined = np.broadcast_to(scale.astype(np.float64) * params.scale, sums.shape)
-        bias = -zero_point * sums + self.integer_bias(
-            var, combined, is_imported=not is_bfloat16(scale)
-        )
-        scales = np.broadcast_to(scale, sums.shape)
-        output = (
-            None
-            if is_bfloat16(scale)
-            else only_quantized(var, self.users, self.folded.__contains__)
-        )
+        bias = -zero_point * sums + self.integer_bias(var, combined)
+        output = self.only_quantized(var) if self.imported else None
         if output is not None:
-            scales = scales / output.scale
             self.in_steps.add(var)
-        if output is not None or params.axis is not None:
-            scales = params.scale * scales
-            params = QParams(np.ones((), np.float32), np.zeros((), np.int32), params.dtype)
-        call = rescale(self.builder, acc, bias, sums, scales, params, name)
+        scales = np.broadcast_to(scale, sums.shape)
+        call = rescale(
+            self.builder, acc, bias, sums,
+            *combined_scale(scales, params.scale, None if output is None else output.scale),
+            params.dtype, name, exact=self.imported,
+        )  # fmt: skip
         return self.emit(call, f"{name}_real")
+
+    def only_quantized(self, var: Var) -> QParams | None:
+        """The parameters of the ``quantize`` that alone reads the result of an anchor."""
+        return only_quantized(var, self.users, self.folded.__contains__)
 
     def product(self, var: Var, call: Call) -> Expr | None:
         """The product of two quantized activations; None for anything else."""
@@ -152,7 +155,7 @@ class _Realize(BindingRewriter):
         left, right = (self.dequantized(arg) for arg in call.args)
         if left is None or right is None:
             return None
-        output = only_quantized(var, self.users, self.folded.__contains__)
+        output = self.only_quantized(var)
         step = 1.0 if output is None else float(output.scale)
         if output is not None:
             self.in_steps.add(var)
@@ -171,7 +174,7 @@ class _Realize(BindingRewriter):
         factor = scale if scale.size == 1 else scale.reshape((1,) * (rank - 1) + (-1,))
         return self.emit(relax.op.multiply(product, const(factor)), f"{name}_real")
 
-    def integer_bias(self, anchor: Any, scale: np.ndarray, *, is_imported: bool) -> np.ndarray:
+    def integer_bias(self, anchor: Any, scale: np.ndarray) -> np.ndarray:
         """The bias that follows ``anchor``, in units of its accumulator; zero where there is none.
 
         The addition itself then becomes nothing. A bias too large for the accumulator stays a
@@ -191,7 +194,7 @@ class _Realize(BindingRewriter):
         units = np.rint(exact)
         if not (np.abs(units) < LARGEST_BIAS).all():
             return none
-        if is_imported and (np.abs(units - exact) > _UNIT + _FLOAT32 * np.abs(exact)).any():
+        if self.imported and (np.abs(units - exact) > _UNIT + _FLOAT32 * np.abs(exact)).any():
             return none  # Half a unit would be seen in the model's own result.
         self.folded.add(readers[0].var)
         return units.astype(np.int64)
@@ -229,10 +232,33 @@ class _Realize(BindingRewriter):
 
     def recurrent(self, var: Var, call: Call) -> Expr | None:
         """The layer in integers; None where its state may leave the range that it is rounded in."""
-        weight = recurrent_weight(self.producer.get(call.args[1]))
+        weight = weight_by_row(self.producer.get(call.args[1]))
         if weight is None or not cell_of(call).is_bounded:
             return None
         return self.emit(in_integers(self.substitute(call), *weight), var.name)
+
+    # Embeddings.
+
+    def embedding(self, var: Var, call: Call) -> Expr | None:
+        """Rows of an 8-bit table, dequantized after they are taken out."""
+        dequantize = self.producer.get(call.args[0])
+        if dequantize is None or call.attrs.axis is None or int(call.attrs.axis) != 0:
+            return None
+        table = weight_by_row(dequantize)
+        if table is None:
+            return None
+        indices = self.substitute(call.args[1])
+
+        def rows_of(array: np.ndarray, suffix: str) -> Any:
+            taken = relax.Call(call.op, [const(array), indices], call.attrs)
+            return self.emit(taken, f"{var.name}_{suffix}")
+
+        values, scale = table
+        rows = self.emit(relax.op.astype(rows_of(values, "rows"), "float32"), f"{var.name}_float")
+        if (scale == scale[:1]).all():
+            return self.emit(relax.op.multiply(rows, const(scale[:1])), var.name)
+        scales = rows_of(scale.reshape(-1, *(1,) * (values.ndim - 1)), "scales")
+        return self.emit(relax.op.multiply(rows, scales), var.name)
 
     # Averages.
 

@@ -7,8 +7,8 @@ four bytes each would be a sixth of the artifact. The scale is a bfloat16 (weigh
 with scales that are); the bias is an int16 in steps of a few units of the accumulator, far below
 what one step of the output is worth. Values that don't fit so are kept in 32 bits.
 
-A scale that is no bfloat16 is of a model that another tool quantized. Its bias is kept to the unit:
-the result is then the one that the tool gives, but for what falls into the middle of two steps.
+The bias of a model that came quantized is kept to the unit: the result is then the one that its
+tool gives, but for what falls into the middle of two steps.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ import numpy as np
 
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.rewriter import const
-from tvmcomp.qparams import QParams
 from tvmcomp.schedules.bfloat16 import widen
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr
@@ -36,8 +35,11 @@ def rescale(
     bias: np.ndarray,
     weight_sums: np.ndarray,
     scale: np.ndarray,
-    data: QParams,
+    data_scale: float,
+    data_dtype: str,
     name: str,
+    *,
+    exact: bool,
 ) -> Expr:
     """A call that turns ``acc`` into float32.
 
@@ -47,19 +49,20 @@ def rescale(
         bias: int64, one a channel, in units of the accumulator: the zero point's share and the
             layer's bias.
         weight_sums: int64, the sum of each channel's weights.
-        scale: float32, the weight's scale, one a channel.
-        data: parameters of the activation that was multiplied.
+        scale, data_scale: see :func:`combined_scale`.
+        data_dtype: type of the activation that was multiplied.
         name: of the kernel, for a person.
+        exact: keep the bias to the unit.
     """
     te, tirx = tvm.te, tvm.tirx
     # The other 8-bit type's zero point is 128 away: steps chosen for both make every target round
     # the same.
-    other = bias + (128 if data.dtype == "uint8" else -128) * weight_sums
+    other = bias + (128 if data_dtype == "uint8" else -128) * weight_sums
     largest = int(max(np.abs(bias).max(), np.abs(other).max()))
     packed_scale = _pack_scale(scale)
     scale_dtype = str(packed_scale.dtype)
-    packed_bias, shift = _pack_bias(bias, largest, _MAX_SHIFT if scale_dtype == "uint16" else 0)
-    data_scale = float(data.scale)
+    coarse = scale_dtype == "uint16" and not exact
+    packed_bias, shift = _pack_bias(bias, largest, _MAX_SHIFT if coarse else 0)
 
     def compute(x: Expr, b: Any, s: Any) -> Expr:
         def real(*i: Any) -> Any:
@@ -80,6 +83,24 @@ def rescale(
     )
 
 
+def combined_scale(
+    weight: np.ndarray, data: np.ndarray, output: np.ndarray | None
+) -> tuple[np.ndarray, float]:
+    """What the sums of an anchor are multiplied by: a number a channel, and one for all.
+
+    Args:
+        weight: its scale, one a channel; float32 like all of them.
+        data: the activation's scale, one or one a channel.
+        output: that of the result, where it is counted in its steps.
+    """
+    if data.ndim == 0 and _is_bfloat16(weight):  # half as many bytes as their products
+        return weight, float(data if output is None else data / output)
+    # In the order in which ONNX Runtime and XNNPACK round them.
+    if output is not None:
+        return weight * data / output, 1.0
+    return (weight, float(data)) if data.ndim == 0 else (weight * data, 1.0)
+
+
 def _pack_bias(bias: np.ndarray, largest: int, most: int) -> tuple[np.ndarray, int]:
     """The bias as int16 in steps of ``2 ** shift``, of at most ``2 ** most``, or as int32 in steps
     of one."""
@@ -92,10 +113,9 @@ def _pack_bias(bias: np.ndarray, largest: int, most: int) -> tuple[np.ndarray, i
 def _pack_scale(scale: np.ndarray) -> np.ndarray:
     """The bits of bfloat16 where that is exact, else float32."""
     bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
-    return (bits >> 16).astype(np.uint16) if is_bfloat16(scale) else bits.view(np.float32)
+    return (bits >> 16).astype(np.uint16) if _is_bfloat16(scale) else bits.view(np.float32)
 
 
-def is_bfloat16(scale: np.ndarray) -> bool:
-    """Whether a float32 scale is a bfloat16, as those of weights that are quantized here."""
+def _is_bfloat16(scale: np.ndarray) -> bool:
     bits = np.ascontiguousarray(scale, np.float32).view(np.uint32)
     return not (bits & 0xFFFF).any()
