@@ -28,31 +28,32 @@ class CallablePackage(ModuleType):
 
     def __call__(self, *arguments: Any, **options: Any) -> CompressResult:
         """See :func:`tvmcomp.compress.compress.compress`."""
-        require_torch()
+        require_packages()
         from tvmcomp.compress.compress import compress
 
         return compress(*arguments, **options)
 
 
-def require_torch() -> None:
-    """See that torch is there.
+def require_packages() -> None:
+    """See that what compression needs beside tvmcomp is there.
 
     Raises:
         ToolError: it is not, with the command that installs it.
     """
-    if importlib.util.find_spec("torch") is None:
-        from tvmcomp.errors import ToolError
+    for package in ("torch", "safetensors"):
+        if importlib.util.find_spec(package) is None:
+            from tvmcomp.errors import ToolError
 
-        raise ToolError(
-            "compression needs the package 'torch', which is not installed",
-            hint="Install it: pip install 'tvmcomp[compress]'",
-        )
+            raise ToolError(
+                f"compression needs the package {package!r}, which is not installed",
+                hint="Install it: pip install 'tvmcomp[compress]'",
+            )
 
 
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'tvmcomp.compress' has no attribute {name!r}")
-    require_torch()
+    require_packages()
     return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 

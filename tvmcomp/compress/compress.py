@@ -127,8 +127,9 @@ def compress(
     seed = arguments.integer(seed, "seed", 0, 2**32 - 1)
     if metric is not None and metric not in METRICS:
         raise ConfigError(f"metric is {metric!r}; there are {', '.join(METRICS)}")
-    if progress is not None and not callable(getattr(progress, "stage", None)):
-        raise ConfigError("progress has no method `stage`; see tvmcomp.progress.Progress")
+    for method in ("stage", "status"):
+        if progress is not None and not callable(getattr(progress, method, None)):
+            raise ConfigError(f"progress has no method `{method}`; see tvmcomp.progress.Progress")
     progress = progress or NoProgress()
     path = None if output is None else _writable(arguments.path(output, "output"), model)
     progress.stage("reading")
@@ -162,6 +163,7 @@ def compress(
             "prepared": original.signature,
             "data": given.digest,
             "recipe": described,
+            "budget": seconds,
             "seed": seed,
             "version": __version__,
         },
@@ -210,14 +212,15 @@ def suggestions(prepared: onnx.ModelProto) -> tuple[Suggestion, ...]:
 
 def judged(original: Original, small: onnx.ModelProto, data: Data, metric: Metric) -> Score:
     """The score of ``small`` beside the original's on samples that nothing else used."""
-    return compared(
+    (score,) = compared(
         Runner(original.prepared),
         Runner(small),
         data.judge,
-        metric,
+        [metric],
         original.signature.outputs,
         data.labels,
     )
+    return score
 
 
 def _sides(

@@ -57,6 +57,8 @@ class StepProof(msgspec.Struct, frozen=True):
         bytes_before, bytes_after: of the ONNX file that the network would be.
         drop_before, drop_after: what is lost on the watched samples against the original, in
             points of ``metric``; the metric needs no labels.
+        sqnr_db_before, sqnr_db_after: ratio of signal to noise at the outputs there, which tells
+            networks apart that lose nothing.
         notes: what the technique says.
     """
 
@@ -68,6 +70,8 @@ class StepProof(msgspec.Struct, frozen=True):
     metric: str
     drop_before: float
     drop_after: float
+    sqnr_db_before: float
+    sqnr_db_after: float
     notes: tuple[str, ...] = ()
 
 

@@ -68,17 +68,18 @@ def compared(
     before: Runner,
     after: Runner,
     samples: Sequence[Sample],
-    metric: Metric,
+    metrics: Sequence[Metric],
     outputs: Sequence[TensorSpec],
     labels: NDArray | None = None,
-) -> Score:
-    """The score of ``after`` beside ``before`` on ``samples``; ``labels`` are one a sample."""
-    scorer = Scorer(metric, outputs)
+) -> list[Score]:
+    """The scores of ``after`` beside ``before`` on ``samples``, one a metric; ``labels`` are one a
+    sample."""
+    scorers = [Scorer(metric, outputs) for metric in metrics]
     for part in in_turn(samples):
-        scorer.add(
-            before(samples[part]), after(samples[part]), None if labels is None else labels[part]
-        )
-    return scorer.score()
+        given = before(samples[part]), after(samples[part])
+        for scorer in scorers:
+            scorer.add(*given, None if labels is None else labels[part])
+    return [scorer.score() for scorer in scorers]
 
 
 def _tensors(network: TrainableNetwork, sample: Sample) -> list[Any]:

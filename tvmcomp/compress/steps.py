@@ -14,7 +14,7 @@ from tvmcomp.compress.proof import StepProof
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.running import Runner, compared
 from tvmcomp.compress.samples import Parts
-from tvmcomp.compress.score import default_metric
+from tvmcomp.compress.score import Score, default_metric
 from tvmcomp.compress.technique import Run, Technique
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
@@ -59,7 +59,7 @@ class Steps:
             if reason:
                 raise ConfigError(f"{step.name}: {reason}")
         model = self._original
-        size, drop = self._judged(model)
+        size, (drop, sqnr) = self._judged(model)
         left = seconds
         for index, step in enumerate(steps):
             training = sum(1 for each in steps[index:] if each.repeats)
@@ -77,8 +77,8 @@ class Steps:
             if step.repeats:
                 left = max(0.0, left - took)
             model = applied.model
-            before = size, drop
-            size, drop = self._judged(model)
+            before = size, drop, sqnr
+            size, (drop, sqnr) = self._judged(model)
             self.proofs.append(
                 StepProof(
                     technique=step.name,
@@ -87,8 +87,10 @@ class Steps:
                     bytes_before=before[0],
                     bytes_after=size,
                     metric=self._metric,
-                    drop_before=before[1],
-                    drop_after=drop,
+                    drop_before=before[1].drop,
+                    drop_after=drop.drop,
+                    sqnr_db_before=before[2].after,
+                    sqnr_db_after=sqnr.after,
                     notes=applied.notes,
                 )
             )
@@ -104,14 +106,15 @@ class Steps:
             folder=folder,
         )
 
-    def _judged(self, model: onnx.ModelProto) -> tuple[int, float]:
-        """The bytes that a network would take in a file, and what it lost on watched samples."""
+    def _judged(self, model: onnx.ModelProto) -> tuple[int, list[Score]]:
+        """The bytes that a network would take in a file, and its scores on watched samples: by the
+        metric, and its ratio of signal to noise."""
         small = finish(model)
-        score = compared(
+        scores = compared(
             self._teacher,
             Runner(small),
             self._parts.watch,
-            self._metric,
+            [self._metric, "sqnr"],
             self._signature.outputs,
         )
-        return small.ByteSize(), score.drop
+        return small.ByteSize(), scores

@@ -112,20 +112,20 @@ def _range(score: Score) -> str:
 
 def _print_steps(proof: Proof, console: Console) -> None:
     columns = [Column("step"), Column("time", "number"), Column("ONNX file", "number")]
-    columns += [Column("lost before", "number", rank=1), Column("lost after", "number")]
+    columns += [Column("lost", "number"), Column("SQNR dB", "number", rank=1)]
     rows = [
         (
             step.technique,
             _seconds(step.seconds),
             f"{_bytes(step.bytes_before)} → {_bytes(step.bytes_after)}",
-            _points(step.drop_before),
-            _points(step.drop_after),
+            f"{_number(step.drop_before)} → {_points(step.drop_after)}",
+            f"{step.sqnr_db_before:.1f} → {step.sqnr_db_after:.1f}",
         )
         for step in proof.steps
     ]
     console.print(fitted_table(columns, rows, console)[0])
     metric = proof.steps[0].metric if proof.steps else ""
-    console.print(f"what was lost in between is by {metric} with the original, on watched samples")
+    console.print(f"of each step: what is lost by {metric} with the original, on watched samples")
 
 
 def _problems(proof: Proof) -> Iterator[str]:

@@ -30,7 +30,7 @@ class OperatorRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to quantize. A pattern is a node's name, its ONNX operator (``Conv``) or a glob of either.
+    """How to quantize. A pattern is a node's name, its operator (``Conv``) or a glob of either.
 
     Attributes:
         quant: what is computed in.
