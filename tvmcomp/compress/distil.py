@@ -30,9 +30,9 @@ from tvmcomp.compress.operators.table import Tensor
 from tvmcomp.compress.samples import Parts, sample_digest
 from tvmcomp.compress.schedule import Schedule
 from tvmcomp.compress.watch import Standing, Watch, labels_of, stacked
-from tvmcomp.compress.weights import Training
+from tvmcomp.compress.weights import Training, weights_to_train
 from tvmcomp.errors import ArtifactError, CalibrationError, ModelError
-from tvmcomp.progress import NoProgress, Progress
+from tvmcomp.progress import NoProgress, Progress, Step
 
 #: Samples that variances, kinds of outputs and augmentations are found on.
 _OBSERVED = 64
@@ -40,12 +40,17 @@ _OBSERVED = 64
 _BATCH_BYTES = 1 << 30
 #: Of a run's time, about, for looking at the samples held out, and for writing checkpoints.
 _WATCHING, _WRITING = 0.1, 0.05
+#: Steps between two looks, at the least.
+_LEAST_EVERY = 5
 #: A rate that was halved so often learns nothing any more.
 _MOST_HALVINGS = 10
 #: A loss that is 0 but for rounding.
 _NOTHING = 1e-9
-#: Without gain for this part of the steps, a run is over.
-_PATIENCE = 0.5
+#: Without gain for this part of the steps, or with a loss so many times the best one, the rate is
+#: halved and the best weights are taken up again.
+_PATIENCE, _ASTRAY = 0.2, 2.0
+#: A rate is given so many steps to show what it does.
+_TRIED_STEPS = 40
 
 
 class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -125,7 +130,7 @@ def distil(
         ArtifactError: the checkpoint can't be written.
     """
     run = _Run(model, teacher, parts, options, progress or NoProgress())
-    if not run.training.weights:
+    if not weights_to_train(run.student.network):
         return Distilled(model, notes=("The network has no weights to train.",))
     run.prepare()
     if checkpoint is not None:
@@ -139,7 +144,8 @@ class _State(msgspec.Struct, forbid_unknown_fields=True):
     schedule: Schedule
     start: Standing
     best: Standing
-    gained_at: int = 0
+    #: The step at which the best weights were found, or taken up again.
+    best_at: int = 0
 
 
 class _Run:
@@ -161,9 +167,6 @@ class _Run:
                 "it has other inputs than the original network, so can't learn from it"
             )
         self.teacher.network.requires_grad_(False)
-        self.training = Training(
-            self.student.network, options.rate, options.scale_rate, options.average
-        )
         self.batch = min(options.batch, _fitting_batch(model), len(parts.fit))
         self.notes: list[str] = []
         self.interrupted = False
@@ -172,6 +175,9 @@ class _Run:
     def prepare(self) -> None:
         """What is compared, what samples may be changed to, and how the network does so far."""
         options, parts = self.options, self.parts
+        self.training = Training(
+            self.student.network, options.rate, options.scale_rate, options.average
+        )
         self.progress.stage("looking at samples")
         seen = stacked(parts.fit[: min(_OBSERVED, 2 * self.batch)])
         with torch.no_grad():
@@ -198,7 +204,7 @@ class _Run:
         begun = time.monotonic()
         start = self.watch.standing(self.student)
         # A look is forward only and without the teacher, which is about a quarter of a step.
-        self.every = max(1, round(self.watch.count / self.batch / 4 / _WATCHING))
+        self.every = max(_LEAST_EVERY, round(self.watch.count / self.batch / 4 / _WATCHING))
         self.overhead = (time.monotonic() - begun) / self.every
         self.state = _State(Schedule(options.budget, options.steps), start, start)
 
@@ -239,6 +245,7 @@ class _Run:
         try:
             if not pointless:
                 self._train()
+                self._keep()
         except KeyboardInterrupt:
             self.interrupted = True
             self.notes.append("It was stopped by Ctrl-C; the best weights so far are kept.")
@@ -255,9 +262,8 @@ class _Run:
 
     def _train(self) -> None:
         schedule = self.state.schedule
-        advance = self.progress.stage("timing steps")
-        shown = False
-        self._say()
+        shown = schedule.planned
+        advance = self._show()
         written, write_seconds = time.monotonic(), 0.0
         while not schedule.over:
             begun = time.monotonic()
@@ -265,24 +271,17 @@ class _Run:
             now = time.monotonic()
             schedule.count_step(now - begun, begun - self.clock, self.overhead)
             self.clock = now
-            if schedule.planned is not None and not shown:
-                advance = self.progress.stage("distilling", schedule.planned - schedule.step)
-                shown = True
-                self._say()
-            elif shown:
+            if schedule.planned != shown:
+                shown = schedule.planned
+                advance = self._show()
+            else:
                 advance()
             if schedule.step % self.every == 0 or schedule.over:
                 self._look()
             if schedule.halvings > _MOST_HALVINGS:
-                self.notes.append("Its loss did not stay finite, whatever the rate.")
+                self.notes.append("It stopped early: at no rate was anything gained any more.")
                 return
-            if (
-                schedule.planned
-                and schedule.step - self.state.gained_at > _PATIENCE * schedule.planned
-            ):
-                self.notes.append("It stopped early, as nothing was gained any more.")
-                return
-            if self.checkpoint is not None and now - written > write_seconds / _WRITING:
+            if now - written > write_seconds / _WRITING:
                 self._keep()
                 written = time.monotonic()
                 write_seconds = written - now
@@ -306,8 +305,13 @@ class _Run:
                 "the original network gives NaN or Inf on a sample",
                 hint="Leave out the samples that it can't compute.",
             )
+        self._back_to_best()
+
+    def _back_to_best(self) -> None:
+        """Go on from the best weights, more slowly."""
         self.training.back_to_best()
-        schedule.halvings += 1
+        self.state.schedule.halvings += 1
+        self.state.best_at = self.state.schedule.step
 
     def _look(self) -> None:
         """Keep the weights if they do better on the samples held out than any before."""
@@ -315,20 +319,37 @@ class _Run:
         self.training.put(self.training.averaged)
         standing = self.watch.standing(self.student)
         self.training.put(now)
-        if standing.better_than(self.state.best, self.state.start):
+        state, schedule = self.state, self.state.schedule
+        without_gain = schedule.step - state.best_at
+        if standing.better_than(state.best, state.start, self.watch.count):
             for name, value in self.training.averaged.items():
                 self.training.best[name].copy_(value)
-            self.state.best, self.state.gained_at = standing, self.state.schedule.step
+            state.best, state.best_at = standing, schedule.step
+        elif without_gain > _TRIED_STEPS and (
+            standing.loss > _ASTRAY * state.best.loss
+            or without_gain > _PATIENCE * (schedule.planned or math.inf)
+        ):
+            self._back_to_best()
         self._say()
+
+    def _show(self) -> Step:
+        """Begin a stage of the steps that are left."""
+        planned, done = self.state.schedule.planned, self.state.schedule.step
+        if planned is None:
+            step = self.progress.stage("timing the first steps")
+        else:
+            step = self.progress.stage("distilling", planned - done)
+        self._say()
+        return step
 
     def _say(self) -> None:
         self.progress.status(f"{self.state.best} on samples held out")
 
     def _keep(self) -> None:
         """Write the checkpoint; from now on none, if there is no room for it any more."""
-        assert self.checkpoint is not None
         try:
-            self._write(self.checkpoint)
+            if self.checkpoint is not None:
+                self._write(self.checkpoint)
         except ArtifactError as error:
             self.notes.append(f"{error.where}: {error.what}; what is there is an older one.")
             self.checkpoint = None

@@ -43,6 +43,10 @@ class Schedule(msgspec.Struct, forbid_unknown_fields=True):
     halvings: int = 0
     late: bool = False
 
+    def __post_init__(self) -> None:
+        if self.budget is None and self.planned is None:
+            self.planned = self.most_steps
+
     def count_step(self, step_seconds: float, other_seconds: float, overhead: float) -> None:
         """A step is done.
 
@@ -55,17 +59,10 @@ class Schedule(msgspec.Struct, forbid_unknown_fields=True):
         self.seconds += step_seconds + other_seconds
         if self.planned is None and self.step <= _TIMED_STEPS:
             self.timed += step_seconds
-        if self.planned is None and (self.budget is None or self.step >= _TIMED_STEPS):
-            self.planned = self._fitting(overhead)
-
-    def _fitting(self, overhead: float) -> int:
-        most = self.most_steps or 2**31
-        if self.budget is None:
-            return most
-        left = _PLANNED_SHARE * self.budget - self.seconds
-        return max(
-            self.step, min(self.step + int(left / (self.timed / self.step + overhead)), most)
-        )
+        if self.planned is None and self.budget is not None and self.step >= _TIMED_STEPS:
+            left = _PLANNED_SHARE * self.budget - self.seconds
+            fits = self.step + int(left / (self.timed / self.step + overhead))
+            self.planned = max(self.step, min(fits, self.most_steps or fits))
 
     @property
     def over(self) -> bool:

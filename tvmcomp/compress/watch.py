@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import msgspec
@@ -16,6 +17,7 @@ from tvmcomp.compress.samples import Sample
 
 #: The teacher's outputs are kept up to this size; fewer samples are watched where they are larger.
 _KEPT_BYTES = 256 << 20
+_ROUNDING = 1e-6
 
 
 class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,12 +37,17 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         labelled = "" if self.correct is None else f", {self.correct:.1%} correct"
         return f"loss {self.loss:.4g}, agreement {self.agreement:.1%}{labelled}"
 
-    def better_than(self, other: Standing, start: Standing) -> bool:
-        """Whether its loss is less than the other's, and nothing is worse than at the start."""
-        return (
-            self.loss < other.loss
-            and self.agreement >= start.agreement
-            and (self.correct is None or self.correct >= (start.correct or 0.0))
+    def better_than(self, other: Standing, start: Standing, count: int) -> bool:
+        """Whether its loss is less than the other's, and no share is worse than at the start.
+
+        Shares of ``count`` samples move by chance: one standard error, or one sample, is no loss.
+        """
+        shares = [(self.agreement, start.agreement)]
+        if self.correct is not None and start.correct is not None:
+            shares.append((self.correct, start.correct))
+        return self.loss < other.loss and all(
+            now >= before - max(1, math.sqrt(count * before * (1 - before))) / count - _ROUNDING
+            for now, before in shares
         )
 
 
