@@ -77,7 +77,7 @@ class Graph:
     def add_constant(self, name: str, array: np.ndarray) -> str:
         """Add an initializer called ``name``, or nearly so; gives its name."""
         name = self.free_name(name)
-        tensor = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        tensor = numpy_helper.from_array(np.asarray(array), name)
         self.model.graph.initializer.append(tensor)
         self._tensors[name], self._arrays[name] = self.model.graph.initializer[-1], array
         return name

@@ -33,7 +33,7 @@ from tvmcomp.progress import Progress
 from tvmcomp.quantize.rounding.codes import MOST_BITS
 
 #: Samples that harm is measured with: each weight takes a run over them.
-_MEASURED_WITH = 32
+_MEASURED_WITH = 16
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def quantize_model(
         return round_weights(result, model, plan.weights, parts.fit, step)
 
     fixed = _fixed_bits(plan, options)
-    if options.size is None and options.drop is None and options.bits == MOST_BITS:
+    goal = options.size is not None or options.drop is not None
+    if len(fixed) == len(plan.weights) or not (goal or options.bits < MOST_BITS):
         bits = {weight.tensor: MOST_BITS for weight in plan.weights} | fixed
         return Quantized(quantized(bits), bits, plan, ())
     step = progress.stage("measuring harm", len(plan.weights))

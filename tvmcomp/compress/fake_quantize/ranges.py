@@ -35,5 +35,10 @@ def observe_ranges(
                     where=f"the tensor {tensor!r}",
                     hint="Check the samples: is their preprocessing the network's?",
                 ) from None
-    ranges = {tensor: watching.range() for tensor, watching in observers.items()}
-    return {tensor: activation_qparams(lo, hi, "uint8") for tensor, (lo, hi) in ranges.items()}
+    return {tensor: _parameters(*watching.range()) for tensor, watching in observers.items()}
+
+
+def _parameters(low: float, high: float) -> QParams:
+    """Of a tensor that was 0 in all samples nothing is known; a step of 1, as of integers, would
+    be one of the bias behind it too."""
+    return activation_qparams(low, high if high > low else 1.0, "uint8")
