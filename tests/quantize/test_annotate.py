@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import numpy as np
-from passes.relax_modules import assert_same_module, module, operators, relax, script, uniform
+import pytest
+from passes.relax_modules import (
+    assert_same_module,
+    module,
+    operators,
+    relax,
+    script,
+    uniform,
+    value_of,
+)
 from tvm.script import relax as R
 
-from tvmcomp.passes.rewriter import const
+from tvmcomp import targets
+from tvmcomp.passes.integers.realize import realize
+from tvmcomp.passes.rewriter import const, const_value
 from tvmcomp.qparams import activation_qparams, quantize, weight_qparams
 from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.rounded_weight import RoundedWeight
 
 W = uniform(np.random.default_rng(0), 6, 4)
 PARAMS = activation_qparams(-1.0, 3.0, "uint8")
@@ -51,3 +63,33 @@ def test_nothing_planned_changes_nothing():
     mod = module(matmul, x=(2, 6))
     plan = plan_operators(mod, keep_float={op.name for op in plan_operators(mod)})
     assert operators(annotate(mod, plan, {})) == ["matmul"]
+
+
+@pytest.mark.parametrize("biased", [True, False])
+def test_given_integers_and_corrections_go_in(biased):
+    """A correction becomes part of the bias that there is, or a bias of its own."""
+    weight, bias = uniform(np.random.default_rng(1), 4, 3), uniform(np.random.default_rng(2), 3)
+
+    def network(emit, x):
+        product = emit(relax.op.matmul(x, const(weight)), "m")
+        return [emit(relax.op.add(product, const(bias)), "b") if biased else product]
+
+    mod = module(network, x=(2, 4))
+    plan = plan_operators(mod)
+    (x,) = mod["main"].params
+    params = weight_qparams(weight, 1)
+    codes = np.arange(12, dtype=np.int8).reshape(4, 3)
+    correction = np.array([1, -2, 4], np.float32)
+    result = annotate(
+        mod,
+        plan,
+        {x: activation_qparams(-1, 1, "uint8")},
+        {"m": RoundedWeight(codes, params, correction)},
+    )
+    np.testing.assert_array_equal(const_value(value_of(result, "m_weight").args[0]), codes)
+    assert operators(result).count("add") == 1
+    added = value_of(result, "b" if biased else "m_corrected")
+    np.testing.assert_array_equal(
+        const_value(added.args[1]), bias + correction if biased else correction
+    )
+    assert operators(realize(result, targets.detect())).count("add") == 0

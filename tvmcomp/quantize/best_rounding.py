@@ -31,6 +31,11 @@ class Rounding:
     weights: dict[str, RoundedWeight]
     sqnr_db: dict[str, float]
 
+    @property
+    def best_db(self) -> float:
+        """The ratio with these integers."""
+        return self.sqnr_db[self.method]
+
 
 def best_rounding(
     probe: Probe,

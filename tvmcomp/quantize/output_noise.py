@@ -17,8 +17,8 @@ from tvmcomp.qparams import QParams
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.tvm_types import Var
 
-#: The noise's mean over all data lies below the bound about 19 times of 20: the normal
-#: distribution's quantile.
+#: The noise's mean over all data would lie below the bound 19 times of 20 if means were distributed
+#: normally; of uneven noise and few samples it is rather 3 times of 4.
 _QUANTILE = 1.645
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,17 +12,20 @@ import numpy as np
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
+from tvmcomp.qparams import QParams
 from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.best_rounding import NEAREST, Rounding, best_rounding
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.equalize import equalized
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Module
@@ -28,6 +33,9 @@ from tvmcomp.tvm_types import Module
 #: Samples that rank the operators by harm, and held-out samples that decide what is good enough.
 _RANKING_SAMPLES = 4, 16
 _JUDGING_SAMPLES = 8, 64
+#: Samples that channels are scaled by, and how much better the outputs' ratio must become of it.
+_SCALING_SAMPLES = 16
+_WORTH_DB = 0.5
 #: Multiply-accumulates of all the guard's runs together, from which a large network's number of
 #: samples follows: about a minute on two cores.
 _GUARD_MACS = 1.5e12
@@ -57,28 +65,30 @@ def quantize_network(
         CalibrationError: the network gives NaN on the samples.
         ConfigError: a pattern of ``config`` matches no operator.
     """
-    operators = plan_operators(mod, config)
-    check_patterns(config, operators)
-    progress.stage("preparing calibration")
-    probe = Probe(mod, operators, here)
     ordered = [[sample[spec.name] for spec in signature.inputs] for sample in samples]
     fitted, held_out = hold_out(ordered)
-    step = progress.stage("calibrating", len(fitted))
-    qparams = calibrate(probe, fitted, config, step)
-    per_run = sum(operator.macs for operator in report_operators(mod, operators))
-    judging = spread(held_out, affordable(per_run * _SEARCH_RUNS, _JUDGING_SAMPLES))
-    names = {operator.name for operator in operators if operator.rounds}
-    rounding = Rounding(NEAREST, {}, {})
+    operators = plan_operators(mod, config)
+    check_patterns(config, operators)
+    macs = sum(operator.macs for operator in report_operators(mod, operators))
+    judging = spread(held_out, affordable(macs * _SEARCH_RUNS, _JUDGING_SAMPLES))
+    fit = partial(_fit, fitted=fitted, judging=judging, config=config, here=here, progress=progress)
+    network = fit(mod)
+    scaled = None
     if config.round == "best":
-        step = progress.stage("rounding weights", None)
-        noise = OutputNoise(probe, judging)
-        rounding = best_rounding(probe, qparams, fitted, noise, names, step)
+        scaled = equalized(mod, network.probe, network.qparams, spread(fitted, _SCALING_SAMPLES))
+    if scaled is not None:
+        other = fit(scaled)
+        if other.rounding.best_db > network.rounding.best_db + _WORTH_DB:
+            network = other
+    mod, operators, probe = network.mod, network.operators, network.probe
+    qparams, rounding = network.qparams, network.rounding
+    names = {operator.name for operator in operators if operator.rounds}
     step = progress.stage("guarding accuracy", None)
 
     def quantized_without(keep: Collection[str]) -> set[str]:
         return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
 
-    ranking = spread(fitted, affordable(per_run * len(names), _RANKING_SAMPLES))
+    ranking = spread(fitted, affordable(macs * len(names), _RANKING_SAMPLES))
     guard = Guard(probe, qparams, judging, ranking, quantized_without)
     result = guard.choose(config.min_sqnr_db, step)
     final = operators
@@ -105,6 +115,7 @@ def quantize_network(
         "judged_on": len(judging),
         "held_out": len(ordered) - len(fitted),
         "rounding": rounding.method,
+        "equalized": network.mod is scaled,
         "rounding_sqnr_db": {name: _finite(db) for name, db in rounding.sqnr_db.items()},
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
@@ -125,6 +136,40 @@ def quantize_network(
         calibration=calibration,
         notes=notes,
     )
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """A float network and the integers that were fitted to it."""
+
+    mod: Any
+    operators: list[PlannedOperator]
+    probe: Probe
+    qparams: dict[Any, QParams]
+    rounding: Rounding
+
+
+def _fit(
+    mod: Module,
+    fitted: list[list[np.ndarray]],
+    judging: list[list[np.ndarray]],
+    config: QuantConfig,
+    here: TargetDescription,
+    progress: Progress,
+) -> _Fitted:
+    """Plan, calibrate and round the weights of ``mod``, on the samples ``fitted``."""
+    operators = plan_operators(mod, config)
+    progress.stage("preparing calibration")
+    probe = Probe(mod, operators, here)
+    step = progress.stage("calibrating", len(fitted))
+    qparams = calibrate(probe, fitted, config, step)
+    rounding = Rounding(NEAREST, {}, {})
+    if config.round == "best":
+        step = progress.stage("rounding weights", None)
+        names = {operator.name for operator in operators if operator.rounds}
+        noise = OutputNoise(probe, judging)
+        rounding = best_rounding(probe, qparams, fitted, noise, names, step)
+    return _Fitted(mod, operators, probe, qparams, rounding)
 
 
 def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
