@@ -5,18 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 #: For each line, ``[arguments, seconds]``: runs the command in a process of its own, kills it after
 #: so long if it is not over, and answers with its status (-9 where it was killed).
 _SERVER = """
 import importlib, json, os, signal, sys, threading
-sys.path.insert(0, sys.argv[1])
-import coarse_weights
-coarse_weights.register()
 import torch
 torch.set_num_threads(1)
-for module in ("compress.compress", "cli.compress", "report.compress"):
+for module in ("compress.compress", "compress.distil", "cli.compress", "report.compress"):
     importlib.import_module(f"tvmcomp.{module}")
 from tvmcomp.cli.main import main
 for line in sys.stdin:
@@ -44,7 +40,7 @@ class KilledRuns:
 
     def __init__(self) -> None:
         self._server = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(Path(__file__).parent)],
+            [sys.executable, "-c", _SERVER],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 import msgspec
@@ -13,6 +13,9 @@ from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import Duration, err, json_option, out, print_json
 from tvmcomp.cli.technique_options import technique_options
 from tvmcomp.compress.recipe import given_options
+
+if TYPE_CHECKING:
+    from tvmcomp.runtime.metrics import Metric
 
 #: Kept here too, so that --help needs no import of torch; a test holds them equal.
 METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
@@ -142,7 +145,7 @@ def command(
                 data,
                 eval=evaluation,
                 labels=labels,
-                metric=metric,
+                metric=cast("Metric | None", metric),  # click.Choice checked it
                 recipe=recipe,
                 max_drop=max_drop,
                 budget=budget,

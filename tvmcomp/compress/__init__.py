@@ -13,25 +13,33 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tvmcomp.compress.compress import CompressResult
+    from tvmcomp.compress.compress import CompressResult, compress
+    from tvmcomp.compress.own_loop import Prepared, prepare
 
 #: Name -> where it is defined.
 _PUBLIC = {
     "CompressResult": "tvmcomp.compress.compress",
+    "Prepared": "tvmcomp.compress.own_loop",
+    "prepare": "tvmcomp.compress.own_loop",
 }
 
-__all__ = ["CompressResult"]
+__all__ = ["CompressResult", "Prepared", "prepare"]
 
 
 class CallablePackage(ModuleType):
     """This package, which is a function as well."""
 
-    def __call__(self, *arguments: Any, **options: Any) -> CompressResult:
-        """See :func:`tvmcomp.compress.compress.compress`."""
-        require_packages()
-        from tvmcomp.compress.compress import compress
+    if TYPE_CHECKING:
+        __call__ = staticmethod(compress)
+        prepare = staticmethod(prepare)
+    else:
 
-        return compress(*arguments, **options)
+        def __call__(self, *arguments: Any, **options: Any) -> CompressResult:
+            """See :func:`tvmcomp.compress.compress.compress`."""
+            require_packages()
+            from tvmcomp.compress.compress import compress
+
+            return compress(*arguments, **options)
 
 
 def require_packages() -> None:

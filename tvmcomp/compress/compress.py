@@ -18,11 +18,12 @@ import msgspec
 import onnx
 
 from tvmcomp import __version__, arguments
-from tvmcomp.compress.data import Data, Labels, SampleSource, read_data
+from tvmcomp.compress.data import Data, Evaluation, Labels, SampleSource, read_data
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.measure import Measurement
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.original import Original, read_original
+from tvmcomp.compress.output_file import output_path, write_output
 from tvmcomp.compress.proof import Proof, Side
 from tvmcomp.compress.recipe import RecipeSource, recipe_of
 from tvmcomp.compress.run_folder import RunFolder
@@ -31,11 +32,9 @@ from tvmcomp.compress.score import Score, check_metric, default_metric
 from tvmcomp.compress.steps import Steps
 from tvmcomp.compress.technique import Suggestion, all_techniques
 from tvmcomp.compress.written_model import written_model
-from tvmcomp.errors import ConfigError, ModelError
+from tvmcomp.errors import ConfigError
 from tvmcomp.frontend import ModelSource
-from tvmcomp.frontend.written import write_onnx
 from tvmcomp.progress import NoProgress, Progress
-from tvmcomp.runtime.evaluate import Dataset
 from tvmcomp.runtime.metrics import METRICS, Metric
 from tvmcomp.temporary_folder import temporary_folder
 
@@ -69,7 +68,7 @@ def compress(
     output: str | os.PathLike[str] | None = None,
     data: SampleSource | None = None,
     *,
-    eval: str | os.PathLike[str] | Dataset | None = None,
+    eval: Evaluation | None = None,
     labels: Labels | None = None,
     metric: Metric | None = None,
     recipe: RecipeSource | None = None,
@@ -97,8 +96,8 @@ def compress(
             never written, and never is ``model`` itself.
         data: samples, labelled or not; as the ``calibration`` of :func:`tvmcomp.build`. They are
             divided into a part to fit by, one to watch and one to judge on.
-        eval: samples to judge on in their place, with ``label`` where they are labelled; as the
-            ``data`` of :func:`tvmcomp.evaluate`.
+        eval: samples to judge on in their place: an .npz as of :func:`tvmcomp.evaluate`, with
+            ``label`` where they are labelled; or its arrays, by name.
         labels: of ``data``, one a sample in their order: an array, or the path of an .npy or of
             an .npz with ``label``. Training uses them beside what the original gives.
         metric: ``top1``, ``top5``, ``agreement``, ``sqnr`` or ``cosine``; None takes what suits.
@@ -131,7 +130,7 @@ def compress(
         if progress is not None and not callable(getattr(progress, method, None)):
             raise ConfigError(f"progress has no method `{method}`; see tvmcomp.progress.Progress")
     progress = progress or NoProgress()
-    path = None if output is None else _writable(arguments.path(output, "output"), model)
+    path = None if output is None else output_path(output, model)
     progress.stage("reading")
     original = read_original(
         model,
@@ -197,10 +196,7 @@ def compress(
         notes=(*given.notes, *notes),
     )
     if accepted and path is not None:
-        try:
-            write_onnx(written, path)
-        except OSError as error:
-            raise _cannot_write(path, error.strerror or str(error)) from error
+        write_output(written, path)
     folder.remove()
     return CompressResult(written, proof)
 
@@ -251,35 +247,6 @@ def _sides(
     # What the original's own file takes, and not the prepared graph's.
     before = msgspec.structs.replace(sides["before"], onnx_bytes=original.model.ByteSize())
     return before, sides["after"]
-
-
-def _writable(path: Path, model: ModelSource) -> Path:
-    """``path``, where something can be written that is not the original.
-
-    Raises:
-        ConfigError, ModelError: it is the original, or can't be written.
-    """
-    if not path.parent.is_dir():
-        raise _cannot_write(path, f"there is no folder {path.parent}")
-    if path.exists() and not path.is_file():
-        raise _cannot_write(path, "it is a folder, a device or a pipe")
-    if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-        raise _cannot_write(path, "no permission")
-    if isinstance(model, str | bytes | os.PathLike) and path.exists():
-        source = arguments.path(model, "the model's path")
-        if source.exists() and source.samefile(path):
-            raise ConfigError(
-                "is the model itself, which is left as it is",
-                where=str(path),
-                hint="Give another -o.",
-            )
-    return path
-
-
-def _cannot_write(path: Path, reason: str) -> ModelError:
-    return ModelError(
-        f"can't be written: {reason}", where=str(path), hint="Give another output with -o."
-    )
 
 
 def _checkpoint(given: str | os.PathLike[str] | None, output: Path | None) -> Path | None:

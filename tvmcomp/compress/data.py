@@ -22,6 +22,8 @@ from tvmcomp.runtime.evaluate import Dataset, read_dataset
 from tvmcomp.runtime.metrics import is_ranked
 
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+#: As of :func:`tvmcomp.runtime.evaluate.read_dataset`.
+Evaluation = str | os.PathLike[str] | Mapping[str, NDArray]
 Labels = str | os.PathLike[str] | Sequence[Any] | NDArray
 
 _LABEL = "label"
@@ -53,7 +55,7 @@ def read_data(
     signature: Signature,
     *,
     labels: Labels | None,
-    evaluation: str | os.PathLike[str] | Dataset | None,
+    evaluation: Evaluation | None,
     images: Preprocess | None,
     seed: int,
 ) -> Data:
@@ -64,7 +66,7 @@ def read_data(
         signature: of the network.
         labels: one a sample, in their order: what :func:`read_labels` takes.
         evaluation: labelled or unlabelled samples to judge on, in place of a part of ``samples``:
-            as of :func:`tvmcomp.runtime.evaluate.read_dataset`, or what it returned.
+            as of :func:`tvmcomp.runtime.evaluate.read_dataset`.
         images: how image files become samples.
         seed: of the division.
 
@@ -86,12 +88,10 @@ def read_data(
         judge, judge_labels = list(parts.judge), _classes(parts.judge_labels)
         judged_on = f"a part of {loaded.source} that nothing else used"
     else:
-        dataset = (
-            evaluation if isinstance(evaluation, Dataset) else read_dataset(evaluation, signature)
-        )
+        dataset = read_dataset(evaluation, signature)
         _check_finite(dataset)
         judge, judge_labels = list(dataset), dataset.labels
-        judged_on = "the samples given" if isinstance(evaluation, Dataset) else str(evaluation)
+        judged_on = "arrays that were given" if isinstance(evaluation, Mapping) else str(evaluation)
         for array in (*dataset.inputs.values(), *([] if judge_labels is None else [judge_labels])):
             digest.update(np.ascontiguousarray(array).tobytes())
     return Data(

@@ -77,8 +77,11 @@ class Evaluation(msgspec.Struct, frozen=True):
     difference: float | None = None
 
 
-def read_dataset(path: str | bytes | os.PathLike[str], signature: Signature) -> Dataset:
-    """Read an ``.npz`` with an array for each input, and ``label`` if there are labels.
+def read_dataset(
+    source: str | bytes | os.PathLike[str] | Mapping[str, np.ndarray], signature: Signature
+) -> Dataset:
+    """Read an ``.npz`` with an array for each input, and ``label`` if there are labels; or take
+    such arrays by name.
 
     An array has a leading sample axis before the input's shape. An input of batch size 1 may be
     given without that 1: (N, 3, 224, 224) for (1, 3, 224, 224).
@@ -86,22 +89,25 @@ def read_dataset(path: str | bytes | os.PathLike[str], signature: Signature) -> 
     Raises:
         InputError: the file can't be read, or an array is missing or of another shape or dtype.
     """
-    path = arguments.path(path, "data")
-    arrays = read_npz(path)
+    if isinstance(source, Mapping):
+        where = "the arrays given"
+        arrays = {name: np.asarray(array) for name, array in source.items()}
+    else:
+        path = arguments.path(source, "data")
+        where, arrays = str(path), read_npz(path)
     labels = arrays.pop(_LABEL, None) if _LABEL not in _names(signature) else None
     missing = sorted(_names(signature) - set(arrays))
     unknown = sorted(set(arrays) - _names(signature))
     if missing or unknown:
         raise InputError(
             f"has the arrays {sorted(arrays)}; missing: {missing}, not an input: {unknown}",
-            where=str(path),
+            where=where,
             hint="The network takes "
             + ", ".join(map(describe, signature.inputs))
             + f"; add `{_LABEL}` for labels.",
         )
     inputs = {
-        spec.name: _with_sample_axis(arrays[spec.name], spec, str(path))
-        for spec in signature.inputs
+        spec.name: _with_sample_axis(arrays[spec.name], spec, where) for spec in signature.inputs
     }
     counts = {name: len(array) for name, array in inputs.items()}
     if labels is not None:
@@ -109,12 +115,12 @@ def read_dataset(path: str | bytes | os.PathLike[str], signature: Signature) -> 
     if len(set(counts.values())) > 1 or not all(counts.values()):
         raise InputError(
             f"the arrays must have the same number of samples, at least one: {counts}",
-            where=str(path),
+            where=where,
         )
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         raise InputError(
             f"`{_LABEL}` is {labels.dtype}{list(labels.shape)}, not one integer a sample",
-            where=str(path),
+            where=where,
         )
     return Dataset(inputs, labels)
 

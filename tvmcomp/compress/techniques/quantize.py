@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
 from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, technique
 from tvmcomp.quantize.config import DEFAULT_OBSERVER
+from tvmcomp.quantize.planned_operator import IN_REGISTERS
 
 if TYPE_CHECKING:
     import onnx
 
+    from tvmcomp.compress.fake_quantize.plan import Plan
+
+#: Operators that a note names.
+_NAMED = 3
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
 
@@ -127,9 +132,18 @@ class Quantize:
             ),
             run.progress,
         )
-        kept = [each for each in quantized.plan.operators if not each.quantized and each.reason]
-        notes = [f"{each.node} ({each.kind}) stays float: {each.reason}" for each in kept]
-        return Applied(quantized.model, (*quantized.notes, *notes))
+        return Applied(quantized.model, (*quantized.notes, *_kept(quantized.plan)))
+
+
+def _kept(plan: Plan) -> Iterator[str]:
+    """What stays float and why, a sentence for each reason."""
+    found: dict[str, list[str]] = {}
+    for each in plan.operators:
+        if each.reason and not each.quantized and each.reason != IN_REGISTERS:
+            found.setdefault(each.reason, []).append(f"{each.node} ({each.kind})")
+    for reason, nodes in found.items():
+        more = f" and {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+        yield f"in float: {', '.join(nodes[:_NAMED])}{more}: {reason}"
 
 
 def _refusal(model: onnx.ModelProto) -> str | None:
