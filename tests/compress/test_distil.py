@@ -22,7 +22,7 @@ pytest.importorskip("safetensors")
 
 from tvmcomp.compress.distil import DistilOptions, distil  # noqa: E402
 from tvmcomp.compress.samples import divide  # noqa: E402
-from tvmcomp.errors import ArtifactError, CalibrationError, ModelError  # noqa: E402
+from tvmcomp.errors import ArtifactError, CalibrationError, ConfigError, ModelError  # noqa: E402
 from tvmcomp.frontend.binding import Binding  # noqa: E402
 from tvmcomp.frontend.onnx.prepare import prepare  # noqa: E402
 
@@ -175,6 +175,11 @@ def test_networks_of_other_inputs_are_refused(tmp_path):
     parts = divide([{"x": s["x"], "z": s["x"]} for s in samples()], 0)
     with pytest.raises(ModelError, match="other inputs"):
         distil(other, teacher, parts, STEPS)
+
+
+def test_without_a_budget_or_steps_it_would_not_end():
+    with pytest.raises(ConfigError, match="no end"):
+        DistilOptions(budget=None)
 
 
 def test_a_budget_of_time_ends_it(tmp_path):

@@ -13,35 +13,28 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
-import numpy as np
 import onnx
 import torch
 
-from tvmcomp.compress.augment import Augmentation, Batch, in_order_of_size
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.checkpoint import Unusable, load_checkpoint, save_checkpoint
-from tvmcomp.compress.losses import Objective, candidates
-from tvmcomp.compress.operators.table import Tensor
+from tvmcomp.compress.distil_options import DistilOptions
+from tvmcomp.compress.lessons import Lessons
 from tvmcomp.compress.samples import Parts, sample_digest
 from tvmcomp.compress.schedule import Schedule
-from tvmcomp.compress.watch import Standing, Watch, labels_of, stacked
+from tvmcomp.compress.watch import Standing
 from tvmcomp.compress.weights import Training, weights_to_train
-from tvmcomp.errors import ArtifactError, CalibrationError, ModelError
+from tvmcomp.errors import ArtifactError
 from tvmcomp.progress import NoProgress, Progress, Step
 
-#: Samples that variances, kinds of outputs and augmentations are found on.
-_OBSERVED = 64
-#: A batch's tensors take at most about this, those for the gradients included.
-_BATCH_BYTES = 1 << 30
-#: Of a run's time, about, for looking at the samples held out, and for writing checkpoints.
-_WATCHING, _WRITING = 0.1, 0.05
-#: Steps between two looks, at the least.
-_LEAST_EVERY = 5
+__all__ = ["DistilOptions", "Distilled", "distil"]
+
+#: Of a run's time, about, for writing checkpoints.
+_WRITING = 0.05
 #: A rate that was halved so often learns nothing any more.
 _MOST_HALVINGS = 10
 #: A loss that is 0 but for rounding.
@@ -51,37 +44,6 @@ _NOTHING = 1e-9
 _PATIENCE, _ASTRAY = 0.2, 2.0
 #: A rate is given so many steps to show what it does.
 _TRIED_STEPS = 40
-
-
-class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to distil.
-
-    Attributes:
-        budget: seconds that it may take; None for no limit.
-        steps: the most that it takes; None for no limit but the budget.
-        seed: of the order of samples and of their augmentation.
-        batch: samples of a step; fewer where they would take too much memory.
-        rate: share of its own size that a weight moves at a step, at the highest.
-        scale_rate: the same of a quantizer's scale.
-        average: of the moving average of the weights, which is what is kept: the share of it that
-            stays at a step.
-        temperature: that scores are divided by before they are compared.
-        block_weight: of what blocks give, beside the outputs.
-        label_weight: of labels beside the teacher's outputs, from 0 to 1.
-        augment: whether samples are changed, in ways that the teacher does not mind.
-    """
-
-    budget: float | None = 600.0
-    steps: int | None = None
-    seed: int = 0
-    batch: int = 32
-    rate: float = 0.01
-    scale_rate: float = 0.001
-    average: float = 0.98
-    temperature: float = 2.0
-    block_weight: float = 1.0
-    label_weight: float = 0.5
-    augment: bool = True
 
 
 @dataclass(frozen=True)
@@ -129,10 +91,15 @@ def distil(
         CalibrationError: the teacher gives NaN or Inf, or the labels are not of its outputs.
         ArtifactError: the checkpoint can't be written.
     """
-    run = _Run(model, teacher, parts, options, progress or NoProgress())
-    if not weights_to_train(run.student.network):
+    begun = time.monotonic()
+    shown = progress or NoProgress()
+    digest = _digest(model, teacher, parts, options)
+    student = BatchedNetwork(model, parts.fit)
+    if not weights_to_train(student.network):
         return Distilled(model, notes=("The network has no weights to train.",))
-    run.prepare()
+    shown.stage("looking at samples")
+    lessons = Lessons(student, BatchedNetwork(teacher, parts.fit), parts, options)
+    run = _Run(model, lessons, options, shown, digest, begun)
     if checkpoint is not None:
         run.attach(checkpoint)
     return run.finish()
@@ -152,74 +119,25 @@ class _Run:
     def __init__(
         self,
         model: onnx.ModelProto,
-        teacher: onnx.ModelProto,
-        parts: Parts,
+        lessons: Lessons,
         options: DistilOptions,
         progress: Progress,
+        digest: str,
+        begun: float,
     ) -> None:
-        self.model, self.parts, self.options, self.progress = model, parts, options, progress
-        self.clock = time.monotonic()
-        self.digest = _digest(model, teacher, parts, options)
-        self.student = BatchedNetwork(model, parts.fit)
-        self.teacher = BatchedNetwork(teacher, parts.fit)
-        if set(self.student.network.inputs) != set(self.teacher.network.inputs):
-            raise ModelError(
-                "it has other inputs than the original network, so can't learn from it"
-            )
-        self.teacher.network.requires_grad_(False)
-        self.batch = min(options.batch, _fitting_batch(model), len(parts.fit))
+        self.model, self.lessons, self.progress, self.digest = model, lessons, progress, digest
+        self.training = Training(
+            lessons.student.network, options.rate, options.scale_rate, options.average
+        )
+        #: When the time that is counted began, or was counted last.
+        self.clock = begun
         self.notes: list[str] = []
         self.interrupted = False
         self.checkpoint: Path | None = None
-
-    def prepare(self) -> None:
-        """What is compared, what samples may be changed to, and how the network does so far."""
-        options, parts = self.options, self.parts
-        self.training = Training(
-            self.student.network, options.rate, options.scale_rate, options.average
-        )
-        self.progress.stage("looking at samples")
-        seen = stacked(parts.fit[: min(_OBSERVED, 2 * self.batch)])
-        with torch.no_grad():
-            learned = self.student.run(seen, candidates(self.model))
-            taught = self.teacher.run(seen, candidates(self.teacher.model))
-            self.objective = Objective(
-                self.model,
-                self.teacher.model,
-                (learned, taught),
-                temperature=options.temperature,
-                block_weight=options.block_weight,
-                label_weight=options.label_weight,
-            )
-            for labels in (parts.fit_labels, parts.watch_labels):
-                self.objective.check_labels(labels or (), learned)
-            self.augmentation = Augmentation(self.model, seen) if options.augment else None
-            if self.augmentation is not None:
-                self.augmentation.keep_if(self._teacher_agrees(taught), seen, options.seed)
-                # A label says nothing of a mixture.
-                self.augmentation.mixes &= parts.fit_labels is None
-        self.watch = Watch(
-            self.teacher, self.objective, parts.watch, parts.watch_labels, self.batch
-        )
-        begun = time.monotonic()
-        start = self.watch.standing(self.student)
-        # A look is forward only and without the teacher, which is about a quarter of a step.
-        self.every = max(_LEAST_EVERY, round(self.watch.count / self.batch / 4 / _WATCHING))
-        self.overhead = (time.monotonic() - begun) / self.every
+        looked = time.monotonic()
+        start = lessons.watch.standing(lessons.student)
+        self.overhead = (time.monotonic() - looked) / lessons.look_every
         self.state = _State(Schedule(options.budget, options.steps), start, start)
-
-    def _teacher_agrees(self, taught: Mapping[str, Tensor]) -> Callable[[Batch], float]:
-        """How far the teacher agrees on changed samples with what it gave for them before."""
-        own = Objective(self.teacher.model, self.teacher.model, (taught, taught))
-        wanted = tuple(pair.teacher for _, pair in own.ends)
-        before = {name: in_order_of_size(taught[name]) for name in wanted}
-
-        def agrees(changed: Batch) -> float:
-            now = self.teacher.run(changed, wanted)
-            ordered = {name: in_order_of_size(value) for name, value in now.items()}
-            return float(own.agreement(ordered, before).mean())
-
-        return agrees
 
     def attach(self, path: Path) -> None:
         """Go on from the checkpoint at ``path`` if there is one of this run, and keep it up."""
@@ -255,7 +173,7 @@ class _Run:
         if schedule.late:
             self.notes.append("The machine got slower; a repetition may give other weights.")
         self.training.put(self.training.best)
-        model = self.model if best == start else self.student.trained()
+        model = self.model if best == start else self.lessons.student.trained()
         return Distilled(
             model, start, best, schedule.step, schedule.seconds, self.interrupted, tuple(self.notes)
         )
@@ -276,7 +194,7 @@ class _Run:
                 advance = self._show()
             else:
                 advance()
-            if schedule.step % self.every == 0 or schedule.over:
+            if schedule.step % self.lessons.look_every == 0 or schedule.over:
                 self._look()
             if schedule.halvings > _MOST_HALVINGS:
                 self.notes.append("It stopped early: at no rate was anything gained any more.")
@@ -287,25 +205,10 @@ class _Run:
                 write_seconds = written - now
 
     def _step(self) -> None:
-        options, schedule = self.options, self.state.schedule
-        chosen = _order(len(self.parts.fit), self.batch, schedule.step, options.seed)
-        inputs: Batch = stacked([self.parts.fit[i] for i in chosen])
-        labels = self.parts.fit_labels
-        wanted = None if labels is None else labels_of([labels[i] for i in chosen])
-        if self.augmentation is not None:
-            inputs = self.augmentation(inputs, (options.seed, schedule.step))
-        with torch.no_grad():
-            taught = self.teacher.run(inputs, self.objective.teacher_wants)
-        learned = self.student.run(inputs, self.objective.student_wants)
-        loss = self.objective.loss(learned, taught, wanted)
-        if torch.isfinite(loss) and self.training.step(loss, schedule.rate()):
-            return
-        if not all(torch.isfinite(value).all() for value in taught.values()):
-            raise CalibrationError(
-                "the original network gives NaN or Inf on a sample",
-                hint="Leave out the samples that it can't compute.",
-            )
-        self._back_to_best()
+        loss = self.lessons.loss(self.state.schedule.step)
+        rate = self.state.schedule.rate()
+        if not (torch.isfinite(loss) and self.training.step(loss, rate)):
+            self._back_to_best()
 
     def _back_to_best(self) -> None:
         """Go on from the best weights, more slowly."""
@@ -317,13 +220,13 @@ class _Run:
         """Keep the weights if they do better on the samples held out than any before."""
         now = self.training.copy()
         self.training.put(self.training.averaged)
-        standing = self.watch.standing(self.student)
+        standing = self.lessons.watch.standing(self.lessons.student)
         self.training.put(now)
         state, schedule = self.state, self.state.schedule
         without_gain = schedule.step - state.best_at
-        if standing.better_than(state.best, state.start, self.watch.count):
-            for name, value in self.training.averaged.items():
-                self.training.best[name].copy_(value)
+        if standing.better_than(state.best, state.start, self.lessons.watch.count):
+            # Whole in one assignment: Ctrl-C may come at any moment.
+            self.training.best = {n: v.clone() for n, v in self.training.averaged.items()}
             state.best, state.best_at = standing, schedule.step
         elif without_gain > _TRIED_STEPS and (
             standing.loss > _ASTRAY * state.best.loss
@@ -357,23 +260,6 @@ class _Run:
     def _write(self, path: Path) -> None:
         state = msgspec.json.encode(self.state).decode()
         save_checkpoint(path, self.digest, self.training.tensors(), state)
-
-
-def _order(count: int, batch: int, step: int, seed: int) -> list[int]:
-    """The samples of a step: all of them in a new order, again and again."""
-    places = range(step * batch, (step + 1) * batch)
-    rounds = {place // count for place in places}
-    orders = {r: np.random.default_rng((seed, r)).permutation(count) for r in rounds}
-    return [int(orders[place // count][place % count]) for place in places]
-
-
-def _fitting_batch(model: onnx.ModelProto) -> int:
-    """How many samples' tensors fit into memory, about: twice, for their gradients."""
-    numbers = sum(
-        math.prod(dim.dim_value for dim in value.type.tensor_type.shape.dim)
-        for value in model.graph.value_info
-    )
-    return max(1, _BATCH_BYTES // (8 * max(1, numbers)))
 
 
 def _digest(

@@ -1,0 +1,42 @@
+"""How to distil: how long, how fast, and what counts how much."""
+
+from __future__ import annotations
+
+import msgspec
+
+from tvmcomp.errors import ConfigError
+
+
+class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to distil.
+
+    Attributes:
+        budget: seconds that it may take; None for no limit.
+        steps: the most that it takes; None for no limit but the budget.
+        seed: of the order of samples and of their augmentation.
+        batch: samples of a step; fewer where they would take too much memory.
+        rate: share of its own size that a weight moves at a step, at the highest.
+        scale_rate: the same of a quantizer's scale.
+        average: of the moving average of the weights, which is what is kept: the share of it that
+            stays at a step.
+        temperature: that scores are divided by before they are compared.
+        block_weight: of what blocks give, beside the outputs.
+        label_weight: of labels beside the teacher's outputs, from 0 to 1.
+        augment: whether samples are changed, in ways that the teacher does not mind.
+    """
+
+    budget: float | None = 600.0
+    steps: int | None = None
+    seed: int = 0
+    batch: int = 32
+    rate: float = 0.01
+    scale_rate: float = 0.001
+    average: float = 0.9
+    temperature: float = 2.0
+    block_weight: float = 1.0
+    label_weight: float = 0.5
+    augment: bool = True
+
+    def __post_init__(self) -> None:
+        if self.budget is None and self.steps is None:
+            raise ConfigError("distillation has no end: give it a budget of time, or of steps")
