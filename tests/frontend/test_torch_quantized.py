@@ -13,6 +13,7 @@ from tvmcomp.frontend.torch import pt2
 
 torch = package("torch", "torch")
 pt2e = package("torchao.quantization.pt2e.quantize_pt2e", "frameworks")
+quantization = package("torchao.quantization", "frameworks")
 x86 = package("torchao.quantization.pt2e.quantizer.x86_inductor_quantizer", "frameworks")
 xnnpack = package("torchao.testing.pt2e._xnnpack_quantizer", "frameworks")
 nn = torch.nn
@@ -83,3 +84,28 @@ def test_every_anchor_in_int8(how: str, tmp_path: Path) -> None:
     torch.export.save(torch.export.export(module, (x,)), path)
     kinds = [node.op_type for node in pt2.convert(path, tmp_path).graph.node]
     assert kinds.count("QuantizeLinear") >= 4 and kinds.count("Conv") == 3
+
+
+class Products(nn.Module):
+    """Two products and what lies between them, over rows of several axes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(32, 48), nn.Linear(48, 24, bias=False)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(x)))
+
+
+@pytest.mark.parametrize("shape", [(4, 32), (2, 5, 32)])
+def test_torchao_s_dynamic_products_are_integers(shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    module, x = Products().eval(), torch.randn(shape)
+    quantization.quantize_(module, quantization.Int8DynamicActivationInt8WeightConfig())
+    art = tvmcomp.build(module, reference=False, example_inputs=(x,))
+    assert [op.dtype for op in art.metadata.operators if op.macs] == ["int8", "int8"]
+    with torch.no_grad():
+        expected = module(x).numpy()
+    with tvmcomp.load(art) as session:
+        (got,) = session.run({"x": x.numpy()}).values()
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())

@@ -9,13 +9,14 @@ from tvmcomp.model import Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.macs import macs
+from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.pipeline import canonical
-from tvmcomp.passes.rewriter import main_bindings
+from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
-from tvmcomp.tvm_types import Module
+from tvmcomp.tvm_types import Call, Module
 
 
 def expected_operators(mod: Module, config: QuantConfig | None = None) -> list[Operator]:
@@ -52,11 +53,23 @@ def report_operators(
         Operator(
             name=operator.name,
             kind=operator.kind,
-            dtype="int8" if operator.quantized else operator.float_dtype,
-            reason=operator.reason,
+            dtype="int8" if operator.quantized else _own_dtype(operator, calls[operator.var]),
+            reason=None if _is_integer_product(calls[operator.var]) else operator.reason,
             sqnr_db=(own_db or {}).get(operator.name) if operator.quantized else None,
             network_sqnr_db=(alone_db or {}).get(operator.name),
             macs=macs(calls[operator.var]),
         )
         for operator in operators
     ]
+
+
+def _own_dtype(operator: PlannedOperator, call: Call) -> str:
+    """What the network itself, as it came, computes the operator in."""
+    return "int8" if _is_integer_product(call) else operator.float_dtype
+
+
+def _is_integer_product(call: Call) -> bool:
+    """Whether it multiplies integers of 8 bits, as ONNX's MatMulInteger does."""
+    return op_name(call) in ANCHORS and all(
+        dtype_of(operand) in ("int8", "uint8") for operand in call.args[:2]
+    )

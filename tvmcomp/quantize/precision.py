@@ -87,7 +87,9 @@ def choose_precision(
         if watch:
             watch("dynamic", dynamic.mod)
         return dynamic
-    operators = report_operators(mod, plan_operators(mod))
+    planned = plan_operators(mod)
+    roundable = {operator.name for operator in planned if operator.quantized}
+    operators = report_operators(mod, planned)
     half = _HALF[quant] if quant else _own_half(network, target)
     narrow: frozenset[str] = frozenset()
     if half is None and network.stored == "float16":
@@ -95,7 +97,7 @@ def choose_precision(
     operators = [
         msgspec.structs.replace(
             operator,
-            dtype=half if half and operator.macs and operator.dtype == "int8" else _plain(operator),
+            dtype=_unrounded(operator, half) if operator.name in roundable else operator.dtype,
             reason="its weight is stored in float16" if operator.name in narrow else None,
         )
         for operator in operators
@@ -125,5 +127,6 @@ def _half_notes(half: str | None, target: TargetDescription) -> list[str]:
     ]
 
 
-def _plain(operator: Operator) -> str:
-    return "float32" if operator.dtype == "int8" else operator.dtype
+def _unrounded(operator: Operator, half: str | None) -> str:
+    """What an operator that could be quantized computes in where it is not."""
+    return half if half and operator.macs else "float32"

@@ -31,3 +31,28 @@ def test_what_has_no_reciprocal_stays(divisor):
 
 def test_integers_stay():
     assert operators(constant_division(divided(np.int32(3), "int32"))) == ["divide"]
+
+
+@pytest.mark.parametrize(
+    "rounding",
+    [
+        relax.op.round,
+        lambda x: relax.op.floor(relax.op.add(x, relax.const(0.5))),
+        lambda x: relax.op.astype(relax.op.clip(x, 0, 255), "uint8"),
+        lambda x: relax.op.round(relax.op.divide(relax.op.ones_like(x), x)),
+    ],
+)
+def test_what_is_rounded_later_is_divided_as_it_stands(rounding):
+    def build(emit, x):
+        return emit(rounding(emit(relax.op.divide(x, const(np.float32(127.5))), "q")), "y")
+
+    assert "multiply" not in operators(constant_division(module(build, x=(3, 4))))
+
+
+def test_a_product_in_between_hides_the_last_place():
+    def build(emit, x):
+        scaled = emit(relax.op.divide(x, const(np.float32(3))), "q")
+        product = emit(relax.op.matmul(scaled, const(uniform(np.random.default_rng(0), 4, 5))), "p")
+        return emit(relax.op.round(product), "y")
+
+    assert operators(constant_division(module(build, x=(3, 4)))) == ["multiply", "matmul", "round"]

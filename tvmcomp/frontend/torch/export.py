@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import onnx
 
 from tvmcomp.errors import ConfigError, ModelError
+from tvmcomp.frontend.torch import integer_product, rnn
 from tvmcomp.frontend.torch.names import name_by_modules
-from tvmcomp.frontend.torch.rnn import translations
 
 if TYPE_CHECKING:
     import torch
@@ -110,7 +110,7 @@ def program_to_onnx(
                 verbose=False,
                 input_names=list(program.graph_signature.user_inputs),
                 dynamic_shapes=dynamic_shapes,
-                custom_translation_table=translations(),
+                custom_translation_table={**rnn.translations(), **integer_product.translations()},
             )
             assert made is not None
             model = made.model_proto
