@@ -14,9 +14,10 @@ from needed import package
 from networks import NetworkWriter, classifier, images, tiny
 from small_disk import small_disk
 
-package("torch", "compress")
+torch = package("torch", "compress")
 
 import onnxruntime  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
 
 import tvmcomp  # noqa: E402
 from tvmcomp.errors import CalibrationError, ConfigError, InputError, ModelError  # noqa: E402
@@ -141,6 +142,49 @@ def test_a_network_that_was_compressed_is_one_again(model, samples, tmp_path):
     result = compress(tmp_path / "once.onnx", tmp_path / "twice.onnx", samples)
     assert result.accepted and result.proof.score.after == 100
     assert [p.key for p in result.model.metadata_props] == ["tvmcomp.compress"]
+
+
+def test_a_network_in_half_precision_is_worked_on_in_float32(model, samples, tmp_path):
+    proto = onnx.load(model)
+    for tensor in proto.graph.initializer:
+        half = numpy_helper.to_array(tensor).astype("float16")
+        tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
+    for value in (*proto.graph.input, *proto.graph.output):
+        value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
+    onnx.save(proto, tmp_path / "half.onnx")
+    small = compress(tmp_path / "half.onnx", None, samples, mantissa=9).model
+    x = images(1, 3, 16, 16).astype("float16")
+    (given,), (whole,) = outputs_of(small, x=x), outputs_of(str(tmp_path / "half.onnx"), x=x)
+    assert given.dtype == whole.dtype == np.float16
+    np.testing.assert_allclose(given, whole, atol=0.05 * np.ptp(whole))
+
+
+def test_a_module_of_torch_is_a_network_too():
+    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))
+    x = images(40, 3, 4, 4)
+    example = (torch.from_numpy(x[:1]),)
+    name = tvmcomp.convert(module, example_inputs=example).graph.input[0].name
+    result = compress(module, None, [{name: each[None]} for each in x], example_inputs=example)
+    (given,) = outputs_of(result.model, **{name: x[:1]})
+    np.testing.assert_allclose(given, module(example[0]).detach(), atol=0.05)
+
+
+def test_a_fixed_input_and_closed_dimensions_are_told_of(tmp_path):
+    net = NetworkWriter()
+    scaled = net.op("Mul", "x", "factor")
+    net.op("MatMul", scaled, net.weight(8, 4), name="y")
+    model = net.save(tmp_path / "net.onnx", {"x": ("N", "T", 8), "factor": (1,)}, ["y"])
+    x = np.random.default_rng(0).normal(size=(40, 1, 6, 8)).astype("float32")
+    result = compress(
+        model, None, [{"x": each} for each in x], fixed={"factor": [2.0]}, dims={"N": 1, "T": 6}
+    )
+    assert set(result.proof.notes) == {
+        "input 'factor' is a constant in it",
+        "dimension T of input 'x', which was open, is 6 in it",
+    }
+    assert [value.name for value in result.model.graph.input] == ["x"]
+    (y,) = outputs_of(result.model, x=np.repeat(x[0], 3, axis=0))
+    assert y.shape == (3, 6, 4)
 
 
 def refused(kind, *arguments, **options) -> str:

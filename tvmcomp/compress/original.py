@@ -15,6 +15,7 @@ from tvmcomp import arguments
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend import ModelSource
 from tvmcomp.frontend.binding import Binding
+from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32
 from tvmcomp.frontend.onnx.notes import StateNote
 from tvmcomp.frontend.onnx.prepare import prepare
 from tvmcomp.model import Signature, TensorSpec
@@ -28,7 +29,7 @@ class Original:
 
     Attributes:
         model: as it came, in ONNX.
-        prepared: checked, its shapes bound, folded: what techniques work on.
+        prepared: checked, its shapes bound, folded, computed in float32: what techniques work on.
         signature: of ``prepared``.
         states: inputs that keep their value from run to run.
         source: its file, or what else it came from.
@@ -76,6 +77,8 @@ def read_original(
     own = onnx.ModelProto()
     own.CopyFrom(model)
     prepared = prepare(own, binding, where=where)
+    types = (*HALF, onnx.TensorProto.DOUBLE)
+    compute_in_float32(prepared.model.graph, types, keep_tables=False)
     return Original(
         model=model,
         prepared=prepared.model,

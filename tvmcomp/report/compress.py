@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -68,30 +68,33 @@ def _rows(proof: Proof) -> Iterator[Row]:
         yield title, _count(was), _count(became), _ratio(was, became)
     for kind in ("float", "int8"):
         if kind in before.builds or kind in after.builds:
-            yield from _build_rows(
-                kind, before.builds.get(kind), after.builds.get(kind), proof.score
-            )
+            yield from _build_rows(kind, before.builds, after.builds, proof.score)
 
 
 def _build_rows(
-    kind: str, before: Built | None, after: Built | None, score: Score
+    kind: str, before: Mapping[str, Built], after: Mapping[str, Built], score: Score
 ) -> Iterator[Row]:
-    """Of one kind of builds."""
+    """Of one kind of builds. A network that is quantized has no float one: what it is beside the
+    original in float stands with its int8."""
+    was, became = before.get(kind), after.get(kind)
+    float_was = before.get("float") if kind == "int8" and "float" not in after else None
 
-    def of(name: str) -> tuple[Any, Any]:
-        return getattr(before, name, None), getattr(after, name, None)
+    def row(title: str, name: str, shown: Callable[[Any], str]) -> Row:
+        values = [getattr(each, name, None) for each in (was, became, float_was)]
+        change = _ratio(values[0], values[1])
+        beside = _ratio(values[2], values[1])
+        if beside:
+            change += f", beside float {beside}" if change else beside
+        return f"{kind}: {title}", shown(values[0]), shown(values[1]), change
 
-    if any(value is not None for value in of("score")):
-        was, became = of("score")
-        values = (_value(was, score.unit), _value(became, score.unit))
-        yield f"{kind}: {score.metric} as built", *values, ""
-    yield _size_row(f"{kind}: artifact", *of("artifact_bytes"))
-    yield _size_row(f"{kind}: weights in it", *of("constants_bytes"))
-    for title, name in (("p50 latency", "p50_ms"), ("p99 latency", "p99_ms")):
-        was, became = of(name)
-        yield f"{kind}: {title}", _ms(was), _ms(became), _ratio(was, became)
-    was, became = of("peak_memory_mib")
-    yield f"{kind}: peak memory", _mib(was), _mib(became), _ratio(was, became)
+    if getattr(was, "score", None) is not None or getattr(became, "score", None) is not None:
+        scores = [_value(getattr(each, "score", None), score.unit) for each in (was, became)]
+        yield f"{kind}: {score.metric} as built", scores[0], scores[1], ""
+    yield row("artifact", "artifact_bytes", _bytes)
+    yield row("weights in it", "constants_bytes", _bytes)
+    yield row("p50 latency", "p50_ms", _ms)
+    yield row("p99 latency", "p99_ms", _ms)
+    yield row("peak memory", "peak_memory_mib", _mib)
 
 
 def _score_row(score: Score) -> Row:
