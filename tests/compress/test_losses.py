@@ -65,6 +65,18 @@ def test_scores_are_compared_by_divergence_at_a_temperature(ended):
     assert objective.agreement(learned, taught).mean() == same
 
 
+def test_an_axis_counted_from_the_end_is_the_same_axis(tmp_path):
+    def network(axis):
+        nodes = [node("MatMul", ["x", "w"], ["s"]), node("Softmax", ["s"], ["y"], axis=axis)]
+        return model_of(tmp_path, nodes, ["y"], w=random(6, 3))
+
+    student, teacher = network(1), network(-1)
+    values = values_of(student, inputs()), values_of(teacher, inputs())
+    assert Objective(student, teacher, values).ends[0][0].kind == "scores"
+    other = network(0), values_of(network(0), inputs())
+    assert Objective(student, other[0], (values[0], other[1])).ends[0][0].kind == "values"
+
+
 def test_rows_that_look_like_scores_are_scores(ended):
     objective, *_ = ended(node("Identity", ["s"], ["y"]))
     assert objective.ends[0][0].kind == "scores"

@@ -191,9 +191,9 @@ def _paired(
     """How an output of both is compared; None where it can't be."""
     if theirs is None:
         return None
-    if (mine.kind, mine.axis) != (theirs.kind, theirs.axis) or (
-        learned[mine.tensor].shape != taught[theirs.tensor].shape
-    ):
+    alike = mine.kind == theirs.kind and learned[mine.tensor].shape == taught[theirs.tensor].shape
+    rank = max(1, taught[theirs.tensor].ndim - 1)
+    if not alike or (mine.axis - theirs.axis) % rank:  # the last axis has two numbers
         mine, theirs = (End(mine.output, mine.output, "values") for _ in range(2))
         if mine.tensor not in learned or mine.tensor not in taught:
             return None
