@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,9 +21,9 @@ from rich.table import Table
 import tvmcomp
 from benchmarks.accuracy import cases as accuracy_cases
 from benchmarks.accuracy.cases import Arrays, Case, gathered
+from benchmarks.accuracy.peer_process import peer_outputs
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.kinds import catalogue as kinds
-from benchmarks.processes import environment
 from benchmarks.zoo.packages import ZooError
 from tvmcomp.quantize import QuantConfig
 
@@ -143,24 +139,10 @@ def sweep(case: Case, reference: Arrays) -> list[dict[str, Any]]:
 
 def peer_facts(peer: str, case: Case, reference: Arrays) -> dict[str, Any]:
     """What a peer's int8 loses, or why it gives none."""
-    python = os.environ.get("TVMCOMP_PEERS_PYTHON") or sys.executable
-    with tempfile.TemporaryDirectory() as folder:
-        paths = [Path(folder, name) for name in ("calib.npz", "eval.npz", "outputs.npz")]
-        np.savez(paths[0], **gathered(case.calibration))
-        np.savez(paths[1], **case.inputs)
-        command = [python, "-W", "ignore", "-m", "benchmarks.accuracy.peers", peer, str(case.model)]
-        done = subprocess.run(
-            [*command, *map(str, paths)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(),
-        )
-        if done.returncode != 0:
-            lines = done.stderr.strip().splitlines()
-            return {"error": lines[-1] if lines else f"exit status {done.returncode}"}
-        with np.load(paths[2], allow_pickle=False) as file:
-            points = case.judge(dict(file), reference)
+    try:
+        points = case.judge(peer_outputs(peer, case), reference)
+    except RuntimeError as error:
+        return {"error": str(error)}
     return {"int8_points": points, "drop": drop(case.judge(reference, reference), points)}
 
 

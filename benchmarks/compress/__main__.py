@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.compress import trainable
+from benchmarks.compress import low_bits, peers, qat, trainable
 from benchmarks.tables import main
 
-TABLES = {"trainable": trainable}
+TABLES = {"trainable": trainable, "low_bits": low_bits, "qat": qat, "peers": peers}
 
 
 if __name__ == "__main__":

@@ -179,8 +179,7 @@ def _coded(arrays: Sequence[np.ndarray]) -> list[tuple[Group, list[bytes]]]:
     together: dict[str, list[int]] = {}
     for position, array in enumerate(arrays):
         if array.nbytes:
-            key = f"{position}" if array.nbytes >= _LARGE else str(array.dtype)
-            together.setdefault(key, []).append(position)
+            together.setdefault(_family(position, array), []).append(position)
     found, saved = [], 0
     for positions in together.values():
         members = [arrays[position] for position in positions]
@@ -195,6 +194,14 @@ def _coded(arrays: Sequence[np.ndarray]) -> list[tuple[Group, list[bytes]]]:
             saved += gain
     whole = sum(_aligned(array.nbytes) for array in arrays)
     return found if found and saved >= _LEAST_SAVED * whole else []
+
+
+def _family(position: int, array: np.ndarray) -> str:
+    """What constants of one group share: type, and bits of 8-bit numbers; or nothing."""
+    if array.nbytes >= _LARGE:
+        return str(position)
+    bits = int(np.abs(array.astype(np.int16)).max()).bit_length() if array.dtype == np.int8 else 0
+    return f"{array.dtype} of {bits} bits"
 
 
 def _deflated(plane: bytes) -> bytes:

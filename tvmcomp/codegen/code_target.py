@@ -1,4 +1,4 @@
-"""The target as TVM's code generator gets it: the same for a build and for the tuner's kernels."""
+"""How machine code is generated: the same for a build and for the tuner's kernels."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import Module
 
 
 def code_target(target: TargetDescription, in_integers: bool) -> Any:
@@ -21,3 +22,21 @@ def code_target(target: TargetDescription, in_integers: bool) -> Any:
     if in_integers and target.family != "cuda":
         options["cl-opt"] = ["-disable-machine-licm:bool=1"]
     return tvm.target.Target(options)
+
+
+def machine_code(module: Module, target: TargetDescription, in_integers: bool) -> Any:
+    """An executable of scheduled kernels, with a virtual machine's ``main`` or without.
+
+    Kernels don't check their arguments: of a small network that would be two thirds of the code.
+    ``main`` checks the network's inputs; all else are tensors of its own, and constants, which the
+    artifact's digests vouch for.
+
+    Args:
+        module: what to generate code for.
+        target: the device.
+        in_integers: see :func:`code_target`.
+    """
+    current = tvm.transform.PassContext.current()
+    config = {**current.config, "tirx.disable_assert": True}
+    with tvm.transform.PassContext(opt_level=current.opt_level, config=config):
+        return tvm.compile(module, target=code_target(target, in_integers))

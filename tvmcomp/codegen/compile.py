@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.passes.phase import Watch
@@ -46,7 +46,7 @@ def generate(lowered: Lowered, target: TargetDescription) -> Any:
     from tvmcomp.codegen.cuda_kernels import compiled_at_build
 
     with compiled_at_build() if target.family == "cuda" else nullcontext():
-        return tvm.compile(lowered.mod, code_target(target, in_integers(lowered)))
+        return machine_code(lowered.mod, target, in_integers(lowered))
 
 
 def in_integers(lowered: Lowered) -> bool:

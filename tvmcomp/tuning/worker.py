@@ -19,7 +19,7 @@ from typing import Any
 import msgspec
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
-from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.amx_permission import allow_amx
@@ -59,7 +59,7 @@ def build(job: Build) -> Built:
     """Compile and link on this machine, for whatever machine the job's target is."""
     start = time.monotonic()
     module = tvm.ir.load_json(job.module)
-    library = tvm.compile(module, target=code_target(job.target, job.in_integers))
+    library = machine_code(module, job.target, job.in_integers)
     library.export_library(job.path, fcompile=link_function(job.target, job.linker))
     return Built(time.monotonic() - start)
 
