@@ -14,7 +14,6 @@ from benchmarks.accuracy.cases import Arrays, Case, gathered
 from benchmarks.accuracy.peer_process import peer_outputs
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.quantize import QuantConfig
-from tvmcomp.runtime.evaluate import Dataset
 
 #: Runs that the latency is the median of.
 _TIMED_RUNS = 50
@@ -69,11 +68,11 @@ def compressed(seed: int, budget: str = "20m", **options: Any) -> Variant:
     """`compress` with ``options``, then `build`."""
 
     def make(case: Case) -> Artifact:
-        first = {key: array[:_JUDGED_BY_COMPRESS, None] for key, array in case.inputs.items()}
+        first = {key: array[:_JUDGED_BY_COMPRESS] for key, array in case.inputs.items()}
         result = tvmcomp.compress(
             case.model,
             data=case.calibration,
-            eval=Dataset(first, None),
+            eval=first,
             shapes=case.shapes,
             max_drop=100,
             budget=budget,

@@ -79,6 +79,14 @@ def test_everything_survives_the_file(saved: Path) -> None:
     assert loaded.reference.inputs["i"].shape == ()
 
 
+def test_a_reader_of_json_sees_what_is_known_and_not_what_is_unknown(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        (operator,) = msgspec.json.decode(archive.read("metadata.json"))["operators"]
+    assert operator == {
+        "name": "conv", "kind": "nn.conv2d", "dtype": "int8", "sqnr_db": 31.5, "macs": 0,
+    }  # fmt: skip
+
+
 def test_constants_are_aligned_and_not_copied_again(saved: Path) -> None:
     for array in Artifact.load(saved).constants:
         assert array.ctypes.data % 64 == 0 or array.size == 0

@@ -231,8 +231,7 @@ class Artifact:
             coding=packed.coding,
             digests=_digests(others),
         )
-        text = msgspec.json.format(msgspec.json.encode(metadata), indent=1)
-        return {"metadata.json": text, **others}
+        return {"metadata.json": _encode_metadata(metadata), **others}
 
     @classmethod
     def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
@@ -260,6 +259,17 @@ def _with_bytes(
 
 def _digests(members: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
+
+
+def _encode_metadata(metadata: Metadata) -> bytes:
+    """As short as JSON is: in a small network's file it would take more than the weights."""
+    document = msgspec.to_builtins(metadata)
+    # Their defaults.
+    document["operators"] = [
+        {key: value for key, value in operator.items() if value is not None and value is not False}
+        for operator in document["operators"]
+    ]
+    return msgspec.json.encode(document)
 
 
 def _decode_metadata(data: bytes, where: str) -> Metadata:
