@@ -23,6 +23,7 @@ from tvmcomp.compress.operators.fake_quantize import (
     stored_scale,
     stored_zero_point,
 )
+from tvmcomp.compress.operators.recurrent import STATE_STEPS
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
@@ -105,6 +106,8 @@ class _Finish:
         nodes: list[onnx.NodeProto] = []
         for node in self.graph.nodes:
             if not is_fake_quantize(node):
+                for own in [each for each in node.attribute if each.name == STATE_STEPS]:
+                    node.attribute.remove(own)
                 nodes += [*self.bias(node), node]
             elif self.graph.is_constant(node.input[0]):
                 nodes.append(self.weight(node))

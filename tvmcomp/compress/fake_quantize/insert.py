@@ -8,13 +8,16 @@ import numpy as np
 import onnx
 from onnx import helper
 
+from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, copied, set_nodes
 from tvmcomp.compress.fake_quantize.plan import Plan
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.operators.fake_quantize import FAKE_QUANTIZE
+from tvmcomp.compress.operators.recurrent import STATE_STEPS
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.rounding.weight_scales import weight_scales
+from tvmcomp.schedules.recurrent.integers import STEPS
 
 ACTIVATION_BITS = 8
 
@@ -39,6 +42,9 @@ def insert(
     for weight in plan.weights:
         nodes = _of_weight(graph, weight, bits[weight.tensor], plan.multiplied[weight.tensor])
         before.setdefault(weight.node, []).extend(nodes)
+        if weight.role == roles.STATE:
+            (layer,) = (each for each in graph.nodes if each.name == weight.node)
+            layer.attribute.append(helper.make_attribute(STATE_STEPS, STEPS))
     for tensor, readers in plan.activations.items():
         node = _of_activation(graph, tensor, ranges[tensor])
         wanted = frozenset(readers)

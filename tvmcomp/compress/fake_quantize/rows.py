@@ -6,7 +6,6 @@ convolution are its windows. Of very many rows some are drawn: windows that over
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterable
 
@@ -19,7 +18,7 @@ from tvmcomp.compress.operators.table import Node, Tensor
 from tvmcomp.compress.operators.windows import padded, window_pads
 
 #: Rows for each column of the weight, and at least: more change a mean of squares very little.
-_ROWS_A_COLUMN, _FEWEST_ROWS = 8, 8192
+_ROWS_A_COLUMN, _FEWEST_ROWS = 32, 2048
 
 
 def rows_wanted(weight: Weight) -> int:
@@ -58,19 +57,18 @@ def rows_of(weight: Weight, node: Node, data: Tensor, count: int, seed: int) -> 
         for size, k, d, s in zip(images.shape[2:], kernel, dilations, strides, strict=True)
     ]
     share = max(1, count // len(images))
-    chosen = _drawn(math.prod(places), share, generator)
-    taps = []
-    for tap in itertools.product(*(range(k) for k in kernel)):
-        if weight.role == roles.TRANSPOSED:
-            tap = tuple(k - 1 - t for k, t in zip(kernel, tap, strict=True))
-        geometry = zip(tap, dilations, places, strides, strict=True)
-        at = [slice(t * d, t * d + (p - 1) * s + 1, s) for t, d, p, s in geometry]
-        window = images[tuple([slice(None)] * 2 + at)]
-        taps.append(window.reshape(*window.shape[:2], -1)[:, :, chosen])
-    rows = torch.stack(taps, 2)  # [images, channels, taps, places]
-    groups = weight.groups
-    rows = rows.reshape(len(images), groups, -1, len(taps), len(chosen))
-    return rows.permute(1, 0, 4, 2, 3).reshape(groups, len(images) * len(chosen), -1)
+    chosen = _drawn(math.prod(places), share, generator).numpy()
+    taps = np.stack(np.unravel_index(np.arange(math.prod(kernel)), kernel))
+    if weight.role == roles.TRANSPOSED:
+        taps = np.array(kernel)[:, None] - 1 - taps
+    starts = np.stack(np.unravel_index(chosen, places))
+    spots = starts[:, :, None] * np.array(strides)[:, None, None]
+    spots = spots + taps[:, None, :] * np.array(dilations)[:, None, None]
+    index = np.ravel_multi_index(tuple(spots), tuple(images.shape[2:]))  # [places, taps]
+    read = images.flatten(2).index_select(2, torch.from_numpy(index.reshape(-1)))
+    rows = read.reshape(len(images), weight.groups, -1, len(chosen), taps.shape[1])
+    rows = rows.permute(1, 0, 3, 2, 4)
+    return rows.reshape(weight.groups, len(images) * len(chosen), -1)
 
 
 def mean_square(weight: Weight, node: Node, data: Iterable[Tensor]) -> np.ndarray:

@@ -9,9 +9,14 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 
+from tvmcomp.compress.operators.quantization import straight_through
 from tvmcomp.compress.operators.table import Node, Tensor, operator
 from tvmcomp.frontend.onnx.recurrent_rules import functions_of
 from tvmcomp.recurrent import GATES, Activation, Kind
+
+#: An attribute of our own while a network is fake-quantized: into how many steps a state from 0 to
+#: 1 is rounded before it is multiplied, as a kernel in integers does.
+STATE_STEPS = "state_steps"
 
 _FUNCTIONS: dict[str, Callable[[Tensor, float, float], Tensor]] = {
     "affine": lambda x, a, b: a * x + b,
@@ -52,9 +57,16 @@ class _Direction:
         bounded = torch.clamp(x, -clip, clip) if clip else x
         return _FUNCTIONS[chosen.name](bounded, chosen.alpha, chosen.beta)
 
+    def times(self, state: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """A state's product; the state is rounded first where the layer is one of integers."""
+        if self.node.get(STATE_STEPS, 0):
+            steps = self.node[STATE_STEPS]
+            state = straight_through(torch.clamp(state * steps, -steps, steps)) / steps
+        return F.linear(state, weight, bias)
+
     def lstm(self, x: Tensor, state: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """A step: ``x`` is ``[B, 4 H]``, projected."""
-        parts = (x + F.linear(state, self.recurrent, self.bias)).chunk(4, -1)
+        parts = (x + self.times(state, self.recurrent, self.bias)).chunk(4, -1)
         given, out, forget, new = parts
         looks = (None,) * 3 if self.peepholes is None else self.peepholes.chunk(3)
         peep_in, peep_out, peep_forget = looks
@@ -73,17 +85,17 @@ class _Direction:
         gates, new = x.split([2 * units, units], -1)
         weights, last = self.recurrent.split([2 * units, units])
         bias, last_bias = (None, None) if self.bias is None else self.bias.split([2 * units, units])
-        update, reset = self.apply(0, gates + F.linear(state, weights, bias)).chunk(2, -1)
+        update, reset = self.apply(0, gates + self.times(state, weights, bias)).chunk(2, -1)
         if self.node.get("linear_before_reset", 0):
-            inner = reset * F.linear(state, last, last_bias)
+            inner = reset * self.times(state, last, last_bias)
         else:
-            inner = F.linear(reset * state, last, last_bias)
+            inner = self.times(reset * state, last, last_bias)
         fresh = self.apply(1, new + inner)
         return (1 - update) * fresh + update * state, cell
 
     def rnn(self, x: Tensor, state: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
         """A step: ``x`` is ``[B, H]``, projected."""
-        return self.apply(0, x + F.linear(state, self.recurrent, self.bias)), cell
+        return self.apply(0, x + self.times(state, self.recurrent, self.bias)), cell
 
 
 @operator("LSTM", "GRU", "RNN", settings=(4,))
