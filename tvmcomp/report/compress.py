@@ -184,7 +184,8 @@ def _number(value: float) -> str:
 
 
 def _points(value: float, *, signed: bool = False) -> str:
-    return f"{value:+.2f} points" if signed else f"{value:.2f} points"
+    rounded = round(value, 2) + 0.0  # no -0.00
+    return f"{rounded:+.2f} points" if signed else f"{rounded:.2f} points"
 
 
 def _seconds(value: float) -> str:
