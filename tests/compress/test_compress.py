@@ -20,7 +20,14 @@ import onnxruntime  # noqa: E402
 from onnx import numpy_helper  # noqa: E402
 
 import tvmcomp  # noqa: E402
-from tvmcomp.errors import CalibrationError, ConfigError, InputError, ModelError  # noqa: E402
+from tvmcomp.errors import (  # noqa: E402
+    CalibrationError,
+    ConfigError,
+    InputError,
+    ModelError,
+    TargetError,
+    ToolError,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -258,6 +265,7 @@ def test_options_that_are_none(model, samples):
     assert "budget" in refused(ConfigError, model, None, samples, budget="soon")
     assert "metric" in refused(ConfigError, model, None, samples, metric="f1")
     assert "seed" in refused(ConfigError, model, None, samples, seed=-1)
+    assert "no target" in refused(TargetError, model, None, samples, target="cray", measure=True)
     assert "'speed'" in refused(ConfigError, model, None, samples, speed=2)
     assert "stage" in refused(ConfigError, model, None, samples, progress=print)
 
@@ -270,6 +278,19 @@ def test_a_network_without_weights_is_refused_by_the_technique(tmp_path):
     message = refused(ConfigError, model, tmp_path / "s.onnx", [{"x": each} for each in x])
     assert message == "coarse: the network has no weights"
     assert [p.name for p in tmp_path.iterdir()] == ["relu.onnx"]
+
+
+def test_without_torch_it_says_what_to_install(model, monkeypatch):
+    import importlib.util
+
+    find = importlib.util.find_spec
+    for missing in ("torch", "safetensors"):
+        monkeypatch.setattr(
+            importlib.util, "find_spec", lambda name, m=missing: None if name == m else find(name)
+        )
+        with pytest.raises(ToolError, match=f"'{missing}'") as found:
+            tvmcomp.compress(model)
+        assert "pip install 'tvmcomp[compress]'" in str(found.value)
 
 
 def test_the_package_is_the_function_and_imports_torch_only_when_called():

@@ -56,6 +56,12 @@ def test_what_quantization_costs_is_learned_back(model, samples):
     assert any("after 12 steps" in note for note in learned.notes)
 
 
+def test_three_samples_do(model, samples):
+    proof = compressed(model, samples[:3], recipe=STEPS).proof
+    assert proof.samples == {"fit": 1, "watch": 1, "judge": 1}
+    assert np.isfinite(proof.score.drop) and len(proof.steps) == 2
+
+
 def test_the_same_seed_gives_the_same_network(model, samples):
     first, second = (compressed(model, samples, recipe=STEPS, seed=7).model for _ in range(2))
     assert first == second

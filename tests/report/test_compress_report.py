@@ -79,6 +79,11 @@ def test_steps_say_what_they_cost_and_gained():
     assert "judged on 200 samples (test.npz); fitted on 65, watched on 15" in text
 
 
+def test_a_run_that_went_on_says_so():
+    assert "went on from a run" in printed(replace(PROOF, resumed=True))
+    assert "went on from a run" not in printed(PROOF)
+
+
 def test_what_was_not_measured_says_why():
     built = Built(problem="error: code for rpi4 does not run on this machine")
     side = replace(PROOF.after, builds={"int8": built})

@@ -17,12 +17,12 @@ from typing import Any
 import msgspec
 import onnx
 
-from tvmcomp import __version__, arguments
+from tvmcomp import __version__, arguments, targets
 from tvmcomp.compress.data import Data, Evaluation, Labels, SampleSource, read_data
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.measure import Measurement
 from tvmcomp.compress.network import TrainableNetwork
-from tvmcomp.compress.original import Original, read_original
+from tvmcomp.compress.original import Original, content_digest, read_original
 from tvmcomp.compress.output_file import output_path, write_output
 from tvmcomp.compress.proof import Proof, Side
 from tvmcomp.compress.recipe import RecipeSource, recipe_of
@@ -131,6 +131,8 @@ def compress(
             raise ConfigError(f"progress has no method `{method}`; see tvmcomp.progress.Progress")
     progress = progress or NoProgress()
     path = None if output is None else output_path(output, model)
+    if measure:  # an error in it is known now, and not after minutes of work
+        targets.load(arguments.path(target, "target"))
     progress.stage("reading")
     original = read_original(
         model,
@@ -159,7 +161,7 @@ def compress(
         _checkpoint(checkpoint, path),
         {
             "model": original.digest,
-            "prepared": original.signature,
+            "prepared": content_digest(original.prepared),
             "data": given.digest,
             "recipe": described,
             "budget": seconds,

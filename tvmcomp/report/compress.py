@@ -42,6 +42,8 @@ def print_proof(proof: Proof, console: Console) -> None:
         soft_wrap=True,
         markup=False,
     )
+    if proof.resumed:
+        _note("it went on from a run that was stopped", console)
     for step in proof.steps:
         for note in step.notes:
             _note(f"{step.technique}: {note}", console)
