@@ -45,22 +45,24 @@ class Cost:
     """What a weight costs in a number of bits.
 
     Attributes:
-        noise: at the outputs, as a share of their variance, with ``_MEASURED_BITS``.
+        noise: at the outputs, as a share of their variance, with ``measured`` bits.
         entropy: of its codes then, in bits a weight.
         count: of its elements.
+        measured: the bits that it was measured with.
     """
 
     noise: float
     entropy: float
     count: int
+    measured: int = _MEASURED_BITS
 
     def noise_at(self, bits: int) -> float:
         """The noise with other bits."""
-        return float(self.noise * _A_BIT ** (_MEASURED_BITS - bits))
+        return float(self.noise * _A_BIT ** (self.measured - bits))
 
     def bytes_at(self, bits: int) -> float:
         """The bytes of its codes with other bits: each of them is worth a bit, up to a point."""
-        return self.count * max(self.entropy + bits - _MEASURED_BITS, self.entropy / 2) / 8
+        return self.count * max(self.entropy + bits - self.measured, self.entropy / 2) / 8
 
 
 def measure_costs(
@@ -88,9 +90,14 @@ def measure_costs(
             parameter.copy_(torch.from_numpy(rounded))
             noise = yardstick.noise(network)
             parameter.copy_(kept)
-        costs[weight.tensor] = Cost(noise, entropy(codes), codes.size)
+        costs[weight.tensor] = Cost(noise, entropy(codes), codes.size, measured_bits(weight))
         step()
     return {weight.tensor: costs[weight.tensor] for weight in weights}
+
+
+def measured_bits(weight: Weight) -> int:
+    """The bits that a weight's harm is measured with: a state's has no choice."""
+    return 8 if weight.role == roles.STATE else _MEASURED_BITS
 
 
 def entropy(codes: np.ndarray) -> float:
@@ -116,8 +123,7 @@ def _rounded_alone(
             square = None
             if weight.role in GPTQ_ROLES:
                 square = mean_square(weight, node, running.tensor(node.inputs[0]))
-            bits = 8 if weight.role == roles.STATE else _MEASURED_BITS
-            yield (weight, *_on_grid(weight, matrices, square, bits))
+            yield (weight, *_on_grid(weight, matrices, square, measured_bits(weight)))
         running.run(index)
 
 
