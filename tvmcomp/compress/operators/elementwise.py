@@ -28,7 +28,7 @@ _UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     "Sin": torch.sin, "Sinh": torch.sinh, "Softplus": lambda x: F.softplus(x, threshold=80),
     "Softsign": F.softsign, "Sqrt": torch.sqrt, "Tan": torch.tan, "Tanh": torch.tanh,
     "BitwiseNot": torch.bitwise_not,
-    "HardSwish": lambda x: x * torch.clamp(x / 6 + 0.5, 0, 1),
+    "HardSwish": F.hardswish,
 }  # fmt: skip
 _BINARY: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
     "Add": torch.add, "Sub": torch.sub, "Mul": torch.mul,
@@ -100,7 +100,22 @@ def _clip(node: Node, x: Tensor, low: Tensor | None = None, high: Tensor | None 
         return torch.clamp(x, node.get("min"), node.get("max"))
     low = None if low is None else low.reshape(())
     high = None if high is None else high.reshape(())
-    return x if low is None and high is None else torch.clamp(x, low, high)
+    if low is None and high is None:
+        return x
+    least, most = _number(low), _number(high)
+    if x.is_floating_point() and least is not None and most is not None and least <= most:
+        return F.hardtanh(x, least, most)  # its gradient takes one pass, not four
+    return torch.clamp(x, low, high)
+
+
+def _number(value: Tensor | None) -> float | None:
+    """A bound as a number; None of one that is learned, or another for each sample."""
+    if value is None or value.requires_grad:
+        return None
+    try:
+        return float(value)
+    except RuntimeError:  # vmap's
+        return None
 
 
 @operator("IsInf")
@@ -138,8 +153,14 @@ def _prelu(_node: Node, x: Tensor, slope: Tensor) -> Tensor:
     return torch.where(x < 0, x * slope, x)
 
 
+#: What rounding to float32 makes of 1 / 6.
+_SAME = 1e-7
+
+
 @operator("HardSigmoid")
 def _hard_sigmoid(node: Node, x: Tensor) -> Tensor:
+    if abs(node["alpha"] - 1 / 6) < _SAME and node["beta"] == 0.5:
+        return F.hardsigmoid(x)
     return torch.clamp(node["alpha"] * x + node["beta"], 0, 1)
 
 
