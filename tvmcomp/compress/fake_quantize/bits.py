@@ -45,24 +45,22 @@ class Cost:
     """What a weight costs in a number of bits.
 
     Attributes:
-        noise: at the outputs, as a share of their variance, with ``measured`` bits.
+        noise: at the outputs, as a share of their variance, with ``_MEASURED_BITS``.
         entropy: of its codes then, in bits a weight.
         count: of its elements.
-        measured: the bits that it was measured with.
     """
 
     noise: float
     entropy: float
     count: int
-    measured: int = _MEASURED_BITS
 
     def noise_at(self, bits: int) -> float:
         """The noise with other bits."""
-        return float(self.noise * _A_BIT ** (self.measured - bits))
+        return float(self.noise * _A_BIT ** (_MEASURED_BITS - bits))
 
     def bytes_at(self, bits: int) -> float:
         """The bytes of its codes with other bits: each of them is worth a bit, up to a point."""
-        return self.count * max(self.entropy + bits - self.measured, self.entropy / 2) / 8
+        return self.count * max(self.entropy + bits - _MEASURED_BITS, self.entropy / 2) / 8
 
 
 def measure_costs(
@@ -90,14 +88,9 @@ def measure_costs(
             parameter.copy_(torch.from_numpy(rounded))
             noise = yardstick.noise(network)
             parameter.copy_(kept)
-        costs[weight.tensor] = Cost(noise, entropy(codes), codes.size, measured_bits(weight))
+        costs[weight.tensor] = Cost(noise, entropy(codes), codes.size)
         step()
     return {weight.tensor: costs[weight.tensor] for weight in weights}
-
-
-def measured_bits(weight: Weight) -> int:
-    """The bits that a weight's harm is measured with: a state's has no choice."""
-    return 8 if weight.role == roles.STATE else _MEASURED_BITS
 
 
 def entropy(codes: np.ndarray) -> float:
@@ -116,20 +109,28 @@ def _rounded_alone(
     for weight in weights:
         by_node.setdefault(weight.node, []).append(weight)
     for index, node in enumerate(running.network.nodes):
+        squares = {}
         for weight in by_node.get(node.name, ()):
+            if weight.role in GPTQ_ROLES and weight.role != roles.STATE:
+                data = running.tensor(node.inputs[0])
+                squares[weight.tensor] = mean_square(weight, node, data)
+            elif weight.role == roles.STATE:
+                running.keep(node.outputs[0])
+        running.run(index)
+        for weight in by_node.get(node.name, ()):
+            if weight.role == roles.STATE and node.outputs[0]:
+                states = running.tensor(node.outputs[0])
+                squares[weight.tensor] = mean_square(weight, node, states)
             value = graph.constant(weight.tensor)
             assert value is not None
             matrices = weight.matrices(value)
-            square = None
-            if weight.role in GPTQ_ROLES:
-                square = mean_square(weight, node, running.tensor(node.inputs[0]))
-            yield (weight, *_on_grid(weight, matrices, square, measured_bits(weight)))
-        running.run(index)
+            yield (weight, *_on_grid(weight, matrices, squares.get(weight.tensor)))
 
 
 def _on_grid(
-    weight: Weight, matrices: np.ndarray, square: np.ndarray | None, bits: int
+    weight: Weight, matrices: np.ndarray, square: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray]:
+    bits = _MEASURED_BITS
     diagonal = None if square is None else np.diagonal(square, axis1=-2, axis2=-1)
     scales = weight.scale_matrix(weight.shared_scale(weight_scales(matrices, bits, diagonal)))
     codes = (

@@ -46,6 +46,7 @@ class Lockstep:
         self.shared: dict[str, Any] = {}
         self._constants = network.constants()
         self._last_use = last_uses(network)
+        self._kept: set[str] = set()
 
     def run(self, index: int) -> None:
         """Run the node at ``index``, and forget what nothing after it reads."""
@@ -57,10 +58,14 @@ class Lockstep:
             else:
                 results = compute_node(node, tuple(self.constant(n) for n in node.inputs))
                 self.shared.update(zip(node.outputs, results, strict=False))
-        for name in self._last_use[index]:
+        for name in self._last_use[index] - self._kept:
             self.shared.pop(name, None)
             for values in self.portions:
                 values.pop(name, None)
+
+    def keep(self, name: str) -> None:
+        """Keep a tensor, though nothing reads it any more."""
+        self._kept.add(name)
 
     def constant(self, name: str) -> Any:
         """A tensor that depends on no sample: a weight, or computed of such; None for no name."""

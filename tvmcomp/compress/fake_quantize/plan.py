@@ -10,8 +10,8 @@ out, wherever calibration would have put them:
 4. A chain of element-wise operators on one tensor reads it rounded (a lookup table), unless it is
    cheap and follows an anchor.
 5. Operators that move data, and maxima, take rounded data as it is.
-6. A recurrent layer reads rounded data; the weights of its data are rounded, and those of its state
-   at 8 bits, a scale a row.
+6. A recurrent layer reads rounded data, and multiplies its state in 8 bits; its weights are rounded
+   with a scale a row.
 7. An embedding's table is rounded, a scale a row; what is looked up is not.
 """
 
@@ -147,7 +147,8 @@ class _Planner:
         if kind in RECURRENT:
             rounded = self.weight(node, 1, roles.RECURRENT, 0)
             if rounded and self.is_bounded(node):
-                rounded += self.weight(node, 2, roles.STATE, 0)
+                directions = rounded[0].shape[0]
+                rounded += self.weight(node, 2, roles.STATE, 0, directions)
             return rounded
         if kind == "Gather" and attribute(node, "axis", 0) == 0:
             shape = self.graph.shape(node.input[0]) or ()

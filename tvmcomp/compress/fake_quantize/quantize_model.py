@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
-from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.bits import (
     Cost,
     descents,
@@ -114,9 +113,7 @@ def _fixed_bits(plan: Plan, options: FakeQuantizeOptions) -> dict[str, int]:
     fixed = {}
     for weight in plan.weights:
         given = options.given_bits(weight.node, weight.kind)
-        if weight.role == roles.STATE:
-            fixed[weight.tensor] = MOST_BITS  # a layer's state is multiplied in 8
-        elif given is not None:
+        if given is not None:
             fixed[weight.tensor] = given
     return fixed
 

@@ -10,7 +10,7 @@ float weight becomes ``code * scale``, from where training goes on.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,22 +63,27 @@ def round_weights(
     """
     samples = samples[: samples_that_fit(quantized, 2)]
     pair = _Pair(quantized, reference, samples)
-    by_node = {weight.node: weight for weight in weights if weight.role in GPTQ_ROLES}
     network = pair.rounded.network
     operators = {node.name: node for node in network.nodes}
     readers = {
-        pair.fake_quantize(operators[name].inputs[weight.place]).name: weight
-        for name, weight in by_node.items()
+        pair.fake_quantize(operators[weight.node].inputs[weight.place]).name: weight
+        for weight in weights
+        if weight.role in GPTQ_ROLES
     }
+    biased = {weight.node: weight for weight in readers.values() if weight.role in _WITH_BIAS}
     for index, node in enumerate(network.nodes):
         if node.name in readers:
             weight = readers[node.name]
             pair.choose_codes(weight, node, operators[weight.node])
             step()
         pair.run(index)
-        if node.name in by_node:
-            pair.correct_bias(by_node[node.name], node)
+        if node.name in biased:
+            pair.correct_bias(biased[node.name], node)
     return pair.rounded.network.to_onnx()
+
+
+#: Roles of weights whose operator has a bias an output: a recurrent layer's goes into gates.
+_WITH_BIAS = frozenset([roles.CONVOLUTION, roles.TRANSPOSED, roles.PRODUCT])
 
 
 class _Pair:
@@ -89,17 +94,20 @@ class _Pair:
         self.rounded = Lockstep(TrainableNetwork(quantized), samples)
         self.real = Lockstep(TrainableNetwork(reference), samples)
         self.at = {node.name: i for i, node in enumerate(self.real.network.nodes)}
+        self.ahead: set[str] = set()
         self.parameters = self.rounded.network.weights()
 
     def run(self, index: int) -> None:
         """The next node of both; one of FakeQuantize is only in the quantized network."""
         node = self.rounded.network.nodes[index]
         self.rounded.run(index)
-        if node.name in self.at:
+        if node.name in self.at and node.name not in self.ahead:
             self.real.run(self.at[node.name])
 
     def choose_codes(self, weight: Weight, rounding: Node, node: Node) -> None:
         """Put the weight of ``node`` on the grid of ``rounding``, which runs next."""
+        if weight.role == roles.STATE and not self.run_ahead(node):
+            return  # nobody knows its states: the nearest codes stay
         value, scale = (self.parameters[name] for name in rounding.inputs[:2])
         bits = rounding["bits"]
         moments = self.moments(weight, node)
@@ -114,6 +122,23 @@ class _Pair:
             value.copy_(torch.from_numpy(np.ascontiguousarray(whole, np.float32)))
             scale.copy_(torch.from_numpy(np.ascontiguousarray(scales, np.float32)))
 
+    def run_ahead(self, node: Node) -> bool:
+        """Run a recurrent layer of the float network; False where it does not give its states."""
+        states = node.outputs[0]
+        if states:
+            self.real.keep(states)
+            self.real.run(self.at[node.name])
+            self.ahead.add(node.name)
+        return bool(states)
+
+    def data(self, weight: Weight, node: Node) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the weight is multiplied by in the quantized and in the float network; a layer's
+        states are known of the latter."""
+        if weight.role == roles.STATE:
+            return ((each, each) for each in self.real.tensor(node.outputs[0]))
+        source = self.real.network.nodes[self.at[node.name]].inputs[0]
+        return zip(self.rounded.tensor(node.inputs[0]), self.real.tensor(source), strict=True)
+
     def fake_quantize(self, name: str) -> onnx.NodeProto:
         """The FakeQuantize that a weight came through."""
         node = self.graph.producer[name]
@@ -122,16 +147,11 @@ class _Pair:
         return node
 
     def moments(self, weight: Weight, node: Node) -> _Moments:
-        original = self.real.network.nodes[self.at[node.name]]
         portions = len(self.rounded.portions)
         count = max(1, rows_wanted(weight) // portions)
         squares, crosses, means, shifts, rows = [], [], [], [], 0
-        data = zip(
-            self.rounded.tensor(node.inputs[0]), self.real.tensor(original.inputs[0]), strict=True
-        )
-        for seed, (rounded, real) in enumerate(data):
-            x = rows_of(weight, node, rounded, count, seed)
-            y = rows_of(weight, original, real, count, seed)
+        for seed, (rounded, real) in enumerate(self.data(weight, node)):
+            x, y = (rows_of(weight, node, each, count, seed) for each in (rounded, real))
             squares.append(x.mT @ x)
             crosses.append((y - x).mT @ x)
             means.append(x.sum(1))
@@ -152,7 +172,7 @@ class _Pair:
         if name not in self.parameters or len(self.graph.readers[name]) != 1:
             return False
         outputs = weight.scales * (weight.groups if weight.role == roles.TRANSPOSED else 1)
-        return weight.role != roles.RECURRENT and self.parameters[name].numel() == outputs
+        return weight.role in _WITH_BIAS and self.parameters[name].numel() == outputs
 
     def correct_bias(self, weight: Weight, node: Node) -> None:
         """Let the bias take up the mean error of the results that just were computed."""

@@ -33,11 +33,16 @@ def rows_of(weight: Weight, node: Node, data: Tensor, count: int, seed: int) -> 
     Args:
         weight: the weight.
         node: its operator.
-        data: what it reads, with an axis of samples in front.
+        data: what it reads, with an axis of samples in front; of a state's weight, the states that
+            the layer gives.
         count: the most rows to draw.
         seed: of which are drawn.
     """
     generator = torch.Generator().manual_seed(seed)
+    if weight.role == roles.STATE:  # [samples, steps, directions, batch, units]
+        axis = 3 if node.get("layout", 0) else 2
+        states = data.movedim(axis, 0).reshape(weight.groups, -1, data.shape[-1])
+        return states[:, _drawn(states.shape[1], count, generator)]
     if weight.role not in (roles.CONVOLUTION, roles.TRANSPOSED):
         flat = data.reshape(-1, data.shape[-1])
         return flat[_drawn(len(flat), count, generator)][None]

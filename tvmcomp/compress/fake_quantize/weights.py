@@ -11,8 +11,8 @@ import numpy as np
 CONVOLUTION, TRANSPOSED, PRODUCT, RECURRENT, STATE, TABLE = (
     "convolution", "transposed convolution", "product", "recurrent", "state", "table"
 )  # fmt: skip
-#: Roles whose inputs are known: a state's are not, and of a table each row is by itself.
-GPTQ_ROLES = frozenset([CONVOLUTION, TRANSPOSED, PRODUCT, RECURRENT])
+#: Roles that add up over several inputs: of a table each row is by itself.
+GPTQ_ROLES = frozenset([CONVOLUTION, TRANSPOSED, PRODUCT, RECURRENT, STATE])
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,8 @@ class Weight:
         role: how it is multiplied.
         shape: as the initializer has it.
         axis: of the outputs, each of which has a scale.
-        groups: of a convolution: outputs of a group read inputs of their own.
+        groups: outputs of each read inputs of their own: of a convolution, or the directions whose
+            states a recurrent layer multiplies.
     """
 
     tensor: str
