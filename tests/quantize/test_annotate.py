@@ -93,3 +93,21 @@ def test_given_integers_and_corrections_go_in(biased):
         const_value(added.args[1]), bias + correction if biased else correction
     )
     assert operators(realize(result, targets.detect())).count("add") == 0
+
+
+def test_a_chain_that_reads_its_tensor_twice_becomes_a_table():
+    """``x * sin(x)`` behind a pool, whose result both read."""
+    layout = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+
+    def network(emit, x):
+        weight = const(uniform(np.random.default_rng(1), 4, 1, 1, 4))
+        first = emit(relax.op.nn.conv2d(x, weight, **layout), "first")
+        pool = emit(relax.op.nn.max_pool2d(first, (2, 2), (2, 2), layout="NHWC"), "pool")
+        wave = emit(relax.op.multiply(pool, emit(relax.op.sin(pool), "sine")), "wave")
+        return [emit(relax.op.nn.conv2d(wave, weight, **layout), "last")]
+
+    mod = module(network, x=(1, 4, 4, 4))
+    plan = plan_operators(mod)
+    read = {tensor for operator in plan for tensor in operator.reads}
+    result = annotate(mod, plan, dict.fromkeys(read, PARAMS))
+    assert not {"sin", "multiply"} & set(operators(realize(result, targets.detect())))

@@ -59,7 +59,7 @@ class _Annotate(BindingRewriter):
         #: Additions of a constant bias to an anchor, and what that bias gets.
         self.corrections: dict[Var, tuple[Any, np.ndarray]] = {}
         self.users = consumers(mod)
-        self.quantized: dict[Var, Expr] = {}
+        self.dequantized: dict[Var, Expr] = {}
         self.reads: dict[Any, list[Any]] = {}
         self.anchors = {
             op.var: op for op in operators if op.is_anchor or op.is_recurrent or op.stored
@@ -117,15 +117,16 @@ class _Annotate(BindingRewriter):
     def through_integers(self, tensor: Expr) -> Any:
         params = self.qparams[tensor]
         scale, zero_point = const(params.scale), const(params.zero_point)
-        if tensor not in self.quantized:
-            self.quantized[tensor] = self.emit(
+        if tensor not in self.dequantized:
+            integers = self.emit(
                 relax.op.quantize(self.substitute(tensor), scale, zero_point, -1, params.dtype),
                 f"{tensor.name}_q",
             )
-        return self.emit(
-            relax.op.dequantize(self.quantized[tensor], scale, zero_point, -1),
-            f"{tensor.name}_dq",
-        )
+            # One for all readers: a chain that reads the tensor twice, x * f(x), has one root.
+            self.dequantized[tensor] = self.emit(
+                relax.op.dequantize(integers, scale, zero_point, -1), f"{tensor.name}_dq"
+            )
+        return self.dequantized[tensor]
 
     def half_precision(self, call: Call, data: Expr, weight: np.ndarray, name: str) -> Any:
         """The anchor with its weight stored as float16, where that holds it."""
