@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from passes.relax_modules import module, relax, run_plain, uniform
+from passes.relax_modules import module, operators, relax, run_plain, uniform
 
 from tvmcomp import targets
 from tvmcomp.passes.rewriter import const
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.channel_links import channel_links
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.equalize import equalized, scale_channels
+from tvmcomp.quantize.equalize import Scales, equalized, scale_channels
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 
@@ -52,9 +52,9 @@ def test_scaling_changes_nothing_in_float() -> None:
     x = uniform(RNG, 1, 6, 6, 4)
     (wanted,) = run_plain(mod, x)
     powers = [(link, 2.0 ** RNG.integers(-5, 1, 8)) for link in links]
-    np.testing.assert_array_equal(run_plain(scale_channels(mod, powers), x)[0], wanted)
+    np.testing.assert_array_equal(run_plain(scale_channels(mod, Scales(powers)), x)[0], wanted)
     others = [(link, RNG.uniform(0.01, 1, 8)) for link in links]
-    scaled = run_plain(scale_channels(mod, others), x)[0]
+    scaled = run_plain(scale_channels(mod, Scales(others)), x)[0]
     np.testing.assert_allclose(scaled, wanted, rtol=1e-5, atol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_a_normalizations_gain_takes_the_scale() -> None:
     mod = module(build, x=(3, 8))
     (link,) = channel_links(mod)
     x = uniform(RNG, 3, 8)
-    scaled = scale_channels(mod, [(link, 2.0 ** RNG.integers(-5, 1, 8))])
+    scaled = scale_channels(mod, Scales([(link, 2.0 ** RNG.integers(-5, 1, 8))]))
     np.testing.assert_array_equal(run_plain(scaled, x)[0], run_plain(mod, x)[0])
 
 
@@ -112,3 +112,54 @@ def test_only_unequal_channels_are_worth_a_second_network(spread: float) -> None
     samples = [[uniform(RNG, 5, 12)] for _ in range(8)]
     found = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
     assert (found is None) == (spread == 1.0)
+
+
+def test_a_tensor_that_is_pinned_is_multiplied_for_its_matrix_products() -> None:
+    """A residual reads it as it is."""
+    gain = np.float32(0.01) ** RNG.uniform(0, 1, 16).astype(np.float32)
+
+    def build(emit, x):
+        normal = emit(relax.op.nn.layer_norm(x, const(gain), const(gain), [-1]), "normal")
+        a = emit(relax.op.matmul(normal, const(uniform(RNG, 16, 16) / gain[:, None])), "a")
+        b = emit(relax.op.matmul(normal, const(uniform(RNG, 16, 16) / gain[:, None])), "b")
+        total = emit(relax.op.add(emit(relax.op.multiply(a, b), "ab"), normal), "sum")
+        return [emit(relax.op.nn.softmax(total), "y")]
+
+    mod = module(build, x=(5, 16))
+    probe = Probe(mod, plan_operators(mod), targets.detect())
+    samples = [[uniform(RNG, 5, 16)] for _ in range(8)]
+    new = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    assert operators(new).count("multiply") == operators(mod).count("multiply") + 1
+    x = samples[0][0]
+    np.testing.assert_allclose(run_plain(new, x)[0], run_plain(mod, x)[0], rtol=1e-4, atol=1e-6)
+    plan = {operator.name: operator for operator in plan_operators(new)}
+    for name in ("a", "b"):
+        assert [tensor.name for tensor in plan[name].reads] == ["normal_equalized"]
+
+
+@pytest.mark.parametrize("pooled", [False, True])
+def test_the_data_of_a_depthwise_convolution_is_multiplied_where_it_is_quantized(
+    pooled: bool,
+) -> None:
+    """Behind a pool it comes in 8 bits already."""
+    factor = np.float32(0.005) ** RNG.uniform(0, 1, 16).astype(np.float32)
+    layout = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+    first, deep = uniform(RNG, 16, 1, 1, 4), uniform(RNG, 16, 3, 3, 1)
+
+    def build(emit, x):
+        made = emit(relax.op.nn.conv2d(x, const(first), **layout), "c")
+        scaled = emit(relax.op.nn.silu(made), "f")
+        scaled = emit(relax.op.multiply(scaled, const(factor)), "m")
+        if pooled:
+            scaled = emit(relax.op.nn.max_pool2d(scaled, (2, 2), (1, 1), layout="NHWC"), "p")
+        weight = const(deep / factor.reshape(-1, 1, 1, 1))
+        return [emit(relax.op.nn.conv2d(scaled, weight, groups=16, padding=1, **layout), "dw")]
+
+    mod = module(build, x=(1, 6, 6, 4))
+    probe = Probe(mod, plan_operators(mod), targets.detect())
+    samples = [[uniform(RNG, 1, 6, 6, 4)] for _ in range(8)]
+    new = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    assert (new is None) == pooled
+    if new is not None:
+        x = samples[0][0]
+        np.testing.assert_allclose(run_plain(new, x)[0], run_plain(mod, x)[0], rtol=1e-4, atol=1e-6)

@@ -1,17 +1,25 @@
-"""Cross-layer equalization of a float network: the same results, channels of like ranges.
+"""Equalization of a float network: the same results, channels of like ranges.
 
-See :mod:`tvmcomp.quantize.rounding.equalization` for the scales and
-:mod:`tvmcomp.quantize.channel_links` for where they may go.
+1. A tensor whose makers and readers all have weights of their own is scaled there, and nothing is
+   computed that was not computed before (:mod:`tvmcomp.quantize.channel_links`).
+2. Any other tensor that only anchors read in integers is multiplied for them, by a number a
+   channel: one multiplication in registers of the kernel that makes it, where it is quantized
+   anyway. So the few wide channels of a transformer, or of the data of a depthwise convolution, no
+   longer take the steps of all others.
+
+Of both only where the estimate of :mod:`tvmcomp.quantize.rounding.equalization` promises much, as
+ranges that fit the samples closely may not fit what comes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.operator_kinds import ANCHORS
+from tvmcomp.passes.operator_kinds import ANCHORS, AVERAGES, PASS_THROUGH
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, main_bindings, op_name
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.channel_links import Link, channel_links, tap_matrices
@@ -22,9 +30,23 @@ from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
 
-#: Some group of tensors must be left with at most this share of its noise, by estimate: less is not
-#: worth fitting a second network. Then all are scaled that come below the other share.
-_WORTH, _GAINS = 0.2, 0.95
+#: Some tensor must be left with at most this share of its noise, by estimate: less is not worth
+#: fitting a second network. Then all are scaled that come below the other shares: a multiplication
+#: more must be worth its time.
+_WORTH, _FREE, _MULTIPLIED = 0.2, 0.95, 0.35
+
+
+@dataclass
+class Scales:
+    """What channels are divided by.
+
+    Attributes:
+        linked: groups of tensors, divided where they are made, and their scales, [C].
+        multiplied: for anchors that read a tensor divided just for them, its scales, [C].
+    """
+
+    linked: list[tuple[Link, np.ndarray]] = field(default_factory=list)
+    multiplied: dict[Var, np.ndarray] = field(default_factory=dict)
 
 
 def equalized(
@@ -42,34 +64,47 @@ def equalized(
         samples: its inputs, a sample at a time.
     """
     calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
-    anchors = {operator.var for operator in probe.operators if operator.is_anchor}
-    links = [link for link in channel_links(mod) if any(var in anchors for var in link.readers)]
-    if not links:
-        return None
-    read = {calls[var].args[0] for link in links for var in link.readers if var in anchors}
-    largest, squares = _channels(probe, samples, read)
-    scales: list[tuple[Link, np.ndarray]] = []
-    least = 1.0
-    for link in links:
-        ranges, readers = [], []
-        for var in link.readers:
-            if var in anchors:
-                tensor, weight = calls[var].args[0], const_value(calls[var].args[1])
-                assert weight is not None
-                limit = float(qparams[tensor].scale) * 255
-                ranges.append(np.minimum(largest[tensor], limit))
-                matrices = tap_matrices(calls[var], weight)
-                readers.append(Reader(matrices, squares[tensor].reshape(len(matrices), -1)))
-        found, noise = equalizing_scales(np.max(ranges, axis=0), readers)
+    anchors = {operator.var: operator for operator in probe.operators if operator.is_anchor}
+    largest, squares = _channels(probe, samples, {calls[var].args[0] for var in anchors})
+
+    def estimate(readers: Sequence[Var]) -> tuple[np.ndarray, float]:
+        ranges, found = [], []
+        for var in readers:
+            tensor = calls[var].args[0]
+            limit = float(qparams[tensor].scale) * 255  # Beyond it nothing is held.
+            ranges.append(np.minimum(largest[tensor], limit))
+            weight = tap_matrices(calls[var], probe.weight(anchors[var]))
+            found.append(Reader(weight, squares[tensor].reshape(len(weight), -1)))
+        return equalizing_scales(np.max(ranges, axis=0), found)
+
+    scales, least = Scales(), 1.0
+    linked = set()
+    for link in channel_links(mod):
+        readers = [var for var in link.readers if var in anchors]
+        linked.update(link.readers)
+        if readers:
+            found, noise = estimate(readers)
+            least = min(least, noise)
+            if noise < _FREE:
+                scales.linked.append((link, found))
+    shared = {t for op in probe.operators if not op.is_anchor for t in op.reads}
+    apart: dict[Any, list[Any]] = {}
+    for var in anchors:
+        tensor = calls[var].args[0]
+        moved = op_name(calls.get(tensor)) in PASS_THROUGH | AVERAGES  # in 8 bits as it is
+        if var not in linked and tensor not in shared and not moved:
+            apart.setdefault(tensor, []).append(var)
+    for readers in apart.values():
+        found, noise = estimate(readers)
         least = min(least, noise)
-        if noise < _GAINS:
-            scales.append((link, found))
+        if noise < _MULTIPLIED:
+            scales.multiplied.update(dict.fromkeys(readers, found))
     return scale_channels(mod, scales) if least < _WORTH else None
 
 
-def scale_channels(mod: Module, scales: Sequence[tuple[Link, np.ndarray]]) -> Any:
-    """``mod`` with the channels of each link divided by its scales, [C], where they are made, and
-    multiplied by them where they are read: the same results, but for float32's rounding.
+def scale_channels(mod: Module, scales: Scales) -> Any:
+    """``mod`` with channels divided by ``scales`` and the weights that read them multiplied: the
+    same results, but for float32's rounding.
     """
     return _ScaleChannels(mod, scales).run()
 
@@ -92,11 +127,15 @@ def _channels(
 
 
 class _ScaleChannels(BindingRewriter):
-    def __init__(self, mod: Module, scales: Sequence[tuple[Link, np.ndarray]]) -> None:
+    def __init__(self, mod: Module, scales: Scales) -> None:
         super().__init__(mod)
-        self.made = {var: s for link, s in scales for var in link.makers}
-        self.shifted = {var: s for link, s in scales for var in link.shifts}
-        self.read = {var: s for link, s in scales for var in link.readers}
+        self.made = {var: s for link, s in scales.linked for var in link.makers}
+        self.shifted = {var: s for link, s in scales.linked for var in link.shifts}
+        self.read = {var: s for link, s in scales.linked for var in link.readers}
+        self.read.update(scales.multiplied)
+        self.multiplied = scales.multiplied
+        #: What is read, divided for anchors.
+        self.divided_for: dict[Any, Any] = {}
 
     def rewrite(self, var: Var, value: Expr) -> Any:
         call: Any = value
@@ -106,10 +145,20 @@ class _ScaleChannels(BindingRewriter):
             given = [self.divided(arg, self.made[var]) for arg in call.args[1:]]
             args = [self.substitute(call.args[0]), *given]
         elif var in self.made or var in self.read:
-            args = [self.substitute(call.args[0]), const(self.weight(var, call))]
+            args = [self.data(var, call.args[0]), const(self.weight(var, call))]
         else:
             return super().rewrite(var, value)
         return self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), var.name)
+
+    def data(self, var: Var, tensor: Var) -> Any:
+        """What an anchor reads."""
+        if var not in self.multiplied:
+            return self.substitute(tensor)
+        if tensor not in self.divided_for:
+            factors = const((1 / self.multiplied[var]).astype(np.float32))
+            product = relax.op.multiply(self.substitute(tensor), factors)
+            self.divided_for[tensor] = self.emit(product, f"{tensor.name}_equalized")
+        return self.divided_for[tensor]
 
     def divided(self, arg: Expr, scales: np.ndarray) -> Any:
         value = const_value(arg)
