@@ -26,6 +26,11 @@ _NAME = "batch"
 _TIPPED = 1e-3
 
 
+def is_open(dim: onnx.TensorShapeProto.Dimension) -> bool:
+    """Whether a model says no size of a dimension; Paddle's exporter writes -1."""
+    return not dim.HasField("dim_value") or dim.dim_value < 0
+
+
 def batch_inputs(original: onnx.GraphProto) -> list[str]:
     """The inputs of ``original`` whose first dimension is open, where all of them mean the same."""
     firsts = {
@@ -33,7 +38,7 @@ def batch_inputs(original: onnx.GraphProto) -> list[str]:
         for value in original.input
         if value.type.tensor_type.shape.dim
     }
-    opened = {name: dim for name, dim in firsts.items() if not dim.HasField("dim_value")}
+    opened = {name: dim for name, dim in firsts.items() if is_open(dim)}
     names = {dim.dim_param for dim in opened.values()}
     return list(opened) if len(names) == 1 else []
 
@@ -73,7 +78,8 @@ def with_open_batch(
     except ModelError:
         return None
     first = next(value for value in original.input if value.name == batched[0])
-    name = first.type.tensor_type.shape.dim[0].dim_param or _NAME
+    given_name = first.type.tensor_type.shape.dim[0].dim_param
+    name = given_name if given_name.isidentifier() else _NAME
     for value, got, *singles in zip(opened.graph.output, both, *each, strict=True):
         if got.shape == singles[0].shape and _alike(got, singles[0]):
             continue  # it does not depend on the batch
@@ -107,7 +113,7 @@ def _run(model: onnx.ModelProto, sample: Mapping[str, NDArray]) -> list[NDArray]
     network = TrainableNetwork(model)
     with torch.no_grad():
         results = network(*(torch.from_numpy(np.array(sample[n])) for n in network.inputs))
-    return [np.asarray(result.double().numpy()) for result in results]
+    return [np.asarray(result.detach().double().numpy()) for result in results]
 
 
 def _alike(given: NDArray, wanted: NDArray) -> bool:

@@ -86,6 +86,7 @@ def _tensors(network: TrainableNetwork, sample: Sample) -> list[Any]:
     return [torch.from_numpy(np.array(sample[name])) for name in network.inputs]
 
 
-def _array(tensor: Any) -> NDArray:
-    array: NDArray = tensor.float().numpy() if tensor.dtype is torch.bfloat16 else tensor.numpy()
+def _array(tensor: torch.Tensor) -> NDArray:
+    plain = tensor.detach()  # an output may be a constant, which is a parameter
+    array: NDArray = (plain.float() if plain.dtype is torch.bfloat16 else plain).numpy()
     return array

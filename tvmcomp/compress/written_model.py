@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from tvmcomp.compress.open_batch import batch_inputs, with_open_batch
+from tvmcomp.compress.open_batch import batch_inputs, is_open, with_open_batch
 from tvmcomp.compress.original import Original
 
 #: What was done is told under this key of the metadata.
@@ -67,7 +67,9 @@ def _closed(original: Original, batch_is_open: bool) -> Iterator[str]:
             yield f"input {value.name!r} is a constant in it"
             continue
         for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value") or (axis == 0 and value.name in batched):
+            if not is_open(dim) or (axis == 0 and value.name in batched):
                 continue
-            what = f"dimension {dim.dim_param or axis} of input {value.name!r}"
+            # Some exporters call every open dimension "?".
+            name = dim.dim_param if dim.dim_param.isidentifier() else axis
+            what = f"dimension {name} of input {value.name!r}"
             yield f"{what}, which was open, is {bound[value.name][axis]} in it"
