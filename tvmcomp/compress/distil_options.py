@@ -29,7 +29,7 @@ class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int | None = None
     seed: int = 0
     batch: int = 32
-    rate: float = 0.01
+    rate: float = 0.003
     scale_rate: float = 0.001
     average: float = 0.9
     temperature: float = 2.0

@@ -27,7 +27,7 @@ Label: TypeAlias = NDArray
 
 #: Shares of the samples, and the most that are of use: at 500 samples an agreement of 98% is known
 #: to 0.6 points (standard error), at 2,000 to 0.3, and each look at ``watch`` takes time.
-_WATCH_SHARE, _MOST_WATCHED = 0.15, 500
+_WATCH_SHARE, _MOST_WATCHED = 0.2, 500
 _JUDGE_SHARE, _MOST_JUDGED = 0.2, 2000
 #: With fewer samples what is said of the rest is a guess.
 _FEW = 30
