@@ -141,6 +141,22 @@ def test_samples_that_an_operator_would_mix_go_one_by_one(tmp_path):
     check(path, together=False)
 
 
+def test_what_numpy_computes_goes_one_by_one(tmp_path):
+    path = save(
+        tmp_path / "m.onnx",
+        [
+            node("ReduceMax", ["x"], ["m"], keepdims=1),
+            node("Div", ["x", "m"], ["d"]),
+            node("Det", ["d"], ["e"]),
+            node("Mul", ["e", "w"], ["y"]),
+        ],
+        {"x": (1, 3, 3)},
+        ["y"],
+        weights={"w": random(1)},
+    )
+    check(path, together=False)
+
+
 def test_comparisons_go_together_too(tmp_path):
     path = save(
         tmp_path / "m.onnx",

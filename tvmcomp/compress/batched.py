@@ -2,7 +2,8 @@
 
 A graph says its batch wherever a shape is written out: ``Reshape`` to ``[1, 27]``. Where nothing
 else speaks against it, the shapes are rewritten so that all samples go through together, which
-torch does several times as fast as one after the other; ``torch.func.vmap`` does it for the rest.
+torch does several times as fast as one after the other. ``torch.func.vmap`` does it for most of the
+rest, and what it can't goes one by one.
 
     x [1, 3, 8, 8] -> Reshape [1, 192] -> MatMul          one sample
     x [n, 3, 8, 8] -> Reshape [-1, 192] -> MatMul         n of them, along axis 0
@@ -15,6 +16,7 @@ along an axis. So an operator that mixes samples is found too, whichever it is.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,6 +28,7 @@ from onnx import helper, numpy_helper
 
 from tvmcomp.compress.network import TrainableNetwork, compute_node
 from tvmcomp.compress.operators.table import Node, Tensor, operator
+from tvmcomp.errors import ModelError
 
 #: Of a tensor's norm: what the order of a sum's terms changes, and with it now and then a rounding.
 _CLOSE = 1e-2
@@ -38,7 +41,7 @@ class BatchedNetwork:
     Attributes:
         network: its parameters are the ones to train.
         model: the graph as it was given.
-        together: whether the shapes could be rewritten; else samples go through ``vmap``.
+        together: whether the shapes could be rewritten.
     """
 
     def __init__(self, model: onnx.ModelProto, samples: Sequence[Mapping[str, Any]]) -> None:
@@ -60,6 +63,7 @@ class BatchedNetwork:
             #: Shape of each tensor of one sample, and the axis that samples lie along.
             found = _Joint(self.network, *inputs).rewritten()
         self.together = found is not None
+        self._vmap = True
         if found is not None:
             self._axes, self._shapes, graph = found
             self.network = TrainableNetwork(graph)
@@ -77,13 +81,22 @@ class BatchedNetwork:
         given = [inputs[name] for name in self.network.inputs]
         names = tuple(wanted)
         if not self.together:
-            return torch.func.vmap(lambda *each: self.network.run(each, names))(*given)
+            return self._one_by_one(given, names)
         count = len(given[0])
         joined = [
             _joined(x, self._axes[name]) for name, x in zip(self.network.inputs, given, strict=True)
         ]
         values = self.network.run(joined, names)
         return {name: self._apart(name, value, count) for name, value in values.items()}
+
+    def _one_by_one(self, given: Sequence[Tensor], names: tuple[str, ...]) -> dict[str, Tensor]:
+        if self._vmap:
+            try:
+                return torch.func.vmap(lambda *each: self.network.run(each, names))(*given)
+            except (ModelError, RuntimeError, TypeError, ValueError):
+                self._vmap = False  # numpy computes a part of it, or data decide its course
+        runs = [self.network.run(each, names) for each in zip(*given, strict=True)]
+        return {name: torch.stack([run[name] for run in runs]) for name in names}
 
     def trained(self) -> onnx.ModelProto:
         """The graph as it was given, with the weights as they are now."""
@@ -139,6 +152,8 @@ class _Joint:
         constants = network.constants()
         self.each: list[dict[str, Any]] = [{**constants}, {**constants}]
         self.both: dict[str, Any] = {**constants}
+        #: How many nodes are still to read a tensor.
+        self.readers = Counter(name for node in network.nodes for name in set(node.inputs))
         self.graph = onnx.ModelProto()
         self.graph.CopyFrom(network.model)
         del self.graph.graph.node[:]
@@ -189,6 +204,11 @@ class _Joint:
                 if name and first is not None:
                     self.axes[name] = _axis(first, second, both)
                     self.shapes[name] = tuple(first.shape)
+        self.readers.subtract(set(node.inputs))
+        for name in node.inputs:
+            if not self.readers[name]:
+                for values in (*self.each, self.both):
+                    values.pop(name, None)
 
     def changed(self, node: Node, results: Sequence[Tensor | None]) -> onnx.NodeProto:
         """A node whose data has samples along an axis, for any number of them."""
