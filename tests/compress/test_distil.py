@@ -21,6 +21,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from tvmcomp.compress.distil import DistilOptions, distil  # noqa: E402
+from tvmcomp.compress.network import TrainableNetwork  # noqa: E402
 from tvmcomp.compress.samples import divide  # noqa: E402
 from tvmcomp.errors import ArtifactError, CalibrationError, ConfigError, ModelError  # noqa: E402
 from tvmcomp.frontend.binding import Binding  # noqa: E402
@@ -84,6 +85,30 @@ def test_a_harmed_network_recovers_what_it_gave(tmp_path):
     assert found.steps == 150 and not found.interrupted
     assert not same_weights(found.model, student)
     assert [n.op_type for n in found.model.graph.node] == [n.op_type for n in student.graph.node]
+
+
+def test_the_example_with_weights_of_two_bits_learns_its_digits_again():
+    example = Path(__file__).parents[2] / "examples" / "mnist"
+    teacher = prepare(onnx.load(example / "model.onnx"), Binding({}, {}, {}), where="mnist").model
+    student = onnx.ModelProto()
+    student.CopyFrom(teacher)
+    for tensor in student.graph.initializer:
+        array = numpy_helper.to_array(tensor)
+        if array.ndim > 1:
+            step = np.abs(array).max(tuple(range(1, array.ndim)), keepdims=True)
+            rounded = (np.round(array / step) * step).astype("float32")
+            tensor.CopyFrom(numpy_helper.from_array(rounded, tensor.name))
+    digits = [{"x": x[None]} for x in np.load(example / "calib.npz")["x"]]
+    few = DistilOptions(budget=None, steps=30, batch=16, rate=0.01)
+    found = distil(student, teacher, divide(digits, 0), few)
+    held_out = np.load(example / "test.npz")["x"][::8]
+    agreement = []
+    for model in (student, found.model):
+        networks = (TrainableNetwork(each) for each in (model, teacher))
+        with torch.no_grad():
+            mine, theirs = (each(torch.from_numpy(held_out))[0].argmax(1) for each in networks)
+        agreement.append(float((mine == theirs).float().mean()))
+    assert agreement[0] < 0.5 and agreement[1] > 0.8
 
 
 def test_the_same_seed_gives_the_same_network(tmp_path):
