@@ -83,8 +83,19 @@ def reshaped(emit, b):
     return emit(relax.op.reshape(b, (3, 3, 6)), "r")
 
 
+def relu_of_what_moves(emit, b):
+    """As behind a transposed convolution."""
+    return emit(relax.op.nn.relu(reshaped(emit, b)), "rr")
+
+
 @pytest.mark.parametrize(
-    "between, output", [(None, OUT), (reshaped, OUT), (relu_of_what_saturates, (0.9, 0))]
+    "between, output",
+    [
+        (None, OUT),
+        (reshaped, OUT),
+        (relu_of_what_saturates, (0.9, 0)),
+        (relu_of_what_moves, (0.9, 0)),
+    ],
 )
 def test_nothing_but_saturation_and_moves_between(between, output):
     mod = realize(imported(FLOAT32, between, output), HERE)

@@ -312,6 +312,8 @@ class _Realize(BindingRewriter):
                 table = evaluate_chain(self.producer, root, old, inner[1], params)
                 return self.emit(lookup(self.builder, inner[0], table, name), name)
         data = self.unclipped(old, params)
+        if not data.same_as(old):
+            return self.in_integers(data, params, name)  # It may be moved data.
         if self.anchor_of(data) in self.in_steps:
             params = replace(params, scale=np.ones((), np.float32))
         scale, zero_point = scalar_params(params)
