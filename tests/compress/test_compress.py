@@ -106,6 +106,11 @@ def test_labels_judge_where_they_are_given(model, samples, tmp_path):
     given = np.arange(60) % 10
     proof = compress(model, None, samples, labels=given).proof
     assert proof.score.metric == "top1" and proof.score.samples == 12
+    # They may lie in the samples' file, and are used where that is named.
+    both = tmp_path / "labelled.npz"
+    np.savez(both, x=images(60, 3, 16, 16), label=given)
+    assert compress(model, None, both, labels=both).proof.score == proof.score
+    assert compress(model, None, both).proof.score.metric == "agreement"
 
 
 def test_the_same_seed_gives_the_same_network(model, samples):

@@ -73,7 +73,8 @@ def read_data(
     Raises:
         CalibrationError, InputError: something does not fit the network or each other.
     """
-    loaded = load_samples(samples, signature, images)
+    # A file of labelled samples may be given: `labels` says whether they are used.
+    loaded = load_samples(samples, signature, images, ignored=(_LABEL,))
     known = None if labels is None else read_labels(labels, signature)
     parts = divide(
         loaded,

@@ -105,7 +105,7 @@ def _from_options(given: Mapping[str, Any]) -> Recipe:
             steps.append(kind(as_struct(own, kind.Options, kind.name)))
     for name in given.keys() - used:
         choosing = [
-            " or ".join(map(_spelled, kind.chosen_by))
+            " or ".join(_spelled(each) for each in kind.chosen_by if each in kind.on_command_line)
             for kind in known.values()
             if name in kind.Options.__struct_fields__
         ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -93,6 +93,8 @@ def load_samples(
     signature: Signature,
     preprocess: Preprocess | None = None,
     max_samples: int | None = None,
+    *,
+    ignored: Collection[str] = (),
 ) -> Samples:
     """Calibration samples for the inputs of ``signature``.
 
@@ -105,13 +107,14 @@ def load_samples(
         preprocess: how images become inputs; needed for images.
         max_samples: at most so many are used: evenly spaced over a path's samples (classes often
             lie in folders, one after the other), the first ones of an iterable.
+        ignored: arrays that an .npz may hold beside those of the inputs.
 
     Raises:
         CalibrationError: there are none, or one does not fit the network.
     """
     if isinstance(source, (str, os.PathLike)):
         path = Path(source)
-        files = _sample_files(path, signature, preprocess)
+        files = _sample_files(path, signature, preprocess, ignored)
         chosen = _choose([file.count() for file in files], max_samples)
 
         def read_files() -> Iterator[Sample]:
@@ -161,7 +164,7 @@ def _from_python(source: Iterable[Mapping[str, Any]], signature: Signature) -> I
 
 
 def _sample_files(
-    path: Path, signature: Signature, preprocess: Preprocess | None
+    path: Path, signature: Signature, preprocess: Preprocess | None, ignored: Collection[str]
 ) -> list[SampleFile]:
     """The files at ``path``, ordered by name."""
     if not path.exists():
@@ -178,7 +181,7 @@ def _sample_files(
             hint="Keep one kind in a folder.",
         )
     if arrays:
-        return [ArrayFile(p, signature) for p in arrays]
+        return [ArrayFile(p, signature, ignored) for p in arrays]
     if not pictures:
         raise CalibrationError(
             "there are no samples" if path.is_dir() else f"unknown kind of file {path.suffix!r}",

@@ -6,7 +6,7 @@ import io
 import math
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO, Protocol
@@ -57,8 +57,9 @@ class ImageFile:
 class ArrayFile:
     """An .npz with an array for each input, or an .npy of a network with a single input."""
 
-    def __init__(self, path: Path, signature: Signature) -> None:
+    def __init__(self, path: Path, signature: Signature, ignored: Collection[str] = ()) -> None:
         self._path, self._signature = path, signature
+        self._ignored = frozenset(ignored) - {spec.name for spec in signature.inputs}
 
     def count(self) -> int:
         """See :class:`SampleFile`."""
@@ -91,7 +92,7 @@ class ArrayFile:
                     return
                 archive = stack.enter_context(zipfile.ZipFile(path))
                 members = {name.removesuffix(".npy"): name for name in archive.namelist()}
-                check_names(members, self._signature, str(path))
+                check_names(members.keys() - self._ignored, self._signature, str(path))
                 if sum(info.file_size for info in archive.infolist()) > MAX_UNPACKED_BYTES:
                     raise CalibrationError(
                         f"it unpacks to more than {MAX_UNPACKED_BYTES >> 30} GiB", where=str(path)
