@@ -21,7 +21,7 @@ def techniques():
         @technique(name, place=place, repeats=repeats)
         class Other(TECHNIQUES["coarse"]):
             chosen_by = (name,)
-            on_command_line = ("coarse", "mantissa")
+            on_command_line = (name, "mantissa")
 
     other("later", 60)
     other("mending", 90, repeats=True)
