@@ -34,10 +34,10 @@ CHOICES = (8, 6, 5, 4, 3)
 _MEASURED_BITS = 4
 #: Noise of one bit less is so many times as large.
 _A_BIT = 4.0
-#: Share of the bytes of all weights that those may take more which keep 8 bits.
+#: Share of the bytes of all weights that those may take more which get more bits.
 _SPARE = 0.05
-#: Of the noise that is left, the share below which a weight is not worth its bytes.
-_WORTH = 0.02
+#: Of the noise that is left, the share below which more bits for a weight are not worth it.
+_WORTH = 0.01
 
 
 @dataclass(frozen=True)
@@ -141,17 +141,24 @@ def _on_grid(
 
 
 def spare_harmful(costs: Mapping[str, Cost], bits: int) -> dict[str, int]:
-    """``bits`` for all, but 8 for those that do much harm for few bytes."""
+    """``bits`` for all, but more for those that do much harm for few bytes, a step at a time."""
     chosen = dict.fromkeys(costs, bits)
     noise = sum(cost.noise_at(bits) for cost in costs.values())
-    room = _SPARE * sum(cost.bytes_at(bits) for cost in costs.values())
-    for name in sorted(costs, key=lambda name: -_harm_a_byte(costs[name], bits, 8)):
-        cost = costs[name]
-        more = cost.bytes_at(8) - cost.bytes_at(bits)
-        gain = cost.noise_at(bits) - cost.noise_at(8)
-        if more <= room and gain > _WORTH * noise:
-            chosen[name], room, noise = 8, room - more, noise - gain
-    return chosen
+    room = _SPARE * total_bytes(costs, chosen)
+    while True:
+        steps = []
+        for name, now in chosen.items():
+            cost, then = costs[name], min((b for b in CHOICES if b > now), default=now)
+            more = cost.bytes_at(then) - cost.bytes_at(now)
+            gain = cost.noise_at(now) - cost.noise_at(then)
+            if more <= room and gain > _WORTH * noise:
+                steps.append((-_harm_a_byte(cost, now, then), name, then))
+        if not steps:
+            return chosen
+        _, name, then = min(steps)
+        room -= costs[name].bytes_at(then) - costs[name].bytes_at(chosen[name])
+        noise -= costs[name].noise_at(chosen[name]) - costs[name].noise_at(then)
+        chosen[name] = then
 
 
 def descents(costs: Mapping[str, Cost], fixed: Mapping[str, int]) -> Iterator[dict[str, int]]:

@@ -21,8 +21,8 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     either.
 
     Attributes:
-        bits: of each weight, 2 to 8; activations have 8. With fewer than 8, weights that do much
-            harm for few bytes keep 8 all the same, unless ``weight_bits`` names them.
+        bits: of each weight, 2 to 8; activations have 8. Weights that do much harm for few bytes
+            get more, unless ``weight_bits`` names them.
         size: in place of ``bits``: the bytes that the weights may take when coded; each gets 8, 6,
             5, 4 or 3 bits, by the harm measured on the part that is watched.
         drop: in place of ``bits``: the most that may be lost on the part that is watched, in

@@ -29,18 +29,10 @@ def run_samples(
     """
     count = samples_together(network.model, wanted)
     names = network.network.inputs
-
-    def alone(*sample: Tensor) -> tuple[Tensor, ...]:
-        values = network.network.run(sample, wanted)
-        return tuple(values[name] for name in wanted)
-
     for start in range(0, len(samples), count):
         inputs = stacked(names, samples[start : start + count])
         with torch.no_grad():
-            if network.together:
-                yield network.run(dict(zip(names, inputs, strict=True)), wanted)
-            else:
-                yield dict(zip(wanted, over_samples(alone, inputs), strict=True))
+            yield network.run(dict(zip(names, inputs, strict=True)), wanted)
 
 
 def stacked(names: Sequence[str], samples: Sequence[Sample]) -> list[Tensor]:
