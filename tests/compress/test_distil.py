@@ -177,7 +177,7 @@ def test_a_few_samples_are_enough_to_run(tmp_path, count):
 
 def test_a_rate_that_ruins_the_weights_is_halved_until_it_does_not(tmp_path):
     teacher = network(tmp_path)
-    wild = DistilOptions(budget=None, steps=300, rate=30.0, average=0.5)
+    wild = DistilOptions(budget=None, steps=300, rate=30.0)
     found = distil(harmed(teacher, 0.2), teacher, divide(samples(), 0), wild)
     assert found.best.loss <= found.start.loss
     assert all(np.isfinite(array).all() for array in weights_of(found.model).values())

@@ -126,9 +126,7 @@ class _Run:
         begun: float,
     ) -> None:
         self.model, self.lessons, self.progress, self.digest = model, lessons, progress, digest
-        self.training = Training(
-            lessons.student.network, options.rate, options.scale_rate, options.average
-        )
+        self.training = Training(lessons.student.network, options.rate, options.scale_rate)
         #: When the time that is counted began, or was counted last.
         self.clock = begun
         self.notes: list[str] = []
@@ -218,15 +216,11 @@ class _Run:
 
     def _look(self) -> None:
         """Keep the weights if they do better on the samples held out than any before."""
-        now = self.training.copy()
-        self.training.put(self.training.averaged)
         standing = self.lessons.watch.standing(self.lessons.student)
-        self.training.put(now)
         state, schedule = self.state, self.state.schedule
         without_gain = schedule.step - state.best_at
         if standing.better_than(state.best, state.start, self.lessons.watch.count):
-            # Whole in one assignment: Ctrl-C may come at any moment.
-            self.training.best = {n: v.clone() for n, v in self.training.averaged.items()}
+            self.training.best = self.training.copy()  # at once: Ctrl-C may come at any moment
             state.best, state.best_at = standing, schedule.step
         elif without_gain > _TRIED_STEPS and (
             standing.loss > _ASTRAY * state.best.loss

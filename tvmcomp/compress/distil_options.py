@@ -17,8 +17,6 @@ class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         batch: samples of a step; fewer where they would take too much memory.
         rate: share of its own size that a weight moves at a step, at the highest.
         scale_rate: the same of a quantizer's scale.
-        average: of the moving average of the weights, which is what is kept: the share of it that
-            stays at a step.
         temperature: that scores are divided by before they are compared.
         block_weight: of what blocks give, beside the outputs.
         label_weight: of labels beside the teacher's outputs, from 0 to 1.
@@ -29,9 +27,8 @@ class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     steps: int | None = None
     seed: int = 0
     batch: int = 32
-    rate: float = 0.003
+    rate: float = 0.005
     scale_rate: float = 0.001
-    average: float = 0.9
     temperature: float = 2.0
     block_weight: float = 1.0
     label_weight: float = 0.5

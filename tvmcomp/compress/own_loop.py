@@ -123,7 +123,7 @@ class Prepared:
             rate: share of its own size that a weight moves at a step.
             scale_rate: the same of a scale.
         """
-        return Training(self._batched.network, rate, scale_rate, average=0.0).optimizer
+        return Training(self._batched.network, rate, scale_rate).optimizer
 
     @staticmethod
     def schedule(

@@ -59,16 +59,13 @@ def _quantizers(network: TrainableNetwork) -> list[tuple[str, ...]]:
 
 
 class Training:
-    """Weights, what Adam knows of them, their moving average, and the best so far."""
+    """Weights, what Adam knows of them, and the best so far."""
 
-    def __init__(
-        self, network: TrainableNetwork, rate: float, scale_rate: float, average: float
-    ) -> None:
+    def __init__(self, network: TrainableNetwork, rate: float, scale_rate: float) -> None:
         """Args:
         network: whose weights are trained.
         rate: share of its size that a weight moves at a step.
         scale_rate: the same of a scale.
-        average: of the moving average, the share of it that stays at a step.
         """
         self.weights = weights_to_train(network)
         scales = {names[0] for names in _quantizers(network) if names}
@@ -88,8 +85,6 @@ class Training:
                 "exp_avg": torch.zeros_like(weight),
                 "exp_avg_sq": torch.zeros_like(weight),
             }
-        self.average = average
-        self.averaged = self.copy()
         self.best = self.copy()
 
     def copy(self) -> dict[str, Tensor]:
@@ -106,9 +101,6 @@ class Training:
         for group in self.optimizer.param_groups:
             group["lr"] = group["own_rate"] * factor
         self.optimizer.step()
-        with torch.no_grad():
-            for name, weight in self.weights.items():
-                self.averaged[name].lerp_(weight, 1 - self.average)
         return True
 
     def put(self, values: Mapping[str, Tensor]) -> None:
@@ -120,8 +112,6 @@ class Training:
     def back_to_best(self) -> None:
         """Begin again at the best weights, as if no step had been taken."""
         self.put(self.best)
-        for name, value in self.best.items():
-            self.averaged[name].copy_(value)
         for state in self.optimizer.state.values():
             for value in state.values():
                 value.zero_()
@@ -131,7 +121,6 @@ class Training:
         found: dict[str, Tensor] = {}
         for name, weight in self.weights.items():
             found[f"weight {name}"] = weight.detach()
-            found[f"average {name}"] = self.averaged[name]
             found[f"best {name}"] = self.best[name]
             for key, value in self.optimizer.state[weight].items():
                 found[f"{key} {name}"] = value
