@@ -70,7 +70,7 @@ def test_json_is_the_whole_proof(command, folder):
     assert proof["accepted"] and proof["output"] == str(folder / "small.onnx")
     assert proof["score"]["drop_low"] <= proof["score"]["drop"] <= proof["score"]["drop_high"]
     assert proof["steps"][0]["options"] == {"mantissa": 8} and proof["steps"][0]["seconds"] >= 0
-    assert proof["samples"] == {"fit": 39, "watch": 9, "judge": 12}
+    assert sum(proof["samples"].values()) == 60
 
 
 def test_what_lost_too_much_is_not_written_and_the_status_is_1(command, folder):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import onnx
+import onnx.shape_inference
 from onnx import helper
 
 from tvmcomp import arguments
@@ -77,16 +78,27 @@ def read_original(
     own = onnx.ModelProto()
     own.CopyFrom(model)
     prepared = prepare(own, binding, where=where)
-    types = (*HALF, onnx.TensorProto.DOUBLE)
-    compute_in_float32(prepared.model.graph, types, keep_tables=False)
+    graph = _in_float32(prepared.model)
     return Original(
         model=model,
-        prepared=prepared.model,
-        signature=_signature(prepared.model.graph, where),
+        prepared=graph,
+        signature=_signature(graph.graph, where),
         states=tuple(prepared.notes),
         source=where,
         digest=content_digest(model),
     )
+
+
+def _in_float32(model: onnx.ModelProto) -> onnx.ModelProto:
+    """``model`` computed in float32, with the shapes of its tensors."""
+    values = (*model.graph.input, *model.graph.value_info, *model.graph.output)
+    types = {value.type.tensor_type.elem_type for value in values}
+    types |= {tensor.data_type for tensor in model.graph.initializer}
+    wide = {*HALF, onnx.TensorProto.DOUBLE} & types
+    if not wide:
+        return model
+    compute_in_float32(model.graph, wide, keep_tables=False)
+    return onnx.shape_inference.infer_shapes(model, data_prop=True)
 
 
 def content_digest(model: onnx.ModelProto) -> str:
