@@ -39,7 +39,7 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         quant: what is computed in.
-        bits: that weights are stored in; those few that fewer than 8 harm most keep 8.
+        bits: that weights are stored in; those few that it harms most keep more.
         round: how weights are rounded.
         keep_float: patterns; short for rules with ``dtype = "float"``.
         size: in place of ``bits``: bytes that the weights may take.
