@@ -16,6 +16,7 @@ from tvmcomp.compress.fake_quantize.bits import (
     spare_harmful,
     total_bytes,
 )
+from tvmcomp.compress.fake_quantize.equalize import equalized
 from tvmcomp.compress.fake_quantize.finish import INT4_OPSET
 from tvmcomp.compress.fake_quantize.fold import fold_affine
 from tvmcomp.compress.fake_quantize.graph import kind_of
@@ -78,6 +79,7 @@ def quantize_model(
     model = at_least(fold_affine(model), INT4_OPSET)
     plan = plan_model(model, options.kept_float(nodes))
     step = progress.stage("observing ranges")
+    model = equalized(model, plan, parts.fit)
     ranges = observe_ranges(model, parts.fit, list(plan.activations), options.observer)
     step()
 
