@@ -72,10 +72,7 @@ def equalized(model: onnx.ModelProto, plan: Plan, samples: Sequence[Sample]) -> 
 
 
 def _links(graph: Graph, plan: Plan) -> Iterator[_Link]:
-    own = {
-        weight.node: weight for weight in plan.weights if len(plan.multiplied[weight.tensor]) == 1
-    }
-    own = {node: w for node, w in own.items() if len(graph.readers[w.tensor]) == 1}
+    own = {w.node: w for w in plan.weights if len(graph.readers[w.tensor]) == 1}
     for node in graph.nodes:
         maker = own.get(node.name)
         if maker is None or maker.role not in (CONVOLUTION, PRODUCT) or kind_of(node) == "MatMul":
@@ -131,7 +128,7 @@ def _scaled(model: onnx.ModelProto, chosen: Sequence[tuple[_Link, np.ndarray]]) 
         if link.bias:
             change(link.bias, 1 / scales)
         for weight in link.readers:
-            matrices = np.ones(weight.matrices(np.empty(weight.shape)).shape)
+            matrices: np.ndarray = weight.matrices(np.ones(weight.shape))
             taps = matrices.shape[2] * weight.groups // len(scales)
             factor = np.repeat(scales.reshape(weight.groups, -1), taps, axis=1)
             change(weight.tensor, weight.from_matrices(matrices * factor[:, None, :]))
