@@ -15,6 +15,7 @@ import time
 from typing import Any
 
 import numpy as np
+from msgspec.structs import replace
 from rich.console import Console
 from rich.table import Table
 
@@ -115,7 +116,7 @@ def judge_network(case: Case, args: argparse.Namespace) -> dict[str, Any]:
         "float_build_seconds": seconds,
     }
     if args.sweep:
-        row["sweep"] = sweep(case, reference)
+        row["sweep"] = sweep(case, args.config, reference)
     else:
         row |= int8_facts(case, args.config, reference)
         row["constants_ratio"] = row["constants_bytes"] / artifact.constants_nbytes
@@ -124,7 +125,7 @@ def judge_network(case: Case, args: argparse.Namespace) -> dict[str, Any]:
     return row
 
 
-def sweep(case: Case, reference: Arrays) -> list[dict[str, Any]]:
+def sweep(case: Case, config: QuantConfig, reference: Arrays) -> list[dict[str, Any]]:
     """int8 at each setting of the guard."""
     cells: list[dict[str, Any]] = []
     for db in SWEEP_DB:
@@ -132,7 +133,7 @@ def sweep(case: Case, reference: Arrays) -> list[dict[str, Any]]:
         if db is not None and cells[0]["sqnr_db"] >= db:
             facts = cells[0]
         else:
-            facts = int8_facts(case, QuantConfig(min_sqnr_db=db), reference)
+            facts = int8_facts(case, replace(config, min_sqnr_db=db), reference)
         cells.append({**facts, "min_sqnr_db": db})
     return cells
 
@@ -251,6 +252,9 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, metavar="N", help="judge by at most N samples")
     parser.add_argument("--min-sqnr", metavar="DB", help="the guard's setting, or off")
     parser.add_argument(
+        "--round", choices=["nearest", "best"], default="best", help="integers of weights"
+    )
+    parser.add_argument(
         "--sweep", action="store_true", help="try the guard off and at 10, 15, 20, 25 and 30 dB"
     )
     parser.add_argument(
@@ -286,7 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Judge the networks; the exit status."""
     parser = build_parser()
     args = parser.parse_args(arguments)
-    args.config = guard_setting(parser, args.min_sqnr)
+    args.config = replace(guard_setting(parser, args.min_sqnr), round=args.round)
     rows = []
     for name in chosen_names(parser, args.names):
         print(f"judging {name}", file=sys.stderr)
