@@ -52,6 +52,8 @@ def test_a_shape_that_says_the_batch_copies_it(net, tmp_path):
     samples = samples_of(1, 3, 4)
     model = opened(path, samples)
     assert names(model) == ["N", "N"]
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
     together = np.concatenate([sample["x"] for sample in samples])
     (given,), (wanted,) = run(model, x=together), run(onnx.load(path), x=together)
     np.testing.assert_allclose(given, wanted, rtol=1e-5)

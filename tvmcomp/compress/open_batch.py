@@ -95,6 +95,7 @@ def with_open_batch(
 def _copy_batch_in_reshapes(graph: onnx.GraphProto) -> None:
     """Let each Reshape of data to a shape that begins with 1 copy the first dimension instead."""
     constants = {tensor.name: tensor for tensor in graph.initializer}
+    replaced = set()
     for index, node in enumerate(graph.node):
         if node.op_type != "Reshape" or node.input[0] in constants:
             continue
@@ -107,6 +108,10 @@ def _copy_batch_in_reshapes(graph: onnx.GraphProto) -> None:
             copied = np.concatenate([np.zeros(1, sizes.dtype), sizes[1:]])
             graph.initializer.append(numpy_helper.from_array(copied, name))
             node.input[1] = name
+            replaced.add(shape.name)
+    read = {name for node in graph.node for name in node.input}
+    for name in replaced - read - {value.name for value in graph.output}:
+        graph.initializer.remove(constants[name])
 
 
 def _run(model: onnx.ModelProto, sample: Mapping[str, NDArray]) -> list[NDArray]:
