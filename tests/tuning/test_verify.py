@@ -76,9 +76,9 @@ def test_a_gain_is_measured_again_as_a_gain(log, relu, good, native, bench):
     """Ten times as slow as when it was logged, and so was the machine; then a gain made up."""
     define(log, relu)
     log.append(good((1e-9,) * 5, baseline_secs=(1e-9,) * 5, confirmed=True))
-    assert statuses(log, native, bench, tolerance=3.0) == ["holds"]
+    assert statuses(log, native, bench, tolerance=30.0) == ["holds"]
     log.append(good((1e-12,) * 5, baseline_secs=(1e-9,) * 5, confirmed=True))
-    (result,) = verify(log, native, bench, 1, 3.0)
+    (result,) = verify(log, native, bench, 1, 30.0)
     assert result.status == "slower" and "was 1000.00 times" in result.reason
 
 

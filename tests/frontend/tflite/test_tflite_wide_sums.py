@@ -91,7 +91,7 @@ def test_the_same_integers_compiled(tmp_path: Path, kind: str) -> None:
     path.write_bytes(model(graph))
     artifact = tvmcomp.build(path)
     anchors = [each.dtype for each in artifact.metadata.operators if each.macs]
-    assert anchors == ["float32" if kind == "TRANSPOSE_CONV" else "int32"] * 2
+    assert anchors == ["float32" if kind == "TRANSPOSE_CONV" else "int8"] * 2
     with tvmcomp.load(artifact, threads=1) as session:
         (ours,) = session.run(feeds).values()
     np.testing.assert_array_equal(ours, litert(path, feeds)[0])
