@@ -66,7 +66,7 @@ REFUSED = {
     "its (linear_before_reset|input_forget) is": "any number but 0 means 1 to it",
     "Unrecognized attribute": "an attribute that the operator does not have",
     "n-grams, and [0-9]+ places": "more places than n-grams, which it does not count",
-    "Attention .*its (q|kv)_num_heads is": "a number that it reads of inputs of three axes only",
+    "Attention.*its (q|kv)_num_heads is": "a number that it reads of inputs of three axes only",
     "NonMaxSuppression .*threshold": "a threshold of no element, which it takes for none given",
     "holds strings|can't be given to a network": "types of inputs that a session can't take",
     "Unsupported PRelu slope|relax.nn.(rms_norm|group_norm|prelu)": "shapes that "
