@@ -36,6 +36,7 @@ ACCEPTED = {
     "Invalid sequence length": "lengths that come at run time are cut off at the axis's end",
     "attention_helper": "a mask of three dimensions, which the standard allows",
     "zero effective input extent": "a pooling of nothing but padding, which the standard allows",
+    "window_functions": "bands up to half the rate of a transform of odd length",
     "Failed to allocate memory|bad_alloc": "memory is what the machine has, and our limits",
 }
 
@@ -67,6 +68,9 @@ REFUSED = {
     "Unrecognized attribute": "an attribute that the operator does not have",
     "n-grams, and [0-9]+ places": "more places than n-grams, which it does not count",
     "Attention.*its (q|kv)_num_heads is": "a number that it reads of inputs of three axes only",
+    "TfIdfVectorizer.*n-grams hold numbers": "numbers of n-grams that the input's type can't hold",
+    "RNN.*its clip is 0": "a clip of 0, by which it does not clip",
+    "NonMaxSuppression .*max_output_boxes": "a number of boxes of no or several elements",
     "NonMaxSuppression .*threshold": "a threshold of no element, which it takes for none given",
     "holds strings|can't be given to a network": "types of inputs that a session can't take",
     "Unsupported PRelu slope|relax.nn.(rms_norm|group_norm|prelu)": "shapes that "

@@ -35,8 +35,10 @@ class NonMaxSuppression(Converter):
             raise ValueError(f"its boxes are {shape_of(boxes)} and its scores {shape_of(scores)}")
         if dtype_of(boxes) != "float32" or dtype_of(scores) != "float32":
             raise ValueError("its boxes and scores must be float32")
-        (most,) = (0,) if inputs[2] is None else ints_of(inputs[2], "number of boxes")
-        most = min(max(most, 0), count)
+        given = [0] if inputs[2] is None else ints_of(inputs[2], "number of boxes")
+        if len(given) != 1:
+            raise ValueError(f"its max_output_boxes_per_class holds {len(given)} numbers, not one")
+        most = min(max(given[0], 0), count)
         overlap = _number(inputs[3], 0.0)
         least = _number(inputs[4], -np.inf)
         if not 0 <= overlap <= 1:

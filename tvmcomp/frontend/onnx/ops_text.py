@@ -33,6 +33,11 @@ class TfIdfVectorizer(Converter):
         if len(grams) != len(columns) or not columns or min(columns) < 0:
             raise ValueError(f"it has {len(grams)} n-grams, and {len(columns)} places for them")
         weights = list(attr.get("weights", [1.0] * len(grams)))
+        if len(weights) != len(grams):
+            raise ValueError(f"it has {len(grams)} n-grams, and {len(weights)} weights for them")
+        limits = np.iinfo(dtype_of(inputs[0]))
+        if not all(limits.min <= number <= limits.max for gram in grams for number in gram):
+            raise ValueError(f"its n-grams hold numbers that {dtype_of(inputs[0])} can't")
         rows = shape[0] if len(shape) == 2 else 1
         data = bb.emit(relax.op.reshape(inputs[0], (rows, shape[-1])))
         shortest, longest = attr["min_gram_length"], attr["max_gram_length"]
