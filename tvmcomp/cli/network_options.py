@@ -49,7 +49,7 @@ _OPTIONS = (
         "rounding",
         type=click.Choice(["nearest", "best"]),
         help="Integers of int8 weights: the nearest, or those that harm the results least on the "
-        "calibration samples; takes longer, by up to a minute or so.  [default: best]",
+        "calibration samples; takes longer, minutes for large images.  [default: best]",
     ),
     click.option(
         "--threads", type=click.IntRange(1, 4096), help="Cores to build for [the target's]."
