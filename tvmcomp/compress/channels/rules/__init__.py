@@ -1,0 +1,1 @@
+"""How each operator carries channels on: a table of rules."""
