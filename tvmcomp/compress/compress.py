@@ -18,6 +18,7 @@ import msgspec
 import onnx
 
 from tvmcomp import __version__, arguments, targets
+from tvmcomp.compress.cost import OperatorTimes
 from tvmcomp.compress.data import Data, Evaluation, Labels, SampleSource, read_data
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.measure import Measurement
@@ -169,7 +170,16 @@ def compress(
             "version": __version__,
         },
     )
-    steps = Steps(original.prepared, given.parts, original.signature, seed, progress, folder)
+    steps = Steps(
+        original.prepared,
+        given.parts,
+        original.signature,
+        seed,
+        progress,
+        folder,
+        OperatorTimes(os.fspath(target), device),
+        allowed,
+    )
     graph = steps.run(chosen.steps, seconds)
     progress.stage("judging")
     small = finish(graph)

@@ -25,6 +25,8 @@ import torch
 
 from tvmcomp import arguments
 from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.compress import DEFAULT_MAX_DROP
+from tvmcomp.compress.cost import OperatorTimes
 from tvmcomp.compress.data import SampleSource, read_data
 from tvmcomp.compress.distil import DistilOptions
 from tvmcomp.compress.fake_quantize import finish
@@ -214,6 +216,8 @@ def prepare(
         seed,
         progress or NoProgress(),
         RunFolder(None, {}),
+        OperatorTimes(),
+        DEFAULT_MAX_DROP,
     )
     graph = steps.run(chosen.steps, 0.0)
     notes = tuple(f"{step.technique}: {note}" for step in steps.proofs for note in step.notes)

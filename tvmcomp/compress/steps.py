@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
+from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.proof import StepProof
 from tvmcomp.compress.run_folder import RunFolder
@@ -36,10 +37,20 @@ class Steps:
         seed: int,
         progress: Progress,
         folder: RunFolder,
+        times: OperatorTimes,
+        max_drop: float,
     ) -> None:
+        """Args:
+        original: the network, prepared.
+        parts, seed, progress, times: as :class:`tvmcomp.compress.technique.Run` has them.
+        signature: the network's.
+        folder: keeps what is done.
+        max_drop: points that all steps together may lose.
+        """
         self.proofs: list[StepProof] = []
         self._original, self._parts, self._signature = original, parts, signature
         self._seed, self._progress, self._folder = seed, progress, folder
+        self._times, self._max_drop = times, max_drop
         self._metric = default_metric(signature, labelled=False)
         self._teacher = Runner(original)
 
@@ -55,7 +66,7 @@ class Steps:
             TvmcompError: a technique failed.
         """
         for index, step in enumerate(steps):
-            reason = step.refuses(self._original, self._given(0.0, None), steps[:index])
+            reason = step.refuses(self._original, self._given(steps, 0.0, None), steps[:index])
             if reason:
                 raise ConfigError(f"{step.name}: {reason}")
         model = self._original
@@ -69,7 +80,7 @@ class Steps:
                 self._progress.stage(step.name)
                 start = time.monotonic()
                 folder = self._folder.of_step(index)
-                applied = step.apply(model, self._given(share, folder))
+                applied = step.apply(model, self._given(steps, share, folder))
                 took = time.monotonic() - start
                 self._folder.keep(index, applied, took)
             else:
@@ -96,13 +107,18 @@ class Steps:
             )
         return model
 
-    def _given(self, seconds: float, folder: Path | None) -> Run:
+    def _given(self, steps: Sequence[Technique], seconds: float, folder: Path | None) -> Run:
+        lossy = sum(1 for step in steps if not step.repeats)
+        compute: Compute = "int8" if any(step.name == "quantize" for step in steps) else "float"
         return Run(
             teacher=self._original,
             parts=self._parts,
             seed=self._seed,
             seconds=seconds,
             progress=self._progress,
+            times=self._times,
+            compute=compute,
+            max_drop=self._max_drop / max(lossy, 1),
             folder=folder,
         )
 

@@ -20,6 +20,7 @@ import msgspec
 if TYPE_CHECKING:
     import onnx
 
+    from tvmcomp.compress.cost import Compute, OperatorTimes
     from tvmcomp.compress.samples import Parts
     from tvmcomp.progress import Progress
 
@@ -34,6 +35,9 @@ class Run:
         seed: of everything that is drawn.
         seconds: that training may take in this step, at most.
         progress: is told of each stage.
+        times: what small models take on the target that the network is made for.
+        compute: what the finished network's products are computed in.
+        max_drop: points that this step may lose: its share of what the run may.
         folder: the step's own, for checkpoints; None keeps none.
     """
 
@@ -42,6 +46,9 @@ class Run:
     seed: int
     seconds: float
     progress: Progress
+    times: OperatorTimes
+    compute: Compute
+    max_drop: float
     folder: Path | None = None
 
 

@@ -1,0 +1,158 @@
+"""Times of small models on the target, each measured once.
+
+Weights don't change how long a kernel takes, so models that differ in nothing else share a time.
+Models that are to be compared are timed in turns, and of each the best run counts: what else runs
+on the machine then disturbs them alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Literal, TypeAlias
+
+import numpy as np
+import onnx
+
+import tvmcomp.targets as known_targets
+from tvmcomp.api import build
+from tvmcomp.compress.cost.modelled import modelled_seconds
+from tvmcomp.quantize import QuantConfig
+from tvmcomp.runtime.machine import Machine, ThisMachine
+from tvmcomp.runtime.session import Session, load_on
+from tvmcomp.targets.description import TargetDescription
+
+#: What products are computed in.
+Compute: TypeAlias = Literal["float", "int8"]
+
+#: Turns that models are timed in, and about how long each is timed in a turn.
+_TURNS, _SECONDS, _FEWEST, _MOST = 6, 0.02, 3, 200
+_CONNECT_SECONDS = 3600.0
+
+
+class OperatorTimes:
+    """How long small models take, on one thread.
+
+    Attributes:
+        target: what they are built for.
+        measured: whether they are run; else their time is modelled, and only ratios mean anything.
+    """
+
+    def __init__(self, target: str | TargetDescription = "native", device: str | None = None):
+        """Args:
+        target: its name, the path of its file, or a description.
+        device: where to run; None is this machine, if it can.
+
+        Raises:
+            TargetError: there is no such target.
+        """
+        description = target if isinstance(target, TargetDescription) else None
+        self.target = description or known_targets.load(str(target))
+        self._device = device
+        self.measured = device is not None or known_targets.runs_here(self.target) is None
+        self._known: dict[tuple[str, Compute], float] = {}
+
+    def seconds(self, model: onnx.ModelProto, compute: Compute = "float") -> float:
+        """Seconds of a run of ``model``; see :meth:`in_turns`."""
+        return self.in_turns([model], compute)[0]
+
+    def in_turns(
+        self, models: Sequence[onnx.ModelProto], compute: Compute = "float"
+    ) -> list[float]:
+        """Seconds of a run of each of ``models``, which are graphs of known shapes in float.
+
+        Raises:
+            TvmcompError: one can't be built, or the device fails.
+        """
+        digests = [(structure_digest(model), compute) for model in models]
+        new = {
+            digest: model
+            for digest, model in zip(digests, models, strict=True)
+            if digest not in self._known
+        }
+        self._known.update(self._measured(new) if self.measured else self._modelled(new))
+        return [self._known[digest] for digest in digests]
+
+    def _modelled(
+        self, models: Mapping[tuple[str, Compute], onnx.ModelProto]
+    ) -> dict[tuple[str, Compute], float]:
+        return {
+            (digest, compute): modelled_seconds(model, self.target, int8=compute == "int8")
+            for (digest, compute), model in models.items()
+        }
+
+    def _measured(
+        self, models: Mapping[tuple[str, Compute], onnx.ModelProto]
+    ) -> dict[tuple[str, Compute], float]:
+        if not models:
+            return {}
+        best: dict[tuple[str, Compute], float] = {}
+        with ExitStack() as stack:
+            machine: Machine = ThisMachine()
+            if self._device is not None:
+                from tvmcomp.runtime.remote.device import connect
+
+                machine = stack.enter_context(connect(self._device, _CONNECT_SECONDS))
+            sessions = {
+                key: stack.enter_context(self._session(model, key[1], machine))
+                for key, model in models.items()
+            }
+            for turn in range(_TURNS):
+                for key, session in sessions.items():
+                    runs = _FEWEST if turn == 0 else _runs(best[key])
+                    found = min(session.time(runs))
+                    best[key] = min(best.get(key, math.inf), found)
+        return best
+
+    def _session(self, model: onnx.ModelProto, compute: Compute, machine: Machine) -> Session:
+        sample = _sample(model)
+        if compute == "int8":
+            artifact = build(
+                model, self.target, "int8", [sample], reference=False,
+                config=QuantConfig(min_sqnr_db=None, round="nearest"),
+            )  # fmt: skip
+        else:
+            artifact = build(model, self.target, reference=False)
+        session = load_on(machine, artifact, threads=1)
+        session.run(sample)
+        return session
+
+
+def structure_digest(model: onnx.ModelProto) -> str:
+    """SHA-256 of ``model`` without the names of tensors and without the values of its float
+    constants: models that have it in common take the same time."""
+    names: dict[str, int] = {"": 0}
+    parts: list[str] = []
+
+    def number(name: str) -> int:
+        return names.setdefault(name, len(names))
+
+    for value in model.graph.input:
+        parts.append(f"input {number(value.name)} {value.type.SerializeToString().hex()}")
+    for tensor in model.graph.initializer:
+        content = "" if tensor.data_type == onnx.TensorProto.FLOAT else tensor.raw_data.hex()
+        parts.append(f"{number(tensor.name)} {tensor.data_type} {list(tensor.dims)} {content}")
+    for node in model.graph.node:
+        attributes = sorted(a.SerializeToString(deterministic=True).hex() for a in node.attribute)
+        wires = [number(name) for name in node.input], [number(name) for name in node.output]
+        parts.append(f"{node.domain} {node.op_type} {attributes} {wires}")
+    parts += [f"output {number(value.name)}" for value in model.graph.output]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _sample(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Numbers for each input, the same for the same model."""
+    generator = np.random.default_rng(0)
+    sample = {}
+    for value in model.graph.input:
+        kind = value.type.tensor_type
+        shape = [dim.dim_value for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        sample[value.name] = np.asarray(generator.standard_normal(shape)).astype(dtype)
+    return sample
+
+
+def _runs(seconds: float) -> int:
+    return int(np.clip(_SECONDS / max(seconds, 1e-9), _FEWEST, _MOST))
