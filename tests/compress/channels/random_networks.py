@@ -287,6 +287,9 @@ ROW_BLOCKS: tuple[Callable[[Drawn], None], ...] = (
 )  # fmt: skip
 
 
+BLOCKS = {block.__name__: block for block in (*IMAGE_BLOCKS, *ROW_BLOCKS)}
+
+
 def scores_of_images(d: Drawn) -> None:
     """Pooled or flattened, and a Gemm."""
     features = d.channels

@@ -6,20 +6,11 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from random_networks import (
-    CHANNELS,
-    IMAGE_BLOCKS,
-    ROW_BLOCKS,
-    SIZE,
-    block_network,
-    drawn_network,
-)
+from random_networks import BLOCKS, CHANNELS, SIZE, block_network, drawn_network
 
 from tvmcomp.compress.channels.cut import cut
 from tvmcomp.compress.channels.groups import Groups, find_groups
 from tvmcomp.compress.channels.mask import masked
-
-BLOCKS = {block.__name__: block for block in (*IMAGE_BLOCKS, *ROW_BLOCKS)}
 
 
 def outputs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:

@@ -65,6 +65,17 @@ class Graph:
         readers = self.readers.get(name, [])
         return readers[0] if len(readers) == 1 else None
 
+    def bias_of(self, node: onnx.NodeProto) -> str:
+        """The constant that is added to a node's results, by itself or by the node behind; ``""``
+        where there is none."""
+        if len(node.input) > 2 and node.input[2]:
+            return str(node.input[2])
+        reader = self.only_reader(node.output[0])
+        if kind_of(node) != "MatMul" or reader is None or kind_of(reader) != "Add":
+            return ""
+        other = [name for name in reader.input if name != node.output[0]]
+        return str(other[0]) if len(other) == 1 and self.is_constant(other[0]) else ""
+
     def free_name(self, wanted: str) -> str:
         """``wanted``, or that with a number behind it, which no tensor is called."""
         taken = {*self.producer, *self._tensors, *self._facts}

@@ -168,7 +168,7 @@ class _Pair:
 
     def correctable(self, weight: Weight, node: Node) -> bool:
         """Whether the node has a bias of its own, one number an output."""
-        name = self.bias_of(node)
+        name = self.graph.bias_of(node.proto)
         if name not in self.parameters or len(self.graph.readers[name]) != 1:
             return False
         outputs = weight.scales * (weight.groups if weight.role == roles.TRANSPOSED else 1)
@@ -178,7 +178,7 @@ class _Pair:
         """Let the bias take up the mean error of the results that just were computed."""
         if not self.correctable(weight, node):
             return
-        name = self.bias_of(node)
+        name = self.graph.bias_of(node.proto)
         axis = 1 if weight.role in (roles.CONVOLUTION, roles.TRANSPOSED) else -1
         result = node.outputs[0]
         errors = []
@@ -196,17 +196,6 @@ class _Pair:
         if name in node.inputs:
             along = [-1 if i == axis % (error.ndim - 1) else 1 for i in range(error.ndim - 1)]
             self.rounded.add(result, change.reshape(along))
-
-    def bias_of(self, node: Node) -> str:
-        """The constant that is added to a node's results, by itself or by the node behind; ``""``
-        where there is none."""
-        if len(node.inputs) > 2 and node.inputs[2]:
-            return node.inputs[2]
-        reader = self.graph.only_reader(node.outputs[0])
-        if node.operator != "MatMul" or reader is None or kind_of(reader) != "Add":
-            return ""
-        other = [name for name in reader.input if name != node.outputs[0]]
-        return other[0] if len(other) == 1 and self.graph.is_constant(other[0]) else ""
 
 
 #: Share of the mean square of a weight's inputs below which their drift is not made up for.
