@@ -59,9 +59,18 @@ class OperatorTimes:
         return self.in_turns([model], compute)[0]
 
     def in_turns(
-        self, models: Sequence[onnx.ModelProto], compute: Compute = "float"
+        self,
+        models: Sequence[onnx.ModelProto],
+        compute: Compute = "float",
+        *,
+        again: bool = False,
     ) -> list[float]:
         """Seconds of a run of each of ``models``, which are graphs of known shapes in float.
+
+        Args:
+            models: what is compared.
+            compute: what their products are computed in.
+            again: time also what is known already, for a comparison side by side.
 
         Raises:
             TvmcompError: one can't be built, or the device fails.
@@ -70,7 +79,7 @@ class OperatorTimes:
         new = {
             digest: model
             for digest, model in zip(digests, models, strict=True)
-            if digest not in self._known
+            if again or digest not in self._known
         }
         self._known.update(self._measured(new) if self.measured else self._modelled(new))
         return [self._known[digest] for digest in digests]

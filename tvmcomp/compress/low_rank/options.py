@@ -1,0 +1,48 @@
+"""How a network's weights are factored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from tvmcomp.compress.fake_quantize.options import matches
+from tvmcomp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class LowRankSettings:
+    """What decides which operators are factored, and their ranks.
+
+    A pattern is a node's name, its ONNX operator or a glob of either; of several the last counts.
+
+    Attributes:
+        drop: points that may be lost on the watched samples, of agreement where the first output is
+            scores of classes, else percent of its variance.
+        speedup: how many times as fast the network is to be; with it ``drop`` does not count.
+        ranks: pattern -> rank of the operators that it matches, be they faster or not.
+        kept: patterns of what stays as it is.
+    """
+
+    drop: float
+    speedup: float | None = None
+    ranks: Mapping[str, int] = field(default_factory=dict)
+    kept: tuple[str, ...] = ()
+
+    def rank(self, name: str, kind: str) -> int | None:
+        """The rank that is given for a node; None where none is."""
+        found = [rank for pattern, rank in self.ranks.items() if matches(pattern, name, kind)]
+        return found[-1] if found else None
+
+    def keeps(self, name: str, kind: str) -> bool:
+        """Whether a node is to stay."""
+        return any(matches(pattern, name, kind) for pattern in self.kept)
+
+    def check_patterns(self, nodes: Iterable[tuple[str, str]]) -> None:
+        """Raise ConfigError where a pattern matches none of ``nodes``, (name, operator)."""
+        known = list(nodes)
+        for pattern in (*self.ranks, *self.kept):
+            if not any(matches(pattern, name, kind) for name, kind in known):
+                raise ConfigError(
+                    f"no operator of the network matches {pattern!r}",
+                    hint="`tvmcomp inspect MODEL` lists the names.",
+                )
