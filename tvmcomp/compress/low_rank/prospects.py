@@ -113,7 +113,7 @@ def _timed(
     compute: Compute,
     settings: LowRankSettings,
 ) -> Prospect:
-    dense, tried = trials(model, weight, times.target, compute)
+    dense, tried = trials(model, weight, times.target)
     rank = settings.rank(weight.node, weight.kind)
     if rank is not None:
         form = Form("narrow", (min(rank, _full_rank(weight)),))

@@ -9,8 +9,7 @@ import numpy as np
 import onnx
 import onnx.shape_inference
 
-from tvmcomp.compress.cost import Compute, submodel
-from tvmcomp.compress.cost.modelled import modelled_seconds
+from tvmcomp.compress.cost import submodel
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, copied, set_nodes
 from tvmcomp.compress.fake_quantize.weights import Weight
@@ -20,8 +19,6 @@ from tvmcomp.targets.description import TargetDescription
 #: Shares of the dense operator's multiply-accumulates that are tried.
 _NARROW = (0.2, 0.35, 0.5, 0.65, 0.8)
 _KERNELS = (0.25, 0.45, 0.65)
-#: Of the dense operator's modelled time: what is slower is not built.
-_HOPELESS = 1.0
 
 
 def forms_of(weight: Weight, lanes: int) -> list[Form]:
@@ -57,25 +54,12 @@ def _step(size: float, lanes: int) -> int:
 
 
 def trials(
-    model: onnx.ModelProto, weight: Weight, target: TargetDescription, compute: Compute
+    model: onnx.ModelProto, weight: Weight, target: TargetDescription
 ) -> tuple[onnx.ModelProto, dict[Form, onnx.ModelProto]]:
-    """The operator by itself, and each form that is not hopeless, to be timed.
-
-    Args:
-        model: a prepared graph.
-        weight: of the operator.
-        target: what it is for.
-        compute: what products are computed in.
-    """
+    """The operator of ``weight`` in ``model``, a prepared graph, by itself, and in each form that
+    may be faster on ``target``."""
     dense = submodel(model, {weight.node})
-    int8 = compute == "int8"
-    most = _HOPELESS * modelled_seconds(dense, target, int8=int8)
-    written = {form: trial(dense, weight, form) for form in forms_of(weight, lanes_of(target))}
-    return dense, {
-        form: each
-        for form, each in written.items()
-        if modelled_seconds(each, target, int8=int8) < most
-    }
+    return dense, {form: trial(dense, weight, form) for form in forms_of(weight, lanes_of(target))}
 
 
 def trial(dense: onnx.ModelProto, weight: Weight, form: Form) -> onnx.ModelProto:
