@@ -14,7 +14,7 @@ from tests.compress.fake_quantize.rounded_networks import node, normal, prepared
 from tvmcomp.compress.fake_quantize.graph import Graph
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.low_rank.forms import Form, factor_sizes, factored, refusal
-from tvmcomp.compress.low_rank.moments import Moments
+from tvmcomp.compress.moments import Moments
 from tvmcomp.compress.low_rank.rewrite import replaced
 
 
@@ -90,7 +90,7 @@ def rewritten(model, name, ranks):
     weight = plan_model(model).weights[0]
     value = Graph(model).constant(weight.tensor)
     (matrix,) = weight.matrices(value)
-    moments = Moments.white(matrix.shape[1])
+    moments = Moments.white(1, matrix.shape[1])
     made = factored(weight, matrix, moments, Form(name, ranks))
     assert [m.shape for m in made.matrices] == list(factor_sizes(weight, Form(name, ranks)))
     return weight, matrix, made, replaced(model, {weight.node: made})
@@ -149,7 +149,9 @@ def test_the_bias_takes_up_the_mean_of_what_is_lost() -> None:
     weight = plan_model(model).weights[0]
     (matrix,) = weight.matrices(Graph(model).constant(weight.tensor))
     mean = np.full(matrix.shape[1], 5.0)
-    made = factored(weight, matrix, Moments(mean, np.eye(matrix.shape[1])), Form("narrow", (1,)))
+    made = factored(
+        weight, matrix, Moments(mean[None], np.eye(matrix.shape[1])[None]), Form("narrow", (1,))
+    )
     small = replaced(model, {weight.node: made})
     x = np.tile(mean.astype(np.float32), (4, 1)).reshape(sample(model).shape)
     np.testing.assert_allclose(run(small, x), run(model, x), atol=1e-3)

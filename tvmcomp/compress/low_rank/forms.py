@@ -24,7 +24,7 @@ from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, kind_of
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.low_rank import factors
-from tvmcomp.compress.low_rank.moments import Moments
+from tvmcomp.compress.moments import Moments
 
 FormName: TypeAlias = Literal["narrow", "tucker", "spatial"]
 
@@ -69,23 +69,24 @@ def factored(weight: Weight, matrix: np.ndarray, moments: Moments, form: Form) -
     """The factors of ``matrix`` [O, K] in ``form`` that lose least on ``moments``."""
     taps = math.prod(weight.shape[2:]) if weight.role == roles.CONVOLUTION else 1
     matrix = matrix.astype(np.float64)
+    (mean,), (square,) = moments.mean, moments.square
     if form.name == "narrow":
-        made: tuple[np.ndarray, ...] = factors.narrow(matrix, moments.square, form.ranks[0])
+        made: tuple[np.ndarray, ...] = factors.narrow(matrix, square, form.ranks[0])
         own = [1, 1]
     elif form.name == "tucker":
-        made = factors.tucker(matrix, moments.square, taps, (form.ranks[0], form.ranks[1]))
+        made = factors.tucker(matrix, square, taps, (form.ranks[0], form.ranks[1]))
         own = [taps, 1, 1]
     else:
         high, wide = weight.shape[2:]
-        made = factors.spatial(matrix, moments.square, (high, wide), form.ranks[0])
+        made = factors.spatial(matrix, square, (high, wide), form.ranks[0])
         own = [wide, 1]
     whole = factors.composed(made, own)
     return Factored(
         weight,
         form,
         tuple(map(_f32, made)),
-        factors.lost(matrix, whole, moments.square),
-        (matrix - whole) @ moments.mean,
+        factors.lost(matrix, whole, square),
+        (matrix - whole) @ mean,
     )
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.bias import has_bias
 from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph
@@ -22,10 +23,10 @@ from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.low_rank.forms import Factored, Form, factored, refusal
-from tvmcomp.compress.low_rank.moments import gather
 from tvmcomp.compress.low_rank.options import LowRankSettings
 from tvmcomp.compress.low_rank.ranks import trial, trials
-from tvmcomp.compress.low_rank.rewrite import replaced, seen_moments
+from tvmcomp.compress.low_rank.rewrite import replaced
+from tvmcomp.compress.moments import gather
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
 
@@ -158,7 +159,8 @@ def with_factors(
         if prospect is not None:
             weight = prospect.weight
             found = gather(weight, node, running.tensor(node.inputs[0]))
-            moments = seen_moments(graph, nodes[node.name], weight, found)
+            corrected = has_bias(graph, nodes[node.name], weight)
+            moments = found if corrected else found.about_zero()
             value = graph.constant(weight.tensor)
             assert value is not None
             (matrix,) = weight.matrices(value)
