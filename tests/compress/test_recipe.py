@@ -106,7 +106,7 @@ def test_what_is_no_recipe(tmp_path):
     assert "not valid TOML" in refused(write(tmp_path / "a.toml", "[[technique"))
     assert "Allowed keys: technique, images" in refused(write(tmp_path / "b.toml", "tecnique = 1"))
     message = refused([{"name": "coarser"}])
-    assert "technique 1" in message and "'coarser'" in message and "There are: coarse, " in message
+    assert "technique 1" in message and "'coarser'" in message and "coarse, " in message
     assert "has no name" in refused([{"mantissa": 3}])
     assert "Allowed keys: mantissa" in refused([{"name": "coarse", "mantisa": 3}])
     assert "coarse), mantissa" in refused([{"name": "coarse", "mantissa": 99}])

@@ -14,8 +14,8 @@ from tests.compress.fake_quantize.rounded_networks import node, normal, prepared
 from tvmcomp.compress.fake_quantize.graph import Graph
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.low_rank.forms import Form, factor_sizes, factored, refusal
-from tvmcomp.compress.moments import Moments
 from tvmcomp.compress.low_rank.rewrite import replaced
+from tvmcomp.compress.moments import Moments
 
 
 def convolution(rng, **fixed):

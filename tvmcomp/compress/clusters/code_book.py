@@ -33,7 +33,9 @@ def code_book(values: np.ndarray, importance: np.ndarray, count: int) -> np.ndar
     flat, weights = values.astype(np.float64).reshape(-1), importance.reshape(-1)
     zeros = flat == 0
     if np.mean(zeros) >= _PRUNED:
-        rest = _means(flat[~zeros], weights[~zeros], count - 1) if not zeros.all() else []
+        rest: list[float] = (
+            [] if zeros.all() else list(_means(flat[~zeros], weights[~zeros], count - 1))
+        )
         return np.unique([0.0, *rest])
     return np.unique(_means(flat, weights, count))
 
