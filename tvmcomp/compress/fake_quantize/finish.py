@@ -56,6 +56,7 @@ class Grid:
     """The integers of a FakeQuantize, as they are written out.
 
     Attributes:
+        name: of the scale.
         bits, axis: of the node.
         low, high: the least and the largest integer.
         scale: float32, one or one an index of the axis.
@@ -64,7 +65,7 @@ class Grid:
 
     def __init__(self, graph: Graph, node: onnx.NodeProto) -> None:
         values = {a.name: a.i for a in node.attribute}
-        self.bits, self.axis = values["bits"], values["axis"]
+        self.name, self.bits, self.axis = node.input[1], values["bits"], values["axis"]
         narrow = bool(values["narrow"])
         self.low, self.high = code_range(self.bits, signed=bool(values["signed"]), narrow=narrow)
         scale = torch.from_numpy(np.array(graph.constant(node.input[1])))
@@ -94,6 +95,9 @@ class _Finish:
             if is_fake_quantize(node)
         }
         self.has_int4 = opset_version(model) >= INT4_OPSET
+        #: What was written once for several readers of one scale.
+        self.steps: dict[str, tuple[str, str]] = {}
+        self.biases: dict[tuple[str, str, str], str] = {}
 
     def run(self) -> onnx.ModelProto:
         if not self.grids:
@@ -146,8 +150,11 @@ class _Finish:
     def activation(self, node: onnx.NodeProto) -> list[onnx.NodeProto]:
         grid, result = self.grids[node.output[0]], node.output[0]
         dtype = np.uint8 if grid.low == 0 else np.int8
-        scale = self.graph.add_constant(f"{result}_scale", grid.scale)
-        zero = self.graph.add_constant(f"{result}_zero_point", grid.zero_point.astype(dtype))
+        if node.input[1] not in self.steps:
+            scale = self.graph.add_constant(f"{result}_scale", grid.scale)
+            zero = self.graph.add_constant(f"{result}_zero_point", grid.zero_point.astype(dtype))
+            self.steps[node.input[1]] = (scale, zero)
+        scale, zero = self.steps[node.input[1]]
         codes = self.graph.free_name(f"{result}_codes")
         rounding = helper.make_node(
             "QuantizeLinear", [node.input[0], scale, zero], [codes], f"{result}_quantize"
@@ -167,6 +174,10 @@ class _Finish:
             return []
         if data.scale.ndim or (kind_of(node) == "Gemm" and attribute(node, "beta", 1.0) != 1.0):
             return []
+        place = (node.input[2], data.name, weight.name)
+        if place in self.biases:
+            node.input[2] = self.biases[place]
+            return []
         scales = (data.scale * weight.scale).astype(np.float32)
         if kind_of(node) == "ConvTranspose":
             scales = np.tile(scales, attribute(node, "group", 1))  # type: ignore[call-overload]
@@ -177,7 +188,7 @@ class _Finish:
         integers = self.graph.add_constant(f"{name}_codes", codes)
         steps = self.graph.add_constant(f"{name}_steps", scales)
         result = self.graph.free_name(f"{name}_real")
-        node.input[2] = result
+        node.input[2] = self.biases[place] = result
         return [
             helper.make_node(
                 "DequantizeLinear", [integers, steps], [result], f"{result}_dequantize", axis=0

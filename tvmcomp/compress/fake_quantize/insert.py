@@ -23,7 +23,11 @@ ACTIVATION_BITS = 8
 
 
 def insert(
-    model: onnx.ModelProto, plan: Plan, ranges: Mapping[str, QParams], bits: Mapping[str, int]
+    model: onnx.ModelProto,
+    plan: Plan,
+    ranges: Mapping[str, QParams],
+    bits: Mapping[str, int],
+    ties: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
     """A copy of ``model`` with FakeQuantize around what ``plan`` rounds.
 
@@ -32,9 +36,11 @@ def insert(
         plan: what is rounded.
         ranges: tensor -> its parameters, uint8.
         bits: weight -> how many it is stored in.
+        ties: tensor -> the one whose scale and zero point it has, of one range.
     """
     model = copied(model)
     graph = Graph(model)
+    steps: dict[str, list[str]] = {}
     #: A weight's stands right before what reads it first, as rounding goes by the order.
     before: dict[str, list[onnx.NodeProto]] = {}
     behind: dict[str, list[onnx.NodeProto]] = {}
@@ -46,7 +52,11 @@ def insert(
             (layer,) = (each for each in graph.nodes if each.name == weight.node)
             layer.attribute.append(helper.make_attribute(STATE_STEPS, STEPS))
     for tensor, readers in plan.activations.items():
-        node = _of_activation(graph, tensor, ranges[tensor])
+        owner = (ties or {}).get(tensor, tensor)
+        if owner not in steps:
+            steps[owner] = _steps(graph, owner, ranges[owner])
+        result = graph.free_name(f"{tensor}_rounded")
+        node = _node([tensor, *steps[owner]], result, ACTIVATION_BITS, signed=False, axis=0)
         wanted = frozenset(readers)
         for reader in graph.nodes:
             if reader.name in wanted:
@@ -65,11 +75,11 @@ def insert(
     return model
 
 
-def _of_activation(graph: Graph, tensor: str, params: QParams) -> onnx.NodeProto:
+def _steps(graph: Graph, tensor: str, params: QParams) -> list[str]:
+    """The names of a scale and a zero point."""
     scale = graph.add_constant(f"{tensor}_scale", params.scale)
     zero = graph.add_constant(f"{tensor}_zero_point", params.zero_point.astype(np.float32))
-    result = graph.free_name(f"{tensor}_rounded")
-    return _node([tensor, scale, zero], result, ACTIVATION_BITS, signed=False, axis=0)
+    return [scale, zero]
 
 
 def _of_weight(

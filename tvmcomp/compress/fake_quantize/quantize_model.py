@@ -27,6 +27,7 @@ from tvmcomp.compress.fake_quantize.options import FakeQuantizeOptions
 from tvmcomp.compress.fake_quantize.plan import Plan, plan_model
 from tvmcomp.compress.fake_quantize.ranges import observe_ranges
 from tvmcomp.compress.fake_quantize.rounding import round_weights
+from tvmcomp.compress.fake_quantize.ties import alike, with_one_range
 from tvmcomp.compress.samples import Parts
 from tvmcomp.errors import ConfigError
 from tvmcomp.progress import Progress
@@ -80,11 +81,12 @@ def quantize_model(
     plan = plan_model(model, options.kept_float(nodes))
     step = progress.stage("observing ranges")
     model = equalized(model, plan, parts.fit)
-    ranges = observe_ranges(model, parts.fit, list(plan.activations), options.observer)
+    observed = observe_ranges(model, parts.fit, list(plan.activations), options.observer)
+    ranges, ties = with_one_range(observed, alike(model, plan))
     step()
 
     def quantized(bits: dict[str, int]) -> onnx.ModelProto:
-        result = insert(model, plan, ranges, bits)
+        result = insert(model, plan, ranges, bits, ties)
         if options.rounding == "nearest":
             return result
         step = progress.stage("rounding weights", len(plan.weights))
