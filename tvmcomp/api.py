@@ -12,12 +12,14 @@ from tvmcomp import arguments, frontend, targets
 from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.codegen.compile import compile_module, in_integers
+from tvmcomp.codegen.race import race
 from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.frontend import ModelSource
 from tvmcomp.model import Model
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
+from tvmcomp.passes.lowering.sparse_form import Race, is_sparse, sparse_notes
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.progress import NoProgress, Progress
@@ -141,7 +143,13 @@ def build(
     progress.stage("compiling")
     with UsedRecords(records, description, linker) as used:
         library = compile_module(
-            choice.mod, description, watch=watch, tuned=used, half=choice.half, linker=linker
+            choice.mod,
+            description,
+            watch=watch,
+            tuned=used,
+            half=choice.half,
+            linker=linker,
+            race=_race(description),
         )
     operators = used.named_in(choice.operators, library.sources)
     if description.family != "cuda":
@@ -149,6 +157,7 @@ def build(
     progress.stage("checking")
     inputs = first_inputs(network, samples)
     notes = [*choice.notes, *used.notes(), *cost_of_float(choice, here, inputs)]
+    notes += sparse_notes(library.sparse, description)
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -262,7 +271,7 @@ def _tune(
     from tvmcomp import schedules
     from tvmcomp.tuning.tuner import tune as tune_tasks
 
-    lowered = lower(choice.mod, target, half=choice.half)
+    lowered = lower(choice.mod, target, half=choice.half, race=_race(target))
     runs = targets.runs_here(target) is None
     tasks = [
         Task(name, lowered.tasks[name], calls)
@@ -284,6 +293,12 @@ def _tune(
     return tune_tasks(tasks, target, log, options)
 
 
+def _race(target: TargetDescription) -> Race | None:
+    """Measures kernels of ``target``, where they run on this machine."""
+    runs = target.family != "cuda" and targets.runs_here(target) is None
+    return partial(race, here=target) if runs else None
+
+
 def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog) -> None:
     """Raise TargetError where kernels for ``target`` can't be measured, LogError without a log."""
     if not log.stores:
@@ -301,8 +316,15 @@ def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog
 
 
 def _is_task(func: PrimFunc) -> bool:
-    """Whether it is a kernel whose schedule matters: TVM makes mere reshapes views."""
-    return schedulable(func) and not tvm.relax.analysis.has_reshape_pattern(func)
+    """Whether it is a kernel whose schedule matters: TVM makes mere reshapes views.
+
+    A sparse one reads where its constants say: random ones can't take their place.
+    """
+    return (
+        schedulable(func)
+        and not tvm.relax.analysis.has_reshape_pattern(func)
+        and not is_sparse(func)
+    )
 
 
 def _chosen(name: str, operators: Sequence[str]) -> bool:

@@ -12,6 +12,7 @@ import numpy as np
 from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered, lower
 from tvmcomp.passes.scheduled.schedule import Tuned
@@ -32,6 +33,7 @@ class Library:
         sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
         tasks: the kernels before they were scheduled, by name.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
+        sparse: what was decided for weights with zeros in them.
     """
 
     binary: bytes
@@ -39,6 +41,7 @@ class Library:
     sources: dict[str, frozenset[str]]
     tasks: dict[str, Any]
     unaligned_inputs: bool
+    sparse: tuple[SparseDecision, ...]
 
 
 def generate(lowered: Lowered, target: TargetDescription) -> Any:
@@ -75,6 +78,7 @@ def compile_module(
     tuned: Tuned | None = None,
     half: str | None = None,
     linker: str | None = None,
+    race: Race | None = None,
 ) -> Library:
     """Compile Relax (float, or integer after ``realize``) for ``target``.
 
@@ -85,14 +89,20 @@ def compile_module(
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` for the anchors' weights, None to leave them.
         linker: the linker's command line, None for the target's own.
+        race: measures kernels of ``target`` where they run on this machine.
 
     Raises:
         ToolError: a tool of the build is missing or failed.
     """
-    lowered = lower(mod, target, watch=watch, tuned=tuned, half=half)
+    lowered = lower(mod, target, watch=watch, tuned=tuned, half=half, race=race)
     binary = link(generate(lowered, target), target, linker)
     return Library(
-        binary, lowered.constants, lowered.sources, lowered.tasks, lowered.unaligned_inputs
+        binary,
+        lowered.constants,
+        lowered.sources,
+        lowered.tasks,
+        lowered.unaligned_inputs,
+        lowered.sparse,
     )
 
 

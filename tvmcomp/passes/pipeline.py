@@ -32,6 +32,7 @@ from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.passes.lowering.lower_rows import lower_rows
 from tvmcomp.passes.lowering.lower_scans import lower_scans
 from tvmcomp.passes.lowering.lower_scatter import lower_scatter
+from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision, SparseForms
 from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.phase import Pass, Phase, Watch
 from tvmcomp.passes.properties import (
@@ -86,7 +87,11 @@ def _integers(target: TargetDescription) -> Phase:
 
 
 def _lowering(
-    target: TargetDescription, half: str | None, winograd: bool, constants: list[np.ndarray]
+    target: TargetDescription,
+    half: str | None,
+    winograd: bool,
+    sparse: SparseForms | None,
+    constants: list[np.ndarray],
 ) -> Phase:
     """Operators that we have kernels for -> these; what they read is put into ``constants``."""
 
@@ -104,7 +109,7 @@ def _lowering(
             "integer_products": lambda mod: integer_products(mod, target),
             "lower_recurrent": lambda mod: lower_recurrent(mod, target),
             "lower_matmul": lambda mod: lower_matmul(mod, target),
-            "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd),
+            "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd, sparse),
             "lower_rows": lower_rows,
             "lower_scans": lambda mod: lower_scans(mod, target),
             "lower_scatter": lambda mod: lower_scatter(mod, target),
@@ -160,6 +165,7 @@ class Lowered:
         sources: what each of them computes, see :func:`kernel_sources`.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
         scheduled: ``mod`` before the passes that change scheduled kernels.
+        sparse: what was decided for weights with zeros in them.
     """
 
     mod: Module
@@ -169,6 +175,7 @@ class Lowered:
     sources: dict[str, frozenset[str]]
     unaligned_inputs: bool
     scheduled: Any
+    sparse: tuple[SparseDecision, ...] = ()
 
     def tasks_of_kernels(self) -> dict[str, str]:
         """Kernel of ``mod`` -> the task that it was scheduled as."""
@@ -208,6 +215,7 @@ def lower(
     tuned: Tuned | None = None,
     half: str | None = None,
     winograd: bool = True,
+    race: Race | None = None,
 ) -> Lowered:
     """Lower NHWC Relax, float or with Q/DQ in it, to scheduled TIR for ``target``.
 
@@ -217,14 +225,17 @@ def lower(
         watch: called after each pass.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` to store the anchors' float weights so.
-        winograd: transform weights where that is faster; without, they are only packed.
+        winograd: transform weights, or leave out their zeros, where that is faster; without, they
+            are only packed.
+        race: measures kernels on this machine, where ``target``'s code runs on it.
     """
     in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
     constants: list[np.ndarray] = []
     sources: dict[str, frozenset[str]] = {}
     if has_qdq(mod):
         mod = _integers(target).run(mod, watch)
-    mod = _lowering(target, half, winograd, constants).run(mod, watch)
+    sparse = SparseForms(target, race) if winograd else None
+    mod = _lowering(target, half, winograd, sparse, constants).run(mod, watch)
     with tvm.target.Target(target.tvm_target_dict()):
         mod = _fusion(target, in_bfloat16, sources).run(mod, watch)
     tasks = {
@@ -239,7 +250,8 @@ def lower(
         mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants), watch)
     kept = call_counts(mod)
     calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
-    return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled)
+    decisions = tuple(sparse.decisions) if sparse is not None else ()
+    return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled, decisions)
 
 
 def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:

@@ -30,6 +30,8 @@ from tvmcomp.schedules.matmul.attention_schedule import schedule_attention
 from tvmcomp.schedules.matmul.batched_matmul import BATCHED_MATMUL
 from tvmcomp.schedules.matmul.batched_matmul_schedule import schedule_batched_matmul
 from tvmcomp.schedules.rows.default import schedule_default
+from tvmcomp.schedules.sparse.conv_schedule import schedule_sparse_conv
+from tvmcomp.schedules.sparse.plan import SPARSE_CONV
 from tvmcomp.schedules.tir import host_passes
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Block, Schedule
@@ -108,6 +110,7 @@ _SCHEDULES: dict[str, Callable[..., None]] = {
     BATCHED_MATMUL: schedule_batched_matmul,
     AMX_CONV: schedule_amx_conv,
     WINOGRAD: schedule_winograd_conv,
+    SPARSE_CONV: schedule_sparse_conv,
     DEPTHWISE_CONV: schedule_depthwise_conv,
     DEPTHWISE_DOT: schedule_depthwise_dot,
     PIXEL_PAIRS: _of_packed_weight(schedule_pixel_pairs),

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.lowering.form import Emit, Form
 from tvmcomp.schedules.amx.choose import plan_amx
 from tvmcomp.schedules.amx.conv import amx_conv
 from tvmcomp.schedules.amx.pack import pack_amx_weight
-from tvmcomp.schedules.anchor import Anchor, Widths
+from tvmcomp.schedules.anchor import Anchor
 from tvmcomp.schedules.conv.depthwise_conv import (
     depthwise_conv,
     depthwise_padding,
@@ -36,24 +36,6 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr
 
 relax = tvm.relax
-
-#: Emits the call of a form's kernel: (builder, padded data, packed weight, name) -> expression.
-Emit = Callable[[Any, Any, Any, str], Any]
-
-
-@dataclass(frozen=True)
-class Form:
-    """A way to compute an anchor.
-
-    Attributes:
-        widths: the border that it needs around the data.
-        weight: packed in the order that its kernel reads.
-        emit: emits the call of its kernel.
-    """
-
-    widths: Widths
-    weight: np.ndarray
-    emit: Emit
 
 
 def choose_form(

@@ -18,6 +18,7 @@ import numpy as np
 from tvmcomp.passes.lowering.anchor_forms import choose_form, pack_untransformed
 from tvmcomp.passes.lowering.given_weights import given_convolution, given_matrix
 from tvmcomp.passes.lowering.half import narrowed
+from tvmcomp.passes.lowering.sparse_form import SparseForms
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
@@ -45,7 +46,11 @@ _SINGLE = Window((1,), (1,), (1,), ((0, 0),))
 
 
 def lower_anchors(
-    mod: Module, target: TargetDescription, half: str | None = None, winograd: bool = True
+    mod: Module,
+    target: TargetDescription,
+    half: str | None = None,
+    winograd: bool = True,
+    sparse: SparseForms | None = None,
 ) -> Module:
     """Lower every anchor of ``mod`` that has a constant weight, for ``target``.
 
@@ -54,8 +59,9 @@ def lower_anchors(
         target: the device.
         half: ``float16`` or ``bfloat16`` to store float32 weights so; None keeps them.
         winograd: transform weights where that is faster; without, they are only packed.
+        sparse: gives kernels that skip a weight's zeros; None: all are dense.
     """
-    return _LowerAnchors(mod, target, half, winograd).run()
+    return _LowerAnchors(mod, target, half, winograd, sparse).run()
 
 
 def as_anchor(call: Call, weight: np.ndarray) -> tuple[Anchor, np.ndarray]:
@@ -102,9 +108,15 @@ def _window(attrs: Attributes, weight: tuple[int, ...]) -> Window:
 
 class _LowerAnchors(BindingRewriter):
     def __init__(
-        self, mod: Module, target: TargetDescription, half: str | None, winograd: bool
+        self,
+        mod: Module,
+        target: TargetDescription,
+        half: str | None,
+        winograd: bool,
+        sparse: SparseForms | None,
     ) -> None:
         super().__init__(mod)
+        self.sparse = sparse
         self.winograd_allowed = winograd
         self.target = target
         self.half = half
@@ -141,6 +153,8 @@ class _LowerAnchors(BindingRewriter):
         if kernel is None:
             return None
         form = choose_form(anchor, weight, kernel, self.target, winograd=self.winograd_allowed)
+        if self.sparse is not None:
+            form = self.sparse.faster(anchor, weight, kernel, form, name) or form
         pad_value = anchor.window.pad_value
         if kernel.data == BITS:
             data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)

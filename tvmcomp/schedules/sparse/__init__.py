@@ -1,0 +1,1 @@
+"""Products with constant weights most of whose blocks are zero."""
