@@ -17,6 +17,9 @@ ANCHOR = "tvmcomp.anchor"
 #: Block attribute of a convolution: multiply-accumulates that the network asks for, no padding
 #: counted.
 MACS = "tvmcomp.macs"
+#: Block attribute: it reads its first operand from the end of one row on into the next, so that
+#: nothing may lie between them.
+READS_FLAT = "tvmcomp.reads_flat"
 
 #: Elements (before, after) each dimension.
 Widths = tuple[tuple[int, int], ...]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.schedules.anchor import READS_FLAT
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, Call, PrimExpr, PrimFunc
 
@@ -71,14 +72,21 @@ def place_buffers(func: PrimFunc, placements: Mapping[int, Placement]) -> Any:
 
 
 def addressed(func: PrimFunc) -> frozenset[int]:
-    """The parameters of ``func``, by index, that it hands on by address: they can't be placed."""
+    """The parameters of ``func``, by index, that can't be placed: it hands them on by address, or
+    reads them from one row on into the next.
+    """
     found: set[int] = set()
 
     def visit(call: Call) -> None:
         if getattr(call.op, "name", "") == "tirx.buffer_data":
             found.update(i for i, param in enumerate(func.params) if param.same_as(call.args[0]))
 
-    tvm_ffi.structural_walk(func.body, ((tvm.ir.Call, visit),))
+    def see(block: tvm.s_tir.SBlock) -> None:
+        if READS_FLAT in block.annotations:
+            data = block.reads[0].source
+            found.update(i for i, param in enumerate(func.params) if param.same_as(data))
+
+    tvm_ffi.structural_walk(func.body, ((tvm.ir.Call, visit), (tvm.s_tir.SBlock, see)))
     return frozenset(found)
 
 

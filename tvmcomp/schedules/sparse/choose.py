@@ -106,7 +106,9 @@ def _choices(
 def _pixels(plan: SparsePlan, target: TargetDescription) -> int:
     """Pixels of a task: what the registers hold, shared out evenly over a run; 0 if none fits."""
     kernel, vectors = plan.kernel, plan.vectors
-    free = target.vector_registers - kernel.temporaries - vectors - 1
+    # A vector of weights is widened into two; and there are the data of two pixels.
+    weights = 2 * vectors if kernel.instruction == "vpmaddwd" else vectors
+    free = target.vector_registers - kernel.temporaries - weights - 2
     item = np.dtype(kernel.data).itemsize
     in_cache = (target.l1_kib << 10) // 2 // (plan.anchor.channels * item)
     most = min(free // vectors, _MOST_PIXELS, max(_FEWEST_PIXELS, in_cache))

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from tvmcomp.schedules.anchor import ANCHOR
+from tvmcomp.schedules.anchor import ANCHOR, READS_FLAT
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.dot_intrinsic import EMITTED
 from tvmcomp.schedules.op_pattern import OpPattern
@@ -55,20 +55,18 @@ def _conv_block(plan: SparsePlan, operands: Sequence[Any], sums: Any) -> None:
         at = [T.axis.spatial(n, loop) for n, loop in zip(space, loops, strict=True)]
         # compute_at wants each dimension of the result to be some block axis' business.
         one, zero = _sizes(1, 0)
-        sizes = (plan.chains, plan.pixels, plan.width)
         whole = []
-        for size in sizes:
+        for size in (plan.chains, plan.pixels, plan.width):
             axis = T.axis.spatial(one, zero)
             whole.append(slice(axis * size, axis * size + size))
         T.reads(*(operand[tuple(slice(0, int(n)) for n in operand.shape)] for operand in operands))
-        T.writes(sums[(*at, *whole)])
+        mine = (*at, *whole)
+        T.writes(sums[mine])
         work = math.prod((*plan.outer, plan.run)) * plan.count * plan.vectors
-        T.sblock_attr(
-            {
-                ANCHOR: SPARSE_CONV,
-                PLAN: [plan.pixels, plan.vectors, kernel.lanes, plan.flat, work],
-            }
-        )
+        sizes = [plan.pixels, plan.vectors, kernel.lanes, plan.flat, work]
+        T.sblock_attr({ANCHOR: SPARSE_CONV, PLAN: sizes})
+        if plan.flat:
+            T.sblock_attr({READS_FLAT: True})
         whole_blocks, rest = divmod(plan.run, plan.pixels)
         if not rest:
             _sum_up(plan, operands, sums, at, plan.pixels)
@@ -150,7 +148,8 @@ def _taken(plan: SparsePlan, data: Tensor, first: Sequence[Any], pixel: int, cha
     else:
         *place, column = first
         place = [*place, column + pixel * anchor.window.strides[-1]]
-    return data[(*place, tirx.Ramp(channel, 1, depth) if depth > 1 else channel)]
+    index = (*place, tirx.Ramp(channel, 1, depth) if depth > 1 else channel)
+    return data[index]
 
 
 def _crop_block(plan: SparsePlan, sums: PrimExpr, output: Any, shape: Sequence[int]) -> None:
