@@ -156,8 +156,7 @@ def build(
         operators = with_generic_marked(operators, library.sources, library.tasks)
     progress.stage("checking")
     inputs = first_inputs(network, samples)
-    notes = [*choice.notes, *used.notes(), *cost_of_float(choice, here, inputs)]
-    notes += sparse_notes(library.sparse, description)
+    notes = [*choice.notes, *used.notes(), *sparse_notes(library.sparse, description)]
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -171,11 +170,11 @@ def build(
         operators=operators,
         unaligned_inputs=library.unaligned_inputs,
         states=network.states,
-        notes=notes,
     )
-    artifact = finish()
-    if reference:
-        artifact = finish(reference=reference_of(choice, artifact, here, inputs))
+    artifact = finish(notes=notes)
+    notes += cost_of_float(choice, artifact, here, inputs)
+    kept = reference_of(choice, artifact, here, inputs) if reference else None
+    artifact = finish(notes=notes, reference=kept)
     accept(artifact, named(network.signature.inputs, inputs))
     return artifact
 

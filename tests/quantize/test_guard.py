@@ -11,6 +11,7 @@ from tvmcomp.passes.rewriter import const
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.guard import Guard, sqnr_db
+from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 
@@ -42,7 +43,8 @@ def guard():
     def quantized_without(keep):
         return {op.name for op in plan_operators(mod, keep_float=keep) if op.rounds}
 
-    return Guard(probe, qparams, samples, samples, quantized_without)
+    noise = OutputNoise(probe, samples)
+    return Guard(probe, qparams, noise, samples, quantized_without, rankings=50, looks=24)
 
 
 def test_exactly_the_harmful_operator_is_kept(guard):

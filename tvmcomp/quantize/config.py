@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import typing
@@ -35,9 +36,13 @@ class SettingError(ConfigError, ValueError):
     """A setting is not what it may be; msgspec takes a ValueError for a fault of the document."""
 
 
+#: A configuration is made for every operator of a network, again and again.
+_declared_types = functools.cache(typing.get_type_hints)
+
+
 def _check_types(settings: msgspec.Struct) -> None:
     """Raise SettingError where a field has another type than it is declared with."""
-    for name, kind in typing.get_type_hints(type(settings)).items():
+    for name, kind in _declared_types(type(settings)).items():
         try:
             msgspec.convert(getattr(settings, name), kind)
         except msgspec.ValidationError as error:

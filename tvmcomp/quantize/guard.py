@@ -1,20 +1,23 @@
 """The accuracy guard: keeps in float the few operators whose quantization harms the network.
 
 The harm is measured at the network's outputs: the signal-to-quantization-noise ratio (SQNR) with
-one operator quantized at a time. The operators are left out of quantization in the order of that
-harm, as few as bring the whole to the stated ratio on samples that no range and no weight was
-fitted on. Where the ratio allows, what is left out still stores its weight as int8: harm comes from
-activations mostly, and the artifact stays a quarter of the float one.
+one operator, or a group of them that does little harm, quantized at a time. The operators are left
+out of quantization in the order of that harm, as few as bring the whole to the stated ratio on
+samples that no range and no weight was fitted on. Where the ratio allows, what is left out still
+stores its weight as int8: harm comes from activations mostly, and the artifact stays a quarter of
+the float one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from tvmcomp.qparams import QParams
+from tvmcomp.quantize.noisy_groups import noisy_groups
 from tvmcomp.quantize.output_noise import OutputNoise, sqnr_db
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.tvm_types import Var
@@ -30,8 +33,7 @@ class GuardResult:
         sqnr_db: SQNR at the outputs with everything else quantized, in dB, as
             :func:`bounded_sqnr_db` bounds it.
         all_quantized_db: the same with nothing kept.
-        alone_db: for each operator, the SQNR with it alone quantized; empty where the guard had no
-            need to measure.
+        alone_db: the SQNR with an operator alone quantized, of those that the guard had to look at.
     """
 
     keep_float: tuple[str, ...]
@@ -47,26 +49,32 @@ class Guard:
     Args:
         probe: the instrumented network.
         qparams: the parameters of what it reads.
-        held_out: samples that nothing was fitted on; they decide what is good enough.
+        held_out: the noise on samples that nothing was fitted on; it decides what is good enough.
         ranking: a few samples that rank the operators by harm.
         quantized_without: names of the operators that are still quantized when the given ones
             stay float: without its neighbours an operator may not be worth it.
+        rankings: measurements that rank the operators, at most.
+        looks: how many of the kept operators are tried again in integers, at most.
     """
 
     def __init__(
         self,
         probe: Probe,
         qparams: Mapping[Var, QParams],
-        held_out: Sequence[list[np.ndarray]],
+        held_out: OutputNoise,
         ranking: Sequence[list[np.ndarray]],
         quantized_without: Callable[[Collection[str]], Collection[str]],
+        rankings: int,
+        looks: int,
     ) -> None:
         self.probe = probe
         self.quantized_without = quantized_without
         self.qparams = qparams
         self.ranking = ranking
+        self.rankings = rankings
+        self.looks = looks
         self.names = [op.name for op in probe.operators if op.rounds]
-        self.held_out = OutputNoise(probe, held_out)
+        self.held_out = held_out
 
     def network_sqnr(self, on: Collection[str], weights_only: Collection[str] = ()) -> float:
         """The ratio of the worst output on the held-out samples with ``on`` quantized, in dB, as
@@ -84,12 +92,7 @@ class Guard:
         total = self.network_sqnr(self.names)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
             return GuardResult((), (), total, total)
-        alone = {}
-        ranking = OutputNoise(self.probe, self.ranking)
-        for name in self.names:
-            alone[name] = ranking.sqnr_db(self.qparams, {name})
-            step()
-        ranked = sorted(self.names, key=lambda name: alone[name])
+        ranked, alone = self._ranked(min_sqnr_db, step)
         anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
         weights = anchors
         keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step)
@@ -97,18 +100,14 @@ class Guard:
             # Weights do harm as well: those of what is kept are stored in 16 bits.
             weights = set()
             keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step) or set(ranked)
-        # Noise does not simply add up: some of them may be harmless without the others.
-        for name in reversed([name for name in ranked if name in keep][-_SECOND_LOOKS:]):
+        # Noise does not simply add up: some of them may be harmless without the others. The least
+        # harmful are tried first.
+        for name in reversed([name for name in ranked if name in keep][-self.looks :]):
             if len(keep) == 1:
                 break
             if self._kept_sqnr(keep - {name}, weights, step) >= min_sqnr_db:
                 keep.discard(name)
-        # A weight that does harm by itself is not worth the bytes.
-        weights = {
-            name
-            for name in keep & weights
-            if self.network_sqnr((), {name}) >= min_sqnr_db + _WEIGHT_MARGIN_DB
-        }
+        weights = self._worth_storing(keep & weights, min_sqnr_db + _WEIGHT_MARGIN_DB, step)
         return GuardResult(
             tuple(name for name in self.names if name in keep),
             tuple(name for name in self.names if name in keep & weights),
@@ -116,6 +115,44 @@ class Guard:
             total,
             alone,
         )
+
+    def _ranked(
+        self, min_sqnr_db: float, step: Callable[[], None]
+    ) -> tuple[list[str], dict[str, float]]:
+        """The operators in falling order of harm, and the ratios of those measured alone, in dB."""
+        ranking = OutputNoise(self.probe, self.ranking)
+
+        def noise(names: Sequence[str]) -> float:
+            ratio = ranking.sqnr_db(self.qparams, set(names))
+            step()
+            return _share(ratio)
+
+        harmless = _HARMLESS * _share(min_sqnr_db)
+        groups = noisy_groups(self.names, noise, harmless, self.rankings)
+        single = [group for group in groups if len(group.names) == 1]
+        return (
+            [name for group in groups for name in group.names],
+            {group.names[0]: _decibels(group.noise) for group in single},
+        )
+
+    def _worth_storing(
+        self, anchors: Collection[str], min_sqnr_db: float, step: Callable[[], None]
+    ) -> set[str]:
+        """Those of ``anchors`` whose weights do no harm by themselves: the others are not worth the
+        bytes that 8 bits save.
+        """
+        if not anchors:
+            return set()
+
+        def noise(names: Sequence[str]) -> float:
+            ratio = self.network_sqnr((), names)
+            step()
+            return _share(ratio)
+
+        harmless = _share(min_sqnr_db)
+        ordered = [name for name in self.names if name in anchors]
+        groups = noisy_groups(ordered, noise, harmless, self.looks)
+        return {name for group in groups if group.noise <= harmless for name in group.names}
 
     def _kept_sqnr(
         self, keep: Collection[str], weights: set[str], step: Callable[[], None]
@@ -167,5 +204,14 @@ class Guard:
 
 #: So much better than what is asked for the ratio with only an int8 weight must be.
 _WEIGHT_MARGIN_DB = 10.0
-#: How many of the kept operators are tried again in integers, the least harmful first.
-_SECOND_LOOKS = 24
+#: A group of operators with this share of the noise that is allowed is not looked into.
+_HARMLESS = 1 / 64
+
+
+def _share(ratio_db: float) -> float:
+    """The noise as a share of the signal."""
+    return float(10 ** (-ratio_db / 10))
+
+
+def _decibels(share: float) -> float:
+    return float("inf") if share == 0 else -10 * math.log10(share)

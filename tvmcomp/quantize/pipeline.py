@@ -19,6 +19,7 @@ from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
+from tvmcomp.quantize.effort import guard_effort, run_cost, spread
 from tvmcomp.quantize.equalize import equalized
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
@@ -30,17 +31,9 @@ from tvmcomp.quantize.probe import Probe
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Module
 
-#: Samples that rank the operators by harm, and held-out samples that decide what is good enough.
-_RANKING_SAMPLES = 4, 16
-_JUDGING_SAMPLES = 8, 64
 #: Samples that channels are scaled by, and how much better the outputs' ratio must become of it.
 _SCALING_SAMPLES = 16
 _WORTH_DB = 0.5
-#: Multiply-accumulates of all the guard's runs together, from which a large network's number of
-#: samples follows: about a minute on two cores.
-_GUARD_MACS = 1.5e12
-#: Runs of a sample with which the guard finds what to keep in float, once it has ranked all.
-_SEARCH_RUNS = 40
 
 
 def quantize_network(
@@ -69,27 +62,33 @@ def quantize_network(
     fitted, held_out = hold_out(ordered)
     operators = plan_operators(mod, config)
     check_patterns(config, operators)
-    macs = sum(operator.macs for operator in report_operators(mod, operators))
-    judging = spread(held_out, affordable(macs * _SEARCH_RUNS, _JUDGING_SAMPLES))
+    harmful = sum(operator.rounds for operator in operators)
+    effort = guard_effort(run_cost(mod), len(held_out), len(fitted), harmful)
+    judging = spread(held_out, effort.judging)
     fit = partial(_fit, fitted=fitted, judging=judging, config=config, here=here, progress=progress)
     network = fit(mod)
-    scaled = None
+    rounding, is_equalized = Rounding(NEAREST, {}, {}), False
     if config.round == "best":
         scaled = equalized(mod, network.probe, network.qparams, spread(fitted, _SCALING_SAMPLES))
-    if scaled is not None:
-        other = fit(scaled)
-        if other.rounding.best_db > network.rounding.best_db + _WORTH_DB:
-            network = other
-    mod, operators, probe = network.mod, network.operators, network.probe
-    qparams, rounding = network.qparams, network.rounding
-    names = {operator.name for operator in operators if operator.rounds}
+        if scaled is not None:
+            # By the nearest integers: what better ones gain comes on top of either.
+            other = fit(scaled)
+            is_equalized = other.nearest_db() > network.nearest_db() + _WORTH_DB
+            network = other if is_equalized else network
+        step = progress.stage("rounding weights", None)
+        rounding = best_rounding(
+            network.probe, network.qparams, fitted, network.noise, network.names, step
+        )
+    mod, operators, probe, qparams = network.mod, network.operators, network.probe, network.qparams
     step = progress.stage("guarding accuracy", None)
 
     def quantized_without(keep: Collection[str]) -> set[str]:
         return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
 
-    ranking = spread(fitted, affordable(macs * len(names), _RANKING_SAMPLES))
-    guard = Guard(probe, qparams, judging, ranking, quantized_without)
+    ranking = spread(fitted, effort.ranking)
+    guard = Guard(
+        probe, qparams, network.noise, ranking, quantized_without, effort.rankings, effort.looks
+    )
     result = guard.choose(config.min_sqnr_db, step)
     final = operators
     if result.keep_float:
@@ -115,7 +114,7 @@ def quantize_network(
         "judged_on": len(judging),
         "held_out": len(ordered) - len(fitted),
         "rounding": rounding.method,
-        "equalized": network.mod is scaled,
+        "equalized": is_equalized,
         "rounding_sqnr_db": {name: _finite(db) for name, db in rounding.sqnr_db.items()},
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
@@ -140,13 +139,26 @@ def quantize_network(
 
 @dataclass(frozen=True)
 class _Fitted:
-    """A float network and the integers that were fitted to it."""
+    """A float network, instrumented and calibrated.
+
+    Attributes:
+        noise: the outputs' noise on held-out samples.
+    """
 
     mod: Any
     operators: list[PlannedOperator]
     probe: Probe
     qparams: dict[Any, QParams]
-    rounding: Rounding
+    noise: OutputNoise
+
+    @property
+    def names(self) -> set[str]:
+        """The operators that can do harm."""
+        return {operator.name for operator in self.operators if operator.rounds}
+
+    def nearest_db(self) -> float:
+        """The ratio at the outputs with everything quantized, in dB."""
+        return self.noise.sqnr_db(self.qparams, self.names)
 
 
 def _fit(
@@ -157,19 +169,13 @@ def _fit(
     here: TargetDescription,
     progress: Progress,
 ) -> _Fitted:
-    """Plan, calibrate and round the weights of ``mod``, on the samples ``fitted``."""
+    """Plan and calibrate ``mod`` on the samples ``fitted``."""
     operators = plan_operators(mod, config)
     progress.stage("preparing calibration")
     probe = Probe(mod, operators, here)
     step = progress.stage("calibrating", len(fitted))
     qparams = calibrate(probe, fitted, config, step)
-    rounding = Rounding(NEAREST, {}, {})
-    if config.round == "best":
-        step = progress.stage("rounding weights", None)
-        names = {operator.name for operator in operators if operator.rounds}
-        noise = OutputNoise(probe, judging)
-        rounding = best_rounding(probe, qparams, fitted, noise, names, step)
-    return _Fitted(mod, operators, probe, qparams, rounding)
+    return _Fitted(mod, operators, probe, qparams, OutputNoise(probe, judging))
 
 
 def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
@@ -180,17 +186,6 @@ def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
             f"no operator of the network matches {', '.join(map(repr, unmatched))}",
             hint="`tvmcomp inspect MODEL` lists the names.",
         )
-
-
-def affordable(macs: float, limits: tuple[int, int]) -> int:
-    """How many samples the guard measures with, where all runs of one take ``macs``."""
-    return int(np.clip(_GUARD_MACS / 2 / max(1, macs), *limits))
-
-
-def spread(samples: list[list[np.ndarray]], count: int) -> list[list[np.ndarray]]:
-    """``count`` samples, evenly spaced over all."""
-    at = np.linspace(0, len(samples) - 1, min(count, len(samples))).round().astype(int)
-    return [samples[i] for i in at]
 
 
 #: JSON has no infinity; no difference at all reads as this ratio.

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.lowering.lower_anchors import packed_weight
 from tvmcomp.passes.pipeline import lower
@@ -62,7 +63,7 @@ class Probe:
         instrument = _Instrument(mod, operators, edges)
         # Rounded weights are put in the place of the packed ones.
         lowered = lower(instrument.run(), target, winograd=False)
-        executable = tvm.compile(lowered.mod, tvm.target.Target(target.tvm_target_dict()))
+        executable = machine_code(lowered.mod, target, in_integers=False)
         self._vm = relax.VirtualMachine(executable, tvm.cpu())
         self._edges = edges
         self.observed: list[Any] = instrument.observed
