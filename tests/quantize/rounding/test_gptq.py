@@ -81,6 +81,18 @@ def test_inputs_that_are_always_0_get_the_nearest_codes() -> None:
     np.testing.assert_array_equal(gptq(weight, np.zeros((16, 16)), scale, 3), plain)
 
 
+def test_zeros_stay_and_the_others_make_up_for_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(500, 32)) @ rng.normal(size=(32, 32))
+    hessian = inputs.T @ inputs / len(inputs)
+    weight = rng.normal(size=(16, 32)) * (rng.random((16, 32)) < 0.3)
+    scale = weight_scales(weight, 4)
+    codes = gptq(weight, hessian, scale, 4)
+    assert not codes[weight == 0].any()
+    error, plain = (weight - c * scale[:, None] for c in (codes, nearest(weight, scale, 4)))
+    assert hessian_error(error, hessian).sum() < 0.8 * hessian_error(plain, hessian).sum()
+
+
 def test_fewer_samples_than_inputs() -> None:
     rng = np.random.default_rng(3)
     data = rng.normal(size=(5, 40)).astype(np.float32)

@@ -31,7 +31,8 @@ def gptq(weight: np.ndarray, hessian: np.ndarray, scale: np.ndarray, bits: int) 
     """The codes of a weight, by what they do to the results.
 
     Of each row the nearest codes are kept where they are better on ``hessian``, which happens: one
-    column after the other finds no optimum. Inputs that are always 0 get the nearest codes.
+    column after the other finds no optimum. Inputs that are always 0 get the nearest codes. A weight
+    that is 0 stays 0: it was pruned, and what skips zeros is fast by it.
 
     Args:
         weight: float [..., O, K]: O outputs, K inputs; leading axes are groups, each with a Hessian
@@ -90,8 +91,9 @@ def _nearest_plane(
         within = np.ascontiguousarray(relative[..., start:stop, start:stop])
         for i in range(stop - start):
             wanted = block[..., i : i + 1]
-            code = np.clip(np.rint(wanted / steps), -limit, limit)
-            error = weights[..., start + i, None] - code * steps
+            weight = weights[..., start + i, None]
+            code = np.where(weight == 0, 0, np.clip(np.rint(wanted / steps), -limit, limit))
+            error = weight - code * steps
             codes[..., start + i] = code[..., 0]
             errors[..., start + i] = error[..., 0]
             block[..., i + 1 :] += error * within[..., i, None, i + 1 :]
