@@ -4,41 +4,33 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
 from tvmcomp import arguments, frontend, targets
 from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.codegen.compile import compile_module, in_integers
-from tvmcomp.codegen.race import race
-from tvmcomp.errors import ConfigError, LogError, TargetError
+from tvmcomp.codegen.compile import compile_module
+from tvmcomp.codegen.race import race_on
+from tvmcomp.errors import ConfigError
 from tvmcomp.frontend import ModelSource
 from tvmcomp.model import Model
 from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
-from tvmcomp.passes.lowering.sparse_form import Race, is_sparse, sparse_notes
-from tvmcomp.passes.pipeline import lower
-from tvmcomp.passes.scheduled.schedule import schedulable
+from tvmcomp.passes.lowering.sparse_form import sparse_notes
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
-from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import Samples, load_samples
 from tvmcomp.quantize.precision import choose_precision
 from tvmcomp.reference_run import cost_of_float, first_inputs, named, reference_of
 from tvmcomp.runtime.acceptance import accept
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
+from tvmcomp.tuning.kernels import check_tunable, tune_kernels
 from tvmcomp.tuning.log.places import Location, open_log
-from tvmcomp.tuning.log.tuning_log import TuningLog
-from tvmcomp.tuning.network import baseline_network
 from tvmcomp.tuning.options import TuneOptions
-from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.used_records import UsedRecords
-from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import PrimFunc
 
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 
@@ -120,7 +112,7 @@ def build(
     # An error in it is known now, and not after minutes of work.
     records = open_log(arguments.locations(log, "log"))
     if trials > 0:
-        _check_tunable(description, device, records)
+        check_tunable(description, device, records)
     progress.stage("importing")
     network = frontend.load_model(
         model,
@@ -137,7 +129,7 @@ def build(
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
     if trials > 0:
         options = TuneOptions(trials, device=device, linker=linker, progress=tuning_progress)
-        summary = _tune(network, choice, description, records, options)
+        summary = tune_kernels(network, choice, description, records, options)
         if summary.interrupted:  # What was measured is kept; the same build goes on from there.
             raise KeyboardInterrupt
     progress.stage("compiling")
@@ -149,7 +141,7 @@ def build(
             tuned=used,
             half=choice.half,
             linker=linker,
-            race=_race(description),
+            race=race_on(description),
         )
     operators = used.named_in(choice.operators, library.sources)
     if description.family != "cuda":
@@ -231,7 +223,7 @@ def tune(
     settings = _config(config)
     # An error in it is known now, and not after minutes of work.
     records = open_log(arguments.locations(log, "log"))
-    _check_tunable(description, device, records)
+    check_tunable(description, device, records)
     network = frontend.load_model(
         model,
         bound,
@@ -255,79 +247,7 @@ def tune(
         more=more,
         progress=progress,
     )
-    return _tune(network, choice, description, records, options, operators)
-
-
-def _tune(
-    model: Model,
-    choice: PrecisionChoice,
-    target: TargetDescription,
-    log: TuningLog,
-    options: TuneOptions,
-    operators: Sequence[str] = (),
-) -> TuneSummary:
-    """Tune the kernels of ``choice`` whose names hold one of ``operators``; all where empty."""
-    from tvmcomp import schedules
-    from tvmcomp.tuning.tuner import tune as tune_tasks
-
-    lowered = lower(choice.mod, target, half=choice.half, race=_race(target))
-    runs = targets.runs_here(target) is None
-    tasks = [
-        Task(name, lowered.tasks[name], calls)
-        for name, calls in lowered.calls.items()
-        if _is_task(lowered.tasks[name]) and _chosen(name, operators)
-    ]
-    if operators and not tasks:
-        raise ConfigError(
-            f"no kernel of the network has a name with {' or '.join(map(repr, operators))} in it",
-            hint=f"They are named like {', '.join(sorted(lowered.calls)[:3])}.",
-        )
-    options = replace(
-        options,
-        space=schedules.design_space(target),
-        apply_baseline=partial(schedules.apply_schedule, target=target),
-        network=partial(baseline_network, lowered, model, target, options.linker) if runs else None,
-        in_integers=in_integers(lowered),
-    )
-    return tune_tasks(tasks, target, log, options)
-
-
-def _race(target: TargetDescription) -> Race | None:
-    """Measures kernels of ``target``, where they run on this machine."""
-    runs = target.family != "cuda" and targets.runs_here(target) is None
-    return partial(race, here=target) if runs else None
-
-
-def _check_tunable(target: TargetDescription, device: str | None, log: TuningLog) -> None:
-    """Raise TargetError where kernels for ``target`` can't be measured, LogError without a log."""
-    if not log.stores:
-        raise LogError("there is no log to write to", hint="Give a folder or a PATH.db.")
-    if target.family == "cuda":
-        raise TargetError(
-            "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
-        )
-    reason = targets.runs_here(target)
-    if device is None and reason is not None:
-        raise TargetError(
-            f"code for {target.name} does not run on this machine: {reason}",
-            hint="Give the device to measure on with --device.",
-        )
-
-
-def _is_task(func: PrimFunc) -> bool:
-    """Whether it is a kernel whose schedule matters: TVM makes mere reshapes views.
-
-    A sparse one reads where its constants say: random ones can't take their place.
-    """
-    return (
-        schedulable(func)
-        and not tvm.relax.analysis.has_reshape_pattern(func)
-        and not is_sparse(func)
-    )
-
-
-def _chosen(name: str, operators: Sequence[str]) -> bool:
-    return not operators or any(text in name for text in operators)
+    return tune_kernels(network, choice, description, records, options, operators)
 
 
 def _config(config: QuantConfig | str | os.PathLike[str] | None) -> QuantConfig:

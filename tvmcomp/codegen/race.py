@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from tvmcomp import targets
 from tvmcomp.codegen.compile import generate
+from tvmcomp.passes.lowering.sparse_form import Race
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
@@ -19,6 +22,12 @@ from tvmcomp.tvm_types import Module
 #: Seconds that a turn takes at least, and all turns together at most, about.
 _TURN, _ALL = 3e-4, 0.1
 _FEWEST_TURNS, _MOST_TURNS = 5, 50
+
+
+def race_on(target: TargetDescription) -> Race | None:
+    """Races kernels of ``target``, where they run on this machine."""
+    runs = target.family != "cuda" and targets.runs_here(target) is None
+    return partial(race, here=target) if runs else None
 
 
 def race(first: Module, second: Module, here: TargetDescription) -> float:
