@@ -21,9 +21,9 @@ from tvmcomp.frontend.onnx.node_facts import attributes_of
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN, QUANTIZED_LSTM, add_function
 
 #: Each enters its operators in the table.
-for _family in ("attention", "elementwise", "fake_quantize", "moves", "normalizations", "products",
-                "quantization", "recurrent", "reductions", "resizing", "sequences",
-                "windows"):  # fmt: skip
+for _family in ("attention", "cluster", "elementwise", "fake_quantize", "moves",
+                "normalizations", "products", "quantization", "recurrent", "reductions",
+                "resizing", "sequences", "windows"):  # fmt: skip
     importlib.import_module(f"tvmcomp.compress.operators.{_family}")
 
 

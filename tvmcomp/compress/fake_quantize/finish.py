@@ -2,6 +2,7 @@
 
     FakeQuantize(weight)         ->  DequantizeLinear(int8 codes, scales); int4 of 4 bits or fewer
     FakeQuantize(x)              ->  DequantizeLinear(QuantizeLinear(x)), uint8
+    Cluster(weight)              ->  see :mod:`tvmcomp.compress.clusters.write`
     Conv(x, w, b) of these two   ->  b as DequantizeLinear(int32 codes, scale of x * scales of w)
 
 Scales and zero points are used as FakeQuantize itself uses them, so only the bias changes, by half
@@ -15,6 +16,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
+from tvmcomp.compress.clusters.write import cluster_scale, is_cluster, write_cluster
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, kind_of, set_nodes
 from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS
 from tvmcomp.compress.operators.fake_quantize import (
@@ -37,7 +39,7 @@ _LARGEST_BIAS = 2**30
 
 
 def finish(model: onnx.ModelProto) -> onnx.ModelProto:
-    """A copy of ``model`` in which no FakeQuantize is left; of a model without, the model itself.
+    """A copy of ``model`` without FakeQuantize and Cluster; of a model that has none, itself.
 
     Weights of 4 bits or fewer are int8 in a model of an operator set before 21.
 
@@ -94,13 +96,21 @@ class _Finish:
             for node in self.graph.nodes
             if is_fake_quantize(node)
         }
+        #: Result of an operator's weight -> its scales.
+        self.weight_scales = {name: grid.scale for name, grid in self.grids.items() if grid.low < 0}
+        clusters = [node for node in self.graph.nodes if is_cluster(node)]
+        self.has_own = bool(self.grids or clusters)
+        for node in clusters:
+            scale = cluster_scale(self.graph, node)
+            if scale is not None:
+                self.weight_scales[node.output[0]] = scale
         self.has_int4 = opset_version(model) >= INT4_OPSET
         #: What was written once for several readers of one scale.
         self.steps: dict[str, tuple[str, str]] = {}
         self.biases: dict[tuple[str, str, str], str] = {}
 
     def run(self) -> onnx.ModelProto:
-        if not self.grids:
+        if not self.has_own:
             return self.model
         if opset_version(self.model) < _AXIS_OPSET:
             raise ModelError(
@@ -109,7 +119,9 @@ class _Finish:
             )
         nodes: list[onnx.NodeProto] = []
         for node in self.graph.nodes:
-            if not is_fake_quantize(node):
+            if is_cluster(node):
+                nodes += write_cluster(self.graph, node, has_uint4=self.has_int4)
+            elif not is_fake_quantize(node):
                 for own in [each for each in node.attribute if each.name == STATE_STEPS]:
                     node.attribute.remove(own)
                 nodes += [*self.bias(node), node]
@@ -168,17 +180,17 @@ class _Finish:
         """The bias of an operator on rounded data, in units of its accumulator."""
         if kind_of(node) not in CONVOLUTIONS | {"Gemm"} or len(node.input) < 3:
             return []
-        data, weight = (self.grids.get(name) for name in node.input[:2])
+        data, weight = self.grids.get(node.input[0]), self.weight_scales.get(node.input[1])
         value = self.graph.constant(node.input[2])
         if data is None or weight is None or value is None or value.ndim != 1:
             return []
         if data.scale.ndim or (kind_of(node) == "Gemm" and attribute(node, "beta", 1.0) != 1.0):
             return []
-        place = (node.input[2], data.name, weight.name)
+        place = (node.input[2], data.name, node.input[1])
         if place in self.biases:
             node.input[2] = self.biases[place]
             return []
-        scales = (data.scale * weight.scale).astype(np.float32)
+        scales = (data.scale * weight).astype(np.float32)
         if kind_of(node) == "ConvTranspose":
             scales = np.tile(scales, attribute(node, "group", 1))  # type: ignore[call-overload]
         if scales.size != value.size or not (np.abs(value / scales) < _LARGEST_BIAS).all():

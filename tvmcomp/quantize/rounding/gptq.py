@@ -15,6 +15,9 @@ needed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeAlias
+
 import numpy as np
 
 from tvmcomp.quantize.rounding.codes import largest_code, nearest
@@ -25,6 +28,9 @@ _DAMPING = 0.01
 _MOST_TRIES = 5
 #: Columns whose errors are gathered in one matrix product.
 _BLOCK = 128
+
+#: Of what a column should be, and of what it is, what it becomes.
+Rounded: TypeAlias = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def gptq(weight: np.ndarray, hessian: np.ndarray, scale: np.ndarray, bits: int) -> np.ndarray:
@@ -55,19 +61,52 @@ def gptq(weight: np.ndarray, hessian: np.ndarray, scale: np.ndarray, bits: int) 
     plain = nearest(weight, scale, bits)
     if not weight.size:
         return plain
+    limit, steps = largest_code(bits), scale.astype(np.float64)[..., None]
+    values = rounded_in_turn(
+        weight,
+        hessian,
+        lambda wanted, own: (
+            np.where(own == 0, 0, np.clip(np.rint(wanted / steps), -limit, limit)) * steps
+        ),
+        plain * steps,
+    )
+    return np.rint(values / steps).astype(np.int8)
+
+
+def rounded_in_turn(
+    weight: np.ndarray,
+    hessian: np.ndarray,
+    rounded: Rounded,
+    plain: np.ndarray,
+) -> np.ndarray:
+    """A weight whose values are of any set, each row the better of two on ``hessian``.
+
+    Args:
+        weight: float [..., O, K].
+        hessian: float [..., K, K], as of :func:`gptq`.
+        rounded: gives what a column [..., O, 1] becomes, of what it should be to make good the
+            errors before it, and of what it is.
+        plain: [..., O, K], each weight rounded by itself.
+
+    Returns:
+        float64 [..., O, K]: of each row ``plain``, or what makes good each column's error by those
+        that come after it.
+
+    Raises:
+        ValueError: ``hessian`` is not finite or not a mean of squares.
+    """
     diagonal = np.diagonal(hessian, axis1=-2, axis2=-1)
     order = np.argsort(-diagonal, axis=-1, kind="stable")  # What matters most is rounded first.
     columns = order[..., None, :]
     ordered = np.take_along_axis(np.take_along_axis(hessian, order[..., None], -2), columns, -1)
     upper = _factor(ordered.astype(np.float64))
     weights = np.take_along_axis(weight, columns, -1).astype(np.float64)
-    steps = scale.astype(np.float64)[..., None]
-    codes = _nearest_plane(weights, upper, steps, largest_code(bits))
-    plain = np.take_along_axis(plain, columns, -1)
-    worse = _cost(weights - codes * steps, upper) > _cost(weights - plain * steps, upper)
-    codes = np.where(worse[..., None], plain, codes)
-    result = np.empty_like(codes)
-    np.put_along_axis(result, np.broadcast_to(columns, codes.shape), codes, -1)
+    values = _nearest_plane(weights, upper, rounded)
+    alone = np.take_along_axis(plain, columns, -1)
+    worse = _cost(weights - values, upper) > _cost(weights - alone, upper)
+    values = np.where(worse[..., None], alone, values)
+    result = np.empty_like(values)
+    np.put_along_axis(result, np.broadcast_to(columns, values.shape), values, -1)
     return result
 
 
@@ -76,11 +115,8 @@ def hessian_error(error: np.ndarray, hessian: np.ndarray) -> np.ndarray:
     return np.einsum("...ok,...ok->...o", error @ hessian, error)
 
 
-def _nearest_plane(
-    weights: np.ndarray, upper: np.ndarray, steps: np.ndarray, limit: int
-) -> np.ndarray:
-    errors = np.zeros_like(weights)
-    codes = np.empty(weights.shape, np.int8)
+def _nearest_plane(weights: np.ndarray, upper: np.ndarray, rounded: Rounded) -> np.ndarray:
+    errors, values = np.zeros_like(weights), np.empty_like(weights)
     # Relative to the diagonal, so that a column's sum is the correction of its weight.
     relative = upper / np.diagonal(upper, axis1=-2, axis2=-1)[..., None, :]
     count = weights.shape[-1]
@@ -90,14 +126,13 @@ def _nearest_plane(
         block += weights[..., start:stop]
         within = np.ascontiguousarray(relative[..., start:stop, start:stop])
         for i in range(stop - start):
-            wanted = block[..., i : i + 1]
             weight = weights[..., start + i, None]
-            code = np.where(weight == 0, 0, np.clip(np.rint(wanted / steps), -limit, limit))
-            error = weight - code * steps
-            codes[..., start + i] = code[..., 0]
+            value = rounded(block[..., i : i + 1], weight)
+            error = weight - value
+            values[..., start + i] = value[..., 0]
             errors[..., start + i] = error[..., 0]
             block[..., i + 1 :] += error * within[..., i, None, i + 1 :]
-    return codes
+    return values
 
 
 def _cost(error: np.ndarray, upper: np.ndarray) -> np.ndarray:

@@ -1,0 +1,220 @@
+"""From a network to one whose weights take few values, one layer after the other.
+
+Each weight is chosen for the data that reach it, errors of all layers before included; the values
+by k-means with the inputs' mean squares as weights, which of them a weight takes by GPTQ, and what
+is lost in the mean goes into the bias. A float network gets books of floats; one that is quantized
+to 8 bits gets books of its integers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import onnx
+import torch
+from onnx import helper
+
+from tvmcomp.compress.bias import add_to_bias, has_bias
+from tvmcomp.compress.clusters.choose import Clustered, in_floats, in_integers
+from tvmcomp.compress.clusters.plain_view import plain_view
+from tvmcomp.compress.clusters.settings import ClusterSettings
+from tvmcomp.compress.fake_quantize import weights as roles
+from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, set_nodes
+from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
+from tvmcomp.compress.fake_quantize.opset import at_least
+from tvmcomp.compress.fake_quantize.plan import plan_model
+from tvmcomp.compress.fake_quantize.weights import GPTQ_ROLES, Weight
+from tvmcomp.compress.moments import Moments, gather
+from tvmcomp.compress.network import TrainableNetwork
+from tvmcomp.compress.operators.cluster import CLUSTER
+from tvmcomp.compress.operators.table import Node
+from tvmcomp.compress.samples import Sample
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+
+#: The operator set with integers of 4 bits.
+_UINT4_OPSET = 21
+_QUANTIZED_BITS = 8
+
+
+def cluster_model(
+    model: onnx.ModelProto,
+    samples: Sequence[Sample],
+    settings: ClusterSettings,
+    step: Callable[[], None] = lambda: None,
+) -> tuple[onnx.ModelProto, list[str]]:
+    """``model`` with weights of few values, and what is to be known of it.
+
+    Args:
+        model: a prepared graph, in float or fake-quantized.
+        samples: to fit by; of very large tensors not all are used.
+        settings: how many values.
+        step: is called after each weight.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
+        ModelError: torch can't compute a node.
+    """
+    settings.check_patterns(model)
+    run = _Run(at_least(model, _UINT4_OPSET), samples, settings)
+    run.choose(step)
+    return run.written(), run.notes()
+
+
+class _Run:
+    def __init__(
+        self, model: onnx.ModelProto, samples: Sequence[Sample], settings: ClusterSettings
+    ) -> None:
+        self.model = model
+        view = plain_view(model)
+        self.sources = view.sources
+        self.quantizers = {node.name: node for node in model.graph.node}
+        self.graph = Graph(view.model)
+        self.nodes = {node.name: node for node in self.graph.nodes}
+        self.running = Lockstep(
+            TrainableNetwork(view.model), samples[: samples_that_fit(view.model, 1)]
+        )
+        self.left: dict[str, str] = {}
+        self.counts: dict[str, int] = {}
+        self.weights: dict[str, list[Weight]] = {}
+        for weight in plan_model(view.model).weights:
+            self.counts[weight.tensor] = settings.of(weight.node, weight.kind)
+            reason = self.refusal(weight)
+            if reason:
+                self.left[weight.node] = reason
+            elif self.counts[weight.tensor]:
+                self.weights.setdefault(weight.node, []).append(weight)
+        self.found: dict[str, tuple[Weight, Clustered]] = {}
+        self.shifts: dict[str, np.ndarray] = {}
+
+    def refusal(self, weight: Weight) -> str | None:
+        source = self.sources.get(weight.tensor)
+        if self.sources and source is None:
+            return "it is computed in float"
+        if source is not None and attribute(self.quantizers[source], "bits") != _QUANTIZED_BITS:
+            return "its weights have fewer than 8 bits already"
+        count, size = self.counts[weight.tensor], math.prod(weight.shape)
+        stored = 1 if source is not None else 4
+        if count and size * math.log2(count) / 8 + stored * count >= size * stored:
+            return "indices and book take no less than its weights"
+        return None
+
+    def choose(self, step: Callable[[], None]) -> None:
+        """Run the network, and choose each weight when its inputs are known."""
+        for index, node in enumerate(self.running.network.nodes):
+            own = self.weights.get(node.name, [])
+            for weight in own:
+                if weight.role == roles.STATE:
+                    self.running.keep(node.outputs[0])
+                elif weight.role == roles.TABLE:
+                    self.set(weight, None)
+                else:
+                    self.fit(weight, node)
+            self.running.run(index)
+            if node.name in self.shifts:
+                self.shift(own[0], node)
+            for weight in own:
+                if weight.role == roles.STATE:
+                    states = bool(node.outputs[0])
+                    data = self.running.tensor(node.outputs[0]) if states else None
+                    self.set(weight, gather(weight, node, data).about_zero() if data else None)
+                step()
+
+    def fit(self, weight: Weight, node: Node) -> None:
+        found = gather(weight, node, self.running.tensor(node.inputs[0]))
+        corrected = has_bias(self.graph, self.nodes[node.name], weight)
+        before = self.matrices(weight)
+        chosen = self.set(weight, found if corrected else found.about_zero())
+        if corrected:
+            lost = np.einsum("gok,gk->go", before - chosen.values, found.mean)
+            self.shifts[node.name] = lost.reshape(-1)
+
+    def matrices(self, weight: Weight) -> np.ndarray:
+        value = self.graph.constant(weight.tensor)
+        assert value is not None
+        return weight.matrices(value.astype(np.float64))
+
+    def set(self, weight: Weight, moments: Moments | None) -> Clustered:
+        """Choose the values of a weight and put them into the running network."""
+        matrices, count = self.matrices(weight), self.counts[weight.tensor]
+        square = None if moments is None or weight.role not in GPTQ_ROLES else moments.square
+        if weight.tensor in self.sources:
+            chosen = in_integers(
+                matrices, square, count, lambda s: weight.scale_matrix(weight.shared_scale(s))
+            )
+        else:
+            chosen = in_floats(matrices, square, count)
+        self.found[weight.tensor] = weight, chosen
+        whole = np.ascontiguousarray(weight.from_matrices(chosen.values), np.float32)
+        with torch.no_grad():
+            self.running.network.weights()[weight.tensor].copy_(torch.from_numpy(whole))
+        return chosen
+
+    def shift(self, weight: Weight, node: Node) -> None:
+        """Give the results that just were computed what the bias will take up."""
+        change = torch.from_numpy(self.shifts[node.name].astype(np.float32))
+        if weight.role != roles.PRODUCT:
+            change = change.reshape(-1, *[1] * (len(weight.shape) - 2))
+        self.running.add(node.outputs[0], change)
+
+    def written(self) -> onnx.ModelProto:
+        """The network with a Cluster for each weight."""
+        model = copied(self.model)
+        graph = Graph(model)
+        before: dict[str, list[onnx.NodeProto]] = {}
+        instead: dict[str, onnx.NodeProto] = {}
+        for tensor, (weight, chosen) in self.found.items():
+            whole = np.ascontiguousarray(weight.from_matrices(chosen.values), np.float32)
+            book = graph.add_constant(f"{tensor}_book", chosen.book.astype(np.float32))
+            source = self.sources.get(tensor)
+            if source is None:
+                value = graph.add_constant(f"{tensor}_values", whole)
+                result = graph.free_name(f"{tensor}_clustered")
+                node = _node([value, "", book], result, 0)
+                before.setdefault(weight.node, []).append(node)
+                for reader in graph.nodes:
+                    for place, name in enumerate(reader.input):
+                        reader.input[place] = result if name == tensor else name
+            else:
+                quantizer = next(node for node in graph.nodes if node.name == source)
+                stored = whole.reshape(weight.stored_shape)
+                value = graph.add_constant(f"{tensor}_values", stored)
+                assert chosen.scale is not None
+                scales = weight.shared_scale(chosen.scale).astype(np.float32)
+                scale = graph.add_constant(f"{tensor}_cluster_scale", scales)
+                result = quantizer.output[0]
+                instead[source] = _node([value, scale, book], result, weight.axis)
+        for name, shift in self.shifts.items():
+            (node,) = (each for each in graph.nodes if each.name == name)
+            add_to_bias(graph, node, shift)
+        nodes = []
+        for node in graph.nodes:
+            nodes += [*before.get(node.name, ()), instead.get(node.name, node)]
+        set_nodes(model, nodes)
+        if DOMAIN not in {each.domain for each in model.opset_import}:
+            model.opset_import.append(helper.make_opsetid(DOMAIN, 1))
+        return model
+
+    def notes(self) -> list[str]:
+        found = [chosen for _, chosen in self.found.values()]
+        sizes = [len(chosen.book) for chosen in found]
+        bytes_ = sum(
+            chosen.values.size * math.log2(max(len(chosen.book), 2)) / 8 for chosen in found
+        )
+        told = [f"{len(found)} weights of {min(sizes)} to {max(sizes)} values"] if found else []
+        if found:
+            told[0] += f", whose indices take {bytes_:,.0f} bytes"
+        reasons: dict[str, list[str]] = {}
+        for node, reason in self.left.items():
+            reasons.setdefault(reason, []).append(node)
+        for reason, nodes in reasons.items():
+            more = f" and {len(nodes) - 1} more" if len(nodes) > 1 else ""
+            told.append(f"as they are: {nodes[0]}{more}: {reason}")
+        return told
+
+
+def _node(inputs: list[str], result: str, axis: int) -> onnx.NodeProto:
+    return helper.make_node(
+        CLUSTER, inputs, [result], f"{result}_cluster", domain=DOMAIN, axis=axis
+    )

@@ -1,0 +1,39 @@
+"""How many values the weights of a network take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import onnx
+
+from tvmcomp.compress.fake_quantize.graph import kind_of
+from tvmcomp.compress.fake_quantize.options import matches
+from tvmcomp.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """How many values weights take.
+
+    Attributes:
+        count: of each weight.
+        counts: pattern (a node's name, its operator or a glob of either) -> another number for
+            those that it matches, 0 for none; of several the last counts.
+    """
+
+    count: int
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def of(self, node: str, kind: str) -> int:
+        """The number of values of an operator's weights; 0 where they stay."""
+        found = [count for pattern, count in self.counts.items() if matches(pattern, node, kind)]
+        return found[-1] if found else self.count
+
+    def check_patterns(self, model: onnx.ModelProto) -> None:
+        """Raise ConfigError where a pattern matches no operator."""
+        for pattern in self.counts:
+            if not any(matches(pattern, n.name, kind_of(n)) for n in model.graph.node):
+                raise ConfigError(
+                    f"no operator of the network matches {pattern!r}",
+                    hint="`tvmcomp inspect MODEL` lists the names.",
+                )
