@@ -12,7 +12,9 @@ import pytest
 from artifact.test_artifact import SIGNATURE, TARGET, forge_metadata
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.constants import Coding, Group, pack, stored_nbytes, unpack
+from tvmcomp.artifact.code_book import look_up, with_book
+from tvmcomp.artifact.constants import Coding, pack, stored_nbytes, unpack
+from tvmcomp.artifact.groups import Group
 from tvmcomp.errors import ArtifactError
 
 RNG = np.random.default_rng(0)
@@ -171,3 +173,58 @@ def test_a_stream_gives_as_many_bytes_as_its_constants_have():
     ):
         with pytest.raises(ArtifactError, match=message):
             unpacked(shape, stream)
+
+
+def clustered() -> dict[str, np.ndarray]:
+    """Large float weights of 16 values, and small ones that have many."""
+    book = RNG.normal(size=16).astype(np.float32)
+    return {
+        "w": book[RNG.integers(0, 16, (64, 100))],
+        "half": book[RNG.integers(0, 16, 5000)].astype(ml_dtypes.bfloat16),
+        "b": RNG.normal(size=64).astype(np.float32),
+    }
+
+
+def test_floats_of_few_values_are_stored_as_indices_into_a_code_book(tmp_path: Path) -> None:
+    made = artifact(clustered())
+    assert made.metadata.format == 5
+    assert made.metadata.coding is not None
+    books = {group.constants: group.entries for group in made.metadata.coding.groups}
+    assert books[0,] == books[1,] == 16
+    assert made.constants_nbytes_in_file < 1.1 * (6400 + 5000) / 2 + 64 * 4 + 200
+    made.save(tmp_path / "net.tvmc")
+    again = Artifact.load(tmp_path / "net.tvmc")
+    for found, wanted in zip(again.constants, made.constants, strict=True):
+        assert found.dtype == wanted.dtype
+        np.testing.assert_array_equal(found, wanted)
+
+
+def test_more_values_than_a_byte_points_at_have_no_book() -> None:
+    assert with_book(np.arange(257, dtype=np.float32).tobytes(), 4) is None
+    assert with_book(np.tile(np.arange(256, dtype=np.float32), 40).tobytes(), 4) is not None
+    late = np.concatenate([np.zeros(5000), np.arange(300)]).astype(np.float32)
+    assert with_book(late.tobytes(), 4) is None
+    assert with_book(bytes(5000), 1) is None
+
+
+def test_a_book_gives_back_what_it_was_made_of_to_the_bit() -> None:
+    values = np.array([0.0, -0.0, np.inf, 1e-45, 3.0], np.float32)[RNG.integers(0, 5, 999)]
+    made = with_book(values.tobytes(), 4)
+    assert made is not None
+    book = np.frombuffer(made[0], np.uint8).reshape(-1, 4)
+    result = np.empty((999, 4), np.uint8)
+    look_up(book, np.frombuffer(made[1], np.uint8), result, "here")
+    assert result.tobytes() == values.tobytes()
+
+
+def test_indices_past_the_book_and_false_sizes_are_refused() -> None:
+    arrays = [np.tile(np.array([1.0, 2.0], np.float32), 5000)]
+    packed = pack(["w"], arrays)
+    assert packed.coding is not None
+    (group,) = packed.coding.groups
+    assert group.entries == 2
+    for entries, itemsize in ((1, 4), (3, 4), (2, 2), (-2, 4), (2, -4)):
+        forged = msgspec.structs.replace(group, entries=entries, itemsize=itemsize)
+        coding = Coding((forged,), packed.coding.sha256)
+        with pytest.raises(ArtifactError):
+            unpack(packed.specs, coding, aligned(packed.data), "here")

@@ -39,8 +39,8 @@ from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version would misread a file of the new one, or call
 #: it damaged. A file says the lowest that reads it.
-FORMAT_VERSION = 4
-_WITHOUT_CODING = 3
+FORMAT_VERSION = 5
+_WITHOUT_BOOKS, _WITHOUT_CODING = 4, 3
 
 
 class Metadata(
@@ -158,7 +158,7 @@ class Artifact:
         packed = pack(tuple(constants), arrays)
         members = _with_bytes(library, packed.data, reference, signature)
         metadata = Metadata(
-            format=FORMAT_VERSION if packed.coding else _WITHOUT_CODING,
+            format=_least_format(packed.coding),
             tvmcomp=version("tvmcomp"),
             tvm=version("apache-tvm"),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -226,7 +226,7 @@ class Artifact:
         # Another zlib codes the same constants into other bytes.
         metadata = msgspec.structs.replace(
             self.metadata,
-            format=FORMAT_VERSION if packed.coding else _WITHOUT_CODING,
+            format=_least_format(packed.coding),
             constants=packed.specs,
             coding=packed.coding,
             digests=_digests(others),
@@ -288,6 +288,13 @@ def _decode_metadata(data: bytes, where: str) -> Metadata:
         return metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
+
+
+def _least_format(coding: Coding | None) -> int:
+    """The lowest format version that reads constants coded so."""
+    if coding is None:
+        return _WITHOUT_CODING
+    return FORMAT_VERSION if any(group.entries for group in coding.groups) else _WITHOUT_BOOKS
 
 
 def _check_names(signature: Signature, where: str) -> None:

@@ -77,14 +77,14 @@ def _indices(graph: Graph, name: str, own: np.ndarray, small: bool) -> str:
     wanted = graph.free_name(f"{name}_indices")
     content = own.astype(np.uint8)
     kind = TensorProto.UINT4 if small else TensorProto.UINT8
-    raw = _packed(content) if small else content.tobytes()
+    raw = packed(content) if small else content.tobytes()
     graph.model.graph.initializer.append(helper.make_tensor(wanted, kind, own.shape, raw, raw=True))
     return wanted
 
 
-def _packed(codes: np.ndarray) -> bytes:
-    """Two a byte, the first in the low half."""
-    flat = codes.reshape(-1)
+def packed(codes: np.ndarray) -> bytes:
+    """Integers of 4 bits, two a byte, the first in the low half."""
+    flat = codes.reshape(-1).astype(np.uint8) & np.uint8(15)
     if flat.size % 2:
         flat = np.append(flat, np.uint8(0))
     return (flat[::2] | (flat[1::2] << 4)).astype(np.uint8).tobytes()

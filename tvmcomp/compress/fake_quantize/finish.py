@@ -16,7 +16,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper
 
-from tvmcomp.compress.clusters.write import cluster_scale, is_cluster, write_cluster
+from tvmcomp.compress.clusters.write import cluster_scale, is_cluster, packed, write_cluster
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, kind_of, set_nodes
 from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS
 from tvmcomp.compress.operators.fake_quantize import (
@@ -146,7 +146,7 @@ class _Finish:
         array = grid.codes(value)
         narrow = grid.bits <= 4 and self.has_int4
         kind = TensorProto.INT4 if narrow else TensorProto.INT8
-        content = _packed(array) if narrow else array.tobytes()
+        content = packed(array) if narrow else array.tobytes()
         self.model.graph.initializer.append(
             helper.make_tensor(codes, kind, array.shape, content, raw=True)
         )
@@ -206,11 +206,3 @@ class _Finish:
                 "DequantizeLinear", [integers, steps], [result], f"{result}_dequantize", axis=0
             )
         ]
-
-
-def _packed(codes: np.ndarray) -> bytes:
-    """Two codes a byte, the first in the low half."""
-    flat = codes.reshape(-1).astype(np.uint8) & np.uint8(15)
-    if flat.size % 2:
-        flat = np.append(flat, np.uint8(0))
-    return (flat[::2] | (flat[1::2] << 4)).astype(np.uint8).tobytes()
