@@ -70,7 +70,7 @@ def test_importance_is_about_what_is_lost(scores, tmp_path):
 
 @pytest.mark.parametrize("block", [heads, recurrent])
 def test_heads_and_units_are_worth_something(block, tmp_path, monkeypatch):
-    monkeypatch.setattr(importance_module, "_DRAWS", 12)
+    monkeypatch.setattr(importance_module, "DRAWS", 12)
     groups = find_groups(block_network(tmp_path, block))
     found = importance(groups, SAMPLES, seed=0)
     assert all(value >= 0 for value in found.values()) and max(found.values()) > 0

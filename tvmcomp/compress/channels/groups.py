@@ -22,6 +22,8 @@ from tvmcomp.frontend.onnx.file import opset_version
 
 #: Nodes with a choice that others are tried for; each costs a pass over the graph.
 _MOST_CHOICES = 32
+#: Reasons, and operators, that a person is told of.
+_NAMED = 4
 
 
 @dataclass(frozen=True)
@@ -169,3 +171,13 @@ def _fixed(flow: Flow) -> Iterator[Fixed]:
                 reasons[reason] = reasons.get(reason, 0) + 1
         for reason, count in reasons.items():
             yield Fixed(made.node, count, reason)
+
+
+def fixed_channels(groups: Groups) -> Iterator[str]:
+    """What can't be cut and why, a sentence for each of the first reasons."""
+    reasons: dict[str, list[str]] = {}
+    for fixed in groups.fixed:
+        reasons.setdefault(fixed.reason, []).append(f"{fixed.channels} of {fixed.node}")
+    for reason, nodes in list(reasons.items())[:_NAMED]:
+        more = f" and of {len(nodes) - _NAMED} more" if len(nodes) > _NAMED else ""
+        yield f"channels that stay: {', '.join(nodes[:_NAMED])}{more}: {reason}"

@@ -33,7 +33,7 @@ from tvmcomp.compress.samples import Sample
 
 #: Samples of a batch, whose gradients are added; and draws, of which the mean square is as good as
 #: a tenth at 200.
-_BATCH, _DRAWS = 8, 200
+_BATCH, DRAWS = 8, 200
 #: Samples that means are taken of.
 _MOST_FOR_MEANS = 256
 
@@ -72,7 +72,7 @@ def importance(
     size = min(_BATCH, len(samples), samples_together(network.model, wanted))
     seen = 0
     order: list[int] = []
-    for _ in range(_DRAWS):
+    for _ in range(DRAWS):
         if len(order) < size:
             order = list(random.permutation(len(samples)))
         batch = [samples[order.pop()] for _ in range(size)]

@@ -1,0 +1,112 @@
+"""What each group of a network could lose, and what that would save: before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import msgspec
+import onnx
+
+from tvmcomp.compress.channels.choice import Widths, descent
+from tvmcomp.compress.channels.cost import Meter, NetworkCost
+from tvmcomp.compress.channels.groups import Groups, find_groups
+from tvmcomp.compress.channels.importance import DRAWS, importance
+from tvmcomp.compress.samples import Sample
+from tvmcomp.progress import Progress
+
+#: Shares of a group that :meth:`Study.table` tells of.
+_SHARES = (0.25, 0.5)
+
+
+class Sensitivity(msgspec.Struct, frozen=True):
+    """What a part of a network could lose.
+
+    Attributes:
+        name: of the first operator that it comes from.
+        kind: of what is lost: ``channels`` or ``ranks``.
+        count: how many there are.
+        left: how many of them would be left.
+        saved: of the network's time on the target, from 0 to 1.
+        harm: how far its outputs would diverge, in nats a sample, or as a share of their variance,
+            by second-order statistics, before anything is mended.
+        operators: all that it takes part in.
+    """
+
+    name: str
+    kind: str
+    count: int
+    left: int
+    saved: float
+    harm: float
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A network's groups, with what their channels are worth and cost.
+
+    Attributes:
+        groups: of the network.
+        importance: of each class.
+        cost: of the network.
+    """
+
+    groups: Groups
+    importance: Mapping[int, float]
+    cost: NetworkCost
+
+    def descent(self, keep: Collection[str] = ()) -> Iterator[Widths]:
+        """See :func:`tvmcomp.compress.channels.choice.descent`."""
+        return descent(self.groups, self.importance, self.cost, keep)
+
+    def table(self) -> list[Sensitivity]:
+        """For each group, what a quarter and a half less would save and harm."""
+        rows = []
+        all_ = self.cost.all()
+        for g, group in enumerate(self.groups.groups):
+            order = sorted(group.classes, key=lambda c: self.importance[c])
+            for share in _SHARES:
+                gone = order[: round(share * len(order))]
+                left = len(order) - len(gone)
+                saved = self.cost.saved(all_, g, self.cost.share(g, left))
+                width = self.cost.vectors[g].width
+                rows.append(
+                    Sensitivity(
+                        name=group.name,
+                        kind="channels",
+                        count=len(order) * width,
+                        left=left * width,
+                        saved=saved / self.cost.whole,
+                        harm=sum(self.importance[each] for each in gone),
+                        operators=tuple(dict.fromkeys((*group.makers, *group.readers))),
+                    )
+                )
+        return rows
+
+
+def study(
+    model: onnx.ModelProto,
+    samples: Sequence[Sample],
+    meter: Meter,
+    lanes: int,
+    seed: int,
+    progress: Progress,
+) -> Study:
+    """Find the groups of a network, what they are worth on samples, and what they cost.
+
+    Args:
+        model: prepared.
+        samples: that importance is judged on.
+        meter: what the cost is.
+        lanes: channels of a vector of the target.
+        seed: of what is drawn.
+        progress: is told of each stage.
+
+    Raises:
+        TvmcompError: torch can't compute the network, or an operator can't be measured.
+    """
+    groups = find_groups(model)
+    worth = importance(groups, samples, seed, progress.stage("what channels are worth", DRAWS))
+    progress.stage("what channels cost")
+    return Study(groups, worth, NetworkCost(groups, meter, lanes))
