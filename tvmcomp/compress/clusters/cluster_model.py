@@ -2,8 +2,8 @@
 
 Each weight is chosen for the data that reach it, errors of all layers before included; the values
 by k-means with the inputs' mean squares as weights, which of them a weight takes by GPTQ, and what
-is lost in the mean goes into the bias. A float network gets books of floats; one that is quantized
-to 8 bits gets books of its integers.
+is lost in the mean goes into the bias. Those few weights that it harms most take more values. A
+float network gets books of floats; one that is quantized to 8 bits gets books of its integers.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from tvmcomp.compress.bias import add_to_bias, has_bias
 from tvmcomp.compress.clusters.choose import Clustered, in_floats, in_integers
 from tvmcomp.compress.clusters.plain_view import plain_view
 from tvmcomp.compress.clusters.settings import ClusterSettings
+from tvmcomp.compress.clusters.spare import spared
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, set_nodes
 from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
@@ -30,8 +31,9 @@ from tvmcomp.compress.moments import Moments, gather
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.operators.cluster import CLUSTER
 from tvmcomp.compress.operators.table import Node
-from tvmcomp.compress.samples import Sample
+from tvmcomp.compress.samples import Parts, Sample
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.progress import Progress
 
 #: The operator set with integers of 4 bits.
 _UINT4_OPSET = 21
@@ -39,26 +41,26 @@ _QUANTIZED_BITS = 8
 
 
 def cluster_model(
-    model: onnx.ModelProto,
-    samples: Sequence[Sample],
-    settings: ClusterSettings,
-    step: Callable[[], None] = lambda: None,
+    model: onnx.ModelProto, parts: Parts, settings: ClusterSettings, progress: Progress
 ) -> tuple[onnx.ModelProto, list[str]]:
     """``model`` with weights of few values, and what is to be known of it.
 
     Args:
         model: a prepared graph, in float or fake-quantized.
-        samples: to fit by; of very large tensors not all are used.
+        parts: values are fitted on ``fit``; ``watch`` tells which weights get more of them.
         settings: how many values.
-        step: is called after each weight.
+        progress: is told of each stage.
 
     Raises:
         ConfigError: a pattern matches nothing.
         ModelError: torch can't compute a node.
     """
     settings.check_patterns(model)
-    run = _Run(at_least(model, _UINT4_OPSET), samples, settings)
-    run.choose(step)
+    run = _Run(at_least(model, _UINT4_OPSET), parts.fit, settings)
+    free = [weight for weight in run.chosen if not settings.gives(weight.node, weight.kind)]
+    step = progress.stage("measuring harm", len(free))
+    run.counts |= spared(run.graph.model, free, settings.count, parts, step)
+    run.choose(progress.stage("clustering weights", len(run.chosen)))
     return run.written(), run.notes()
 
 
@@ -99,6 +101,11 @@ class _Run:
         if count and size * math.log2(count) / 8 + stored * count >= size * stored:
             return "indices and book take no less than its weights"
         return None
+
+    @property
+    def chosen(self) -> list[Weight]:
+        """The weights that get few values."""
+        return [weight for own in self.weights.values() for weight in own]
 
     def choose(self, step: Callable[[], None]) -> None:
         """Run the network, and choose each weight when its inputs are known."""

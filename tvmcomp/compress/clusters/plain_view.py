@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import onnx
+from onnx import TensorProto, helper
 
 from tvmcomp.compress.fake_quantize.finish import is_fake_quantize
 from tvmcomp.compress.fake_quantize.graph import Graph, copied, kind_of, set_nodes
@@ -29,17 +30,23 @@ def plain_view(model: onnx.ModelProto) -> PlainView:
     graph = Graph(model)
     sources, gone, instead = {}, set(), {}
     for node in graph.nodes:
-        if not is_fake_quantize(node) or not graph.is_constant(node.input[0]):
+        if not is_fake_quantize(node):
+            continue
+        if not graph.is_constant(node.input[0]):  # It has its input's shape, which nobody wrote.
+            shape = graph.shape(node.input[0])
+            model.graph.value_info.append(
+                helper.make_tensor_value_info(node.output[0], TensorProto.FLOAT, shape)
+            )
             continue
         tensor, last = node.input[0], node
         value = graph.constant(tensor)
         assert value is not None
         reader = graph.only_reader(node.output[0])
         if reader is not None and kind_of(reader) == "Reshape":  # the rows of a layer's directions
-            shape = graph.constant(reader.input[1])
-            assert shape is not None
+            sizes = graph.constant(reader.input[1])
+            assert sizes is not None
             last = reader
-            tensor = graph.add_constant(f"{tensor}_whole", value.reshape(shape.tolist()))
+            tensor = graph.add_constant(f"{tensor}_whole", value.reshape(sizes.tolist()))
             gone.add(reader.name)
         gone.add(node.name)
         sources[tensor] = node.name

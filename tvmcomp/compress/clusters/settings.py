@@ -29,6 +29,10 @@ class ClusterSettings:
         found = [count for pattern, count in self.counts.items() if matches(pattern, node, kind)]
         return found[-1] if found else self.count
 
+    def gives(self, node: str, kind: str) -> bool:
+        """Whether a pattern says the number for an operator."""
+        return any(matches(pattern, node, kind) for pattern in self.counts)
+
     def check_patterns(self, model: onnx.ModelProto) -> None:
         """Raise ConfigError where a pattern matches no operator."""
         for pattern in self.counts:

@@ -86,8 +86,7 @@ class Cluster:
         settings = ClusterSettings(
             self.options.clusters, {p: rule.clusters or 0 for p, rule in rules.items()}
         )
-        step = run.progress.stage("clustering weights")
-        made, notes = cluster_model(model, run.parts.fit, settings, step)
+        made, notes = cluster_model(model, run.parts, settings, run.progress)
         return Applied(made, tuple(notes))
 
 
