@@ -14,21 +14,19 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import onnx
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 
-from tvmcomp.compress.bias import add_to_bias, has_bias
 from tvmcomp.compress.clusters.choose import Clustered, in_floats, in_integers
 from tvmcomp.compress.clusters.plain_view import plain_view
 from tvmcomp.compress.clusters.settings import ClusterSettings
 from tvmcomp.compress.clusters.spare import spared
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, set_nodes
-from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
+from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
 from tvmcomp.compress.fake_quantize.opset import at_least
+from tvmcomp.compress.fake_quantize.pair import Pair, made_up
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.weights import GPTQ_ROLES, Weight
-from tvmcomp.compress.moments import Moments, gather
-from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.operators.cluster import CLUSTER
 from tvmcomp.compress.operators.table import Node
 from tvmcomp.compress.samples import Parts, Sample
@@ -59,7 +57,7 @@ def cluster_model(
     run = _Run(at_least(model, _UINT4_OPSET), parts.fit, settings)
     free = [weight for weight in run.chosen if not settings.gives(weight.node, weight.kind)]
     step = progress.stage("measuring harm", len(free))
-    run.counts |= spared(run.graph.model, free, settings.count, parts, step)
+    run.counts |= spared(run.view, free, settings.count, parts, step)
     run.choose(progress.stage("clustering weights", len(run.chosen)))
     return run.written(), run.notes()
 
@@ -73,10 +71,8 @@ class _Run:
         self.sources = view.sources
         self.quantizers = {node.name: node for node in model.graph.node}
         self.graph = Graph(view.model)
-        self.nodes = {node.name: node for node in self.graph.nodes}
-        self.running = Lockstep(
-            TrainableNetwork(view.model), samples[: samples_that_fit(view.model, 1)]
-        )
+        self.view = view.model
+        self.samples = samples[: samples_that_fit(view.model, 2)]
         self.left: dict[str, str] = {}
         self.counts: dict[str, int] = {}
         self.weights: dict[str, list[Weight]] = {}
@@ -88,7 +84,7 @@ class _Run:
             elif self.counts[weight.tensor]:
                 self.weights.setdefault(weight.node, []).append(weight)
         self.found: dict[str, tuple[Weight, Clustered]] = {}
-        self.shifts: dict[str, np.ndarray] = {}
+        self.biases: dict[str, np.ndarray] = {}
 
     def refusal(self, weight: Weight) -> str | None:
         source = self.sources.get(weight.tensor)
@@ -108,44 +104,31 @@ class _Run:
         return [weight for own in self.weights.values() for weight in own]
 
     def choose(self, step: Callable[[], None]) -> None:
-        """Run the network, and choose each weight when its inputs are known."""
-        for index, node in enumerate(self.running.network.nodes):
+        """Run the network beside itself as it was, and choose each weight on what reaches it."""
+        pair = Pair(self.view, self.view, self.samples)
+        for index, node in enumerate(pair.changed.network.nodes):
             own = self.weights.get(node.name, [])
             for weight in own:
-                if weight.role == roles.STATE:
-                    self.running.keep(node.outputs[0])
-                elif weight.role == roles.TABLE:
-                    self.set(weight, None)
-                else:
-                    self.fit(weight, node)
-            self.running.run(index)
-            if node.name in self.shifts:
-                self.shift(own[0], node)
-            for weight in own:
-                if weight.role == roles.STATE:
-                    states = bool(node.outputs[0])
-                    data = self.running.tensor(node.outputs[0]) if states else None
-                    self.set(weight, gather(weight, node, data).about_zero() if data else None)
+                self.fit(pair, weight, node)
                 step()
+            pair.run(index)
+            for weight in own:
+                pair.correct_bias(weight, node)
+                if pair.correctable(weight, node):
+                    name = self.graph.bias_of(node.proto)
+                    self.biases[name] = pair.parameters[name].detach().numpy()
 
-    def fit(self, weight: Weight, node: Node) -> None:
-        found = gather(weight, node, self.running.tensor(node.inputs[0]))
-        corrected = has_bias(self.graph, self.nodes[node.name], weight)
-        before = self.matrices(weight)
-        chosen = self.set(weight, found if corrected else found.about_zero())
-        if corrected:
-            lost = np.einsum("gok,gk->go", before - chosen.values, found.mean)
-            self.shifts[node.name] = lost.reshape(-1)
-
-    def matrices(self, weight: Weight) -> np.ndarray:
-        value = self.graph.constant(weight.tensor)
-        assert value is not None
-        return weight.matrices(value.astype(np.float64))
-
-    def set(self, weight: Weight, moments: Moments | None) -> Clustered:
+    def fit(self, pair: Pair, weight: Weight, node: Node) -> None:
         """Choose the values of a weight and put them into the running network."""
-        matrices, count = self.matrices(weight), self.counts[weight.tensor]
-        square = None if moments is None or weight.role not in GPTQ_ROLES else moments.square
+        value, count = pair.parameters[weight.tensor], self.counts[weight.tensor]
+        matrices = weight.matrices(value.detach().numpy().astype(np.float64))
+        square = None
+        known = weight.role != roles.STATE or pair.run_ahead(node)
+        if weight.role in GPTQ_ROLES and known:
+            moments = pair.moments(weight, node)
+            square = moments.square
+            # What was pruned stays 0.
+            matrices = np.where(matrices == 0, 0, matrices + made_up(matrices, moments))
         if weight.tensor in self.sources:
             chosen = in_integers(
                 matrices, square, count, lambda s: weight.scale_matrix(weight.shared_scale(s))
@@ -155,15 +138,7 @@ class _Run:
         self.found[weight.tensor] = weight, chosen
         whole = np.ascontiguousarray(weight.from_matrices(chosen.values), np.float32)
         with torch.no_grad():
-            self.running.network.weights()[weight.tensor].copy_(torch.from_numpy(whole))
-        return chosen
-
-    def shift(self, weight: Weight, node: Node) -> None:
-        """Give the results that just were computed what the bias will take up."""
-        change = torch.from_numpy(self.shifts[node.name].astype(np.float32))
-        if weight.role != roles.PRODUCT:
-            change = change.reshape(-1, *[1] * (len(weight.shape) - 2))
-        self.running.add(node.outputs[0], change)
+            value.copy_(torch.from_numpy(whole))
 
     def written(self) -> onnx.ModelProto:
         """The network with a Cluster for each weight."""
@@ -171,30 +146,30 @@ class _Run:
         graph = Graph(model)
         before: dict[str, list[onnx.NodeProto]] = {}
         instead: dict[str, onnx.NodeProto] = {}
-        for tensor, (weight, chosen) in self.found.items():
+        for wanted, (weight, chosen) in self.found.items():
             whole = np.ascontiguousarray(weight.from_matrices(chosen.values), np.float32)
-            book = graph.add_constant(f"{tensor}_book", chosen.book.astype(np.float32))
-            source = self.sources.get(tensor)
+            book = graph.add_constant(f"{wanted}_book", chosen.book.astype(np.float32))
+            source = self.sources.get(wanted)
             if source is None:
-                value = graph.add_constant(f"{tensor}_values", whole)
-                result = graph.free_name(f"{tensor}_clustered")
+                value = graph.add_constant(f"{wanted}_values", whole)
+                result = graph.free_name(f"{wanted}_clustered")
                 node = _node([value, "", book], result, 0)
                 before.setdefault(weight.node, []).append(node)
                 for reader in graph.nodes:
                     for place, name in enumerate(reader.input):
-                        reader.input[place] = result if name == tensor else name
+                        reader.input[place] = result if name == wanted else name
             else:
                 quantizer = next(node for node in graph.nodes if node.name == source)
                 stored = whole.reshape(weight.stored_shape)
-                value = graph.add_constant(f"{tensor}_values", stored)
+                value = graph.add_constant(f"{wanted}_values", stored)
                 assert chosen.scale is not None
                 scales = weight.shared_scale(chosen.scale).astype(np.float32)
-                scale = graph.add_constant(f"{tensor}_cluster_scale", scales)
+                scale = graph.add_constant(f"{wanted}_cluster_scale", scales)
                 result = quantizer.output[0]
                 instead[source] = _node([value, scale, book], result, weight.axis)
-        for name, shift in self.shifts.items():
-            (node,) = (each for each in graph.nodes if each.name == name)
-            add_to_bias(graph, node, shift)
+        for tensor in model.graph.initializer:
+            if tensor.name in self.biases:
+                tensor.CopyFrom(numpy_helper.from_array(self.biases[tensor.name], tensor.name))
         nodes = []
         for node in graph.nodes:
             nodes += [*before.get(node.name, ()), instead.get(node.name, node)]
