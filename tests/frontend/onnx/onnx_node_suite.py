@@ -64,11 +64,17 @@ def node_tests() -> dict[str, Any]:
 
 def run_case(case: Any, path: Path) -> None:
     """Import, build and run ``case``; raises where a shape, dtype or value is wrong."""
-    for got, want in zip(results(case, path)[0], expected(case), strict=True):
+    given, wanted = results(case, path)[0], expected(case)
+    counts = iter(given[len(wanted) :])
+    for got, want in zip(given[: len(wanted)], wanted, strict=True):
         if any(node.op_type == "NonMaxSuppression" for node in case.model.graph.node):
             # Rows of -1 stand for boxes that are not selected.
             assert (got[len(want) :] == -1).all()
             got = got[: len(want)]
+        elif len(given) > len(wanted):
+            # Outputs whose size depends on data end in zeros, and say how much of them is real.
+            axis = next((i for i, size in enumerate(want.shape) if got.shape[i] != size), 0)
+            got = np.take(got, np.arange(int(next(counts))), axis)
         _compare(got, want)
 
 

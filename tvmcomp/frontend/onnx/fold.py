@@ -19,6 +19,7 @@ from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
+from tvmcomp.frontend.onnx.bounded import bound_sizes, has_open_sizes
 from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
@@ -67,7 +68,18 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
         if not unroll_loops(model, most_nodes, where=where):
             break
         model = _folded(inline_standard_functions(model), limits)
+    if has_open_sizes(model.graph):
+        model = _without_repeats(model)
+        bound_sizes(model, where=where)
+        model = _folded(model, limits)
     return model
+
+
+def _without_repeats(model: onnx.ModelProto) -> onnx.ModelProto:
+    """What is computed twice of the same is computed once: two equal sizes have one name."""
+    graph_model = ir.serde.deserialize_model(model)
+    passes.CommonSubexpressionEliminationPass()(graph_model)
+    return ir.serde.serialize_model(graph_model)
 
 
 def _folded(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
@@ -76,7 +88,9 @@ def _folded(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     try:
         graph_model = ir.serde.deserialize_model(model)
         folding = ir.passes.PassManager(
-            [_Fold(limits), passes.RemoveUnusedNodesPass()], steps=4, early_stop=True
+            [_Fold(opset_version(model), limits), passes.RemoveUnusedNodesPass()],
+            steps=4,
+            early_stop=True,
         )
         folding(graph_model)
         fold_batch_norms(graph_model.graph)
@@ -103,24 +117,24 @@ def _folded(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
 class _Fold(ir.passes.InPlacePass):  # type: ignore[misc]
     """onnxscript's constant folder, as a step that says whether it changed something."""
 
-    def __init__(self, limits: TensorLimits) -> None:
+    def __init__(self, opset: int, limits: TensorLimits) -> None:
         super().__init__()
-        self.limits = limits
+        self.opset, self.limits = opset, limits
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         self.limits.restart()
-        return ir.passes.PassResult(model, _GuardedFolder(self.limits)(model).modified)
+        return ir.passes.PassResult(model, _GuardedFolder(self.opset, self.limits)(model).modified)
 
 
 class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
     """onnxscript's folder, which looks at every node before native code does."""
 
-    def __init__(self, limits: TensorLimits) -> None:
+    def __init__(self, opset: int, limits: TensorLimits) -> None:
         super().__init__(
             shape_inference=True,
             input_size_limit=MOST_ELEMENTS,
             output_size_limit=MOST_ELEMENTS,
-            should_fold=lambda node: may_fold(node, limits),
+            should_fold=lambda node: may_fold(node, opset, limits),
         )
         self.limits = limits
 

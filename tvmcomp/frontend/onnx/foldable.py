@@ -81,11 +81,16 @@ def check_results(node: ir.Node, limits: TensorLimits) -> None:
             limits.count(_name(node), size)
 
 
-def may_fold(node: ir.Node, limits: TensorLimits) -> bool:
-    """Say whether a node of constant operands is to be folded; it counts what folding adds."""
+def may_fold(node: ir.Node, opset: int, limits: TensorLimits) -> bool:
+    """Say whether a node of constant operands is to be folded; it counts what folding adds.
+
+    Args:
+        node: of the graph or of a subgraph, which does not say its operator set.
+        opset: the model's, of the standard.
+        limits: of the model.
+    """
     if node.op_type in _QUANTIZATION | _OTHERWISE | _SIMPLIFIED:
         return False
-    opset = node.graph.opset_imports[node.domain] if node.graph else 0
     if opset < _FLATTENING.get(node.op_type, 0):
         return False
     elements_in = sum(value.const_value.size for value in node.inputs if value is not None)

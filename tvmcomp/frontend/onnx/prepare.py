@@ -63,6 +63,7 @@ def prepare(model: onnx.ModelProto, binding: Binding, *, where: str) -> Prepared
         check_nodes(model, opset_version(model), where=where)
     sequences = any(node.op_type == "SplitToSequence" for node in model.graph.node)
     model = simplify(model, limits)
+    outputs += [value.name for value in model.graph.output[len(outputs) :]]
     check_operators(model.graph, where=where)
     # The folding makes a Split of set 13 of a sequence, in a model of any set.
     if not (plain and sequences):
