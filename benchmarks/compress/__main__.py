@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.compress import low_bits, peers, qat, trainable
+from benchmarks.compress import clusters, low_bits, low_rank, peers, qat, trainable
 from benchmarks.tables import main
 
-TABLES = {"trainable": trainable, "low_bits": low_bits, "qat": qat, "peers": peers}
+TABLES = {
+    "trainable": trainable,
+    "low_bits": low_bits,
+    "clusters": clusters,
+    "low_rank": low_rank,
+    "qat": qat,
+    "peers": peers,
+}
 
 
 if __name__ == "__main__":

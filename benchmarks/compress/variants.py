@@ -14,6 +14,7 @@ from benchmarks.accuracy.cases import Arrays, Case, gathered
 from benchmarks.accuracy.peer_process import peer_outputs
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.quantize import QuantConfig
+from tvmcomp.runtime.metrics import decibels
 
 #: Runs that the latency is the median of.
 _TIMED_RUNS = 50
@@ -30,6 +31,7 @@ class Judged(msgspec.Struct, frozen=True):
         constants_bytes: weights with their scales and biases, in the file.
         milliseconds: median latency on one thread.
         seconds: that making it took.
+        sqnr_db: of the outputs against the float network's, the worst.
         kept_float: operators with weights that are not in integers.
         error: why there is none; the others mean nothing then.
     """
@@ -39,6 +41,7 @@ class Judged(msgspec.Struct, frozen=True):
     constants_bytes: int = 0
     milliseconds: float = 0.0
     seconds: float = 0.0
+    sqnr_db: float = 0.0
     kept_float: int = 0
     error: str | None = None
 
@@ -118,7 +121,17 @@ def _built(make: Callable[[Case], Artifact]) -> Variant:
 
 def _points(case: Case, outputs: Arrays, reference: Arrays, **facts: Any) -> Judged:
     points, before = case.judge(outputs, reference), case.judge(reference, reference)
-    return Judged(points, max(before[key] - points[key] for key in before), **facts)
+    drop = max(before[key] - points[key] for key in before)
+    return Judged(points, drop, sqnr_db=_sqnr_db(outputs, reference), **facts)
+
+
+def _sqnr_db(outputs: Arrays, reference: Arrays) -> float:
+    found = [
+        decibels(float(np.square(outputs[key] - array).sum()), float(np.square(array).sum()))
+        for key, array in reference.items()
+        if array.dtype.kind == "f"
+    ]
+    return min(found, default=float("inf"))
 
 
 def _build(case: Case, model: Any, **options: Any) -> Artifact:

@@ -83,8 +83,8 @@ def factorize(
     prospects = with_factors(model, prospects, parts.fit, step)
     step = progress.stage("measuring harm", open_)
     prospects = with_noise(model, prospects, parts.watch[:_MEASURED_WITH], step)
-    (whole,) = times.in_turns([model], compute)
     if settings.speedup is not None:
+        (whole,) = times.in_turns([model], compute)
         choice = _for_speedup(prospects, whole, settings.speedup)
     else:
         choice = _for_drop(model, teacher, parts, prospects, settings.drop)

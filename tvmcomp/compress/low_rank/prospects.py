@@ -8,6 +8,7 @@ proportional to what the operator's results lose, from which the harm of other r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -121,7 +122,8 @@ def _timed(
         tried = {form: trial(dense, weight, form)}
     elif not tried:
         return Prospect(weight, 0.0, (), "no rank takes less work in whole vectors")
-    first, *rest = times.in_turns([dense, *tried.values()], compute)
+    cold = _weight_bytes(model, compute) > times.target.l2_kib * 2**10
+    first, *rest = times.in_turns([dense, *tried.values()], compute, cold=cold)
     found = tuple(Candidate(form, each) for form, each in zip(tried, rest, strict=True))
     if rank is not None:
         return Prospect(weight, first, found, given=True)
@@ -136,11 +138,14 @@ def _timed(
     return Prospect(weight, first, faster)
 
 
+def _weight_bytes(model: onnx.ModelProto, compute: Compute) -> int:
+    """Bytes of all constants, when the network runs."""
+    size = 1 if compute == "int8" else 4
+    return sum(size * math.prod(tensor.dims) for tensor in model.graph.initializer)
+
+
 def _full_rank(weight: Weight) -> int:
-    columns = 1
-    for size in weight.shape:
-        columns *= size
-    return min(weight.scales, columns // weight.scales)
+    return min(weight.scales, math.prod(weight.shape) // weight.scales)
 
 
 def with_factors(
