@@ -6,7 +6,8 @@
     Conv(x, w, b) of these two   ->  b as DequantizeLinear(int32 codes, scale of x * scales of w)
 
 Scales and zero points are used as FakeQuantize itself uses them, so only the bias changes, by half
-a unit of the accumulator at most.
+a unit of the accumulator at most; and where weights have few bits, the constants that stay float,
+which become bfloat16 numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ from onnx import TensorProto, helper
 
 from tvmcomp.compress.clusters.write import cluster_scale, is_cluster, packed, write_cluster
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, kind_of, set_nodes
-from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS
+from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS, PRODUCTS, RECURRENT
+from tvmcomp.compress.fake_quantize.short_constants import shorten
 from tvmcomp.compress.operators.fake_quantize import (
     FAKE_QUANTIZE,
     code_range,
@@ -29,6 +31,7 @@ from tvmcomp.compress.operators.recurrent import STATE_STEPS
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.quantize.rounding.codes import MOST_BITS
 
 #: The operator set, and the version of the format, that 4-bit weights came with.
 INT4_OPSET, _INT4_FORMAT = 21, 10
@@ -71,7 +74,7 @@ class Grid:
         narrow = bool(values["narrow"])
         self.low, self.high = code_range(self.bits, signed=bool(values["signed"]), narrow=narrow)
         scale = torch.from_numpy(np.array(graph.constant(node.input[1])))
-        self.scale: np.ndarray = stored_scale(scale, narrow=narrow).numpy()
+        self.scale: np.ndarray = stored_scale(scale, self.bits, narrow=narrow).numpy()
         zero = torch.zeros(())
         if len(node.input) > 2 and node.input[2]:
             zero = torch.from_numpy(np.array(graph.constant(node.input[2])))
@@ -130,6 +133,8 @@ class _Finish:
             else:
                 nodes += self.activation(node)
         set_nodes(self.model, nodes)
+        if any(grid.bits < MOST_BITS for grid in self.grids.values()):
+            shorten(self.model, self.in_float)
         if not any(node.domain == DOMAIN for node in nodes):
             kept = [each for each in self.model.opset_import if each.domain != DOMAIN]
             del self.model.opset_import[:]
@@ -137,6 +142,16 @@ class _Finish:
         if self.has_int4:
             self.model.ir_version = max(self.model.ir_version, _INT4_FORMAT)
         return self.model
+
+    @property
+    def in_float(self) -> set[str]:
+        """The names of nodes whose weight is not rounded."""
+        return {
+            node.name
+            for node in self.graph.nodes
+            if kind_of(node) in CONVOLUTIONS | PRODUCTS | RECURRENT
+            and self.graph.is_constant(node.input[1])
+        }
 
     def weight(self, node: onnx.NodeProto) -> onnx.NodeProto:
         name, grid = node.input[0], self.grids[node.output[0]]

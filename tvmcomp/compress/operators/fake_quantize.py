@@ -26,6 +26,8 @@ from tvmcomp.compress.operators.quantization import straight_through
 from tvmcomp.compress.operators.table import Node, Tensor, operator
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.qparams import MIN_SCALE
+from tvmcomp.quantize.rounding.codes import MOST_BITS
+from tvmcomp.quantize.rounding.weight_scales import SCALE_BITS
 
 FAKE_QUANTIZE = "FakeQuantize"
 
@@ -38,12 +40,18 @@ def code_range(bits: int, *, signed: bool, narrow: bool) -> tuple[int, int]:
     return -half + int(narrow), half - 1
 
 
-def stored_scale(scale: Tensor, *, narrow: bool) -> Tensor:
-    """``scale`` as it is used and written out: positive, and a bfloat16 where it is a weight's."""
+def stored_scale(scale: Tensor, bits: int, *, narrow: bool) -> Tensor:
+    """``scale`` as it is used and written out: positive; a weight's as its artifact stores it, a
+    bfloat16 of 8 bits, and of 5 significant bits where the weight has fewer."""
     positive = scale.abs().clamp(min=float(MIN_SCALE))
     if not narrow:
         return positive
-    return positive + (positive.bfloat16().to(positive.dtype) - positive).detach()
+    if bits == MOST_BITS:
+        kept = positive.bfloat16().to(positive.dtype)
+    else:
+        share, exponent = torch.frexp(positive)
+        kept = torch.ldexp(torch.round(share * 2**SCALE_BITS) / 2**SCALE_BITS, exponent)
+    return positive + (kept - positive).detach()
 
 
 def stored_zero_point(zero_point: Tensor, low: int, high: int) -> Tensor:
@@ -59,7 +67,9 @@ def fake_quantize(node: Node, x: Tensor, scale: Tensor, zero_point: Tensor | Non
     # Samples that run together lie along the first axis: a layer has no more values for them.
     values = x.numel() // (scale.numel() if scale.ndim else max(len(x), 1) if x.ndim else 1)
     share = 1 / math.sqrt(max(values, 1) * high)
-    step = _along(node, x, _scaled_gradient(stored_scale(scale, narrow=narrow), share))
+    step = _along(
+        node, x, _scaled_gradient(stored_scale(scale, node["bits"], narrow=narrow), share)
+    )
     zero = None
     if zero_point is not None:
         zero = _scaled_gradient(stored_zero_point(zero_point, low, high), share)

@@ -4,7 +4,8 @@ At 8 bits the largest weight gets the largest code: 127 steps are fine enough fo
 bits a step is coarse, and cutting off the few largest weights makes it finer for all others (Banner
 et al., "Post training 4-bit quantization of convolutional networks", arXiv:1810.05723): the cut
 that leaves the smallest squared error is searched for, each input weighted by how large its data
-are where that is known.
+are where that is known. The scales of few bits are few numbers too: with 5 significant bits, 3 to
+6% apart, the search loses next to nothing, and they take 3 bits less each when coded.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy as np
 from tvmcomp.qparams import weight_scale
 from tvmcomp.quantize.rounding.codes import MOST_BITS, largest_code, nearest
 
+#: Significant bits of a scale of few bits.
+SCALE_BITS = 5
 #: Shares of the largest weight that are tried as the end of the range.
 _SHARES = np.linspace(1.0, 0.3, 36)
 
@@ -29,8 +32,8 @@ def weight_scales(
         hessian_diagonal: float [..., K], the mean square of each input; None takes them as equal.
 
     Returns:
-        float32 [..., O], each a bfloat16 as the artifact stores it, positive (1 where all weights
-        of a channel are 0).
+        float32 [..., O], each a bfloat16 as the artifact stores it, of 5 significant bits where
+        ``bits`` is less than 8; positive (1 where all weights of a channel are 0).
 
     Raises:
         ValueError: ``bits`` is out of range, or the weight is not finite.
@@ -46,14 +49,22 @@ def weight_scales(
     if not importance.any():
         importance = np.ones_like(importance)
     importance = importance[..., None, :]
+    best = coarse_scale(best)
     smallest = _squared_error(weight, best, bits, importance)
     for share in _SHARES[1:]:
-        scale = weight_scale(share * largest, limit)
+        scale = coarse_scale(weight_scale(share * largest, limit))
         error = _squared_error(weight, scale, bits, importance)
         better = error < smallest
         best = np.where(better, scale, best)
         smallest = np.where(better, error, smallest)
     return best
+
+
+def coarse_scale(scale: np.ndarray) -> np.ndarray:
+    """The nearest float32 of ``SCALE_BITS`` significant bits."""
+    share, exponent = np.frexp(scale)
+    steps = 2**SCALE_BITS
+    return np.asarray(np.ldexp(np.rint(share * steps) / steps, exponent), np.float32)
 
 
 def _squared_error(
