@@ -51,7 +51,8 @@ class Distilled:
     """What came of it.
 
     Attributes:
-        model: the network with the weights that did best on ``parts.watch``.
+        model: the network with the weights that did best on ``parts.watch``; with those that it
+            had, where these were not surely worse.
         start, best: how the network did there before, and does now; None where nothing was tried.
         steps: that were taken.
         seconds: that they took.
@@ -166,8 +167,16 @@ class _Run:
             self.interrupted = True
             self.notes.append("It was stopped by Ctrl-C; the best weights so far are kept.")
         schedule, best = self.state.schedule, self.state.best
+        looks = schedule.step // self.lessons.look_every
         if best == start and not pointless:
             self.notes.append("No weights did better on the samples held out than those it had.")
+        elif best != start and not best.surely_better_than(start, looks):
+            self.notes.append(
+                f"What it learned was not surely better than the weights it had, on "
+                f"{self.lessons.watch.count} samples held out ({best} in place of {start}), and "
+                "was given up; more samples would tell."
+            )
+            best = start
         if schedule.late:
             self.notes.append("The machine got slower; a repetition may give other weights.")
         self.training.put(self.training.best)
@@ -219,7 +228,7 @@ class _Run:
         standing = self.lessons.watch.standing(self.lessons.student)
         state, schedule = self.state, self.state.schedule
         without_gain = schedule.step - state.best_at
-        if standing.better_than(state.best, state.start, self.lessons.watch.count):
+        if standing.better_than(state.best, state.start):
             self.training.best = self.training.copy()  # at once: Ctrl-C may come at any moment
             state.best, state.best_at = standing, schedule.step
         elif without_gain > _TRIED_STEPS and (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 
 import msgspec
 import numpy as np
@@ -11,13 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from tvmcomp.compress.batched import BatchedNetwork
-from tvmcomp.compress.losses import Objective
+from tvmcomp.compress.losses import Objective, Values
 from tvmcomp.compress.operators.table import Tensor
 from tvmcomp.compress.samples import Sample
 
 #: The teacher's outputs are kept up to this size; fewer samples are watched where they are larger.
 _KEPT_BYTES = 256 << 20
 _ROUNDING = 1e-6
+#: Fewer samples tell nothing.
+_FEWEST_TOLD = 4
+_CONFIDENCE = 0.95
 
 
 class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,28 +31,44 @@ class Standing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         loss: of the outputs, 0 where they are the teacher's.
         agreement: with the teacher, from 0 to 1; see :meth:`Objective.agreement`.
         correct: share of the labels that it meets, where there are any.
+        losses: of each sample.
     """
 
     loss: float
     agreement: float
     correct: float | None = None
+    losses: tuple[float, ...] = ()
 
     def __str__(self) -> str:
         labelled = "" if self.correct is None else f", {self.correct:.1%} correct"
         return f"loss {self.loss:.4g}, agreement {self.agreement:.1%}{labelled}"
 
-    def better_than(self, other: Standing, start: Standing, count: int) -> bool:
-        """Whether its loss is less than the other's, and no share is worse than at the start.
-
-        Shares of ``count`` samples move by chance: one standard error, or one sample, is no loss.
-        """
+    def better_than(self, other: Standing, start: Standing) -> bool:
+        """Whether its loss is less than the other's, and no share is less than at the start."""
         shares = [(self.agreement, start.agreement)]
         if self.correct is not None and start.correct is not None:
             shares.append((self.correct, start.correct))
-        return self.loss < other.loss and all(
-            now >= before - max(1, math.sqrt(count * before * (1 - before))) / count - _ROUNDING
-            for now, before in shares
-        )
+        return self.loss < other.loss and all(now >= then - _ROUNDING for now, then in shares)
+
+    def surely_better_than(self, start: Standing, looks: int) -> bool:
+        """Whether its losses would be less than those at the start on other samples too.
+
+        What was the best of many looks at few samples is so by chance in part. So the mean fall of
+        the roots of the losses (which a few bad samples don't decide) must lie above its one-sided
+        bound of 95% confidence for the best of so many (Bonferroni's).
+
+        Args:
+            start: on the same samples.
+            looks: that it was the best of.
+        """
+        falls = np.sqrt(np.maximum(start.losses, 0)) - np.sqrt(np.maximum(self.losses, 0))
+        if len(falls) < _FEWEST_TOLD:
+            return False
+        normal = NormalDist().inv_cdf(1 - (1 - _CONFIDENCE) / max(looks, 1))
+        # Of Student's distribution, about (Cornish and Fisher, 1960).
+        bound = normal * (1 + (normal**2 + 1) / (4 * (len(falls) - 1)))
+        error = float(falls.std(ddof=1)) / math.sqrt(len(falls))
+        return float(falls.mean()) > bound * error
 
 
 class Watch:
@@ -95,17 +115,25 @@ class Watch:
             for inputs, taught, labels in self._batches:
                 learned = student.run(inputs, wanted)
                 agreement = self._objective.agreement(learned, taught)
-                losses.append(
-                    float(self._objective.output_loss(learned, taught, labels)) * len(agreement)
-                )
+                losses += self._losses(learned, taught, labels)
                 agreements += agreement.tolist()
                 if labels is not None:
                     corrects += self._objective.correct(learned, labels).tolist()
         return Standing(
-            sum(losses) / self.count,
+            float(np.mean(losses)),
             float(np.mean(agreements)),
             float(np.mean(corrects)) if corrects else None,
+            tuple(losses),
         )
+
+    def _losses(self, learned: Values, taught: Values, labels: Tensor | None) -> list[float]:
+        """The loss of each sample of a batch."""
+        found = []
+        for i in range(len(next(iter(taught.values())))):
+            one, other = ({n: t[i : i + 1] for n, t in each.items()} for each in (learned, taught))
+            label = None if labels is None else labels[i : i + 1]
+            found.append(float(self._objective.output_loss(one, other, label)))
+        return found
 
 
 def stacked(samples: Sequence[Sample]) -> dict[str, Tensor]:

@@ -9,9 +9,9 @@ torch = pytest.importorskip("torch")
 
 from tvmcomp.compress.fake_quantize.bits import (  # noqa: E402
     Cost,
+    about,
     descents,
     entropy,
-    spare_harmful,
     total_bytes,
 )
 
@@ -23,17 +23,23 @@ COSTS = {
 }
 
 
-def test_a_small_weight_that_does_much_harm_gets_more_bits():
-    assert spare_harmful(COSTS, 4) == {"stem": 8, "wide": 4, "idle": 4}
+def test_what_does_much_harm_for_its_bytes_gets_more_bits_and_what_does_little_fewer():
+    room = total_bytes(COSTS, dict.fromkeys(COSTS, 4))
+    chosen = about(COSTS, 4, room)
+    assert (chosen["stem"], chosen["idle"]) == (8, 3)
+    assert total_bytes(COSTS, chosen) <= room
 
 
-def test_no_more_than_a_twentieth_is_spent_on_them():
-    alike = {name: Cost(0.01, 3.0, 1000) for name in "abcd"}
-    assert set(spare_harmful(alike, 4).values()) == {4}
-    many = {str(i): Cost(0.01, 3.0, 100) for i in range(100)}
-    chosen = spare_harmful(many, 4)
-    assert 4 in chosen.values()
-    assert total_bytes(many, chosen) <= 1.05 * total_bytes(many, dict.fromkeys(many, 4))
+@pytest.mark.parametrize("bits", [2, 3, 4, 5, 6])
+def test_no_weight_has_more_than_a_bit_less_or_fewer_than_three_unless_asked(bits):
+    least = about(COSTS, bits, 0.0)
+    assert set(least.values()) == {min(bits, max(3, bits - 1))}
+
+
+def test_alike_weights_have_about_the_same_bits():
+    alike = {name: Cost(0.01, 3.0, 1000) for name in "abcdefgh"}
+    chosen = about(alike, 4, total_bytes(alike, dict.fromkeys(alike, 4)))
+    assert set(chosen.values()) == {4}
 
 
 def test_bits_fall_where_they_do_the_least_harm_a_byte():
@@ -49,9 +55,9 @@ def test_fixed_bits_stay():
     assert all(bits["stem"] == 5 for bits in descents(COSTS, {"stem": 5}))
 
 
-def test_a_bit_less_is_four_times_the_noise_and_a_bit_a_weight():
+def test_a_bit_less_is_twice_the_step_or_more_and_a_bit_a_weight():
     cost = Cost(0.01, 3.0, 800)
-    assert cost.noise_at(3) == pytest.approx(0.04)
+    assert cost.noise_at(3) == pytest.approx(0.01 * (7 / 3) ** 2)
     assert cost.bytes_at(4) - cost.bytes_at(3) == pytest.approx(100)
 
 

@@ -1,43 +1,47 @@
 """How many bits each weight is worth: harm per byte, measured.
 
 The harm of a weight is the noise at the network's outputs with it alone rounded, by GPTQ, to few
-bits. Noise adds up, about, and falls to a quarter with each bit more; a byte saved counts as it is
-stored, by the entropy of the codes. From there the choice is greedy: what saves most bytes for its
-harm goes first. Nothing is drawn at random.
+bits. Noise adds up, about, and falls with the square of the number of steps; a byte saved counts as
+it is stored, by the entropy of the codes. From there the choice is greedy: what saves most bytes
+for its harm goes first. Nothing is drawn at random.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 import torch
+from onnx import TensorProto
 
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.fake_quantize import weights as roles
-from tvmcomp.compress.fake_quantize.graph import Graph
+from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
 from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
 from tvmcomp.compress.fake_quantize.measure import Yardstick
+from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS
 from tvmcomp.compress.fake_quantize.rows import mean_square
 from tvmcomp.compress.fake_quantize.weights import GPTQ_ROLES, Weight
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
-from tvmcomp.quantize.rounding.codes import nearest
+from tvmcomp.quantize.rounding.codes import largest_code, nearest
 from tvmcomp.quantize.rounding.gptq import gptq
 from tvmcomp.quantize.rounding.weight_scales import weight_scales
 
-#: What a weight may have where a goal decides.
+#: What a weight may have where a goal of size or loss decides.
 CHOICES = (8, 6, 5, 4, 3)
+#: Below this the noise of a weight is no longer what is said of it here.
+_FEWEST_CHOSEN = 3
 #: Of a weight whose harm is measured: few, so that the harm is well above that of nothing.
 _MEASURED_BITS = 4
-#: Noise of one bit less is so many times as large.
-_A_BIT = 4.0
-#: Share of the bytes of all weights that those may take more which get more bits.
-_SPARE = 0.05
-#: Of the noise that is left, the share below which more bits for a weight are not worth it.
-_WORTH = 0.01
+#: Of the bytes that N bits a weight are, the most that scales and biases are made room for in.
+_BESIDE = 0.2
+#: Bytes that go with an output, its scale and the correction of its sum, and those of another
+#: constant, when coded.
+_AN_OUTPUT, _A_CONSTANT = 3, 2
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,8 @@ class Cost:
 
     def noise_at(self, bits: int) -> float:
         """The noise with other bits."""
-        return float(self.noise * _A_BIT ** (_MEASURED_BITS - bits))
+        steps = largest_code(_MEASURED_BITS) / largest_code(bits)
+        return float(self.noise * steps**2)
 
     def bytes_at(self, bits: int) -> float:
         """The bytes of its codes with other bits: each of them is worth a bit, up to a point."""
@@ -140,30 +145,50 @@ def _on_grid(
     return codes, np.ascontiguousarray(whole, np.float32)
 
 
-def spare_harmful(costs: Mapping[str, Cost], bits: int) -> dict[str, int]:
-    """``bits`` for all, but more for those that do much harm for few bytes, a step at a time."""
+def room_for(graph: Graph, weights: Sequence[Weight], bits: int) -> float:
+    """The bytes that the codes of ``weights`` may take, so that with the scales and with the other
+    constants of ``graph`` they take about ``bits`` a weight."""
+    whole = sum(math.prod(weight.shape) for weight in weights) * bits / 8
+    beside = _AN_OUTPUT * sum(weight.scales for weight in weights)
+    rounded = {weight.tensor for weight in weights}
+    for tensor in graph.model.graph.initializer:
+        readers = [node for node in graph.readers.get(tensor.name, ()) if node is not None]
+        # A bias becomes the correction of a sum.
+        is_bias = all(kind_of(node) in CONVOLUTIONS | {"Gemm"} for node in readers)
+        if tensor.data_type == TensorProto.FLOAT and tensor.name not in rounded and not is_bias:
+            beside += _A_CONSTANT * math.prod(tensor.dims)
+    return whole - min(beside, _BESIDE * whole)
+
+
+def about(costs: Mapping[str, Cost], bits: int, room: float) -> dict[str, int]:
+    """About ``bits`` for each weight: one fewer where that does the least harm, and more where it
+    does the most, so that all fit into ``room`` bytes if they can."""
+    fewest = min(bits, max(_FEWEST_CHOSEN, bits - 1))
+    choices = sorted({c for c in (*CHOICES, bits) if c >= fewest} | {fewest}, reverse=True)
     chosen = dict.fromkeys(costs, bits)
-    noise = sum(cost.noise_at(bits) for cost in costs.values())
-    room = _SPARE * total_bytes(costs, chosen)
+    for chosen in descents(costs, {}, choices):
+        if total_bytes(costs, chosen) <= room:
+            break
+    # The last step may have been a large one.
     while True:
-        steps = []
-        for name, now in chosen.items():
-            cost, then = costs[name], min((b for b in CHOICES if b > now), default=now)
-            more = cost.bytes_at(then) - cost.bytes_at(now)
-            gain = cost.noise_at(now) - cost.noise_at(then)
-            if more <= room and gain > _WORTH * noise:
-                steps.append((-_harm_a_byte(cost, now, then), name, then))
+        left = room - total_bytes(costs, chosen)
+        steps = [
+            (_harm_a_byte(costs[name], now, more), name, more)
+            for name, now in chosen.items()
+            for more in [min((c for c in choices if c > now), default=now)]
+            if more > now and costs[name].bytes_at(more) - costs[name].bytes_at(now) <= left
+        ]
         if not steps:
             return chosen
-        _, name, then = min(steps)
-        room -= costs[name].bytes_at(then) - costs[name].bytes_at(chosen[name])
-        noise -= costs[name].noise_at(chosen[name]) - costs[name].noise_at(then)
-        chosen[name] = then
+        _, name, more = max(steps)
+        chosen[name] = more
 
 
-def descents(costs: Mapping[str, Cost], fixed: Mapping[str, int]) -> Iterator[dict[str, int]]:
-    """Bits for all weights: 8 at first, then a weight at a time fewer, that which does the least
-    harm a byte; ``fixed`` ones stay."""
+def descents(
+    costs: Mapping[str, Cost], fixed: Mapping[str, int], choices: Sequence[int] = CHOICES
+) -> Iterator[dict[str, int]]:
+    """Bits for all weights: 8 at first, then a weight at a time fewer of ``choices``, that which
+    does the least harm a byte; ``fixed`` ones stay."""
     chosen = {name: fixed.get(name, 8) for name in costs}
     yield dict(chosen)
     while True:
@@ -171,7 +196,7 @@ def descents(costs: Mapping[str, Cost], fixed: Mapping[str, int]) -> Iterator[di
             (_harm_a_byte(costs[name], fewer, bits), name, fewer)
             for name, bits in chosen.items()
             if name not in fixed
-            for fewer in [max((b for b in CHOICES if b < bits), default=0)]
+            for fewer in [max((b for b in choices if b < bits), default=0)]
             if fewer
         ]
         if not steps:

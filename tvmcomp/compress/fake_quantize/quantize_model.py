@@ -11,15 +11,16 @@ import onnx
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.fake_quantize.bits import (
     Cost,
+    about,
     descents,
     measure_costs,
-    spare_harmful,
+    room_for,
     total_bytes,
 )
 from tvmcomp.compress.fake_quantize.equalize import equalized
 from tvmcomp.compress.fake_quantize.finish import INT4_OPSET
 from tvmcomp.compress.fake_quantize.fold import fold_affine
-from tvmcomp.compress.fake_quantize.graph import kind_of
+from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
 from tvmcomp.compress.fake_quantize.insert import insert
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.opset import at_least
@@ -107,7 +108,8 @@ def quantize_model(
         bits = _most_for_size(costs, fixed, options.size)
     else:
         free = {name: cost for name, cost in costs.items() if name not in fixed}
-        bits = spare_harmful(free, options.bits) | fixed
+        chosen = [weight for weight in plan.weights if weight.tensor not in fixed]
+        bits = about(free, options.bits, room_for(Graph(model), chosen, options.bits)) | fixed
     ordered = {weight.tensor: bits[weight.tensor] for weight in plan.weights}
     return Quantized(quantized(ordered), ordered, plan, tuple(_notes(plan, ordered, costs)))
 
