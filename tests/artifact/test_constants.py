@@ -175,6 +175,19 @@ def test_a_stream_gives_as_many_bytes_as_its_constants_have():
             unpacked(shape, stream)
 
 
+def test_tables_of_functions_are_coded_by_differences() -> None:
+    steps = np.linspace(-6, 6, 256)
+    tables = [np.rint(255 / (1 + np.exp(-a * steps))).astype(np.uint8) for a in (0.5, 1, 2, 4)]
+    constants = {f"table{i}": table for i, table in enumerate(tables)}
+    data, specs, coding = pack(list(constants), tables)
+    assert coding is not None and [group.differences for group in coding.groups] == [True]
+    assert len(data) < 400
+    for got, wanted in zip(unpack(specs, coding, aligned(data), "here"), tables, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+    assert artifact(constants).metadata.format == 5
+    assert artifact({"w": weights(4, 64, 100)}).metadata.format == 4
+
+
 def clustered() -> dict[str, np.ndarray]:
     """Large float weights of 16 values, and small ones that have many."""
     book = RNG.normal(size=16).astype(np.float32)

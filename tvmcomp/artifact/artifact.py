@@ -294,7 +294,8 @@ def _least_format(coding: Coding | None) -> int:
     """The lowest format version that reads constants coded so."""
     if coding is None:
         return _WITHOUT_CODING
-    return FORMAT_VERSION if any(group.entries for group in coding.groups) else _WITHOUT_BOOKS
+    newer = any(group.entries or group.differences for group in coding.groups)
+    return FORMAT_VERSION if newer else _WITHOUT_BOOKS
 
 
 def _check_names(signature: Signature, where: str) -> None:

@@ -33,12 +33,15 @@ class Group(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaul
         planes: bytes that each plane takes in the file; as many as it has: it is stored.
         entries: of the code book, of which the one plane holds indices; 0 where there is none.
         itemsize: bytes of an entry.
+        differences: the one plane is of each byte's difference to the one before, modulo 256:
+            tables of functions are smooth, so most differences are a few small numbers.
     """
 
     constants: tuple[int, ...]
     planes: tuple[int, ...]
     entries: int = 0
     itemsize: int = 0
+    differences: bool = False
 
     @property
     def nbytes(self) -> int:
@@ -76,6 +79,10 @@ def coded(arrays: Sequence[np.ndarray]) -> list[tuple[Group, list[bytes]]]:
                 entries = len(book) // itemsize
                 group = Group(group.constants, (len(stream),), entries, itemsize)
                 streams = [book, stream]
+        if members[0].dtype == np.uint8:
+            stream = _deflated(np.diff(planes[:, 0], prepend=np.uint8(0)).tobytes())
+            if len(stream) < group.nbytes:
+                group, streams = Group(group.constants, (len(stream),), differences=True), [stream]
         stored = sum(aligned(array.nbytes) for array in members)
         gain = stored - group.nbytes - _DESCRIPTION
         if gain >= _LEAST_SAVED_OF_GROUP * stored:
@@ -142,6 +149,8 @@ def decoded(
     book = data[:end]
     for place, stored in enumerate(group.planes):
         plane = _inflated(data[end : end + stored], count, where)
+        if group.differences:
+            plane = np.cumsum(plane, dtype=np.uint8)
         end += stored
         done = 0
         for array in arrays:
