@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.loops import LOOP_BODY, loop_bodies
+from tvmcomp.passes.bodies import as_main, body_of, in_bodies, trips_of_bodies, views
 from tvmcomp.passes.canonical.channels_last import channels_last
 from tvmcomp.passes.canonical.constant_division import constant_division
 from tvmcomp.passes.canonical.fold_scale import fold_scale
@@ -40,7 +42,8 @@ from tvmcomp.passes.properties import (
     kernels_scheduled,
     only_kernels,
 )
-from tvmcomp.passes.rewriter import main_bindings, op_name
+from tvmcomp.passes.rewriter import op_name
+from tvmcomp.passes.scheduled.expand_loops import expand_loops
 from tvmcomp.passes.scheduled.halo import write_halos
 from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
 from tvmcomp.passes.scheduled.unaligned_inputs import unaligned_inputs
@@ -59,11 +62,11 @@ _PATTERNS = {ELEMENT_WISE_KERNEL: OpPattern.ELEMENT_WISE, EPILOGUE_KERNEL: OpPat
 CANONICAL = Phase(
     "canonical",
     {
-        "fuse_normalization": fuse_normalization,
-        "channels_last": channels_last,
-        "constant_division": constant_division,
-        "fold_scale": fold_scale,
-        "zero_factor": zero_factor,
+        "fuse_normalization": in_bodies(fuse_normalization),
+        "channels_last": in_bodies(channels_last),
+        "constant_division": in_bodies(constant_division),
+        "fold_scale": in_bodies(fold_scale),
+        "zero_factor": in_bodies(zero_factor),
     },
     ensures=(convolutions_channels_last,),
 )
@@ -80,7 +83,7 @@ def _integers(target: TargetDescription) -> Phase:
     """Q/DQ -> integer operators."""
     return Phase(
         "integers",
-        {"realize": lambda mod: realize(mod, target)},
+        {"realize": in_bodies(lambda mod: realize(mod, target))},
         requires=(convolutions_channels_last,),
         ensures=(convolutions_channels_last,),
     )
@@ -101,18 +104,20 @@ def _lowering(
         return mod
 
     if target.family == "cuda":
-        passes: dict[str, Pass] = {"lower_recurrent": lambda mod: lower_recurrent(mod, target)}
+        passes: dict[str, Pass] = {"lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target))}
         if half:
-            passes["half_precision"] = lambda mod: half_precision(mod, half)
+            passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))
     else:
         passes = {
-            "integer_products": lambda mod: integer_products(mod, target),
-            "lower_recurrent": lambda mod: lower_recurrent(mod, target),
-            "lower_matmul": lambda mod: lower_matmul(mod, target),
-            "lower_anchors": lambda mod: lower_anchors(mod, target, half, winograd, sparse),
-            "lower_rows": lower_rows,
-            "lower_scans": lambda mod: lower_scans(mod, target),
-            "lower_scatter": lambda mod: lower_scatter(mod, target),
+            "integer_products": in_bodies(lambda mod: integer_products(mod, target)),
+            "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
+            "lower_matmul": in_bodies(lambda mod: lower_matmul(mod, target)),
+            "lower_anchors": in_bodies(
+                lambda mod: lower_anchors(mod, target, half, winograd, sparse)
+            ),
+            "lower_rows": in_bodies(lower_rows),
+            "lower_scans": in_bodies(lambda mod: lower_scans(mod, target)),
+            "lower_scatter": in_bodies(lambda mod: lower_scatter(mod, target)),
         }
     passes["lift_constants"] = lift
     return Phase("lowering", passes, requires=(convolutions_channels_last,))
@@ -133,7 +138,7 @@ def _fusion(
         "mark_patterns": _mark_patterns,
         "fuse_operators": relax.transform.FuseOps(),
         "kernel_sources": find_sources,
-        "store_bfloat16": store_bfloat16,
+        "store_bfloat16": in_bodies(store_bfloat16),
         "fuse_kernels": relax.transform.FuseTIR(),
         "remove_dead_code": relax.transform.DeadCodeElimination(),
         "import_bfloat16": lambda mod: import_into_kernels(mod, target),
@@ -232,7 +237,7 @@ def lower(
     in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
     constants: list[np.ndarray] = []
     sources: dict[str, frozenset[str]] = {}
-    if has_qdq(mod):
+    if any(map(has_qdq, views(mod))):
         mod = _integers(target).run(mod, watch)
     sparse = SparseForms(target, race) if winograd else None
     mod = _lowering(target, half, winograd, sparse, constants).run(mod, watch)
@@ -249,6 +254,7 @@ def lower(
     if target.family != "cuda":
         mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants), watch)
     kept = call_counts(mod)
+    mod = expand_loops(mod, target)
     calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
     decisions = tuple(sparse.decisions) if sparse is not None else ()
     return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled, decisions)
@@ -263,11 +269,15 @@ def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, 
     anywhere: list[bool] = []
 
     def unalign(mod: Module) -> Module:
+        for body in loop_bodies(mod):
+            view = as_main(mod, body)
+            given = len(view["main"].params) - int(view["main"].attrs[LOOP_BODY])
+            mod = body_of(unaligned_inputs(view, given)[0], body)
         mod, found = unaligned_inputs(mod, inputs)
         anywhere.append(found)
         return mod
 
-    phase = Phase("scheduled", {"write_halos": write_halos, "unaligned_inputs": unalign})
+    phase = Phase("scheduled", {"write_halos": in_bodies(write_halos), "unaligned_inputs": unalign})
     return phase.run(mod, watch), anywhere[0]
 
 
@@ -290,10 +300,11 @@ def _mark_patterns(mod: Module) -> Module:
 
 
 def call_counts(mod: Module) -> dict[str, int]:
-    """How often ``main`` calls each PrimFunc, by name."""
+    """How often an inference calls each PrimFunc, by name; see :func:`trips_of_bodies`."""
     counts: dict[str, int] = {}
-    for binding in main_bindings(mod) or []:
-        if op_name(binding.value) == "call_tir":
-            name = str(binding.value.args[0].name_hint)  # not TVM's own kind of string
-            counts[name] = counts.get(name, 0) + 1
+    for func, times in (("main", 1), *trips_of_bodies(mod).items()):
+        for binding in (each for block in mod[func].body.blocks for each in block.bindings):
+            if op_name(binding.value) == "call_tir":
+                name = str(binding.value.args[0].name_hint)  # not TVM's own kind of string
+                counts[name] = counts.get(name, 0) + times
     return counts

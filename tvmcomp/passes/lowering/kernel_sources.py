@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 
+from tvmcomp.loops import LOOP_BODY
 from tvmcomp.passes.rewriter import op_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module
@@ -25,7 +26,8 @@ def kernel_sources(mod: Module) -> dict[str, frozenset[str]]:
     for name, func in mod.functions.items():
         if not isinstance(func, relax.Function) or not isinstance(func.body, relax.SeqExpr):
             continue
-        fused = name.name_hint if name.name_hint != "main" else None
+        own = name.name_hint == "main" or (func.attrs and LOOP_BODY in func.attrs.keys())  # noqa: SIM118
+        fused = None if own else name.name_hint
         for binding in (each for block in func.body.blocks for each in block.bindings):
             if op_name(binding.value) == "call_tir":
                 kernel = binding.value.args[0].name_hint
