@@ -93,7 +93,8 @@ def loop_bodies(mod: Module) -> list[str]:
 
     def visit(name: str) -> None:
         for call in loops_of(bodies[name]):
-            visit(loop_form(call).body)
+            if loop_form(call).body in bodies:  # else it is seen as ``main``
+                visit(loop_form(call).body)
         if name not in ordered:
             ordered.append(name)
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tvmcomp.loops import loop_bodies, loop_form, loops_of
+from tvmcomp.passes.rewriter import op_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module
 
@@ -44,6 +45,17 @@ def views(mod: Module) -> Iterator[Any]:
     yield mod
     for name in loop_bodies(mod):
         yield as_main(mod, name)
+
+
+def called_kernels(mod: Module) -> set[str]:
+    """The names of the kernels that ``main`` or a body calls."""
+    functions = [func for func in mod.functions.values() if isinstance(func, tvm.relax.Function)]
+    bindings = (each for f in functions for block in f.body.blocks for each in block.bindings)
+    return {
+        str(binding.value.args[0].name_hint)
+        for binding in bindings
+        if op_name(binding.value) == "call_tir"
+    }
 
 
 def trips_of_bodies(mod: Module) -> dict[str, int]:

@@ -9,6 +9,7 @@ it may be given at all, :mod:`.foldable` and :mod:`.limits` say.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,27 +24,34 @@ from tvmcomp.frontend.onnx.bounded import bound_sizes, has_open_sizes
 from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
+from tvmcomp.frontend.onnx.kept_loops import LOOP, infer_loop_shapes
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, UNROLLED_NODES, TensorLimits
+from tvmcomp.frontend.onnx.loops import write_loops
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, import_microsoft
 from tvmcomp.frontend.onnx.microsoft_shapes import infer_microsoft_shapes
 from tvmcomp.frontend.onnx.native import check_attributes, inline_functions
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN as OWN_DOMAIN
 from tvmcomp.frontend.onnx.quantized_lstm import keep_operator
 from tvmcomp.frontend.onnx.recurrence.recognize import recognize_recurrence
 from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.standard_functions import inline_standard_functions
-from tvmcomp.frontend.onnx.unroll import unroll_loops
 
 # What it can't evaluate is computed, and no matter to warn of.
 logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
 
-#: Loops in loops, or that read what others give, that are unrolled.
+#: Loops that are written out in loops, or read what others give.
 _DEEPEST_LOOPS = 64
 
 
-def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
+def simplify(
+    model: onnx.ModelProto, limits: TensorLimits, *, is_body: bool = False
+) -> onnx.ModelProto:
     """Return ``model`` with functions inlined, constants folded and dead nodes removed.
 
-    All shapes of inputs must be static.
+    Args:
+        model: all shapes of its inputs must be static.
+        limits: of its tensors.
+        is_body: it is the body of a loop.
 
     Raises:
         ModelError: a constant expression of the model can't be evaluated, or the model exceeds a
@@ -60,12 +68,13 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     model = inline_standard_functions(model)
     model = _folded(model, limits)
     # Loops inside of loops come to light one after the other.
+    inner = partial(simplify, limits=limits, is_body=True)
     most_nodes = UNROLLED_NODES + len(model.graph.node)
     for _ in range(_DEEPEST_LOOPS):
         # The shapes that a loop needs may come out of another.
         while recognize_recurrence(model):
             model = _folded(model, limits)
-        if not unroll_loops(model, most_nodes, where=where):
+        if not write_loops(model, most_nodes, inner, is_body=is_body, where=where):
             break
         model = _folded(inline_standard_functions(model), limits)
     if has_open_sizes(model.graph):
@@ -139,7 +148,10 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
         self.limits = limits
 
     def process_node(self, node: ir.Node, is_function: bool) -> Any:
-        """Keep how a CastLike rounds, which onnxscript's Cast in its place loses."""
+        """Infer what a loop gives; keep how a CastLike rounds, which onnxscript's Cast loses."""
+        if (node.domain, node.op_type) == (OWN_DOMAIN, LOOP):
+            infer_loop_shapes(node)
+            check_results(node, self.limits)
         replacement = super().process_node(node, is_function)
         if replacement is not None and node.op_type == "CastLike":
             for new in replacement.new_nodes:

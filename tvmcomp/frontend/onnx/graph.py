@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,8 +22,10 @@ from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import onnx_input, relax, resolve
 from tvmcomp.frontend.onnx.empty_outputs import with_made_empties
 from tvmcomp.frontend.onnx.indices import with_indices_in_range
+from tvmcomp.frontend.onnx.kept_loops import is_kept_loop
 from tvmcomp.frontend.onnx.large import check_sizes, hide_from_folding
 from tvmcomp.frontend.onnx.limits import TensorLimits
+from tvmcomp.frontend.onnx.loop_bodies import Bodies, Captured
 from tvmcomp.frontend.onnx.named_builder import NamedBuilder
 from tvmcomp.frontend.onnx.narrow import MOVES, NARROW, narrow_name, numpy_held
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
@@ -50,7 +52,11 @@ def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tv
     Raises:
         ModelError: a node can't be converted, or exceeds a limit.
     """
-    mod, kept = _GraphImporter(opset, limits.where).run(model.graph)
+    return _GraphImporter(opset, limits).network(model.graph)
+
+
+def _folded(mod: tvm.IRModule, kept: dict[Any, Any], limits: TensorLimits) -> tvm.IRModule:
+    """``mod`` without what constants say, and without the parameters ``kept``."""
     check_sizes(mod, limits)
     mod, large = hide_from_folding(mod, limits)
     try:
@@ -63,16 +69,15 @@ def import_graph(model: onnx.ModelProto, opset: int, limits: TensorLimits) -> tv
         ) from error
     mod = relax.transform.BindParams("main", {**kept, **large})(mod)
     mod = relax.transform.CanonicalizeBindings()(mod)
-    mod = relax.transform.DeadCodeElimination(["main"])(mod)
-    return with_made_empties(mod)
+    return relax.transform.DeadCodeElimination(["main"])(mod)
 
 
 class _GraphImporter:
     """Emits one function; ``values`` maps the names of ONNX tensors to Relax expressions."""
 
-    def __init__(self, opset: int, where: str) -> None:
+    def __init__(self, opset: int, limits: TensorLimits) -> None:
         self.opset = opset
-        self.where = where
+        self.limits, self.where = limits, limits.where
         self.block = relax.BlockBuilder()
         self.values: dict[str, Any] = {}
         self.kept: dict[Any, Any] = {}
@@ -82,20 +87,61 @@ class _GraphImporter:
         self.unsupported: set[str] = set()
         #: The tensors of a type that is held in another -> that type.
         self.narrow: dict[str, int] = {}
+        #: The bodies of loops.
+        self.bodies = Bodies()
+        #: What the node that is imported is computed under; None for always.
+        self.condition: Any = None
+        #: Gives a body what it reads from outside.
+        self.capture: Callable[[str], Any] | None = None
 
-    def run(self, graph: onnx.GraphProto) -> tuple[tvm.IRModule, dict[Any, Any]]:
-        """Return the module and the constants that are still parameters of it, at the end."""
+    def network(self, graph: onnx.GraphProto) -> tvm.IRModule:
+        """The module of a network."""
         self._add_initializers(graph.initializer)
         inputs = [self._input(value) for value in graph.input]
         if len(graph.output) == 1:
             self.lone_output = graph.output[0].name
+        mod, kept = self._function(graph, inputs, [], len(graph.output) > 1)
+        return self.bodies.added_to(with_made_empties(_folded(mod, kept, self.limits)))
+
+    def body(
+        self, graph: onnx.GraphProto, first: Sequence[Any], outer: _GraphImporter
+    ) -> tuple[tvm.IRModule, list[Any]]:
+        """The module of a loop's body, and what it reads from ``outer``.
+
+        Args:
+            graph: takes the trip's number and the states.
+            first: the states that the loop begins with.
+            outer: imports what is around the loop.
+        """
+        self.names, self.narrow, self.bodies = outer.names, outer.narrow, outer.bodies
+        types = [relax.TensorType((), "int64"), *(state.ty for state in first)]
+        inputs = [
+            relax.Var(self._identifier(value.name), ty)
+            for value, ty in zip(graph.input, types, strict=True)
+        ]
+        self.values = dict(zip((value.name for value in graph.input), inputs, strict=True))
+        captured = Captured(outer.value)
+        self.capture = captured
+        self._add_initializers(graph.initializer)
+        mod, kept = self._function(graph, inputs, captured.parameters, True)
+        return _folded(mod, kept, self.limits), captured.values
+
+    def _function(
+        self, graph: onnx.GraphProto, inputs: Sequence[Any], more: Sequence[Any], in_tuple: bool
+    ) -> tuple[tvm.IRModule, dict[Any, Any]]:
+        """A module whose ``main`` takes ``inputs`` and what ``more`` holds in the end.
+
+        Returns:
+            It, and the constants that are still parameters of it, at the end.
+        """
         with self.block.function("main"):
             with self.block.dataflow():
                 self._add_nodes(graph.node)
                 outputs = [self._output(value.name) for value in graph.output]
-                result = relax.Tuple(outputs) if len(outputs) > 1 else outputs[0]
-                if len(outputs) > 1 or isinstance(result, relax.DataflowVar):
+                result = relax.Tuple(outputs) if in_tuple else outputs[0]
+                if in_tuple or isinstance(result, relax.DataflowVar):
                     result = self.block.emit_output(result)
+            inputs = [*inputs, *more]
             self.block.emit_func_output(result, params=[*inputs, *self.kept])
         mod = self.block.get()
         mod["main"] = mod["main"].with_attr("num_input", len(inputs))
@@ -127,7 +173,7 @@ class _GraphImporter:
         return var
 
     def _output(self, name: str) -> Any:
-        value = self._value(name)
+        value = self.value(name)
         if isinstance(value, TensorSequence):
             raise ModelError(
                 f"output {name!r} is a sequence of {len(value.tensors)}, and must be a tensor",
@@ -142,13 +188,20 @@ class _GraphImporter:
             )
         return value if isinstance(value, tvm.ir.Var) else self.block.emit(value)
 
-    def _value(self, name: str) -> Any:
+    def value(self, name: str) -> Any:
+        """The tensor ``name``.
+
+        Raises:
+            ModelError: there is none.
+        """
         if name in self.unsupported:
             raise ModelError(
                 f"tensor {name!r} is an extra output of its operator that is not supported",
                 where=self.where,
                 hint="Export the model without it.",
             )
+        if name not in self.values and self.capture is not None:
+            self.values[name] = self.capture(name)
         if name not in self.values:
             raise ModelError(
                 f"tensor {name!r} is made by no node, and is no input",
@@ -183,11 +236,13 @@ class _GraphImporter:
         return GraphFacts(known).node(node, self.opset)
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
-        inputs = [self._value(input_) if input_ else None for input_ in node.input]
+        inputs = [self.value(input_) if input_ else None for input_ in node.input]
         attributes = {a.name: _attribute(a) for a in node.attribute}
         self._follow_narrow(node, attributes)
         if node.op_type == "If":
             results = self._if(inputs[0], attributes, name)
+        elif is_kept_loop(node):
+            results = self._loop(node, inputs, attributes, name)
         else:
             attributes["tvm_custom"] = {"name": name, "num_outputs": len(node.output)}
             converter = resolve(node).get_converter(self.opset)
@@ -242,9 +297,10 @@ class _GraphImporter:
     def _if(self, condition: Any, branches: dict[str, Any], name: str) -> list[Any]:
         """Compute both branches and select: operators have no side effects, and the function
         stays one dataflow block, which every later pass needs."""
-        taken = self._branch(branches["then_branch"])
-        other = self._branch(branches["else_branch"])
         condition = self.block.emit(relax.op.reshape(condition, ()), f"{name}__condition")
+        refused = relax.op.logical_not(condition)
+        taken = self._branch(branches["then_branch"], condition)
+        other = self._branch(branches["else_branch"], refused)
         for left, right in zip(taken, other, strict=True):
             if isinstance(left, TensorSequence) or isinstance(right, TensorSequence):
                 raise ValueError("its branches give sequences, which can't be chosen from")
@@ -252,13 +308,41 @@ class _GraphImporter:
                 raise ValueError(f"its branches give {left.ty} and {right.ty}")
         return [relax.op.where(condition, *pair) for pair in zip(taken, other, strict=True)]
 
-    def _branch(self, graph: onnx.GraphProto) -> list[Any]:
-        outer = dict(self.values)
+    def _branch(self, graph: onnx.GraphProto, condition: Any) -> list[Any]:
+        outer, around = dict(self.values), self.condition
+        self.condition = self._both(condition, around)
         self._add_initializers(graph.initializer)
         self._add_nodes(graph.node)
-        results = [self._value(output.name) for output in graph.output]
-        self.values = outer
+        results = [self.value(output.name) for output in graph.output]
+        self.values, self.condition = outer, around
         return results
+
+    def _both(self, condition: Any, other: Any) -> Any:
+        """Whether both hold; None for what always does."""
+        if condition is None or other is None:
+            return condition if other is None else other
+        return self.block.emit(relax.op.logical_and(self.block.normalize(condition), other))
+
+    def _loop(
+        self, node: onnx.NodeProto, inputs: list[Any], attributes: dict[str, Any], name: str
+    ) -> list[Any]:
+        """A loop that stays one. In a branch it begins where the branch is taken: one that is not
+        might have no end."""
+        given, going, *first = [*inputs, None, None][: max(2, len(inputs))]
+        if any(isinstance(state, TensorSequence) for state in first):
+            raise ValueError("it carries a sequence")
+        first = [state if _is_leaf(state) else self.block.emit(state) for state in first]
+        mod, captured = _GraphImporter(self.opset, self.limits).body(
+            attributes["body"], first, self
+        )
+        going = None if going is None else self.block.emit(relax.op.reshape(going, ()))
+        going = self._both(going, self.condition)
+        trips = None if given is None else self.block.emit(relax.op.reshape(given, ()))
+        called = self.bodies.call(
+            mod, attributes, f"{name}__body", [trips, going], first, captured
+        )
+        results = self.block.emit(called, f"{name}__loop")
+        return [relax.TupleGetItem(results, i) for i in range(len(results.ty.fields))]
 
     def _follow_narrow(self, node: onnx.NodeProto, attributes: dict[str, Any]) -> None:
         """Note that ``node`` gives a narrow type; refuse one that computes with one."""

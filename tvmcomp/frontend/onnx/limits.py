@@ -38,9 +38,16 @@ UNSCHEDULED_WORK = 1 << 27
 FOLDED_SUM = 1 << 16
 #: Nodes after functions are inlined, beside those that the file itself has.
 INLINED_NODES = 50_000
-#: Times that a loop may run, as each is written into the network, and nodes that it may become.
+#: Times that a loop may run which can't stay one, as each is written into the network, and nodes
+#: that it may become.
 MOST_TRIPS = 1024
 UNROLLED_NODES = 20_000
+#: A loop that becomes no more nodes than these is written out although it could stay one,
+SHORT_NODES = 2_000
+#: and one that a condition of data may end, whose trips are then all computed, of no more than these.
+SHORT_TRIPS = 8
+#: Trips of a loop whose counters are followed one by one.
+COUNTED_TRIPS = 1 << 14
 #: Functions that call each other.
 DEEPEST_CALLS = 64
 #: Outputs of one node.

@@ -10,8 +10,9 @@ import onnx
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.converters import CONVERTERS, MICROSOFT_CONVERTERS, OWN_CONVERTERS
 
-#: ``If`` is handled by the importer itself.
+#: ``If``, and loops that stay loops, are handled by the importer itself.
 _CONTROL_FLOW = {"If"}
+_OWN_CONTROL_FLOW = {"Loop"}
 
 
 def subgraphs_of(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
@@ -48,7 +49,7 @@ def is_supported(node: onnx.NodeProto) -> bool:
     if node.domain == "com.microsoft":
         return node.op_type in MICROSOFT_CONVERTERS
     if node.domain == "tvmcomp":
-        return node.op_type in OWN_CONVERTERS
+        return node.op_type in OWN_CONVERTERS or node.op_type in _OWN_CONTROL_FLOW
     if node.domain not in ("", "ai.onnx"):
         return False
     return node.op_type in CONVERTERS or node.op_type in _CONTROL_FLOW

@@ -11,7 +11,7 @@ import onnx
 import onnx.reference
 from onnx import helper, numpy_helper
 
-from tvmcomp.frontend.onnx.limits import MOST_TRIPS
+from tvmcomp.frontend.onnx.limits import COUNTED_TRIPS
 from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
 
 #: What counters and their conditions are made of; of single numbers they give single numbers.
@@ -94,8 +94,8 @@ class _Trips:
         constants: dict[str, np.ndarray | None],
         evaluator: Any,
     ) -> int | None:
-        """The trips until the condition is false, as the reference evaluates it."""
-        limit = MOST_TRIPS + 1 if self.most is None else min(self.most, MOST_TRIPS + 1)
+        """The trips until the condition is false, as the reference evaluates it; None for many."""
+        limit = COUNTED_TRIPS if self.most is None else min(self.most, COUNTED_TRIPS)
         for trip in range(limit):
             feeds = {name: value for name, value in constants.items() if value is not None}
             feeds |= {self.inputs[0]: np.array(trip, "int64"), self.inputs[1]: np.array(True)}
@@ -111,7 +111,7 @@ class _Trips:
             values = dict(zip(needed, new, strict=True))
             if not np.asarray(going).item():
                 return trip + 1
-        return limit if self.most is None else self.most
+        return self.most if self.most == limit else None
 
     @staticmethod
     def _read(nodes: list[onnx.NodeProto]) -> set[str]:

@@ -22,7 +22,7 @@ from typing import Any
 from tvmcomp.loops import LOOP_BODY, LoopForm, is_loop, loop_bodies, loop_form
 from tvmcomp.passes.bodies import in_bodies
 from tvmcomp.passes.rewriter import BindingRewriter
-from tvmcomp.passes.scheduled.loop_kernels import LoopKernels
+from tvmcomp.passes.scheduled.loop_kernels import KERNEL, LoopKernels
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
@@ -177,12 +177,12 @@ class _Block:
 
     def call(self, builder: Any, kernel: Any, inputs: Sequence[Any], out: Any) -> Any:
         """Bind a call of a kernel."""
-        name = builder.add_func(kernel, str(kernel.attrs["global_symbol"]))
+        name = builder.add_func(kernel, KERNEL)
         return self.emit(relax.call_tir(name, relax.Tuple(list(inputs)), out))
 
     def call_inplace(self, builder: Any, kernel: Any, inputs: Sequence[Any], into: Any) -> Any:
         """Bind a call of a kernel whose last parameter, ``into``, it changes and gives."""
-        name = builder.add_func(kernel, str(kernel.attrs["global_symbol"]))
+        name = builder.add_func(kernel, KERNEL)
         given = relax.Tuple([*inputs, into])
         return self.emit(relax.op.call_tir_inplace(name, given, [len(inputs)], into.ty))
 

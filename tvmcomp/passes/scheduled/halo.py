@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from tvmcomp.passes.bodies import views
+from tvmcomp.passes.bodies import called_kernels
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     consumers,
@@ -59,13 +59,7 @@ def write_halos(mod: Module) -> Module:
     """Remove the padding kernels of ``mod`` whose input a kernel of ours produces."""
     pass_ = _WriteHalos(mod)
     new = pass_.run()
-    called = {
-        binding.value.args[0].name_hint
-        for view in views(new)
-        for binding in main_bindings(view) or []
-        if op_name(binding.value) == "call_tir"
-    }
-    replaced = {name.name_hint for name in pass_.replaced} - called
+    replaced = {name.name_hint for name in pass_.replaced} - called_kernels(new)
     return tvm.IRModule(
         {name: func for name, func in new.functions.items() if name.name_hint not in replaced}
     )

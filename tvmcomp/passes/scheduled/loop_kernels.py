@@ -13,6 +13,9 @@ from tvmcomp.tvm_types import PrimFunc
 te, tirx = tvm.te, tvm.tirx
 T = tvm.script.ir_builder.tirx
 
+#: What they are called.
+KERNEL = "between_trips"
+
 
 class LoopKernels:
     """Kernels, scheduled for one target; types are Relax's, of static shapes."""
@@ -23,22 +26,22 @@ class LoopKernels:
     def zeros(self, ty: Any) -> Any:
         """``() -> `` a tensor of zeros."""
         zero = tirx.const(0, str(ty.dtype))
-        return self._of("loop_rows", [], lambda: te.compute(_shape(ty), lambda *_: zero))
+        return self._of([], lambda: te.compute(_shape(ty), lambda *_: zero))
 
     def copy(self, ty: Any) -> Any:
         """``x -> `` another tensor with the same elements."""
-        return self._of("loop_copy", [ty], lambda x: te.compute(_shape(ty), lambda *at: x(*at)))
+        return self._of([ty], lambda x: te.compute(_shape(ty), lambda *at: x(*at)))
 
     def begins(self) -> Any:
         """``(going, trips) -> `` whether there is a first trip."""
         def compute(going: Any, trips: Any) -> Any:
             return te.compute((), lambda: tirx.And(going(), trips() > 0))
 
-        return self._of("loop_begins", [_scalar("bool"), _scalar("int64")], compute)
+        return self._of([_scalar("bool"), _scalar("int64")], compute)
 
     def count(self) -> Any:
         """``i -> i + 1``."""
-        return self._of("loop_count", [_scalar("int64")], lambda i: te.compute((), lambda: i() + 1))
+        return self._of([_scalar("int64")], lambda i: te.compute((), lambda: i() + 1))
 
     def advance(self, condition: Any) -> Any:
         """``(i, going, trips) -> (i + 1, whether there is a trip of that number)``.
@@ -52,7 +55,7 @@ class LoopKernels:
             more = te.compute((), lambda: tirx.And(going(*[0] * rank), i() + 1 < trips()))
             return [te.compute((), lambda: i() + 1), more]
 
-        return self._of("loop_advance", [_scalar("int64"), condition, _scalar("int64")], compute)
+        return self._of([_scalar("int64"), condition, _scalar("int64")], compute)
 
     def write_row(self, rows: Any, row: Any) -> Any:
         """``(row, i, rows) ->`` ``rows`` with ``row`` in its place ``i``."""
@@ -74,19 +77,19 @@ class LoopKernels:
                         T.reads(source[tuple(element)], place[()])
                         T.writes(into[(place[()], *element)])
                         T.buffer_store(into, source[tuple(element)], [place[()], *element])
-        return self._scheduled("loop_row", ib.get())
+        return self._scheduled(ib.get())
 
-    def _of(self, name: str, types: list[Any], compute: Callable[..., Any]) -> Any:
+    def _of(self, types: list[Any], compute: Callable[..., Any]) -> Any:
         inputs = [
             te.placeholder(_shape(ty), str(ty.dtype), f"x{i}") for i, ty in enumerate(types)
         ]
         results = compute(*inputs)
         results = results if isinstance(results, list) else [results]
-        return self._scheduled(name, te.create_prim_func([*inputs, *results]))
+        return self._scheduled(te.create_prim_func([*inputs, *results]))
 
-    def _scheduled(self, name: str, func: PrimFunc) -> Any:
-        mod = schedule_module(tvm.IRModule({name: func}), self.target)
-        return mod[name].with_attr("global_symbol", name)
+    def _scheduled(self, func: PrimFunc) -> Any:
+        mod = schedule_module(tvm.IRModule({KERNEL: func}), self.target)
+        return mod[KERNEL].without_attr("global_symbol")
 
 
 def _shape(ty: Any) -> list[Any]:

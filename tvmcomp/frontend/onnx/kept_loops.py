@@ -1,0 +1,214 @@
+"""Loops that stay loops: a node of our own, whose body is a simplified network of static shapes.
+
+    states…, rows… = tvmcomp.Loop(trips, going, states…; body, bound, conditional)
+
+``trips`` and ``going`` are as ONNX's Loop has them, and may be left out; the body's inputs are the
+trip's number and the states, its outputs whether to go on, if that depends on data, the states and
+the rows. What else it reads are tensors from outside, by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto, helper, numpy_helper
+
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.frontend.onnx.renamed import renamed
+from tvmcomp.frontend.onnx.support import nodes_of
+from tvmcomp.frontend.onnx.trip_count import defined_in, read_inside
+
+#: Of :data:`~tvmcomp.frontend.onnx.quantized_lstm.DOMAIN`.
+LOOP = "Loop"
+#: A loop of more trips counts as one of no bound: its trip count still ends it.
+_MOST_BOUND = 2**31 - 1
+
+
+class NotKept(Exception):
+    """A loop can't stay a loop; it says why."""
+
+
+@dataclass(frozen=True)
+class Trips:
+    """How often a loop runs.
+
+    Attributes:
+        bound: at most so often, where that is known.
+        conditional: a condition that depends on data may end it before.
+    """
+
+    bound: int | None
+    conditional: bool
+
+
+def kept_loop(
+    model: onnx.ModelProto,
+    node: onnx.NodeProto,
+    trips: Trips,
+    types: Mapping[str, onnx.TypeProto],
+    constants: Mapping[str, onnx.TensorProto],
+    simplify: Callable[[onnx.ModelProto], onnx.ModelProto],
+) -> tuple[onnx.NodeProto, list[onnx.ValueInfoProto]]:
+    """The node in the place of a Loop.
+
+    Args:
+        model: for its operator sets.
+        node: ONNX's Loop.
+        trips: how often it runs.
+        types: of the tensors that are known outside.
+        constants: those outside.
+        simplify: makes a model of the operators that are imported, of one that is not changed.
+
+    Returns:
+        The node, and the types of its outputs.
+
+    Raises:
+        NotKept: a state changes its shape, rows are given whose number depends on data, ….
+    """
+    body = next(a.g for a in node.attribute if a.name == "body")
+    carried = list(node.input[2:])
+    first = [_typed(types, constants, name, "what it carries") for name in carried]
+    inside = _simplified(model, body, first, types, constants, simplify)
+    outputs = [value.type for value in inside.output]
+    for name, before, after in zip(carried, first, outputs[1:], strict=False):
+        if _dims(after) != _dims(before):
+            raise NotKept(
+                f"what it carries, {name!r}, has the shape {_dims(before)} before a trip and "
+                f"{_dims(after)} after it"
+            )
+    if not trips.conditional:
+        del inside.output[0]
+    rows = outputs[1 + len(carried) :]
+    bound = trips.bound if trips.bound is not None and trips.bound <= _MOST_BOUND else None
+    if rows and any(node.output[len(carried) :]) and bound is None:
+        raise NotKept("how many rows it gives depends on data")
+    shapes = [*map(_dims, first), *([bound, *_dims(row)] for row in rows)]
+    kinds = [each.tensor_type.elem_type for each in (*first, *rows)]
+    values = [
+        helper.make_tensor_value_info(name, kind, shape)
+        for name, kind, shape in zip(node.output, kinds, shapes, strict=True)
+        if name
+    ]
+    _prefix(inside, node.name, constants)
+    kept = helper.make_node(
+        LOOP,
+        [*node.input[:2], *("" for _ in range(2 - len(node.input))), *carried],
+        [*node.output, *("" for _ in shapes[len(node.output) :])],
+        name=node.name,
+        domain=DOMAIN,
+        body=inside,
+        bound=bound or 0,
+        conditional=int(trips.conditional),
+    )
+    return kept, values
+
+
+def _simplified(
+    model: onnx.ModelProto,
+    body: onnx.GraphProto,
+    first: list[onnx.TypeProto],
+    types: Mapping[str, onnx.TypeProto],
+    constants: Mapping[str, onnx.TensorProto],
+    simplify: Callable[[onnx.ModelProto], onnx.ModelProto],
+) -> onnx.GraphProto:
+    """The body as a network by itself, without the condition that it is given: that is true."""
+    inputs = [helper.make_tensor_value_info(body.input[0].name, TensorProto.INT64, [])]
+    for value, kind in zip(body.input[2:], first, strict=True):
+        inputs.append(onnx.ValueInfoProto(name=value.name, type=kind))
+    own = {value.name for value in body.input} | {t.name for t in body.initializer}
+    own |= set(defined_in(body))
+    read = {name for node in body.node for name in (*node.input, *read_inside(node)) if name}
+    read |= {value.name for value in body.output}
+    held = list(body.initializer)
+    held.append(numpy_helper.from_array(np.array(True), body.input[1].name))
+    for name in sorted(read - own):
+        if name in constants:
+            held.append(constants[name])
+        else:
+            kind = _typed(types, constants, name, "what it reads")
+            inputs.append(onnx.ValueInfoProto(name=name, type=kind))
+    # An output that is an input or a constant needs a node between.
+    results = [f"{value.name}/{i}" for i, value in enumerate(body.output)]
+    copies = [
+        helper.make_node("Identity", [value.name], [result], name=result)
+        for value, result in zip(body.output, results, strict=True)
+    ]
+    kinds = [onnx.TypeProto(tensor_type=onnx.TypeProto.Tensor(elem_type=TensorProto.BOOL)), *first]
+    outputs = [onnx.ValueInfoProto(name=result) for result in results]
+    for output, kind in zip(outputs, kinds, strict=False):
+        output.type.tensor_type.elem_type = kind.tensor_type.elem_type
+    graph = helper.make_graph([*body.node, *copies], body.name or "body", inputs, outputs, held)
+    network = simplify(
+        helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+    ).graph
+    for value in network.output:
+        if not value.type.tensor_type.HasField("shape") or _is_open(value.type):
+            raise NotKept(f"the shape of {value.name!r}, which its body gives, is not known")
+    del network.input[1 + len(first) :]
+    return network
+
+
+def _prefix(body: onnx.GraphProto, prefix: str, constants: Mapping[str, onnx.TensorProto]) -> None:
+    """Rename what ``body`` defines, so that no name is one outside; drop constants from there."""
+    held = [tensor for tensor in body.initializer if tensor.name not in constants]
+    del body.initializer[:]
+    body.initializer.extend(held)
+    own = {*defined_in(body), *(v.name for v in body.input), *(t.name for t in held)}
+    names = {name: f"{prefix}//{name}" for name in own}
+    for tensor in (*body.input, *body.output, *body.initializer):
+        tensor.name = names.get(tensor.name, tensor.name)
+    del body.value_info[:]
+    for node in body.node:
+        renamed(node, names)
+
+
+def _typed(
+    types: Mapping[str, onnx.TypeProto],
+    constants: Mapping[str, onnx.TensorProto],
+    name: str,
+    what: str,
+) -> onnx.TypeProto:
+    """The type of a tensor of a known shape."""
+    if name in constants:
+        tensor = constants[name]
+        return helper.make_tensor_type_proto(tensor.data_type, tensor.dims)
+    kind = types.get(name)
+    if kind is None or not kind.tensor_type.HasField("shape") or _is_open(kind):
+        raise NotKept(f"{what}, {name!r}, is no tensor of a known shape")
+    return kind
+
+
+def _is_open(kind: onnx.TypeProto) -> bool:
+    return any(not dim.HasField("dim_value") for dim in kind.tensor_type.shape.dim)
+
+
+def _dims(kind: onnx.TypeProto) -> list[int]:
+    return [dim.dim_value for dim in kind.tensor_type.shape.dim]
+
+
+def infer_loop_shapes(node: ir.Node) -> None:
+    """Note the shapes of what a kept loop gives, and their types."""
+    bound = node.attributes["bound"].as_int()
+    conditional = node.attributes["conditional"].as_int()
+    states = len(node.inputs) - 2
+    given = node.attributes["body"].as_graph().outputs[conditional:]
+    for i, (output, inside) in enumerate(zip(node.outputs, given, strict=False)):
+        if inside.shape is not None:
+            rows = [] if i < states else [bound]
+            output.shape = ir.Shape([*rows, *inside.shape])
+        if inside.dtype is not None:
+            output.dtype = inside.dtype
+
+
+def is_kept_loop(node: onnx.NodeProto) -> bool:
+    """Whether ``node`` is such a loop."""
+    return node.domain == DOMAIN and node.op_type == LOOP
+
+
+def size_of(body: onnx.GraphProto) -> int:
+    """The nodes of a body."""
+    return sum(1 for _ in nodes_of(body))
