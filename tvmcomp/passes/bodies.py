@@ -1,6 +1,6 @@
 """Passes over ``main`` see every loop's body too: each is ``main`` for as long as a pass runs.
 
-    in_bodies(pass)(mod)  =  pass on the module whose ``main`` is the body, for each body, then on mod
+in_bodies(pass)(mod)  =  pass on mod with body 1 as main, … with body n as main, and on mod
 """
 
 from __future__ import annotations

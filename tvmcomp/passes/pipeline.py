@@ -104,7 +104,9 @@ def _lowering(
         return mod
 
     if target.family == "cuda":
-        passes: dict[str, Pass] = {"lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target))}
+        passes: dict[str, Pass] = {
+            "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target))
+        }
         if half:
             passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))
     else:

@@ -76,9 +76,7 @@ class LoopCase:
 
     @property
     def inputs(self):
-        return [
-            Tensor(name, str(array.dtype), array.shape) for name, array in self.feeds.items()
-        ]
+        return [Tensor(name, str(array.dtype), array.shape) for name, array in self.feeds.items()]
 
     def draw(self, choices):
         return choices[self.rng.integers(len(choices))]
@@ -143,7 +141,9 @@ class LoopCase:
             return self.emit(scope, "Xor", [state, other], "bool", state.shape)
         if self.rng.random() < 0.15:
             return other
-        return self.bounded(scope, self.emit(scope, "Sub", [state, other], state.dtype, state.shape))
+        return self.bounded(
+            scope, self.emit(scope, "Sub", [state, other], state.dtype, state.shape)
+        )
 
     def loop(self, scope, depth):
         """A Loop; its states and rows."""
@@ -160,6 +160,8 @@ class LoopCase:
         inner.tensors += outer
         self.compute(inner, int(rng.integers(1, 4)))
         rows = []
+        if depth < 1 and rng.random() < 0.2:
+            self.branch(inner)
         if depth < 1 and rng.random() < 0.3:
             self.loop(inner, depth + 1)
         elif depth < 2 and rng.random() < 0.3:

@@ -12,8 +12,10 @@ from onnx import TensorProto, helper, numpy_helper
 from tvmcomp import targets
 from tvmcomp.frontend import load_model
 from tvmcomp.model import Model
+from tvmcomp.passes.bodies import in_bodies
 from tvmcomp.passes.lowering.legalizations import LEGALIZATIONS
 from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
+from tvmcomp.passes.scheduled.expand_loops import expand_loops
 from tvmcomp.tvm_import import tvm
 
 relax = tvm.relax
@@ -74,8 +76,9 @@ def names(model: Model) -> list[str]:
 
 def run(model: Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Build the float module with our kernels where TVM has none or others, and run it."""
-    mod = lower_recurrent(model.mod, targets.detect())
-    mod = relax.transform.LegalizeOps(LEGALIZATIONS)(mod)
+    here = targets.detect()
+    mod = in_bodies(lambda each: lower_recurrent(each, here))(model.mod)
+    mod = expand_loops(relax.transform.LegalizeOps(LEGALIZATIONS)(mod), here)
     executable = tvm.compile(mod, tvm.target.Target({"kind": "llvm", "num-cores": 2}))
     machine = relax.VirtualMachine(executable, tvm.cpu())
     arguments = [tvm.runtime.tensor(feeds[spec.name]) for spec in model.signature.inputs]

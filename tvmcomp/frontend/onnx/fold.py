@@ -24,7 +24,7 @@ from tvmcomp.frontend.onnx.bounded import bound_sizes, has_open_sizes
 from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
-from tvmcomp.frontend.onnx.kept_loops import LOOP, infer_loop_shapes
+from tvmcomp.frontend.onnx.kept_loops import LOOP, infer_branch_shapes, infer_loop_shapes
 from tvmcomp.frontend.onnx.limits import MOST_ELEMENTS, UNROLLED_NODES, TensorLimits
 from tvmcomp.frontend.onnx.loops import write_loops
 from tvmcomp.frontend.onnx.microsoft import DOMAIN, import_microsoft
@@ -152,6 +152,8 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
         if (node.domain, node.op_type) == (OWN_DOMAIN, LOOP):
             infer_loop_shapes(node)
             check_results(node, self.limits)
+        if node.op_type == "If" and not node.domain:
+            infer_branch_shapes(node)
         replacement = super().process_node(node, is_function)
         if replacement is not None and node.op_type == "CastLike":
             for new in replacement.new_nodes:

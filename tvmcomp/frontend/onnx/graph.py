@@ -338,9 +338,7 @@ class _GraphImporter:
         going = None if going is None else self.block.emit(relax.op.reshape(going, ()))
         going = self._both(going, self.condition)
         trips = None if given is None else self.block.emit(relax.op.reshape(given, ()))
-        called = self.bodies.call(
-            mod, attributes, f"{name}__body", [trips, going], first, captured
-        )
+        called = self.bodies.call(mod, attributes, f"{name}__body", [trips, going], first, captured)
         results = self.block.emit(called, f"{name}__loop")
         return [relax.TupleGetItem(results, i) for i in range(len(results.ty.fields))]
 

@@ -19,7 +19,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.renamed import renamed
-from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.onnx.trip_count import defined_in, read_inside
 
 #: Of :data:`~tvmcomp.frontend.onnx.quantized_lstm.DOMAIN`.
@@ -75,7 +74,7 @@ def kept_loop(
     inside = _simplified(model, body, first, types, constants, simplify)
     outputs = [value.type for value in inside.output]
     for name, before, after in zip(carried, first, outputs[1:], strict=False):
-        if _dims(after) != _dims(before):
+        if after.tensor_type.HasField("shape") and _dims(after) != _dims(before):
             raise NotKept(
                 f"what it carries, {name!r}, has the shape {_dims(before)} before a trip and "
                 f"{_dims(after)} after it"
@@ -145,7 +144,7 @@ def _simplified(
     network = simplify(
         helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     ).graph
-    for value in network.output:
+    for value in network.output[1 + len(first) :]:
         if not value.type.tensor_type.HasField("shape") or _is_open(value.type):
             raise NotKept(f"the shape of {value.name!r}, which its body gives, is not known")
     del network.input[1 + len(first) :]
@@ -194,21 +193,26 @@ def infer_loop_shapes(node: ir.Node) -> None:
     """Note the shapes of what a kept loop gives, and their types."""
     bound = node.attributes["bound"].as_int()
     conditional = node.attributes["conditional"].as_int()
-    states = len(node.inputs) - 2
+    first = node.inputs[2:]
     given = node.attributes["body"].as_graph().outputs[conditional:]
-    for i, (output, inside) in enumerate(zip(node.outputs, given, strict=False)):
-        if inside.shape is not None:
-            rows = [] if i < states else [bound]
-            output.shape = ir.Shape([*rows, *inside.shape])
-        if inside.dtype is not None:
-            output.dtype = inside.dtype
+    for output, before in zip(node.outputs, first, strict=False):
+        if before is not None and before.shape is not None:
+            output.shape, output.dtype = before.shape, before.dtype
+    for output, row in zip(node.outputs[len(first) :], given[len(first) :], strict=False):
+        output.dtype = row.dtype
+        if row.shape is not None:
+            output.shape = ir.Shape([bound, *row.shape])
+
+
+def infer_branch_shapes(node: ir.Node) -> None:
+    """Note the shapes that both branches of an If give."""
+    branches = [node.attributes[name].as_graph() for name in ("then_branch", "else_branch")]
+    for output, *inside in zip(node.outputs, *(b.outputs for b in branches), strict=False):
+        if inside[0].shape is not None and inside[0].shape == inside[1].shape:
+            output.shape = inside[0].shape
+        output.dtype = inside[0].dtype or output.dtype
 
 
 def is_kept_loop(node: onnx.NodeProto) -> bool:
     """Whether ``node`` is such a loop."""
     return node.domain == DOMAIN and node.op_type == LOOP
-
-
-def size_of(body: onnx.GraphProto) -> int:
-    """The nodes of a body."""
-    return sum(1 for _ in nodes_of(body))

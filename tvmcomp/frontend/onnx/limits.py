@@ -42,10 +42,9 @@ INLINED_NODES = 50_000
 #: that it may become.
 MOST_TRIPS = 1024
 UNROLLED_NODES = 20_000
-#: A loop that becomes no more nodes than these is written out although it could stay one,
+#: A loop that becomes no more nodes than these is written out although it could stay one, unless
+#: a condition of data may end it.
 SHORT_NODES = 2_000
-#: and one that a condition of data may end, whose trips are then all computed, of no more than these.
-SHORT_TRIPS = 8
 #: Trips of a loop whose counters are followed one by one.
 COUNTED_TRIPS = 1 << 14
 #: Functions that call each other.

@@ -11,7 +11,7 @@ from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.frontend.onnx.values import TensorSequence, dtype_of, shape_of
 from tvmcomp.loops import LOOP_BODY, LoopForm, loop
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Expr, Module
+from tvmcomp.tvm_types import Module
 
 relax = tvm.relax
 
@@ -83,7 +83,7 @@ class Bodies:
         dtypes = [str(ty.dtype) for ty in types]
         form = LoopForm(name, shapes, dtypes, len(first), bound, conditional)
         self.modules[name] = body
-        most = np.iinfo("int64").max if not bound else bound
+        most = bound or np.iinfo("int64").max
         trips = relax.const(np.int64(most), "int64") if head[0] is None else head[0]
         going = relax.const(True, "bool") if head[1] is None else head[1]
         return loop(form, trips, going, [*first, *captured])

@@ -20,7 +20,6 @@ from tvmcomp.frontend.onnx.kept_loops import NotKept, Trips, kept_loop
 from tvmcomp.frontend.onnx.limits import (
     MOST_TRIPS,
     SHORT_NODES,
-    SHORT_TRIPS,
     UNROLLED_NODES,
 )
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
@@ -80,14 +79,14 @@ class _Loops:
         self.simplify, self.limit = simplify, most_nodes
         self.opset = opset_version(model)
         own = (*self.graph.input, *self.graph.value_info, *self.graph.output)
-        self.types = dict(around.types if around else {}) | {v.name: v.type for v in own}
-        self.out = Unrolled(self.graph, self.opset, around.out.constants if around else {})
+        outer = {} if around is None else around.types
+        self.types: dict[str, onnx.TypeProto] = {**outer, **{v.name: v.type for v in own}}
+        held = {} if around is None else around.out.constants
+        self.out: Unrolled = Unrolled(self.graph, self.opset, held)
         #: Types of the results of loops that are kept.
         self.known: list[onnx.ValueInfoProto] = []
         #: Tensors that are read by a node, or inside of one.
-        self.read = {
-            name for node in self.graph.node for name in (*node.input, *read_inside(node))
-        }
+        self.read = {name for node in self.graph.node for name in (*node.input, *read_inside(node))}
         self.changed = False
         #: What the graph gives is not what the network gives.
         self.is_inner = around is not None
@@ -144,11 +143,8 @@ class _Loops:
             )
         found = Trips(most if trips is None else trips, trips is None)
         rows = set(filter(None, node.output[len(carried) :]))
-        if found.bound is not None and self._is_short(body, found):
-            if found.conditional and rows:
-                self._padded(node, found, rows)
-            else:
-                self.out.loop(node, found.bound, found.conditional)
+        if found.bound and not found.conditional and self._is_short(body, found.bound):
+            self.out.loop(node, found.bound, False)
             return
         try:
             if found.conditional:
@@ -179,7 +175,7 @@ class _Loops:
             raise ValueError("the Scan of operator set 8 is not supported")
         scan = Scan.of(node)
         size = scan.size([self._shape(name) for name in scan.sequences])
-        if size and self._is_short(scan.body, Trips(size, False)):
+        if size and self._is_short(scan.body, size):
             self.out.scan(scan, size)
             return
         loop, constants = scan.as_loop(size)
@@ -198,14 +194,6 @@ class _Loops:
         self.out.nodes.extend(nodes)
         for constant in constants:
             self.out.add_constant(constant)
-
-    def _padded(self, node: onnx.NodeProto, trips: Trips, rows: Collection[str]) -> None:
-        """Keep a loop whose rows' number depends on data."""
-        try:
-            self._check_padded(rows)
-            self._keep(node, trips)
-        except NotKept as reason:
-            raise ValueError(str(reason)) from reason
 
     def _check_padded(self, rows: Collection[str]) -> None:
         """Rows that no trip gives are 0 where they leave the network; nothing may compute them."""
@@ -241,16 +229,23 @@ class _Loops:
                 self.out.add_constant(numpy_helper.from_array(np.zeros(dims, dtype), source))
             self.out.nodes.append(helper.make_node("Identity", [source], [name], name=name))
 
-    def _is_short(self, body: onnx.GraphProto, trips: Trips) -> bool:
+    def _is_short(self, body: onnx.GraphProto, trips: int) -> bool:
         """Whether a loop is better written out."""
-        size = sum(1 for _ in nodes_of(body))
-        assert trips.bound is not None
-        if trips.conditional and trips.bound > SHORT_TRIPS:
-            return False
-        return 0 < trips.bound * size <= SHORT_NODES and trips.bound <= MOST_TRIPS
+        written = trips * self._written(body)
+        fits = written + len(self.out.nodes) <= self.limit
+        return trips <= MOST_TRIPS and written <= SHORT_NODES and fits
+
+    def _written(self, body: onnx.GraphProto) -> int:
+        """The nodes of a body with the loops in it written out, as far as their trips are known."""
+        total = 0
+        for node in body.node:
+            count = self._value(node.input[0]) if node.op_type == "Loop" and node.input else None
+            trips = 1 if count is None or node.domain else max(1, int(count.item()))
+            total += 1 + trips * sum(map(self._written, subgraphs_of(node)))
+        return total
 
     def _check_size(self, body: onnx.GraphProto, trips: int, reason: str) -> None:
-        written = trips * sum(1 for _ in nodes_of(body))
+        written = trips * _size(body)
         if trips > MOST_TRIPS or written + len(self.out.nodes) > self.limit:
             raise ValueError(
                 f"it runs {trips:,} times, which unrolls to {written:,} nodes; the limits are "
@@ -269,3 +264,8 @@ class _Loops:
             return None
         dims = kind.tensor_type.shape.dim
         return [dim.dim_value if dim.HasField("dim_value") else None for dim in dims]
+
+
+def _size(body: onnx.GraphProto) -> int:
+    """The nodes of a body, and of the graphs in it."""
+    return sum(1 for _ in nodes_of(body))

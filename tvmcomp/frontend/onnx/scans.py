@@ -1,4 +1,4 @@
-"""A Scan as a Loop whose body takes its slices itself, and whose rows are put in order afterwards."""
+"""A Scan as a Loop whose body takes its slices, and whose rows are put in order afterwards."""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """Lift constants out of ``main`` into parameters after the inputs: the artifact stores them apart.
 
 A library without weights in it links in a moment, and the constants can be mapped into memory as
-they are. Scalars stay, as immediates of the code. The constants of a loop's body become operands of the
-loop, and so parameters of ``main`` too.
+they are. Scalars stay, as immediates of the code. The constants of a loop's body become operands of
+the loop, and so parameters of ``main`` too.
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -38,8 +39,12 @@ def lift_constants(mod: Module) -> tuple[Any, list[np.ndarray]]:
         lifted, constants = _lifted(as_main(mod, body))
         lifted["main"] = lifted["main"].with_attr(LOOP_BODY, len(constants))
         mod = body_of(lifted, body)
-        mod = in_bodies(lambda each, b=body, c=constants: _GiveOperands(each, b, c).run())(mod)
+        mod = in_bodies(partial(_with_operands, body=body, constants=constants))(mod)
     return _lifted(mod)
+
+
+def _with_operands(mod: Module, body: str, constants: list[np.ndarray]) -> Any:
+    return _GiveOperands(mod, body, constants).run()
 
 
 class _GiveOperands(BindingRewriter):

@@ -80,13 +80,11 @@ class _Driver:
         params = [relax.Var(f"operand_{i}", ty) for i, ty in enumerate(self.types)]
         trips, going, operands = params[0], params[1], params[2:]
         rows = [
-            block.call(self.builder, self.kernels.zeros(ty), [], ty)
+            block.call(self.kernels.zeros(ty), [], ty)
             for ty in self.carried.fields[2 + form.states :]
         ]
         zero = relax.const(0, "int64")
-        going = block.call(
-            self.builder, self.kernels.begins(), [going, trips], _scalar("bool")
-        )
+        going = block.call(self.kernels.begins(), [going, trips], _scalar("bool"))
         carried = block.emit(relax.Tuple([zero, going, *operands[: form.states], *rows]))
         outer = block.emit(relax.Tuple([trips, *operands[form.states :]]))
         if self.fixed:
@@ -96,11 +94,11 @@ class _Driver:
         else:
             power = (form.trips - 1).bit_length() if form.trips else _UNBOUNDED
             carried = block.emit(self._if(going, self.step(power), carried, outer))
-        items = [block.emit(relax.TupleGetItem(carried, 2 + i)) for i in range(len(form.shapes))]
+        items = block.items(carried)[2:]
         if not self.fixed:  # Whether a state is what it began with depends on data.
             for i in range(form.states):
                 ty = self.types[2 + i]
-                items[i] = block.call(self.builder, self.kernels.copy(ty), [items[i]], ty)
+                items[i] = block.call(self.kernels.copy(ty), [items[i]], ty)
         return self._function(name, params, block, relax.Tuple(items))
 
     def step(self, power: int) -> Any:
@@ -112,30 +110,25 @@ class _Driver:
     def _first(self) -> Any:
         form, block = self.form, _Block(self.builder)
         carried, outer = relax.Var("carried", self.carried), relax.Var("outer", self.outer)
-        items = [block.emit(relax.TupleGetItem(carried, i)) for i in range(len(self.carried.fields))]
-        given = [block.emit(relax.TupleGetItem(outer, i)) for i in range(len(self.outer.fields))]
+        items, given = block.items(carried), block.items(outer)
         states, rows = items[2 : 2 + form.states], items[2 + form.states :]
         result = block.emit(relax.Call(self.body, [items[0], *states, *given[1:]]))
-        new = [
-            block.emit(relax.TupleGetItem(result, i))
-            for i in range(form.conditional + form.states + form.rows)
-        ]
+        new = block.items(result)
         going = new.pop(0) if form.conditional else items[1]
         for i, row in enumerate(new[form.states :]):
             new[form.states + i] = block.call_inplace(
-                self.builder, self.kernels.write_row(rows[i].ty, row.ty), [row, items[0]], rows[i]
+                self.kernels.write_row(rows[i].ty, row.ty), [row, items[0]], rows[i]
             )
         if self.fixed:
             ty = _scalar("int64")
-            head = [block.call(self.builder, self.kernels.count(), [items[0]], ty), items[1]]
+            head = [block.call(self.kernels.count(), [items[0]], ty), items[1]]
         else:
             pair = block.call(
-                self.builder,
                 self.kernels.advance(going.ty),
                 [items[0], going, given[0]],
                 [_scalar("int64"), _scalar("bool")],
             )
-            head = [block.emit(relax.TupleGetItem(pair, i)) for i in range(2)]
+            head = block.items(pair)
         name = f"{form.body}_step_0"
         return self._function(name, [carried, outer], block, relax.Tuple([*head, *new]))
 
@@ -175,14 +168,18 @@ class _Block:
         self.bindings.append(relax.VarBinding(var, expr))
         return var
 
-    def call(self, builder: Any, kernel: Any, inputs: Sequence[Any], out: Any) -> Any:
+    def items(self, value: Expr) -> list[Any]:
+        """Bind the fields of a tuple."""
+        return [self.emit(relax.TupleGetItem(value, i)) for i in range(len(value.ty.fields))]
+
+    def call(self, kernel: Any, inputs: Sequence[Any], out: Any) -> Any:
         """Bind a call of a kernel."""
-        name = builder.add_func(kernel, KERNEL)
+        name = self.builder.add_func(kernel, KERNEL)
         return self.emit(relax.call_tir(name, relax.Tuple(list(inputs)), out))
 
-    def call_inplace(self, builder: Any, kernel: Any, inputs: Sequence[Any], into: Any) -> Any:
+    def call_inplace(self, kernel: Any, inputs: Sequence[Any], into: Any) -> Any:
         """Bind a call of a kernel whose last parameter, ``into``, it changes and gives."""
-        name = builder.add_func(kernel, KERNEL)
+        name = self.builder.add_func(kernel, KERNEL)
         given = relax.Tuple([*inputs, into])
         return self.emit(relax.op.call_tir_inplace(name, given, [len(inputs)], into.ty))
 

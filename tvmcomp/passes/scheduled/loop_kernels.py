@@ -34,6 +34,7 @@ class LoopKernels:
 
     def begins(self) -> Any:
         """``(going, trips) -> `` whether there is a first trip."""
+
         def compute(going: Any, trips: Any) -> Any:
             return te.compute((), lambda: tirx.And(going(), trips() > 0))
 
@@ -75,14 +76,13 @@ class LoopKernels:
                         axes = [T.axis.spatial(n, at) for n, at in zip(grid, loops, strict=True)]
                         element = axes if shape else []
                         T.reads(source[tuple(element)], place[()])
-                        T.writes(into[(place[()], *element)])
-                        T.buffer_store(into, source[tuple(element)], [place[()], *element])
+                        to = [place[()], *element]
+                        T.writes(into[tuple(to)])
+                        T.buffer_store(into, source[tuple(element)], to)
         return self._scheduled(ib.get())
 
     def _of(self, types: list[Any], compute: Callable[..., Any]) -> Any:
-        inputs = [
-            te.placeholder(_shape(ty), str(ty.dtype), f"x{i}") for i, ty in enumerate(types)
-        ]
+        inputs = [te.placeholder(_shape(ty), str(ty.dtype), f"x{i}") for i, ty in enumerate(types)]
         results = compute(*inputs)
         results = results if isinstance(results, list) else [results]
         return self._scheduled(te.create_prim_func([*inputs, *results]))
