@@ -43,15 +43,10 @@ logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
 _DEEPEST_LOOPS = 64
 
 
-def simplify(
-    model: onnx.ModelProto, limits: TensorLimits, *, is_body: bool = False
-) -> onnx.ModelProto:
+def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     """Return ``model`` with functions inlined, constants folded and dead nodes removed.
 
-    Args:
-        model: all shapes of its inputs must be static.
-        limits: of its tensors.
-        is_body: it is the body of a loop.
+    All shapes of inputs must be static.
 
     Raises:
         ModelError: a constant expression of the model can't be evaluated, or the model exceeds a
@@ -68,13 +63,13 @@ def simplify(
     model = inline_standard_functions(model)
     model = _folded(model, limits)
     # Loops inside of loops come to light one after the other.
-    inner = partial(simplify, limits=limits, is_body=True)
+    inner = partial(simplify, limits=limits)
     most_nodes = UNROLLED_NODES + len(model.graph.node)
     for _ in range(_DEEPEST_LOOPS):
         # The shapes that a loop needs may come out of another.
         while recognize_recurrence(model):
             model = _folded(model, limits)
-        if not write_loops(model, most_nodes, inner, is_body=is_body, where=where):
+        if not write_loops(model, most_nodes, inner, where=where):
             break
         model = _folded(inline_standard_functions(model), limits)
     if has_open_sizes(model.graph):

@@ -1,10 +1,11 @@
 """Loops that stay loops: a node of our own, whose body is a simplified network of static shapes.
 
-    states…, rows… = tvmcomp.Loop(trips, going, states…; body, bound, conditional)
+    states…, rows… = tvmcomp.Loop(trips, going, states…; body, bound, conditional, counted)
 
 ``trips`` and ``going`` are as ONNX's Loop has them, and may be left out; the body's inputs are the
 trip's number and the states, its outputs whether to go on, if that depends on data, the states and
-the rows. What else it reads are tensors from outside, by their names.
+the rows. What else it reads are tensors from outside, by their names. Where a condition may end the
+loop before all rows are given, ``counted``, the last state is their number.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ def kept_loop(
     types: Mapping[str, onnx.TypeProto],
     constants: Mapping[str, onnx.TensorProto],
     simplify: Callable[[onnx.ModelProto], onnx.ModelProto],
-) -> tuple[onnx.NodeProto, list[onnx.ValueInfoProto]]:
+) -> tuple[onnx.NodeProto, list[onnx.ValueInfoProto], list[onnx.TensorProto]]:
     """The node in the place of a Loop.
 
     Args:
@@ -63,10 +64,10 @@ def kept_loop(
         simplify: makes a model of the operators that are imported, of one that is not changed.
 
     Returns:
-        The node, and the types of its outputs.
+        The node, the types of its outputs, and constants that it reads.
 
     Raises:
-        NotKept: a state changes its shape, rows are given whose number depends on data, ….
+        NotKept: a state changes its shape, rows are given whose number has no bound, ….
     """
     body = next(a.g for a in node.attribute if a.name == "body")
     carried = list(node.input[2:])
@@ -79,31 +80,63 @@ def kept_loop(
                 f"what it carries, {name!r}, has the shape {_dims(before)} before a trip and "
                 f"{_dims(after)} after it"
             )
-    if not trips.conditional:
-        del inside.output[0]
-    rows = outputs[1 + len(carried) :]
+    states = len(carried)
+    results = list(node.output) + [""] * (states - len(node.output))
+    wanted = [i for i, name in enumerate(results[states:]) if name]
+    rows = [outputs[1 + states + i] for i in wanted]
     bound = trips.bound if trips.bound is not None and trips.bound <= _MOST_BOUND else None
-    if rows and any(node.output[len(carried) :]) and bound is None:
+    if rows and bound is None:
         raise NotKept("how many rows it gives depends on data")
+    condition, after = inside.output[0], list(inside.output[1 : 1 + states])
+    kept_rows = [inside.output[1 + states + i] for i in wanted]
+    constants_of: list[onnx.TensorProto] = []
+    results = [*results[:states], *(results[states + i] for i in wanted)]
+    counted = bool(rows) and trips.conditional
+    if counted:  # One more state, by which the rows are counted.
+        state, made, constants_of = _counter(node.name, inside)
+        carried.append(constants_of[0].name)
+        first.append(state.type)
+        after.append(made)
+        results.insert(states, f"{node.name}//count")
+    del inside.output[:]
+    inside.output.extend([*([condition] if trips.conditional else []), *after, *kept_rows])
     shapes = [*map(_dims, first), *([bound, *_dims(row)] for row in rows)]
     kinds = [each.tensor_type.elem_type for each in (*first, *rows)]
     values = [
         helper.make_tensor_value_info(name, kind, shape)
-        for name, kind, shape in zip(node.output, kinds, shapes, strict=True)
+        for name, kind, shape in zip(results, kinds, shapes, strict=True)
         if name
     ]
     _prefix(inside, node.name, constants)
     kept = helper.make_node(
         LOOP,
         [*node.input[:2], *("" for _ in range(2 - len(node.input))), *carried],
-        [*node.output, *("" for _ in shapes[len(node.output) :])],
+        results,
         name=node.name,
         domain=DOMAIN,
         body=inside,
         bound=bound or 0,
         conditional=int(trips.conditional),
+        counted=int(counted),
     )
-    return kept, values
+    return kept, values, constants_of
+
+
+def _counter(
+    prefix: str, body: onnx.GraphProto
+) -> tuple[onnx.ValueInfoProto, onnx.ValueInfoProto, list[onnx.TensorProto]]:
+    """A state of ``body`` that counts the trips: it, what a trip makes of it, its first value."""
+    before, after = (
+        helper.make_tensor_value_info(f"count_{when}", TensorProto.INT64, [])
+        for when in ("before", "after")
+    )
+    one = numpy_helper.from_array(np.array(1, "int64"), "count_step")
+    body.initializer.append(one)
+    body.input.append(before)
+    add = helper.make_node("Add", [before.name, one.name], [after.name], name=after.name)
+    body.node.append(add)
+    zero = numpy_helper.from_array(np.array(0, "int64"), f"{prefix}//count_first")
+    return before, after, [zero]
 
 
 def _simplified(
@@ -147,6 +180,8 @@ def _simplified(
     for value in network.output[1 + len(first) :]:
         if not value.type.tensor_type.HasField("shape") or _is_open(value.type):
             raise NotKept(f"the shape of {value.name!r}, which its body gives, is not known")
+    if len(network.output) != len(results):
+        raise NotKept("the size of what its body gives depends on data")
     del network.input[1 + len(first) :]
     return network
 
@@ -216,3 +251,13 @@ def infer_branch_shapes(node: ir.Node) -> None:
 def is_kept_loop(node: onnx.NodeProto) -> bool:
     """Whether ``node`` is such a loop."""
     return node.domain == DOMAIN and node.op_type == LOOP
+
+
+def is_counted_loop(node: onnx.NodeProto) -> bool:
+    """Whether ``node`` is such a loop whose last state is the number of its rows."""
+    return is_kept_loop(node) and any(a.name == "counted" and a.i for a in node.attribute)
+
+
+def is_endless_loop(node: onnx.NodeProto) -> bool:
+    """Whether ``node`` is such a loop, and nothing bounds its trips."""
+    return is_kept_loop(node) and not any(a.name == "bound" and a.i for a in node.attribute)

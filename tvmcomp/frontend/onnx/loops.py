@@ -8,7 +8,7 @@ kept, as the values that it carries change their shapes, is written out up to la
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 
 import numpy as np
 import onnx
@@ -36,7 +36,6 @@ def write_loops(
     most_nodes: int,
     simplify: Callable[[onnx.ModelProto], onnx.ModelProto],
     *,
-    is_body: bool,
     where: str,
 ) -> bool:
     """Write out or keep the Loops and Scans of ``model``, simplified, in place.
@@ -50,7 +49,6 @@ def write_loops(
         model: the model.
         most_nodes: that it may become by writing loops out.
         simplify: makes a body that is kept, as a model, one of the operators that are imported.
-        is_body: the model is itself the body of a loop.
         where: names the model in errors.
 
     Returns:
@@ -60,7 +58,6 @@ def write_loops(
         ModelError: a loop can be neither kept nor written out.
     """
     writer = _Loops(model, model.graph, most_nodes, simplify, where)
-    writer.is_inner = is_body
     writer.run()
     return writer.changed
 
@@ -85,11 +82,7 @@ class _Loops:
         self.out: Unrolled = Unrolled(self.graph, self.opset, held)
         #: Types of the results of loops that are kept.
         self.known: list[onnx.ValueInfoProto] = []
-        #: Tensors that are read by a node, or inside of one.
-        self.read = {name for node in self.graph.node for name in (*node.input, *read_inside(node))}
         self.changed = False
-        #: What the graph gives is not what the network gives.
-        self.is_inner = around is not None
 
     def run(self) -> None:
         given: set[str] = set()  # by loops that are written now
@@ -147,8 +140,6 @@ class _Loops:
             self.out.loop(node, found.bound, False)
             return
         try:
-            if found.conditional:
-                self._check_padded(rows)
             self._keep(node, found)
         except NotKept as reason:
             if found.bound is None:
@@ -195,18 +186,12 @@ class _Loops:
         for constant in constants:
             self.out.add_constant(constant)
 
-    def _check_padded(self, rows: Collection[str]) -> None:
-        """Rows that no trip gives are 0 where they leave the network; nothing may compute them."""
-        read = sorted(rows if self.is_inner else self.read.intersection(rows))
-        if read:
-            raise NotKept(
-                f"how many rows it gives depends on data, and {read[0]!r} is computed with"
-            )
-
     def _keep(self, node: onnx.NodeProto, trips: Trips) -> None:
-        kept, known = kept_loop(
+        kept, known, constants = kept_loop(
             self.model, node, trips, self.types, self.out.constants, self.simplify
         )
+        for constant in constants:
+            self.out.add_constant(constant)
         self.known += known
         if trips.bound == 0:
             self._never(node, known)

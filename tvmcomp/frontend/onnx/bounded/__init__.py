@@ -20,11 +20,12 @@ import onnx
 from onnx import helper
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx.bounded import elementwise, joins, moves, reductions, selections
+from tvmcomp.frontend.onnx.bounded import elementwise, joins, loops, moves, reductions, selections
 from tvmcomp.frontend.onnx.bounded.bounding import PLACES, Bounding, Rule, value_of_type
 from tvmcomp.frontend.onnx.bounded.elements import followed, in_full, shape_of
 from tvmcomp.frontend.onnx.bounded.values import Value
 from tvmcomp.frontend.onnx.file import opset_version
+from tvmcomp.frontend.onnx.kept_loops import is_counted_loop, is_endless_loop, is_kept_loop
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.support import nodes_of
 
@@ -85,6 +86,8 @@ def has_open_sizes(graph: onnx.GraphProto) -> bool:
     known = {tensor.name for tensor in graph.initializer}
     read = {name for node in nodes_of(graph) for name in node.input}
     for node in nodes_of(graph):
+        if is_counted_loop(node):
+            return True
         if node.domain not in ("", "ai.onnx"):
             continue
         if node.op_type == "Compress" and node.input[1] in known:
@@ -139,6 +142,8 @@ def _written(b: Bounding, node: onnx.NodeProto, values: list[Value]) -> list[Val
     results = rule(b, node, values) if rule is not None else None
     if results is not None:
         return results
+    if is_kept_loop(node):
+        return loops.kept_loop(b, node, values)
     if counted:
         raise ValueError("the size of what it is given depends on data")
     return b.same(node, values)
@@ -151,6 +156,8 @@ def _if(b: Bounding, node: onnx.NodeProto, condition: Value, where: str) -> list
     for name in ("then_branch", "else_branch"):
         outer, graph = dict(b.values), onnx.GraphProto()
         graph.CopyFrom(given[name])
+        if any(is_endless_loop(inner) for inner in graph.node):
+            raise ValueError("a loop of no bound is in a branch, both of which are computed")
         prefix = f"{node.name}/{name}/"
         own = {output for inner in graph.node for output in inner.output if output}
         own |= {tensor.name for tensor in graph.initializer}
