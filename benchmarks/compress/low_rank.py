@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     results.add_arguments(parser)
     results.budget_argument(parser)
     parser.add_argument(
-        "--speedup", type=float, nargs="+", default=[GOAL[0]], help="goals [%(default)s]"
+        "--faster", type=float, nargs="+", default=[GOAL[0]], help="goals [%(default)s]"
     )
     parser.add_argument("--distil", action="store_true", help="train what was factored, too")
 
@@ -26,12 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print a row for each network; 1 where one does not reach the goal."""
     variants = {"float": in_float()}
-    for speedup in args.speedup:
-        step = {"name": "low_rank", "speedup": speedup}
-        variants[f"x{speedup}"] = compressed(args.seed, recipe=[step])
+    for goal in args.faster:
+        step = {"name": "low_rank", "faster": goal}
+        variants[f"x{goal}"] = compressed(args.seed, recipe=[step])
         if args.distil:
             recipe = [step, {"name": "distil"}]
-            variants[f"x{speedup}, distilled"] = compressed(args.seed, args.budget, recipe=recipe)
+            variants[f"x{goal}, distilled"] = compressed(args.seed, args.budget, recipe=recipe)
     found = results.rows(args, "low_rank", f"budget {args.budget}, seed {args.seed}", variants)
     columns = {"float": lambda row: points(row.float_points)}
     columns |= {

@@ -16,6 +16,7 @@ from tests.compress.fake_quantize.rounded_networks import node, normal, prepared
 from tvmcomp.compress.cost import OperatorTimes
 from tvmcomp.compress.low_rank import LowRankSettings, factorize
 from tvmcomp.compress.low_rank.choose import descents, saved
+from tvmcomp.compress.low_rank.study import study, table
 from tvmcomp.compress.samples import divide
 from tvmcomp.errors import ConfigError
 from tvmcomp.progress import NoProgress
@@ -83,10 +84,10 @@ def test_what_does_harm_is_left_and_the_reason_is_told() -> None:
 
 def test_a_goal_of_speed_is_reached_whatever_it_costs() -> None:
     model = network(rank=None)
-    made, _ = factorized(model, speedup=1.3)
+    made, _ = factorized(model, faster=1.3)
     before, after = TIMES.in_turns([model, made.model])
     assert before > 1.25 * after
-    slower, _ = factorized(model, speedup=1.1)
+    slower, _ = factorized(model, faster=1.1)
     assert TIMES.seconds(slower.model) > after
 
 
@@ -118,3 +119,15 @@ def test_it_goes_with_int8_and_other_tools_run_it(tmp_path) -> None:
     assert result.proof.after.macs < result.proof.before.macs
     small = outputs(result.model, samples[0])
     assert np.abs(small - outputs(model, samples[0])).max() < 0.2 * np.abs(small).max()
+
+
+def test_the_table_says_what_ranks_save_and_harm() -> None:
+    model = network(rank=None)
+    parts = divide(samples_of(model, 60), 0)
+    found = study(model, parts, LowRankSettings(drop=0), TIMES, "float", NoProgress())
+    rows = table(found, TIMES.seconds(model))
+    assert {row.name for row in rows} == {"wide"} and {row.kind for row in rows} == {"ranks"}
+    assert all(row.count == 256 and 0 < row.saved < 1 for row in rows)
+    by_rank = sorted(rows, key=lambda row: row.left)
+    assert [row.saved for row in by_rank] == sorted((r.saved for r in rows), reverse=True)
+    assert [row.harm for row in by_rank] == sorted((r.harm for r in rows), reverse=True)

@@ -13,19 +13,12 @@ from tvmcomp.compress.fake_quantize.graph import kind_of
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.low_rank.choose import Choice, descents, saved
 from tvmcomp.compress.low_rank.options import LowRankSettings
-from tvmcomp.compress.low_rank.prospects import (
-    Prospect,
-    chosen_factors,
-    timed,
-    with_factors,
-    with_noise,
-)
+from tvmcomp.compress.low_rank.prospects import Prospect, chosen_factors
 from tvmcomp.compress.low_rank.rewrite import replaced
+from tvmcomp.compress.low_rank.study import study
 from tvmcomp.compress.samples import Parts
 from tvmcomp.progress import Progress
 
-#: Samples that harm is measured with: each operator takes a run over them.
-_MEASURED_WITH = 16
 #: Of the network's time: what is not saved by more is not told from chance.
 _WORTH = 0.02
 #: Operators that a note names.
@@ -74,18 +67,12 @@ def factorize(
         TvmcompError: an operator can't be built or computed.
     """
     settings.check_patterns((node.name, kind_of(node)) for node in model.graph.node)
-    step = progress.stage("timing ranks")
-    prospects = list(timed(model, times, compute, settings, step))
-    open_ = sum(1 for each in prospects if each.candidates)
-    if not open_:
+    prospects = study(model, parts, settings, times, compute, progress)
+    if not any(each.candidates for each in prospects):
         return Factorized(model, tuple(prospects), {}, tuple(_dense(prospects, {}, False)))
-    step = progress.stage("factoring weights", open_)
-    prospects = with_factors(model, prospects, parts.fit, step)
-    step = progress.stage("measuring harm", open_)
-    prospects = with_noise(model, prospects, parts.watch[:_MEASURED_WITH], step)
-    if settings.speedup is not None:
+    if settings.faster is not None:
         (whole,) = times.in_turns([model], compute)
-        choice = _for_speedup(prospects, whole, settings.speedup)
+        choice = _faster(prospects, whole, settings.faster)
     else:
         choice = _for_drop(model, teacher, parts, prospects, settings.drop)
     notes: list[str] = []
@@ -101,10 +88,10 @@ def factorize(
     return Factorized(small, tuple(prospects), choice, tuple(notes))
 
 
-def _for_speedup(prospects: Sequence[Prospect], whole: float, speedup: float) -> Choice:
+def _faster(prospects: Sequence[Prospect], whole: float, times_as_fast: float) -> Choice:
     choice: Choice = {}
     for choice in descents(prospects):
-        if whole - saved(prospects, choice) <= whole / speedup:
+        if whole - saved(prospects, choice) <= whole / times_as_fast:
             break
     return choice
 

@@ -18,13 +18,13 @@ class LowRankSettings:
     Attributes:
         drop: points that may be lost on the watched samples, of agreement where the first output is
             scores of classes, else percent of its variance.
-        speedup: how many times as fast the network is to be; with it ``drop`` does not count.
+        faster: how many times as fast the network is to be; with it ``drop`` does not count.
         ranks: pattern -> rank of the operators that it matches, be they faster or not.
         kept: patterns of what stays as it is.
     """
 
     drop: float
-    speedup: float | None = None
+    faster: float | None = None
     ranks: Mapping[str, int] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
 

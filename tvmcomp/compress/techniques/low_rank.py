@@ -33,19 +33,19 @@ class LowRankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How far ranks go. A pattern is a node's name, its operator (``Conv``) or a glob of either.
 
     Attributes:
-        speedup: how many times as fast the network is to be; what that costs is not asked.
-        drop: in place of ``speedup``: points that may be lost on the watched samples; None is this
+        faster: how many times as fast the network is to be; what that costs is not asked.
+        drop: in place of ``faster``: points that may be lost on the watched samples; None is this
             step's share of what the run may lose.
         operators: rules, pattern to settings.
     """
 
-    speedup: Annotated[float, msgspec.Meta(gt=1)] | None = None
+    faster: Annotated[float, msgspec.Meta(gt=1)] | None = None
     drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     operators: dict[str, RankRule] = {}
 
     def __post_init__(self) -> None:
-        if self.speedup is not None and self.drop is not None:
-            raise ValueError("speedup and drop are two goals; give one")
+        if self.faster is not None and self.drop is not None:
+            raise ValueError("faster and drop are two goals; give one")
 
 
 @technique("low_rank", place=30)
@@ -86,7 +86,7 @@ class LowRank:
             run.parts,
             LowRankSettings(
                 drop=run.max_drop if options.drop is None else options.drop,
-                speedup=options.speedup,
+                faster=options.faster,
                 ranks={p: r.rank for p, r in options.operators.items() if r.rank is not None},
                 kept=tuple(p for p, r in options.operators.items() if r.keep),
             ),
