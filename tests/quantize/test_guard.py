@@ -10,10 +10,11 @@ from tvmcomp import targets
 from tvmcomp.passes.rewriter import const
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.guard import Guard, sqnr_db
+from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.sqnr import sqnr_db
 
 RNG = np.random.default_rng(0)
 #: What ``bad`` reads has one column a thousand times the others, and gives it no weight: in 8 bits

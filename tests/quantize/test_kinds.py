@@ -17,7 +17,7 @@ import tvmcomp
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.config import DEFAULT_MIN_SQNR_DB
-from tvmcomp.quantize.guard import sqnr_db
+from tvmcomp.quantize.sqnr import sqnr_db
 
 Arrays = dict[str, np.ndarray]
 #: Fresh samples are not the calibration's: the ratio that was measured there may be missed a bit.

@@ -19,9 +19,9 @@ from tvmcomp.progress import NoProgress
 from tvmcomp.qparams import quantize, weight_qparams
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.guard import sqnr_db
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.pipeline import quantize_network
+from tvmcomp.quantize.sqnr import sqnr_db
 
 HERE = targets.detect()
 RNG = np.random.default_rng(0)

@@ -13,9 +13,9 @@ from tvmcomp.api import build
 from tvmcomp.frontend import load_model
 from tvmcomp.passes.pipeline import canonical
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.guard import sqnr_db
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.sqnr import sqnr_db
 
 STEPS, BATCH, UNITS = 12, 2, 24
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from tvmcomp.model import Operator
-from tvmcomp.quantize.planned_operator import KEPT_AS_ASKED, KEPT_BY_GUARD
+from tvmcomp.quantize.reasons import KEPT_AS_ASKED, KEPT_BY_GUARD
 from tvmcomp.report.operators import operators_that_matter, print_operators
 
 #: 500 operators: convolutions of growing size, each with an addition and activations.

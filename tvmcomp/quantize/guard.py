@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from tvmcomp.qparams import QParams
+from tvmcomp.quantize.fewest import fewest
 from tvmcomp.quantize.noisy_groups import noisy_groups
-from tvmcomp.quantize.output_noise import OutputNoise, sqnr_db
+from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.sqnr import sqnr_db
 from tvmcomp.tvm_types import Var
 
 
@@ -31,7 +33,7 @@ class GuardResult:
         keep_float: names of the operators that stay float.
         weight_only: those of them whose weights can be stored as int8 all the same.
         sqnr_db: SQNR at the outputs with everything else quantized, in dB, as
-            :func:`bounded_sqnr_db` bounds it.
+            :func:`~tvmcomp.quantize.sqnr.bounded_sqnr_db` bounds it.
         all_quantized_db: the same with nothing kept.
         alone_db: the SQNR with an operator alone quantized, of those that the guard had to look at.
     """
@@ -78,7 +80,7 @@ class Guard:
 
     def network_sqnr(self, on: Collection[str], weights_only: Collection[str] = ()) -> float:
         """The ratio of the worst output on the held-out samples with ``on`` quantized, in dB, as
-        :func:`bounded_sqnr_db` bounds it.
+        :func:`~tvmcomp.quantize.sqnr.bounded_sqnr_db` bounds it.
 
         Of the anchors ``weights_only`` the weights are.
         """
@@ -95,17 +97,21 @@ class Guard:
         ranked, alone = self._ranked(min_sqnr_db, step)
         anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
         weights = anchors
-        keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step)
+
+        def reaches(keep: set[str]) -> bool:
+            return self._kept_sqnr(keep, weights, step) >= min_sqnr_db
+
+        keep = fewest(ranked, reaches)
         if keep is None:
             # Weights do harm as well: those of what is kept are stored in 16 bits.
             weights = set()
-            keep = self._shortest_prefix(ranked, weights, min_sqnr_db, step) or set(ranked)
+            keep = fewest(ranked, reaches) or set(ranked)
         # Noise does not simply add up: some of them may be harmless without the others. The least
         # harmful are tried first.
         for name in reversed([name for name in ranked if name in keep][-self.looks :]):
             if len(keep) == 1:
                 break
-            if self._kept_sqnr(keep - {name}, weights, step) >= min_sqnr_db:
+            if reaches(keep - {name}):
                 keep.discard(name)
         weights = self._worth_storing(keep & weights, min_sqnr_db + _WEIGHT_MARGIN_DB, step)
         return GuardResult(
@@ -161,28 +167,6 @@ class Guard:
         ratio = self.network_sqnr(self.quantized_without(keep), weights & set(keep))
         step()
         return ratio
-
-    def _shortest_prefix(
-        self,
-        ranked: Sequence[str],
-        weights: set[str],
-        min_sqnr_db: float,
-        step: Callable[[], None],
-    ) -> set[str] | None:
-        """The first few of ``ranked`` that reach the ratio when kept; None where all don't."""
-
-        def reaches(count: int) -> bool:
-            return self._kept_sqnr(set(ranked[:count]), weights, step) >= min_sqnr_db
-
-        low, high = 0, 1
-        while not reaches(high):
-            if high == len(ranked):
-                return None
-            low, high = high, min(2 * high, len(ranked))
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if reaches(middle) else (middle, high)
-        return set(ranked[:high])
 
     def operator_sqnr(
         self, on: Collection[str], weights_only: Collection[str] = ()

@@ -11,7 +11,7 @@ from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS, PASS_THROUGH
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name, shape_of
-from tvmcomp.quantize.planned_operator import IN_REGISTERS
+from tvmcomp.quantize.reasons import IN_REGISTERS
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Call, Module, Var

@@ -36,12 +36,8 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.planned_operator import (
-    IN_REGISTERS,
-    KEPT_AS_ASKED,
-    KEPT_BY_GUARD,
-    PlannedOperator,
-)
+from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.quantize.reasons import IN_REGISTERS, KEPT_AS_ASKED, KEPT_BY_GUARD
 from tvmcomp.recurrent import RECURRENT, cell_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Call, Module, Var

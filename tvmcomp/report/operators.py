@@ -14,7 +14,7 @@ from rich.console import Console
 
 from tvmcomp.fitted import Column, fitted_table, shortened_names
 from tvmcomp.model import Operator
-from tvmcomp.quantize.planned_operator import IN_REGISTERS, KEPT_AS_ASKED, KEPT_BY_GUARD
+from tvmcomp.quantize.reasons import IN_REGISTERS, KEPT_AS_ASKED, KEPT_BY_GUARD
 
 #: Of each kind of what matters so many are shown, the heaviest first.
 _SHOWN = 10

@@ -11,6 +11,7 @@ import onnx
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.fake_quantize.samples_at_once import run_samples
 from tvmcomp.compress.samples import Sample
+from tvmcomp.quantize.sqnr import bounded_sqnr_db
 
 
 class Yardstick:
@@ -30,6 +31,13 @@ class Yardstick:
             ),
             default=0.0,
         )
+
+    def sqnr_db(self, network: BatchedNetwork) -> float:
+        """A lower bound on the ratio of signal to noise of the worst output, in dB; see
+        :func:`~tvmcomp.quantize.sqnr.bounded_sqnr_db`."""
+        pairs = zip(self.wanted, self._outputs(network), strict=True)
+        ratios = (bounded_sqnr_db(w, g) for w, g in pairs if w.dtype.kind == "f")
+        return min(ratios, default=math.inf)
 
     def loss(self, network: BatchedNetwork) -> float:
         """Points of agreement that are lost where the first output is scores of classes, else

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from tvmcomp.errors import ConfigError
-from tvmcomp.quantize.config import DEFAULT_OBSERVER
+from tvmcomp.quantize.config import DEFAULT_MIN_SQNR_DB, DEFAULT_OBSERVER
 from tvmcomp.quantize.observers import OBSERVERS
 from tvmcomp.quantize.rounding.codes import FEWEST_BITS, MOST_BITS
 
@@ -31,6 +31,8 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         rounding: of weights: ``gptq``, or ``nearest``.
         observer: decides the ranges of activations.
         keep_float: patterns of what is not rounded.
+        min_sqnr_db: operators whose 8-bit activations do harm stay float, as few as keep this ratio
+            of signal to noise at the outputs; None keeps none.
         weight_bits: pattern -> bits of the weights of the operators that it matches; of several
             the last counts.
     """
@@ -41,6 +43,7 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     rounding: Literal["gptq", "nearest"] = "gptq"
     observer: str = DEFAULT_OBSERVER
     keep_float: tuple[str, ...] = ()
+    min_sqnr_db: float | None = DEFAULT_MIN_SQNR_DB
     weight_bits: dict[str, int] = {}
 
     def __post_init__(self) -> None:

@@ -40,6 +40,7 @@ from tvmcomp.compress.fake_quantize.operator_kinds import (
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.frontend.onnx.node_facts import attributes_of
 from tvmcomp.frontend.onnx.recurrent_rules import KINDS, functions_of
+from tvmcomp.quantize.reasons import IN_REGISTERS, KEPT_AS_ASKED, KEPT_BY_GUARD
 from tvmcomp.recurrent import RecurrentCell
 
 #: What an operator that stays float is planned as, and one that is rounded.
@@ -95,13 +96,22 @@ class Plan:
         return {tensor: tuple(readers) for tensor, readers in found.items()}
 
 
-def plan_model(model: onnx.ModelProto, keep_float: Collection[str] = ()) -> Plan:
-    """Plan the rounding of ``model``, a prepared graph; the nodes ``keep_float`` stay float."""
-    return _Planner(Graph(model), frozenset(keep_float)).plan()
+def plan_model(
+    model: onnx.ModelProto, keep_float: Collection[str] = (), harmful: Collection[str] = ()
+) -> Plan:
+    """Plan the rounding of ``model``, a prepared graph.
+
+    Args:
+        model: the graph.
+        keep_float: nodes that stay float as a person asks.
+        harmful: nodes that stay float because of what rounding them does.
+    """
+    reasons = dict.fromkeys(harmful, KEPT_BY_GUARD) | dict.fromkeys(keep_float, KEPT_AS_ASKED)
+    return _Planner(Graph(model), reasons).plan()
 
 
 class _Planner:
-    def __init__(self, graph: Graph, keep_float: frozenset[str]) -> None:
+    def __init__(self, graph: Graph, keep_float: Mapping[str, str]) -> None:
         self.graph = graph
         self.keep_float = keep_float
         self.position = {name: i for i, node in enumerate(graph.nodes) for name in node.output}
@@ -229,14 +239,14 @@ class _Planner:
             return Planned(name, kind, reads, readers if reads else (), True)
 
         if name in self.keep_float:
-            return kept("kept in float as asked")
+            return kept(self.keep_float[name])
         if self.weights[name]:
             return rounded(() if kind == "Gather" else (node.input[0],))
         if kind in CONVOLUTIONS | PRODUCTS | RECURRENT:
             return kept("its weight is no constant matrix of finite numbers")
         if not any(output in self.wanted for output in node.output):
             if result in self.chain:
-                return kept("in the registers of its anchor")
+                return kept(IN_REGISTERS)
             return kept("no integer operator reads its result")
         if passes_through(self.graph, node):
             if all(tensor in self.capable for tensor in moved(self.graph, node)):

@@ -21,6 +21,7 @@ from tvmcomp.compress.fake_quantize.equalize import equalized
 from tvmcomp.compress.fake_quantize.finish import INT4_OPSET
 from tvmcomp.compress.fake_quantize.fold import fold_affine
 from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
+from tvmcomp.compress.fake_quantize.harmful_operators import harmful_operators
 from tvmcomp.compress.fake_quantize.insert import insert
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.opset import at_least
@@ -79,12 +80,20 @@ def quantize_model(
     nodes = [(node.name, kind_of(node)) for node in model.graph.node]
     options.check_patterns(nodes)
     model = at_least(fold_affine(model), INT4_OPSET)
-    plan = plan_model(model, options.kept_float(nodes))
+    kept = options.kept_float(nodes)
+    plan = plan_model(model, kept)
     step = progress.stage("observing ranges")
     model = equalized(model, plan, parts.fit)
     observed = observe_ranges(model, parts.fit, list(plan.activations), options.observer)
     ranges, ties = with_one_range(observed, alike(model, plan))
     step()
+    harmful: set[str] = set()
+    if options.min_sqnr_db is not None:
+        step = progress.stage("guarding accuracy")
+        harmful = harmful_operators(
+            model, kept, ranges, ties, teacher, parts.watch, options.min_sqnr_db, step
+        )
+        plan = plan_model(model, kept, harmful)
 
     def quantized(bits: dict[str, int]) -> onnx.ModelProto:
         result = insert(model, plan, ranges, bits, ties)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 
 from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, technique
-from tvmcomp.quantize.config import DEFAULT_OBSERVER
-from tvmcomp.quantize.planned_operator import IN_REGISTERS
+from tvmcomp.quantize.config import DEFAULT_MIN_SQNR_DB, DEFAULT_OBSERVER
+from tvmcomp.quantize.reasons import IN_REGISTERS
 
 if TYPE_CHECKING:
     import onnx
@@ -42,6 +42,8 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         bits: that weights are stored in; those few that it harms most keep more.
         round: how weights are rounded.
         keep_float: patterns; short for rules with ``dtype = "float"``.
+        min_sqnr_db: operators whose 8-bit activations do harm stay float, as few as keep this ratio
+            of signal to noise at the outputs, in dB; ``off`` keeps none.
         size: in place of ``bits``: bytes that the weights may take.
         drop: in place of ``bits``: points that may be lost on the watched samples.
         observer: decides the ranges of activations; as in a quantization config.
@@ -68,6 +70,7 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         tuple[str, ...],
         msgspec.Meta(description="Keep operators of this name, kind or glob in float; repeatable."),
     ] = ()
+    min_sqnr_db: Annotated[float, msgspec.Meta(gt=0)] | Literal["off"] = DEFAULT_MIN_SQNR_DB
     size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     observer: str = DEFAULT_OBSERVER
@@ -128,6 +131,7 @@ class Quantize:
                 rounding=options.round,
                 observer=options.observer,
                 keep_float=(*options.keep_float, *floats),
+                min_sqnr_db=None if options.min_sqnr_db == "off" else options.min_sqnr_db,
                 weight_bits={p: rule.bits for p, rule in rules.items() if rule.bits is not None},
             ),
             run.progress,

@@ -37,8 +37,8 @@ def gptq(weight: np.ndarray, hessian: np.ndarray, scale: np.ndarray, bits: int) 
     """The codes of a weight, by what they do to the results.
 
     Of each row the nearest codes are kept where they are better on ``hessian``, which happens: one
-    column after the other finds no optimum. Inputs that are always 0 get the nearest codes. A weight
-    that is 0 stays 0: it was pruned, and what skips zeros is fast by it.
+    column after the other finds no optimum. Inputs that are always 0 get the nearest codes. A
+    weight that is 0 stays 0: it was pruned, and what skips zeros is fast by it.
 
     Args:
         weight: float [..., O, K]: O outputs, K inputs; leading axes are groups, each with a Hessian

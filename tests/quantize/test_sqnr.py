@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tvmcomp.quantize.output_noise import bounded_sqnr_db, sqnr_db
+from tvmcomp.quantize.sqnr import bounded_sqnr_db, sqnr_db
 
 
 def outputs(rng, count):

@@ -1,0 +1,88 @@
+"""Operators whose 8-bit activations harm the network stay float, as ``build --quant int8`` has it.
+
+The harm is measured on samples that no range was fitted on, with weights of 8 bits: what fewer bits
+do to a weight is a matter of its bits, and no reason to compute in float.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import onnx
+
+from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.fake_quantize.insert import insert
+from tvmcomp.compress.fake_quantize.measure import Yardstick
+from tvmcomp.compress.fake_quantize.plan import Plan, plan_model
+from tvmcomp.compress.samples import Sample
+from tvmcomp.qparams import QParams
+from tvmcomp.quantize.fewest import fewest
+from tvmcomp.quantize.noisy_groups import noisy_groups
+from tvmcomp.quantize.rounding.codes import MOST_BITS
+
+#: Samples that rank the operators by harm, and that decide.
+_RANKING, _JUDGING = 8, 64
+#: Measurements that rank them, at most.
+_RANKINGS = 64
+#: A group of operators with this share of the noise that is allowed is not looked into.
+_HARMLESS = 1 / 64
+
+
+def harmful_operators(
+    model: onnx.ModelProto,
+    kept: Collection[str],
+    ranges: Mapping[str, QParams],
+    ties: Mapping[str, str],
+    teacher: onnx.ModelProto,
+    watched: Sequence[Sample],
+    min_sqnr_db: float,
+    step: Callable[[], None],
+) -> set[str]:
+    """The nodes that are to stay float beside ``kept``.
+
+    Args:
+        model: a prepared graph.
+        kept: nodes that stay float anyway.
+        ranges: tensor -> its parameters.
+        ties: as of :func:`~tvmcomp.compress.fake_quantize.insert.insert`.
+        teacher: what the outputs are compared with.
+        watched: samples that nothing was fitted on.
+        min_sqnr_db: the ratio of signal to noise that the outputs must keep.
+        step: is called after each measurement.
+    """
+    every = [each.node for each in plan_model(model, kept).operators if each.reads]
+    if not every or not watched:
+        return set()
+
+    def measured_by(samples: Sequence[Sample]) -> Callable[[Collection[str]], float]:
+        yardstick = Yardstick(teacher, samples)
+
+        def sqnr_db(rounded: Collection[str]) -> float:
+            plan = plan_model(model, {*kept, *(set(every) - set(rounded))})
+            step()
+            return yardstick.sqnr_db(_network(model, plan, ranges, ties, samples))
+
+        return sqnr_db
+
+    judged = measured_by(watched[:_JUDGING])
+    if judged(every) >= min_sqnr_db:
+        return set()
+    ranked_by = measured_by(watched[:_RANKING])
+    allowed = 10 ** (-min_sqnr_db / 10)
+    groups = noisy_groups(
+        every, lambda names: 10 ** (-ranked_by(names) / 10), _HARMLESS * allowed, _RANKINGS
+    )
+    ranked = [name for group in groups for name in group.names]
+    found = fewest(ranked, lambda keep: judged(set(every) - keep) >= min_sqnr_db)
+    return set(ranked) if found is None else found
+
+
+def _network(
+    model: onnx.ModelProto,
+    plan: Plan,
+    ranges: Mapping[str, QParams],
+    ties: Mapping[str, str],
+    samples: Sequence[Sample],
+) -> BatchedNetwork:
+    bits = {weight.tensor: MOST_BITS for weight in plan.weights}
+    return BatchedNetwork(insert(model, plan, ranges, bits, ties), samples)
