@@ -16,7 +16,7 @@ from onnx import numpy_helper
 
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.fake_quantize.graph import Graph, copied, kind_of
-from tvmcomp.compress.fake_quantize.plan import Plan
+from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.fake_quantize.samples_at_once import run_samples
 from tvmcomp.compress.fake_quantize.weights import CONVOLUTION, PRODUCT, Weight
 from tvmcomp.compress.samples import Sample

@@ -13,7 +13,8 @@ import onnx
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.fake_quantize.insert import insert
 from tvmcomp.compress.fake_quantize.measure import Yardstick
-from tvmcomp.compress.fake_quantize.plan import Plan, plan_model
+from tvmcomp.compress.fake_quantize.plan import plan_model
+from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.samples import Sample
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.fewest import fewest

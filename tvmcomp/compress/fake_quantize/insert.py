@@ -10,7 +10,7 @@ from onnx import helper
 
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, copied, set_nodes
-from tvmcomp.compress.fake_quantize.plan import Plan
+from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.operators.fake_quantize import FAKE_QUANTIZE
 from tvmcomp.compress.operators.recurrent import STATE_STEPS

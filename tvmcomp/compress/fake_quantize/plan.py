@@ -18,7 +18,6 @@ out, wherever calibration would have put them:
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias, cast
 
 import numpy as np
@@ -37,6 +36,7 @@ from tvmcomp.compress.fake_quantize.operator_kinds import (
     passes_through,
     unary_sources,
 )
+from tvmcomp.compress.fake_quantize.planned import Plan, Planned
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.frontend.onnx.node_facts import attributes_of
 from tvmcomp.frontend.onnx.recurrent_rules import KINDS, functions_of
@@ -44,56 +44,11 @@ from tvmcomp.quantize.reasons import IN_REGISTERS, KEPT_AS_ASKED, KEPT_BY_GUARD
 from tvmcomp.recurrent import RecurrentCell
 
 #: What an operator that stays float is planned as, and one that is rounded.
-Kept: TypeAlias = Callable[[str], "Planned"]
-Rounded: TypeAlias = Callable[..., "Planned"]
+Kept: TypeAlias = Callable[[str], Planned]
+Rounded: TypeAlias = Callable[..., Planned]
 
 #: In shorter rows of an embedding the scales would take most of what rounding saves.
 _SHORTEST_ROW = 16
-
-
-@dataclass(frozen=True)
-class Planned:
-    """An operator and what rounding it means.
-
-    Attributes:
-        node: its name.
-        kind: its ONNX operator.
-        reads: the tensors that are rounded for it; empty where it reads only registers.
-        readers: the nodes that read them so (several for a table's chain).
-        quantized: whether it runs in integers.
-        reason: why not.
-    """
-
-    node: str
-    kind: str
-    reads: tuple[str, ...] = ()
-    readers: tuple[str, ...] = ()
-    quantized: bool = False
-    reason: str | None = None
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is rounded in a graph.
-
-    Attributes:
-        operators: in the graph's order.
-        weights: likewise; a constant that several operators read is there once, with the first.
-        multiplied: weight -> the nodes that read it rounded.
-    """
-
-    operators: tuple[Planned, ...]
-    weights: tuple[Weight, ...]
-    multiplied: Mapping[str, tuple[str, ...]]
-
-    @property
-    def activations(self) -> dict[str, tuple[str, ...]]:
-        """Tensor -> the nodes that read it rounded."""
-        found: dict[str, dict[str, None]] = {}
-        for operator in self.operators:
-            for tensor in operator.reads:
-                found.setdefault(tensor, {}).update(dict.fromkeys(operator.readers))
-        return {tensor: tuple(readers) for tensor, readers in found.items()}
 
 
 def plan_model(
@@ -116,7 +71,11 @@ class _Planner:
         self.keep_float = keep_float
         self.position = {name: i for i, node in enumerate(graph.nodes) for name in node.output}
         self.source = unary_sources(graph)
-        self.weights = {node.name: self.weights_of(node) for node in graph.nodes}
+        #: Of what computes in integers.
+        self.weights = {
+            node.name: () if node.name in keep_float else self.weights_of(node)
+            for node in graph.nodes
+        }
         self.chain = self.anchor_chains()
         self.wanted = self.wanted_in_integers()
         #: Tensors that integers hold, as far as the plan has come.
@@ -132,17 +91,22 @@ class _Planner:
                 self.capable.update(name for name in node.output if name)
         found: dict[str, list[Weight]] = {}
         for node in self.graph.nodes:
-            for weight in self.weights[node.name]:
+            for weight in self.weights[node.name] or self.stored(node):
                 found.setdefault(weight.tensor, []).append(weight)
         first = tuple(uses[0] for uses in found.values())
         multiplied = {name: tuple(use.node for use in uses) for name, uses in found.items()}
         return Plan(tuple(planned), first, multiplied)
 
-    def weights_of(self, node: onnx.NodeProto) -> tuple[Weight, ...]:
-        """The weights of an operator that is rounded; none of any other."""
-        kind = kind_of(node)
-        if node.name in self.keep_float:
+    def stored(self, node: onnx.NodeProto) -> tuple[Weight, ...]:
+        """The weights that are stored rounded though the operator computes in float: it is the
+        data's rounding that does harm."""
+        if self.keep_float.get(node.name) != KEPT_BY_GUARD or kind_of(node) in RECURRENT:
             return ()
+        return self.weights_of(node)
+
+    def weights_of(self, node: onnx.NodeProto) -> tuple[Weight, ...]:
+        """The weights of an operator that can be rounded; none of any other."""
+        kind = kind_of(node)
         if kind in CONVOLUTIONS:
             groups = cast("int", attribute(node, "group", 1))
             role, axis = (roles.CONVOLUTION, 0) if kind == "Conv" else (roles.TRANSPOSED, 1)

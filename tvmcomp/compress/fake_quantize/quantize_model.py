@@ -26,7 +26,8 @@ from tvmcomp.compress.fake_quantize.insert import insert
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.opset import at_least
 from tvmcomp.compress.fake_quantize.options import FakeQuantizeOptions
-from tvmcomp.compress.fake_quantize.plan import Plan, plan_model
+from tvmcomp.compress.fake_quantize.plan import plan_model
+from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.fake_quantize.ranges import observe_ranges
 from tvmcomp.compress.fake_quantize.rounding import round_weights
 from tvmcomp.compress.fake_quantize.ties import alike, with_one_range

@@ -14,7 +14,7 @@ import onnx
 
 from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
 from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS, PRODUCTS
-from tvmcomp.compress.fake_quantize.plan import Plan
+from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.qparams import QParams, activation_qparams
 
 #: Of the range that tensors have together, the least that each has by itself: a bit is lost.

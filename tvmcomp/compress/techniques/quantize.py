@@ -15,7 +15,7 @@ from tvmcomp.quantize.reasons import IN_REGISTERS
 if TYPE_CHECKING:
     import onnx
 
-    from tvmcomp.compress.fake_quantize.plan import Plan
+    from tvmcomp.compress.fake_quantize.planned import Plan
 
 #: Operators that a note names.
 _NAMED = 3
