@@ -95,6 +95,16 @@ def test_what_is_worse_than_allowed_is_not_written(model, samples, tmp_path):
     assert compress(model, None, samples, mantissa=0, metric="sqnr", max_drop=100).accepted
 
 
+def test_a_function_judges(model, samples):
+    def all_right(outputs, labels):
+        assert labels is None
+        return 100.0 - len(next(iter(outputs.values()))) * 0.0
+
+    result = compress(model, None, samples, metric=all_right, measure=False)
+    assert result.proof.score.metric == "all_right"
+    assert result.accepted and result.proof.score.drop == 0
+
+
 def test_labels_judge_where_they_are_given(model, samples, tmp_path):
     x = images(30, 3, 16, 16, seed=5)
     whole = np.concatenate([outputs_of(str(model), x=each[None])[0] for each in x]).argmax(1)

@@ -18,6 +18,7 @@ import msgspec
 import onnx
 
 from tvmcomp import __version__, arguments, targets
+from tvmcomp.compress.called_metric import CalledMetric
 from tvmcomp.compress.cost import OperatorTimes
 from tvmcomp.compress.data import Data, Evaluation, Labels, SampleSource, read_data
 from tvmcomp.compress.fake_quantize import finish
@@ -71,7 +72,7 @@ def compress(
     *,
     eval: Evaluation | None = None,
     labels: Labels | None = None,
-    metric: Metric | None = None,
+    metric: Metric | CalledMetric | None = None,
     recipe: RecipeSource | None = None,
     max_drop: float = DEFAULT_MAX_DROP,
     budget: float | str = DEFAULT_BUDGET,
@@ -101,7 +102,9 @@ def compress(
             ``label`` where they are labelled; or its arrays, by name.
         labels: of ``data``, one a sample in their order: an array, or the path of an .npy or of
             an .npz with ``label``. Training uses them beside what the original gives.
-        metric: ``top1``, ``top5``, ``agreement``, ``sqnr`` or ``cosine``; None takes what suits.
+        metric: ``top1``, ``top5``, ``agreement``, ``sqnr`` or ``cosine``; a function of the outputs
+            by name, each (N, *shape), and of the labels, (N,) or None, that gives points, more
+            being better; None takes what suits.
         recipe: a TOML file, or a list of steps; see :mod:`tvmcomp.compress.recipe`.
         max_drop: points that the score may lose; see :mod:`tvmcomp.compress.score`.
         budget: what training may take: seconds, or a text like ``20m``.
@@ -125,8 +128,11 @@ def compress(
     allowed = _max_drop(max_drop)
     seconds = arguments.duration(budget, "budget")
     seed = arguments.integer(seed, "seed", 0, 2**32 - 1)
-    if metric is not None and metric not in METRICS:
-        raise ConfigError(f"metric is {metric!r}; there are {', '.join(METRICS)}")
+    if metric is not None and not callable(metric) and metric not in METRICS:
+        raise ConfigError(
+            f"metric is {metric!r}; there are {', '.join(METRICS)}, or a function of outputs and "
+            "labels"
+        )
     for method in ("stage", "status"):
         if progress is not None and not callable(getattr(progress, method, None)):
             raise ConfigError(f"progress has no method `{method}`; see tvmcomp.progress.Progress")
@@ -156,7 +162,8 @@ def compress(
         data, original.signature, labels=labels, evaluation=eval, images=chosen.images, seed=seed
     )
     judged_by = metric or default_metric(original.signature, given.labels is not None)
-    check_metric(judged_by, original.signature, given.labels)
+    if not callable(judged_by):
+        check_metric(judged_by, original.signature, given.labels)
     described = chosen.described()
     folder = RunFolder(
         _checkpoint(checkpoint, path),
@@ -218,7 +225,9 @@ def suggestions(prepared: onnx.ModelProto) -> tuple[Suggestion, ...]:
     return tuple(each for kind in all_techniques().values() for each in kind.suggests(prepared))
 
 
-def judged(original: Original, small: onnx.ModelProto, data: Data, metric: Metric) -> Score:
+def judged(
+    original: Original, small: onnx.ModelProto, data: Data, metric: Metric | CalledMetric
+) -> Score:
     """The score of ``small`` beside the original's on samples that nothing else used."""
     (score,) = compared(
         Runner(original.prepared),
@@ -235,7 +244,7 @@ def _sides(
     original: Original,
     small: onnx.ModelProto,
     data: Data,
-    metric: Metric,
+    metric: Metric | CalledMetric,
     target: str | os.PathLike[str],
     device: str | None,
     measure: bool,
@@ -248,7 +257,7 @@ def _sides(
             folder=folder,
             target=str(as_given.resolve() if as_given.exists() else target),
             device=device,
-            metric=metric,
+            metric=None if callable(metric) else metric,
             calibration=data.parts.fit,
             judge=data.judge,
             labels=data.labels,

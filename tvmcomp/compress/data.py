@@ -18,15 +18,13 @@ from tvmcomp.model import Signature
 from tvmcomp.quantize.data import load_samples
 from tvmcomp.quantize.images import Preprocess
 from tvmcomp.runtime.arrays import read_npy, read_npz
-from tvmcomp.runtime.evaluate import Dataset, read_dataset
+from tvmcomp.runtime.evaluate import LABEL_NAMES, Dataset, read_dataset
 from tvmcomp.runtime.metrics import is_ranked
 
 SampleSource = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
 #: As of :func:`tvmcomp.runtime.evaluate.read_dataset`.
 Evaluation = str | os.PathLike[str] | Mapping[str, NDArray]
 Labels = str | os.PathLike[str] | Sequence[Any] | NDArray
-
-_LABEL = "label"
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ def read_data(
         CalibrationError, InputError: something does not fit the network or each other.
     """
     # A file of labelled samples may be given: `labels` says whether they are used.
-    loaded = load_samples(samples, signature, images, ignored=(_LABEL,))
+    loaded = load_samples(samples, signature, images, ignored=LABEL_NAMES)
     known = None if labels is None else read_labels(labels, signature)
     parts = divide(
         loaded,
@@ -122,9 +120,10 @@ def read_labels(labels: Labels, signature: Signature) -> NDArray:
         where = str(path)
         if path.suffix == ".npz":
             arrays = read_npz(path)
-            if _LABEL not in arrays:
-                raise InputError(f"has no array {_LABEL!r}", where=where)
-            found = arrays[_LABEL]
+            named = [name for name in LABEL_NAMES if name in arrays]
+            if not named:
+                raise InputError(f"has no array {LABEL_NAMES[0]!r}", where=where)
+            found = arrays[named[0]]
         else:
             found = read_npy(path)
     else:

@@ -43,7 +43,7 @@ class Measurement:
         folder: to write files to.
         target: what to build for: a name, or the whole path of a file.
         device: where to run it; None is this machine.
-        metric: to score built networks by.
+        metric: to score built networks by; None doesn't.
         calibration: samples for int8 of a float network.
         judge: samples to score on.
         labels: theirs, for a metric against them.
@@ -52,7 +52,7 @@ class Measurement:
     folder: Path
     target: str
     device: str | None
-    metric: Metric
+    metric: Metric | None
     calibration: list[Sample]
     judge: list[Sample]
     labels: NDArray | None
@@ -131,6 +131,8 @@ class Measurement:
     ) -> tuple[float | None, str | None]:
         """What a built network scores; against the original's float build, without labels."""
         float_network = self._artifact("before", "float")
+        if self.metric is None:
+            return None, None
         if self.labels is None and (artifact == float_network or not float_network.exists()):
             return None, None
         count = max(1, min(len(self.judge), int(_SCORE_SECONDS / (2e-3 * p50_ms))))

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.called_metric import CalledMetric, CalledScorer
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.score import Score, Scorer
@@ -68,13 +69,16 @@ def compared(
     before: Runner,
     after: Runner,
     samples: Sequence[Sample],
-    metrics: Sequence[Metric],
+    metrics: Sequence[Metric | CalledMetric],
     outputs: Sequence[TensorSpec],
     labels: NDArray | None = None,
 ) -> list[Score]:
     """The scores of ``after`` beside ``before`` on ``samples``, one a metric; ``labels`` are one a
     sample."""
-    scorers = [Scorer(metric, outputs) for metric in metrics]
+    scorers = [
+        CalledScorer(metric, outputs) if callable(metric) else Scorer(metric, outputs)
+        for metric in metrics
+    ]
     for part in in_turn(samples):
         given = before(samples[part]), after(samples[part])
         for scorer in scorers:

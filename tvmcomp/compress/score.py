@@ -41,7 +41,7 @@ class Score(msgspec.Struct, frozen=True):
     """A network's score beside the original's.
 
     Attributes:
-        metric: what was measured, on ``output``.
+        metric: what was measured, on ``output``: a known metric, or a function's name.
         unit: of ``before`` and ``after``: ``%``, ``dB`` or none.
         samples: how many.
         before: the original's; None where the original is the measure.
@@ -51,7 +51,7 @@ class Score(msgspec.Struct, frozen=True):
         drop_low, drop_high: where ``drop`` lies with 95% confidence.
     """
 
-    metric: Metric
+    metric: str
     output: str
     unit: str
     samples: int

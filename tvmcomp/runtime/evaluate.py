@@ -34,6 +34,8 @@ from tvmcomp.runtime.session import Session
 __all__ = ["METRICS", "Dataset", "Evaluation", "Metric", "evaluate", "read_dataset"]
 
 _LABEL = "label"
+#: Names of the array of labels, of which the first is the documented one.
+LABEL_NAMES = (_LABEL, "labels")
 
 
 @dataclass(frozen=True)
@@ -80,8 +82,8 @@ class Evaluation(msgspec.Struct, frozen=True):
 def read_dataset(
     source: str | bytes | os.PathLike[str] | Mapping[str, np.ndarray], signature: Signature
 ) -> Dataset:
-    """Read an ``.npz`` with an array for each input, and ``label`` if there are labels; or take
-    such arrays by name.
+    """Read an ``.npz`` with an array for each input, and ``label`` (or ``labels``) if there are
+    labels; or take such arrays by name.
 
     An array has a leading sample axis before the input's shape. An input of batch size 1 may be
     given without that 1: (N, 3, 224, 224) for (1, 3, 224, 224).
@@ -95,12 +97,16 @@ def read_dataset(
     else:
         path = arguments.path(source, "data")
         where, arrays = str(path), read_npz(path)
-    labels = arrays.pop(_LABEL, None) if _LABEL not in _names(signature) else None
+    named = [n for n in LABEL_NAMES if n in arrays and n not in _names(signature)]
+    labels = arrays.pop(named[0]) if named else None
     missing = sorted(_names(signature) - set(arrays))
     unknown = sorted(set(arrays) - _names(signature))
     if missing or unknown:
+        said = [f"has the arrays {', '.join(sorted(arrays)) or 'of no input'}"]
+        said += [f"there is no {', '.join(missing)}"] if missing else []
+        said += [f"no input is called {', '.join(unknown)}"] if unknown else []
         raise InputError(
-            f"has the arrays {sorted(arrays)}; missing: {missing}, not an input: {unknown}",
+            "; ".join(said),
             where=where,
             hint="The network takes "
             + ", ".join(map(describe, signature.inputs))

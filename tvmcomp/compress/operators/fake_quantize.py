@@ -40,7 +40,7 @@ def code_range(bits: int, *, signed: bool, narrow: bool) -> tuple[int, int]:
     return -half + int(narrow), half - 1
 
 
-def stored_scale(scale: Tensor, bits: int, *, narrow: bool) -> Tensor:
+def stored_scale(scale: Tensor, bits: int = MOST_BITS, *, narrow: bool) -> Tensor:
     """``scale`` as it is used and written out: positive; a weight's as its artifact stores it, a
     bfloat16 of 8 bits, and of 5 significant bits where the weight has fewer."""
     positive = scale.abs().clamp(min=float(MIN_SCALE))
