@@ -85,12 +85,12 @@ def test_zeros_stay_and_the_others_make_up_for_the_rest() -> None:
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(500, 32)) @ rng.normal(size=(32, 32))
     hessian = inputs.T @ inputs / len(inputs)
-    weight = rng.normal(size=(16, 32)) * (rng.random((16, 32)) < 0.3)
+    weight = rng.normal(size=(16, 32)) * (rng.random((16, 32)) < 0.5)
     scale = weight_scales(weight, 4)
     codes = gptq(weight, hessian, scale, 4)
     assert not codes[weight == 0].any()
     error, plain = (weight - c * scale[:, None] for c in (codes, nearest(weight, scale, 4)))
-    assert hessian_error(error, hessian).sum() < 0.8 * hessian_error(plain, hessian).sum()
+    assert hessian_error(error, hessian).sum() < 0.9 * hessian_error(plain, hessian).sum()
 
 
 def test_fewer_samples_than_inputs() -> None:

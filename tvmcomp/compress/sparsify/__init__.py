@@ -1,0 +1,1 @@
+"""Weights without most of their blocks, by magnitude or by what leaving them out does."""

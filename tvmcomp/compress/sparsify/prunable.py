@@ -1,0 +1,79 @@
+"""The weights that are pruned, and in blocks of which size.
+
+1. Convolutions and products whose weight one operator reads; not depthwise convolutions, which have
+   few weights, and none of an operator that is to stay dense.
+2. What a sparse kernel computes (a tap, a group: :mod:`tvmcomp.schedules.sparse`) loses blocks of
+   the size that it takes: 16 outputs, and in integers the inputs of a dot product. It gets faster.
+3. Others lose single weights. They get no faster, and the file gets smaller.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+
+from tvmcomp.compress.fake_quantize import weights as roles
+from tvmcomp.compress.fake_quantize.graph import Graph
+from tvmcomp.compress.fake_quantize.plan import plan_model
+from tvmcomp.compress.fake_quantize.weights import Weight
+from tvmcomp.compress.sparsify.masks import Block
+from tvmcomp.schedules.dot import float_kernel, int8_kernel
+from tvmcomp.targets import TargetDescription
+
+#: Outputs of a block: a vector of the widest kernels, and several of the others'.
+_OUTPUTS = 16
+_SINGLE: Block = (1, 1)
+_ROLES = frozenset([roles.CONVOLUTION, roles.PRODUCT])
+
+
+@dataclass(frozen=True)
+class Prunable:
+    """A weight that is pruned.
+
+    Attributes:
+        weight: the weight.
+        block: outputs and inputs of a block.
+    """
+
+    weight: Weight
+    block: Block
+
+
+def kernel_block(target: TargetDescription, *, integers: bool) -> Block:
+    """The block that a sparse kernel of ``target`` skips."""
+    kernel = int8_kernel(target, 1) if integers else float_kernel(target)
+    return math.lcm(_OUTPUTS, kernel.lanes), kernel.depth
+
+
+def prunable(
+    model: onnx.ModelProto, block: Block, keep_dense: Sequence[str] = ()
+) -> list[Prunable]:
+    """The weights of ``model``, a prepared graph.
+
+    Args:
+        model: the graph.
+        block: of what a sparse kernel computes.
+        keep_dense: operators that are left alone: names, kinds or globs of either.
+    """
+    plan = plan_model(model)
+    graph = Graph(model)
+    found = []
+    for weight in plan.weights:
+        chosen = any(
+            fnmatch.fnmatchcase(each, pattern)
+            for pattern in keep_dense
+            for each in (weight.node, weight.kind)
+        )
+        alone = len(plan.multiplied[weight.tensor]) == len(graph.readers[weight.tensor]) == 1
+        if weight.role in _ROLES and alone and not chosen:
+            groups, outputs, inputs = weight.matrices(np.empty(weight.shape, bool)).shape
+            if groups > 1 and outputs == 1:
+                continue
+            taps = math.prod(weight.shape[2:]) if weight.role == roles.CONVOLUTION else 1
+            found.append(Prunable(weight, block if groups == taps == 1 else _SINGLE))
+    return found
