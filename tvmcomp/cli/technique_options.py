@@ -41,6 +41,8 @@ def _option(kind: type[Technique], name: str) -> Callable[[F], F]:
 def _click_type(type_: Any) -> Any:
     if isinstance(type_, inspect.LiteralType):
         return click.Choice([str(value) for value in type_.values])
+    if isinstance(type_, inspect.StrType):
+        return click.STRING
     range_: Any = click.IntRange if isinstance(type_, inspect.IntType) else click.FloatRange
     return range_(type_.ge, type_.le)
 

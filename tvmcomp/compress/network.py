@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from onnx import numpy_helper
 
 from tvmcomp.compress.operators.reference import run_reference
 from tvmcomp.compress.operators.table import OPERATORS, Node, Tensor, torch_dtype
+from tvmcomp.compress.sparsify.held import held_zeros
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.microsoft import IN_STANDARD_DOMAIN
@@ -32,7 +33,8 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
 
     Its parameters are the float constants of the graph, but for those that are numbers of an
     operator (the bounds of a Clip, the sizes of a Resize). What no gradient flows through, because
-    torch has no such operator, is named in :attr:`without_gradient`.
+    torch has no such operator, is named in :attr:`without_gradient`. Zeros that stay
+    (:mod:`tvmcomp.compress.sparsify.held`) get no gradient.
 
     Attributes:
         model: the graph; its weights are those that the network was made with.
@@ -69,6 +71,9 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             else:
                 self.register_buffer(own, value)
         self._last_use = self._last_uses()
+        weights = self.weights()
+        for name in held_zeros(model) & weights.keys():
+            weights[name].register_hook(_without_zeros(weights[name]))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         """The outputs, in the graph's order."""
@@ -143,6 +148,11 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             uses.append(read - seen)
             seen |= read
         return uses[::-1]
+
+
+def _without_zeros(weight: torch.nn.Parameter) -> Callable[[Tensor], Tensor]:
+    """Makes the gradient zero where the weight is."""
+    return lambda gradient: gradient * (weight.detach() != 0)
 
 
 #: Types that torch holds, and computes nothing of.

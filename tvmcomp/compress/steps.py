@@ -73,8 +73,7 @@ class Steps:
         size, (drop, sqnr) = self._judged(model)
         left = seconds
         for index, step in enumerate(steps):
-            training = sum(1 for each in steps[index:] if each.repeats)
-            share = left / training if step.repeats else left
+            share = _share(steps[index:], left)
             done = self._folder.finished(index)
             if done is None:
                 self._progress.stage(step.name)
@@ -85,7 +84,7 @@ class Steps:
                 self._folder.keep(index, applied, took)
             else:
                 applied, took = done
-            if step.repeats:
+            if step.repeats or step.trains:
                 left = max(0.0, left - took)
             model = applied.model
             before = size, drop, sqnr
@@ -134,3 +133,14 @@ class Steps:
             self._signature.outputs,
         )
         return small.ByteSize(), scores
+
+
+def _share(steps: Sequence[Technique], left: float) -> float:
+    """The seconds of ``left`` that the first of ``steps`` may train for: none where it trains only
+    with a step behind it that mends, and there is none."""
+    first = steps[0]
+    if not (first.repeats or first.trains):
+        return left
+    if not any(step.repeats for step in steps):
+        return 0.0
+    return left / sum(1 for step in steps if step.repeats or step.trains)

@@ -80,6 +80,7 @@ class Technique(Protocol):
         place: where it stands in a recipe; lower comes first. See :mod:`tvmcomp.compress.recipe`.
         repeats: it may stand in a recipe more than once, and anywhere behind one that changes the
             network: it mends what others did.
+        trains: it trains, where a step behind it mends; its share of the time is as large.
         chosen_by: the options that choose it on the command line and in Python; one that is no
             field of ``Options`` is a flag.
         summary: what it does, for the help of a flag that chooses it.
@@ -91,6 +92,7 @@ class Technique(Protocol):
     name: ClassVar[str]
     place: ClassVar[int]
     repeats: ClassVar[bool]
+    trains: ClassVar[bool]
     chosen_by: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
     on_command_line: ClassVar[tuple[str, ...]]
@@ -129,12 +131,15 @@ TECHNIQUES: dict[str, type[Technique]] = {}
 C = TypeVar("C", bound=type[Any])
 
 
-def technique(name: str, *, place: int, repeats: bool = False) -> Callable[[C], C]:
+def technique(
+    name: str, *, place: int, repeats: bool = False, trains: bool = False
+) -> Callable[[C], C]:
     """Make the decorated class known as the technique ``name``."""
 
     def decorate(kind: C) -> C:
         known: Any = kind
-        known.name, known.place, known.repeats = name, place, repeats
+        known.name, known.place = name, place
+        known.repeats, known.trains = repeats, trains
         TECHNIQUES[name] = known
         return kind
 

@@ -80,7 +80,7 @@ def prune_matrices(
     matrices: np.ndarray, moments: Moments, sparsity: float, chosen: Prunable
 ) -> np.ndarray:
     """``matrices [G, O, K]`` with a share ``sparsity`` of their blocks zero, the others fitted."""
-    square = _damped(moments.square)
+    square = damped(moments.square)
     # What multiplies the inputs as they are now to give the results that were: W (H + drift) H^-1.
     target = matrices @ (square + moments.drift)
     harm = 1 / np.diagonal(np.linalg.inv(square), axis1=-2, axis2=-1)[:, None, :]
@@ -124,9 +124,10 @@ def fit(start: np.ndarray, kept: np.ndarray, target: np.ndarray, square: np.ndar
     return fitted
 
 
-def _damped(square: np.ndarray) -> np.ndarray:
+def damped(square: np.ndarray) -> np.ndarray:
+    """``square [G, K, K]`` with a little on its diagonal."""
     count = square.shape[-1]
     mean = np.trace(square, axis1=-2, axis2=-1)[:, None, None] / count
     mean = np.where(mean > 0, mean, 1.0)  # No data at all.
-    damped: np.ndarray = square + _DAMPING * mean * np.eye(count)
-    return damped
+    result: np.ndarray = square + _DAMPING * mean * np.eye(count)
+    return result

@@ -71,7 +71,7 @@ def prunable(
         )
         alone = len(plan.multiplied[weight.tensor]) == len(graph.readers[weight.tensor]) == 1
         if weight.role in _ROLES and alone and not chosen:
-            groups, outputs, inputs = weight.matrices(np.empty(weight.shape, bool)).shape
+            groups, outputs = weight.matrices(np.empty(weight.shape, bool)).shape[:2]
             if groups > 1 and outputs == 1:
                 continue
             taps = math.prod(weight.shape[2:]) if weight.role == roles.CONVOLUTION else 1
