@@ -13,6 +13,7 @@ import torch
 
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.operators.table import Tensor
+from tvmcomp.compress.sparsify.held import held_zeros
 
 #: Larger numbers are no weights: masks of attention hold -10,000 and less.
 _LARGEST_WEIGHT = 5000.0
@@ -20,6 +21,9 @@ _LARGEST_WEIGHT = 5000.0
 _LEAST_SIZE = 0.01
 #: The gradient of all weights together is cut off at this length.
 _LONGEST_GRADIENT = 1.0
+#: How much faster a network learns that has to make up for pruned weights: of 1, 4 and 8 the second
+#: learnt most of the example in 80 steps.
+_PRUNED_RATE = 4.0
 _FAKE_QUANTIZE = "tvmcomp.FakeQuantize"
 #: Steps of 1 / 255 of a range that a zero point moves, for each share that a scale does.
 _ZERO_POINT_RATE = 10.0
@@ -71,8 +75,9 @@ class Training:
         scales = {names[0] for names in _quantizers(network) if names}
         zeros = {names[1] for names in _quantizers(network) if len(names) > 1}
         groups = []
+        pruned = held_zeros(network.model)
         for name, weight in self.weights.items():
-            own = rate * _size(weight)
+            own = rate * _size(weight) * (_PRUNED_RATE if pruned else 1.0)
             if name in scales:
                 own = scale_rate * float(weight.detach().abs().mean())
             elif name in zeros:
