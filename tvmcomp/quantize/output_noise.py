@@ -9,7 +9,7 @@ import numpy as np
 
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.probe import Probe
-from tvmcomp.quantize.sqnr import bounded_sqnr_db
+from tvmcomp.quantize.sqnr import bounded_sqnr_db, in_parts
 from tvmcomp.tvm_types import Var
 
 
@@ -32,17 +32,19 @@ class OutputNoise:
         on: Collection[str],
         weights_only: Collection[str] = (),
     ) -> float:
-        """The bounded ratio of the worst output with the operators ``on`` quantized, in dB.
+        """The bounded ratio of the worst part of the outputs with ``on`` quantized, in dB.
 
         Of the anchors ``weights_only`` the weights are.
         """
         return self.judged(self._outputs(qparams, on, weights_only))
 
     def judged(self, outputs: Sequence[np.ndarray]) -> float:
-        """The bounded ratio of the worst of the given outputs, each stacked over the samples."""
-        pairs = list(zip(self.reference, outputs, strict=True))
-        real = [(r, a) for r, a in pairs if r.dtype.kind == "f"] or pairs
-        return min((bounded_sqnr_db(r, a) for r, a in real), default=float("inf"))
+        """The bounded ratio of the worst part of the worst of the given outputs, each stacked over
+        the samples."""
+        each = list(zip(self.reference, outputs, self.probe.output_parts, strict=True))
+        real = [output for output in each if output[0].dtype.kind == "f"] or each
+        pairs = (pair for output in real for pair in in_parts(*output))
+        return min((bounded_sqnr_db(*pair) for pair in pairs), default=float("inf"))
 
     def _outputs(
         self, qparams: Any, on: Collection[str], weights_only: Collection[str] = ()

@@ -27,6 +27,7 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.quantize.relax_outputs import parts_of_outputs
 from tvmcomp.quantize.rounded_weight import RoundedWeight, nearest_weight
 from tvmcomp.recurrent import in_integers
 from tvmcomp.targets import TargetDescription
@@ -50,6 +51,7 @@ class Probe:
 
     Attributes:
         operators: the plan it was made for.
+        output_parts: the quantities that each output is joined of.
         observed: the tensors it gives besides the outputs: what the plan reads, and each planned
             operator's result.
     """
@@ -68,6 +70,7 @@ class Probe:
         self._edges = edges
         self.observed: list[Any] = instrument.observed
         self._outputs = instrument.output_count
+        self.output_parts = parts_of_outputs(mod)
         self._constants = [tvm.runtime.tensor(array) for array in lowered.constants]
         self._target = target
         self._calls = {binding.var: binding.value for binding in main_bindings(mod) or []}

@@ -8,7 +8,11 @@ judged is therefore an upper bound on the mean noise, which comes down with the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
+
+from tvmcomp.quantize.output_parts import Part
 
 #: The noise's mean over all data would lie below the bound 19 times of 20 if means were distributed
 #: normally; of uneven noise and few samples it is rather 3 times of 4.
@@ -43,6 +47,19 @@ def bounded_sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
     # Student's quantile, to the first order in 1 / count (Fisher's expansion).
     factor = _QUANTILE + (_QUANTILE**3 + _QUANTILE) / (4 * (count - 1))
     return _decibels(signal, mean + factor * float(noise.std(ddof=1)) / np.sqrt(count))
+
+
+def in_parts(
+    reference: np.ndarray, actual: np.ndarray, parts: Sequence[Part]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """An output as a whole, and each of its ``parts``, of which there are several, but for those
+    that are 0 throughout; of both networks: ``[samples, ...]``.
+    """
+    yield reference, actual
+    for part in parts if len(parts) > 1 else ():
+        at = (slice(None), *part)
+        if reference[at].any():
+            yield reference[at], actual[at]
 
 
 def _powers(reference: np.ndarray, actual: np.ndarray) -> tuple[float, np.ndarray]:

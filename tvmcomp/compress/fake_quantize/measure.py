@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
 from tvmcomp.compress.fake_quantize.samples_at_once import run_samples
 from tvmcomp.compress.samples import Sample
-from tvmcomp.quantize.sqnr import bounded_sqnr_db
+from tvmcomp.quantize.sqnr import bounded_sqnr_db, in_parts
 
 
 class Yardstick:
@@ -19,25 +20,25 @@ class Yardstick:
 
     def __init__(self, teacher: onnx.ModelProto, samples: Sequence[Sample]) -> None:
         self.samples = samples
+        self.parts = parts_of_outputs(teacher)
         self.wanted = self._outputs(BatchedNetwork(teacher, samples))
 
     def noise(self, network: BatchedNetwork) -> float:
-        """The mean square of the error over the variance, of the worst output."""
-        return max(
-            (
-                _noise(wanted, got)
-                for wanted, got in zip(self.wanted, self._outputs(network), strict=True)
-                if wanted.dtype.kind == "f"
-            ),
-            default=0.0,
-        )
+        """The mean square of the error over the variance, of the worst part of an output."""
+        return max((_noise(*pair) for pair in self._pairs(network)), default=0.0)
 
     def sqnr_db(self, network: BatchedNetwork) -> float:
-        """A lower bound on the ratio of signal to noise of the worst output, in dB; see
+        """A lower bound on the ratio of signal to noise of the worst part of an output, in dB; see
         :func:`~tvmcomp.quantize.sqnr.bounded_sqnr_db`."""
-        pairs = zip(self.wanted, self._outputs(network), strict=True)
-        ratios = (bounded_sqnr_db(w, g) for w, g in pairs if w.dtype.kind == "f")
-        return min(ratios, default=math.inf)
+        return min((bounded_sqnr_db(*pair) for pair in self._pairs(network)), default=math.inf)
+
+    def _pairs(self, network: BatchedNetwork) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Each output that is not of integers, and each of its parts that is not 0 throughout: what
+        the teacher gives, and ``network``."""
+        got = self._outputs(network)
+        for reference, actual, parts in zip(self.wanted, got, self.parts, strict=True):
+            if reference.dtype.kind == "f":
+                yield from in_parts(reference, actual, parts)
 
     def loss(self, network: BatchedNetwork) -> float:
         """Points of agreement that are lost where the first output is scores of classes, else
