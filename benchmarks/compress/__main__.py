@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.compress import clusters, low_bits, low_rank, peers, qat, trainable
+from benchmarks.compress import (
+    clusters,
+    low_bits,
+    low_rank,
+    peers,
+    qat,
+    sparse,
+    sparse_kernels,
+    trainable,
+)
 from benchmarks.tables import main
 
 TABLES = {
@@ -12,6 +21,8 @@ TABLES = {
     "low_bits": low_bits,
     "clusters": clusters,
     "low_rank": low_rank,
+    "sparse": sparse,
+    "sparse_kernels": sparse_kernels,
     "qat": qat,
     "peers": peers,
 }

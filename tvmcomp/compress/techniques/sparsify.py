@@ -22,15 +22,15 @@ _BLOCK = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 
 
 class SparsifyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to prune; steps are those of the training, where there is one.
+    """How to prune. With one of the last five, sparsity rises while the network is distilled.
 
     Attributes:
         sparsity: share of the weights that is zero in the end.
         block: outputs by inputs, ``16x1``; None is what the target's kernel takes.
         scope: the share is of each weight, or of all together.
         keep_dense: patterns: operators that are left alone.
-        start: the share before the first update.
         power: of the polynomial by which the share rises.
+        start: the share before the first update.
         begin, end: the steps of the first and the last update.
         frequency: steps from one update to the next.
         steps: of the training; None is as long as its share of the budget lasts.
@@ -58,8 +58,8 @@ class SparsifyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         msgspec.Meta(description="The share is of each layer, or of all  [default: layer]."),
     ] = "layer"
     keep_dense: tuple[str, ...] = ()
-    start: Share = 0.0
     power: Annotated[float, msgspec.Meta(gt=0)] = 3.0
+    start: Share = 0.0
     begin: Steps | None = None
     end: Steps | None = None
     frequency: Annotated[int, msgspec.Meta(ge=1)] | None = None
@@ -78,8 +78,8 @@ class SparsifyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Sparsify:
     """Zeros that the built network leaves out.
 
-    With distillation behind it, sparsity rises while the network is trained; without, what is left
-    of each weight is fitted to samples.
+    What is left of each weight is fitted to samples. Where the recipe says how sparsity rises
+    (``end``, ``steps``, …), it does so while the network is distilled.
     """
 
     Options = SparsifyOptions
@@ -118,7 +118,7 @@ class Sparsify:
 
         options = self.options
         chosen = self._chosen(model, run)
-        if run.seconds > 0 or options.steps is not None:
+        if self._rises and (run.seconds > 0 or options.steps is not None):
             pruned = self._trained(model, run, chosen)
         else:
             same = {each.weight.tensor: options.sparsity for each in chosen}
@@ -127,6 +127,15 @@ class Sparsify:
             step = run.progress.stage("pruning weights", len(chosen))
             pruned = one_shot.prune_at_once(model, chosen, same, run.parts.fit, step)
         return Applied(pruned, tuple(_notes(pruned, chosen)))
+
+    @property
+    def _rises(self) -> bool:
+        """Whether the recipe says how sparsity rises in training: with the few hundred samples and
+        steps that most have, to prune at once and distil then gave more (docs/compress.md)."""
+        asked = self.options
+        return asked.start > 0 or any(
+            value is not None for value in (asked.begin, asked.end, asked.frequency, asked.steps)
+        )
 
     def _trained(
         self, model: onnx.ModelProto, run: Run, chosen: Sequence[Prunable]

@@ -104,7 +104,7 @@ class SparseForms:
         sizes = (plan.anchor, plan.kernel, plan.pixels, plan.vectors, plan.chains)
         key = (*sizes, int(choice.zeros * _STEPS))
         if key not in self._measured:
-            modules = (_alone(form, plan) for form in (dense, sparse))
+            modules = (alone(form, plan) for form in (dense, sparse))
             self._measured[key] = race(*modules)
         return self._measured[key]
 
@@ -124,7 +124,7 @@ def sparse_form(weight: np.ndarray, plan: SparsePlan) -> Form:
     return Form(((0, 0),) * len(anchor.shape), packed.values, emit)
 
 
-def _alone(form: Form, plan: SparsePlan) -> Any:
+def alone(form: Form, plan: SparsePlan) -> Any:
     """A module of ``form`` only: of the data, with the form's border around it."""
     shape = [
         size + before + after
