@@ -20,6 +20,7 @@ from onnx import helper, numpy_helper
 
 import tvmcomp
 from benchmarks.formats.recurrent_peers import (
+    HYBRID,
     Run,
     Sizes,
     float_peers,
@@ -92,11 +93,14 @@ def rows(sizes: Sizes, formats: list[str], seconds: float, folder: Path) -> Iter
     for each in peers.values():
         engines |= each
     want = engines["onnxruntime"](x)
-    noise = {name: decibels(want, engines[name](x)) for name in engines}
+    noise = {
+        name: "own weights" if name == HYBRID else f"{decibels(want, engines[name](x)):.0f} dB"
+        for name in engines
+    }
     times = in_turns(engines, x, seconds)
     yield f"{sizes.kind} {sizes.units} units, batch {sizes.batch}"
     for name, each in times.items():
-        text = f"  {name:20} {each.min():8.3f} ({np.median(each):.3f})  {noise[name]:4.0f} dB"
+        text = f"  {name:20} {each.min():8.3f} ({np.median(each):.3f})  {noise[name]:>7}"
         if name in formats:
             others = peers["float32" if name == "float32" else "int8"]
             fastest = min(others, key=lambda peer: times[peer].min())
@@ -118,7 +122,7 @@ def compiled(path: Path, number_format: str, shape: tuple[int, ...]) -> Any:
 
 
 def decibels(want: np.ndarray, got: np.ndarray) -> float:
-    """Signal-to-noise ratio; of other weights it means nothing."""
+    """Signal-to-noise ratio."""
     return 10 * float(np.log10(np.mean(want**2) / (np.mean((got - want) ** 2) + 1e-30)))
 
 

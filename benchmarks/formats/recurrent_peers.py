@@ -10,10 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 
 from benchmarks.formats import recurrent_tflite
 from benchmarks.zoo.packages import cache_folder
+
+#: The engine that has weights of its own, as its file was made by another tool.
+HYBRID = "litert hybrid"
 
 Run = Callable[[np.ndarray], np.ndarray]
 
@@ -80,7 +84,7 @@ def float_peers(path: Path, sizes: Sizes, layers: int) -> dict[str, Run]:
     if importlib.util.find_spec("openvino"):
         engines["openvino"] = of_openvino(path)
     if importlib.util.find_spec("torch") and sizes.kind != "RNN":
-        engines["torch"] = of_torch(sizes, layers)
+        engines["torch"] = of_torch(path, sizes, layers)
     return engines
 
 
@@ -95,7 +99,7 @@ def integer_peers(path: Path, sizes: Sizes) -> dict[str, Run]:
     logging.disable(logging.NOTSET)
     engines = {"onnxruntime dynamic": of_onnxruntime(quantized)}
     if importlib.util.find_spec("ai_edge_litert") and hybrid_file(sizes).exists():
-        engines["litert hybrid"] = of_litert(hybrid_file(sizes))
+        engines[HYBRID] = of_litert(hybrid_file(sizes))
     return engines
 
 
@@ -118,13 +122,35 @@ def of_openvino(path: Path) -> Run:
     return lambda x: request.infer({0: x})[0]
 
 
-def of_torch(sizes: Sizes, layers: int) -> Run:
-    """PyTorch's own module of the same sizes; its weights are others."""
+#: ONNX's order of the gates -> PyTorch's.
+_GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
+
+
+def of_torch(path: Path, sizes: Sizes, layers: int) -> Run:
+    """PyTorch's own module, with the weights of the network in ``path``."""
     import torch
 
     torch.set_num_threads(1)
     layer = getattr(torch.nn, sizes.kind)
     module = layer(sizes.units, sizes.units, num_layers=layers, bidirectional=True).eval()
+    graph = onnx.load(path).graph
+    arrays = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+    order = list(_GATES[sizes.kind])
+
+    def ordered(array: np.ndarray) -> torch.Tensor:
+        by_gate = array.reshape(len(order), sizes.units, -1)[order]
+        return torch.from_numpy(by_gate.reshape(array.shape).copy())
+
+    state = {}
+    for number in range(layers):
+        for direction, end in enumerate(("", "_reverse")):
+            biases = np.split(arrays[f"b{number}"][direction], 2)
+            given = (arrays[f"w{number}"][direction], arrays[f"r{number}"][direction], *biases)
+            for name, array in zip(
+                ("weight_ih", "weight_hh", "bias_ih", "bias_hh"), given, strict=True
+            ):
+                state[f"{name}_l{number}{end}"] = ordered(array)
+    module.load_state_dict(state)
 
     def infer(x: np.ndarray) -> np.ndarray:
         with torch.inference_mode():

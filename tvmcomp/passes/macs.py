@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from tvmcomp.block_weights import BLOCK_MATMUL
 from tvmcomp.recurrent import RECURRENT, cell_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr
@@ -21,7 +22,7 @@ def macs(call: Call) -> int:
     if not isinstance(call, tvm.ir.Call) or not isinstance(call.op, tvm.ir.Op):
         return 0
     name = call.op.name
-    if name == "relax.matmul":
+    if name in ("relax.matmul", f"relax.{BLOCK_MATMUL}"):
         # Each element of the result sums over the left side's last axis.
         return _elements(call) * _shape(call.args[0])[-1]
     if name == f"relax.{RECURRENT}":

@@ -29,6 +29,7 @@ from tvmcomp.passes.lowering.kernel_sources import kernel_sources
 from tvmcomp.passes.lowering.legalizations import legalizations
 from tvmcomp.passes.lowering.lift_constants import lift_constants
 from tvmcomp.passes.lowering.lower_anchors import lower_anchors
+from tvmcomp.passes.lowering.lower_block_matmul import lower_block_matmul
 from tvmcomp.passes.lowering.lower_matmul import lower_matmul
 from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.passes.lowering.lower_rows import lower_rows
@@ -105,13 +106,15 @@ def _lowering(
 
     if target.family == "cuda":
         passes: dict[str, Pass] = {
-            "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target))
+            "lower_block_matmul": in_bodies(lambda mod: lower_block_matmul(mod, target)),
+            "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
         }
         if half:
             passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))
     else:
         passes = {
             "integer_products": in_bodies(lambda mod: integer_products(mod, target)),
+            "lower_block_matmul": in_bodies(lambda mod: lower_block_matmul(mod, target)),
             "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
             "lower_matmul": in_bodies(lambda mod: lower_matmul(mod, target)),
             "lower_anchors": in_bodies(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tvmcomp import targets
+from tvmcomp.block_weights import BLOCK_MATMUL
 from tvmcomp.model import Operator
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
@@ -65,6 +66,8 @@ def report_operators(
 
 def _own_dtype(operator: PlannedOperator, call: Call) -> str:
     """What the network itself, as it came, computes the operator in."""
+    if op_name(call) == BLOCK_MATMUL:
+        return f"{operator.float_dtype}, weights int4"
     return "int8" if _is_integer_product(call) else operator.float_dtype
 
 

@@ -14,6 +14,7 @@ from tvmcomp.frontend import load_model
 from tvmcomp.model import Model
 from tvmcomp.passes.bodies import in_bodies
 from tvmcomp.passes.lowering.legalizations import LEGALIZATIONS
+from tvmcomp.passes.lowering.lower_block_matmul import lower_block_matmul
 from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.passes.scheduled.expand_loops import expand_loops
 from tvmcomp.tvm_import import tvm
@@ -77,7 +78,7 @@ def names(model: Model) -> list[str]:
 def run(model: Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
     """Build the float module with our kernels where TVM has none or others, and run it."""
     here = targets.detect()
-    mod = in_bodies(lambda each: lower_recurrent(each, here))(model.mod)
+    mod = in_bodies(lambda each: lower_block_matmul(lower_recurrent(each, here), here))(model.mod)
     mod = expand_loops(relax.transform.LegalizeOps(LEGALIZATIONS)(mod), here)
     executable = tvm.compile(mod, tvm.target.Target({"kind": "llvm", "num-cores": 2}))
     machine = relax.VirtualMachine(executable, tvm.cpu())

@@ -6,6 +6,7 @@ from typing import Any
 
 import onnx
 
+from tvmcomp.frontend.onnx.block_weights import BLOCKS
 from tvmcomp.frontend.onnx.ops_attention import ATTENTION
 from tvmcomp.frontend.onnx.ops_bounded import BOUNDED
 from tvmcomp.frontend.onnx.ops_cumulative import CUMULATIVE
@@ -55,7 +56,7 @@ __all__ = [
 _TVM: dict[str, Any] = onnx_frontend._get_convert_map()
 
 #: Operators of our own domain.
-OWN_CONVERTERS: dict[str, Any] = {**BOUNDED, **OWN}
+OWN_CONVERTERS: dict[str, Any] = {**BLOCKS, **BOUNDED, **OWN}
 
 #: Operators of the ``com.microsoft`` domain: TVM's, and ours.
 MICROSOFT_CONVERTERS: dict[str, Any] = {

@@ -20,6 +20,7 @@ from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
+from tvmcomp.frontend.onnx.block_weights import keep_blocks
 from tvmcomp.frontend.onnx.bounded import bound_sizes, has_open_sizes
 from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
@@ -75,6 +76,8 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
     if has_open_sizes(model.graph):
         model = _without_repeats(model)
         bound_sizes(model, where=where)
+        model = _folded(model, limits)
+    if keep_blocks(model):
         model = _folded(model, limits)
     return model
 
@@ -166,6 +169,6 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
     def _do_inference(self, node: ir.Node) -> None:
         check_node(node, self.limits)
         super()._do_inference(node)
-        if node.domain == DOMAIN:
+        if node.domain in (DOMAIN, OWN_DOMAIN):
             infer_microsoft_shapes(node)
         check_results(node, self.limits)

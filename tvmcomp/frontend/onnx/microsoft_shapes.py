@@ -1,4 +1,4 @@
-"""Types and shapes of the results of ``com.microsoft`` operators, which onnx doesn't infer.
+"""Types and shapes of the results of ``com.microsoft`` and our operators, which onnx doesn't infer.
 
 Shape arithmetic of the network behind them is folded with these. What a rule can't say stays
 unknown until the network is in Relax.
@@ -87,6 +87,12 @@ def _embed(_node: ir.Node, shapes: Shapes) -> Iterator[list[int] | None]:
         yield [*ids, words[-1]]
 
 
+def _block_matmul(_node: ir.Node, shapes: Shapes) -> Iterator[list[int] | None]:
+    x, codes = shapes[0], shapes[1]
+    if x is not None and codes is not None:
+        yield [*x[:-1], codes[0]]
+
+
 _SHAPED_AS_FIRST = (
     "BiasGelu", "DequantizeLinear", "FastGelu", "Gelu", "QuantizeLinear", "RotaryEmbedding",
     "SimplifiedLayerNormalization", "SkipLayerNormalization", "SkipSimplifiedLayerNormalization",
@@ -96,6 +102,7 @@ _SHAPED_AS_FIRST = (
 _RULES: dict[str, Rule] = {
     **dict.fromkeys(_SHAPED_AS_FIRST, _as_first),
     "Attention": _attention,
+    "BlockMatMul": _block_matmul,
     "DynamicQuantizeLSTM": _dynamic_lstm,
     "EmbedLayerNormalization": _embed,
     "GroupQueryAttention": _group_query_attention,

@@ -10,10 +10,12 @@ from __future__ import annotations
 import onnx
 
 from tvmcomp.errors import ModelError
+from tvmcomp.frontend.onnx.block_weights import add_domain
 from tvmcomp.frontend.onnx.node_facts import GraphFacts
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.rewrites import fused, quantized, quantized_products
 from tvmcomp.frontend.onnx.rewrites.rewriting import Rewriting, Rule
-from tvmcomp.frontend.onnx.support import subgraphs_of
+from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
 
 #: Domain and operator -> what writes it otherwise.
 RULES: dict[tuple[str, str], Rule] = {**fused.RULES, **quantized.RULES, **quantized_products.RULES}
@@ -27,6 +29,8 @@ def rewrite(model: onnx.ModelProto, opset: int, *, where: str) -> None:
     """
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     _rewrite(model.graph, opset, constants, where)
+    if any(node.domain == DOMAIN for node in nodes_of(model.graph)):
+        add_domain(model)
 
 
 def _rewrite(

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 import onnx
 
+from tvmcomp.frontend.onnx.block_weights import BLOCK_MATMUL, fits
+from tvmcomp.frontend.onnx.block_weights import packed as packed_codes
 from tvmcomp.frontend.onnx.rewrites.rewriting import MICROSOFT, Rewriting, Rule
 
 _CONV = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
@@ -89,7 +91,9 @@ def _dynamically_quantized(r: Rewriting, data: str) -> tuple[str, str, str]:
 
 
 def _matmul_blocks(r: Rewriting) -> None:
-    """MatMulNBits: a weight of 2, 4 or 8 bits in blocks along the depth, packed; unpacked here.
+    """MatMulNBits: a weight of 2, 4 or 8 bits in blocks along the depth, packed.
+
+    One of 4 bits stays so, any other is unpacked here.
 
     ``B`` is (N, blocks, bytes of a block), low bits first; ``scales`` (N, blocks); zero points
     packed as ``B`` is, or 2^(bits - 1); ``g_idx`` the block whose scale a place of the depth has,
@@ -117,6 +121,15 @@ def _matmul_blocks(r: Rewriting) -> None:
     elif given is not None:
         zero = given.reshape(columns, blocks, 1).astype(np.float32)
     factors = scales.reshape(columns, blocks, 1).astype(np.float32)
+    whole = zero[..., 0].astype(np.uint8)
+    if bits == 4 and not r.input(4) and fits(depth, block) and (whole == zero[..., 0]).all():
+        result = r.own(
+            BLOCK_MATMUL, r.input(0),
+            r.constant(packed_codes(weight.reshape(columns, -1)[:, :depth])),
+            r.constant(scales.reshape(columns, blocks)), r.constant(whole), block=block,
+        )  # fmt: skip
+        r.give(r.add("Add", result, r.input(5)) if r.input(5) else result)
+        return
     owner = np.repeat(np.arange(blocks), block)[:depth]
     if r.input(4):
         owner = np.asarray(r.value(r.input(4))).reshape(-1)[:depth]

@@ -10,6 +10,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from tvmcomp.frontend.onnx.node_facts import attributes_of
+from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 
 Rule: TypeAlias = "Callable[[Rewriting], None]"
 
@@ -62,6 +63,10 @@ class Rewriting:
     def main(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Add the node that bears the name of the one it stands for."""
         return self._add(operator, list(inputs), "", attributes, main=True)
+
+    def own(self, operator: str, *inputs: str, **attributes: Any) -> str:
+        """Add that node as an operator of our own domain."""
+        return self._add(operator, list(inputs), DOMAIN, attributes, main=True)
 
     def constant(self, value: np.ndarray) -> str:
         """Add a constant."""
