@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from tvmcomp import targets
 from tvmcomp.block_weights import BLOCK_MATMUL
+from tvmcomp.loops import LOOP
 from tvmcomp.model import Operator
+from tvmcomp.passes.bodies import as_main, trips_of_bodies
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.macs import macs
@@ -17,6 +19,7 @@ from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.imported import imported_operators
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
+from tvmcomp.quantize.reasons import IN_LOOP
 from tvmcomp.tvm_types import Call, Module
 
 
@@ -50,7 +53,7 @@ def report_operators(
         alone_db: SQNR of the network with the operator alone quantized, in dB.
     """
     calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
-    return [
+    reported = [
         Operator(
             name=operator.name,
             kind=operator.kind,
@@ -61,7 +64,26 @@ def report_operators(
             macs=macs(calls[operator.var]),
         )
         for operator in operators
+        if operator.kind != LOOP
     ]
+    return [*reported, *_in_loops(mod)]
+
+
+def _in_loops(mod: Module) -> Iterator[Operator]:
+    """The operators of the bodies of loops, which stay as they came."""
+    for body, trips in trips_of_bodies(mod).items():
+        view = as_main(mod, body)
+        calls = {binding.var: binding.value for binding in main_bindings(view) or []}
+        for operator in plan_operators(view):
+            call = calls[operator.var]
+            if operator.kind != LOOP:
+                yield Operator(
+                    name=operator.name,
+                    kind=operator.kind,
+                    dtype=_own_dtype(operator, call),
+                    reason=None if _is_integer_product(call) else IN_LOOP,
+                    macs=trips * macs(call),
+                )
 
 
 def _own_dtype(operator: PlannedOperator, call: Call) -> str:

@@ -7,6 +7,7 @@ import msgspec
 from tvmcomp.arguments import Quant
 from tvmcomp.errors import CalibrationError, TargetError
 from tvmcomp.model import Model, Operator
+from tvmcomp.passes.bodies import in_bodies, views
 from tvmcomp.passes.integers.imported_qdq import quantize_in_layout
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.real_weights import has_integer_weights_only, real_weights
@@ -67,8 +68,8 @@ def choose_precision(
         check_finite(mod)
     if quant in ("int8", "dynamic") and has_integer_weights_only(mod):
         mod = real_weights(mod)
-    if has_qdq(mod):
-        mod = quantize_in_layout(mod)
+    if any(map(has_qdq, views(mod))):
+        mod = in_bodies(quantize_in_layout)(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]
         return PrecisionChoice(mod, "int8", imported_operators(mod, target), notes=notes)
     if quant == "int8":

@@ -30,6 +30,7 @@ from tvmcomp.frontend.onnx.named_builder import NamedBuilder
 from tvmcomp.frontend.onnx.narrow import MOVES, NARROW, narrow_name, numpy_held
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts, TensorFacts
 from tvmcomp.frontend.onnx.values import TensorSequence, constant, dtype_of, shape_of
+from tvmcomp.loop_names import body_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr
 
@@ -338,7 +339,7 @@ class _GraphImporter:
         going = None if going is None else self.block.emit(relax.op.reshape(going, ()))
         going = self._both(going, self.condition)
         trips = None if given is None else self.block.emit(relax.op.reshape(given, ()))
-        called = self.bodies.call(mod, attributes, f"{name}__body", [trips, going], first, captured)
+        called = self.bodies.call(mod, attributes, body_name(name), [trips, going], first, captured)
         results = self.block.emit(called, f"{name}__loop")
         return [relax.TupleGetItem(results, i) for i in range(len(results.ty.fields))]
 
