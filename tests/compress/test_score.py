@@ -18,8 +18,8 @@ def signature(*outputs):
     return Signature((TensorSpec("x", (1, 2), "float32"),), outputs)
 
 
-def scored(metric, before, after, labels=None, specs=(CLASSES,), at_once=7):
-    scorer = Scorer(metric, specs)
+def scored(metric, before, after, labels=None, specs=(CLASSES,), at_once=7, parts=None):
+    scorer = Scorer(metric, specs, parts)
     for start in range(0, len(next(iter(before.values()))), at_once):
         part = slice(start, start + at_once)
         scorer.add(
@@ -69,6 +69,19 @@ def test_likeness_is_of_the_output_that_lost_most():
     assert alike.output == "y" and alike.drop == pytest.approx(100 * (1 - alike.after))
 
 
+def test_scores_count_beside_boxes_that_they_are_joined_to():
+    rng = np.random.default_rng(0)
+    boxes, scores = rng.normal(0, 300, (50, 1, 2, 3, 3)), rng.uniform(0, 1, (50, 1, 2, 3, 3))
+    before = {"map": np.concatenate([boxes, scores, 0 * scores], axis=2)}
+    after = {"map": before["map"] + rng.normal(0, 0.3, before["map"].shape)}
+    places = [(slice(None), slice(start, start + 2)) for start in (0, 2, 4)]
+    for metric in ("sqnr", "cosine"):
+        whole = scored(metric, before, after, specs=(MAP,))
+        found = scored(metric, before, after, specs=(MAP,), parts={"map": places})
+        assert whole.drop < 0.1 and whole.output == "map"
+        assert found.drop > 10 and found.output == "map[:, 2:4]"
+
+
 def test_the_same_network_loses_nothing():
     before = {"y": np.random.default_rng(0).normal(size=(9, 1, 4))}
     for metric in ("agreement", "sqnr", "cosine"):
@@ -92,6 +105,12 @@ def test_the_default_is_what_the_first_output_allows():
     assert default_metric(signature(CLASSES), labelled=False) == "agreement"
     assert default_metric(signature(MAP, CLASSES), labelled=True) == "sqnr"
     assert default_metric(signature(TensorSpec("y", (1, 1), "float32")), labelled=False) == "sqnr"
+
+
+def test_one_axis_alone_is_no_classes_unless_labels_say_so():
+    steps = signature(TensorSpec("y", (8,), "float32"))
+    assert default_metric(steps, labelled=False) == "sqnr"
+    assert default_metric(steps, labelled=True) == "top1"
 
 
 def test_metrics_that_cant_be_measured_are_refused():

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.called_metric import CalledMetric, CalledScorer
+from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.score import Score, Scorer
@@ -25,7 +26,7 @@ class Runner:
     """A graph that takes one sample, run on several."""
 
     def __init__(self, model: onnx.ModelProto) -> None:
-        self._model = model
+        self.model = model
         self._batched: BatchedNetwork | None = None
         self._plain: TrainableNetwork | None = None
 
@@ -41,7 +42,7 @@ class Runner:
                     return self._together(samples)
                 # It can't take many at once; whether it can take one is seen below.
                 except Exception:  # noqa: BLE001
-                    self._plain = TrainableNetwork(self._model)
+                    self._plain = TrainableNetwork(self.model)
             names = self._plain.outputs
             rows = [self._plain(*_tensors(self._plain, sample)) for sample in samples]
         return {
@@ -50,7 +51,7 @@ class Runner:
 
     def _together(self, samples: Sequence[Sample]) -> dict[str, NDArray]:
         if self._batched is None:
-            self._batched = BatchedNetwork(self._model, samples)
+            self._batched = BatchedNetwork(self.model, samples)
         network = self._batched.network
         inputs = {
             name: torch.from_numpy(np.stack([sample[name] for sample in samples]))
@@ -75,8 +76,10 @@ def compared(
 ) -> list[Score]:
     """The scores of ``after`` beside ``before`` on ``samples``, one a metric; ``labels`` are one a
     sample."""
+    joined = parts_of_outputs(before.model)
+    parts = {spec.name: each for spec, each in zip(outputs, joined, strict=True)}
     scorers = [
-        CalledScorer(metric, outputs) if callable(metric) else Scorer(metric, outputs)
+        CalledScorer(metric, outputs) if callable(metric) else Scorer(metric, outputs, parts)
         for metric in metrics
     ]
     for part in in_turn(samples):

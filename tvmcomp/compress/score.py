@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tvmcomp.compress.intervals import Interval, bootstrap, paired_difference, wilson
 from tvmcomp.errors import InputError
 from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.quantize.output_parts import Part
 from tvmcomp.runtime.metrics import (
     LABELLED,
     RANKED,
@@ -65,11 +66,14 @@ class Score(msgspec.Struct, frozen=True):
 
 
 def default_metric(signature: Signature, labelled: bool) -> Metric:
-    """What to judge a network by where nobody says: its first output decides."""
+    """What to judge a network by where nobody says: its first output decides. Without labels, one
+    axis alone is rather time than classes."""
     shape = signature.outputs[0].shape
     if not is_ranked(shape) or shape[-1] < 2:
         return "sqnr"
-    return "top1" if labelled else "agreement"
+    if labelled:
+        return "top1"
+    return "agreement" if len(shape) > 1 else "sqnr"
 
 
 def check_metric(metric: Metric, signature: Signature, labels: NDArray | None) -> None:
@@ -98,23 +102,39 @@ def check_metric(metric: Metric, signature: Signature, labels: NDArray | None) -
 class Scorer:
     """Compares two networks, some samples at a time: outputs of all of them may be too large."""
 
-    def __init__(self, metric: Metric, outputs: Sequence[TensorSpec]) -> None:
+    def __init__(
+        self,
+        metric: Metric,
+        outputs: Sequence[TensorSpec],
+        parts: Mapping[str, Sequence[Part]] | None = None,
+    ) -> None:
         """Args:
         metric: one that :func:`check_metric` lets pass.
         outputs: the networks' outputs. A metric of class scores is of the first; one of likeness
-            is of each, and the one that lost most is told.
+            is of each and of its parts, and what lost most is told.
+        parts: the quantities that outputs are joined of, by output.
         """
         self._metric = metric
         floats = [spec.name for spec in outputs if "float" in spec.dtype]
         first = outputs[0].name
-        self._found: dict[str, list[NDArray]] = {
-            name: [] for name in ([first] if metric in RANKED else floats or [first])
-        }
+        #: What is compared: an output, and where in it.
+        self._places: dict[str, tuple[str, Part]] = {}
+        for name in [first] if metric in RANKED else floats or [first]:
+            self._places[name] = (name, ())
+            own = (parts or {}).get(name, ())
+            for part in own if metric not in RANKED and len(own) > 1 else ():
+                self._places[_title(name, part)] = (name, part)
+        self._found: dict[str, list[NDArray]] = {title: [] for title in self._places}
+        #: Outputs, and parts that are not 0 throughout: with nothing else no ratio means anything.
+        self._told = {name for name, part in self._places.values() if not part}
 
     def add(self, before: Outputs, after: Outputs, labels: NDArray | None = None) -> None:
         """Take in what the original and the other give for some samples, and their labels."""
-        for name, found in self._found.items():
-            given, reference = _rows(after[name]), _rows(before[name])
+        for title, (name, part) in self._places.items():
+            found, at = self._found[title], (slice(None), *part)
+            given, reference = _rows(after[name][at]), _rows(before[name][at])
+            if reference.any():
+                self._told.add(title)
             if self._metric in LABELLED:
                 assert labels is not None
                 rank = RANKS[self._metric]
@@ -129,13 +149,23 @@ class Scorer:
 
     def score(self) -> Score:
         """Of all that was added."""
-        scores = [self._score(name, np.concatenate(all_)) for name, all_ in self._found.items()]
+        scores = [
+            self._score(title, np.concatenate(found))
+            for title, found in self._found.items()
+            if title in self._told
+        ]
         return max(scores, key=lambda each: math.inf if math.isnan(each.drop) else each.drop)
 
     def _score(self, name: str, values: NDArray) -> Score:
         if self._metric in RANKED:
             return _ranked(self._metric, name, values)
         return _likeness(self._metric, name, values)
+
+
+def _title(name: str, part: Part) -> str:
+    """``y[:, 4:22]``."""
+    ends = (":" if each == slice(None) else f"{each.start}:{each.stop}" for each in part)
+    return f"{name}[{', '.join(ends)}]"
 
 
 def _ranked(metric: Metric, name: str, values: NDArray) -> Score:
