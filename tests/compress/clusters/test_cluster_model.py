@@ -138,5 +138,5 @@ def test_rules_by_operator() -> None:
 
 
 def test_what_is_harmed_most_takes_more_values() -> None:
-    _, notes = clustered(ClusterSettings(8))
-    assert "of 8 to 8 values" not in notes[0]
+    _, notes = clustered(ClusterSettings(16))
+    assert "of 16 to 16 values" not in notes[0]

@@ -2,7 +2,7 @@
 
 Each weight is chosen for the data that reach it, errors of all layers before included; the values
 by k-means with the inputs' mean squares as weights, which of them a weight takes by GPTQ, and what
-is lost in the mean goes into the bias. Those few weights that it harms most take more values. A
+is lost in the mean goes into the bias. Weights that it harms most take more values, others fewer. A
 float network gets books of floats; one that is quantized to 8 bits gets books of its integers.
 """
 

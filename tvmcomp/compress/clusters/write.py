@@ -18,6 +18,7 @@ from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
 from tvmcomp.compress.operators.cluster import CLUSTER, indices, stored_book
 from tvmcomp.compress.operators.fake_quantize import stored_scale
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.quantize.rounding.codes import MOST_BITS
 
 _SMALL = 16
 
@@ -32,7 +33,9 @@ def cluster_scale(graph: Graph, node: onnx.NodeProto) -> np.ndarray | None:
     value = graph.constant(node.input[1])
     if value is None:
         return None
-    scale: np.ndarray = stored_scale(torch.from_numpy(np.array(value)), narrow=True).numpy()
+    scale: np.ndarray = stored_scale(
+        torch.from_numpy(np.array(value)), MOST_BITS, narrow=True
+    ).numpy()
     return scale
 
 

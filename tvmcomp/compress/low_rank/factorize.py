@@ -14,6 +14,7 @@ from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.low_rank.choose import Choice, descents, saved
 from tvmcomp.compress.low_rank.options import LowRankSettings
 from tvmcomp.compress.low_rank.prospects import Prospect, chosen_factors
+from tvmcomp.compress.low_rank.refit import refitted
 from tvmcomp.compress.low_rank.rewrite import replaced
 from tvmcomp.compress.low_rank.study import study
 from tvmcomp.compress.samples import Parts
@@ -78,6 +79,8 @@ def factorize(
     notes: list[str] = []
     small = replaced(model, chosen_factors(choice)) if choice else model
     if choice:
+        step = progress.stage("fitting factors", len(choice))
+        small = refitted(model, small, chosen_factors(choice), parts.fit, step)
         before, after = times.in_turns([model, small], compute, again=True)
         told = "measured" if times.measured else "modelled"
         notes.append(f"the network takes {_ms(before)} as it was, {_ms(after)} so ({told})")

@@ -110,7 +110,7 @@ def write(
     form: Form,
     matrices: Sequence[np.ndarray],
 ) -> list[onnx.NodeProto]:
-    """The operators that take the place of ``node``, the last of which keeps its name.
+    """The operators that take the place of ``node``: :func:`part_names` says their names.
 
     Args:
         graph: gets the new constants.
@@ -121,17 +121,36 @@ def write(
     """
     if weight.role == roles.CONVOLUTION:
         return _convolutions(graph, node, form, matrices)
-    first, last = matrices
+    first, final = stored(matrices, node, weight)
     low = graph.free_name(f"{node.output[0] or node.name}_low_rank")
     # A layer's input is [steps, batch, I], so that it is multiplied by [I, r] as a product's is.
-    down = graph.add_constant(f"{node.name}.first", _f32(first.T))
-    nodes = [helper.make_node("MatMul", [node.input[0], down], [low], f"{node.name}.first")]
+    down, up = (
+        graph.add_constant(f"{node.name}.factor_{index}", value)
+        for index, value in enumerate((first, final))
+    )
+    name, _ = part_names(node.name, 2)
+    first_node = helper.make_node("MatMul", [node.input[0], down], [low], name)
+    last_node = onnx.NodeProto()
+    last_node.CopyFrom(node)
+    last_node.input[0], last_node.input[1] = low, up
+    return [first_node, last_node]
+
+
+def part_names(name: str, count: int) -> list[str]:
+    """The names of the operators that the one called ``name`` becomes; the last keeps it."""
+    return [*(f"{name}.{index}" for index in range(count - 1)), name]
+
+
+def stored(
+    matrices: Sequence[np.ndarray], node: onnx.NodeProto, weight: Weight
+) -> list[np.ndarray]:
+    """The factors as constants of the operators, float32; ``node`` is the operator as it was."""
+    if weight.role == roles.CONVOLUTION:
+        return [_f32(matrix) for matrix in matrices]  # Their kernels give them more axes.
+    first, last = matrices
     if weight.role == roles.RECURRENT:
-        shape = (*weight.shape[:2], len(first))
-        stored = last.reshape(shape)
-    else:
-        stored = last if attribute(node, "transB", 0) else last.T
-    return [*nodes, _with_inputs(node, low, graph.add_constant(f"{node.name}.last", _f32(stored)))]
+        return [_f32(first.T), _f32(last.reshape(*weight.shape[:2], len(first)))]
+    return [_f32(first.T), _f32(last if attribute(node, "transB", 0) else last.T)]
 
 
 def _convolutions(
@@ -147,14 +166,14 @@ def _convolutions(
     else:
         kernels, holders = [[kernel[0], 1], [1, kernel[1]]], [True, True]
     nodes = []
+    names = part_names(node.name, len(matrices))
     for index, (matrix, own, holds) in enumerate(zip(matrices, kernels, holders, strict=True)):
         final = index == len(matrices) - 1
-        name = node.name if final else f"{node.name}.{index}"
         value = _f32(matrix.reshape(len(matrix), -1, *own))
         constant = graph.add_constant(f"{node.name}.factor_{index}", value)
         result = node.output[0] if final else graph.free_name(f"{node.output[0]}_low_{index}")
         inputs = [data, constant, *(node.input[2:] if final else [])]
-        made = helper.make_node("Conv", inputs, [result], name, kernel_shape=own)
+        made = helper.make_node("Conv", inputs, [result], names[index], kernel_shape=own)
         if holds:
             along = [k == o for k, o in zip(kernel, own, strict=True)]
             if form.name == "spatial":
@@ -168,13 +187,6 @@ def _convolutions(
         nodes.append(made)
         data = result
     return nodes
-
-
-def _with_inputs(node: onnx.NodeProto, data: str, weight: str) -> onnx.NodeProto:
-    copy = onnx.NodeProto()
-    copy.CopyFrom(node)
-    copy.input[0], copy.input[1] = data, weight
-    return copy
 
 
 def refusal(graph: Graph, node: onnx.NodeProto, weight: Weight) -> str | None:

@@ -18,6 +18,7 @@ from tvmcomp.compress.operators.fake_quantize import stored_scale
 from tvmcomp.compress.operators.quantization import straight_through
 from tvmcomp.compress.operators.table import Node, Tensor, operator
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
+from tvmcomp.quantize.rounding.codes import MOST_BITS
 
 CLUSTER = "Cluster"
 #: The largest integer of a code book.
@@ -30,7 +31,7 @@ def cluster(node: Node, x: Tensor, scale: Tensor | None, book: Tensor) -> Tensor
     step: Tensor | float = 1.0
     if scale is not None:
         axis = node["axis"] % x.ndim
-        step = stored_scale(scale, narrow=True)
+        step = stored_scale(scale, MOST_BITS, narrow=True)
         step = step.reshape([-1 if i == axis else 1 for i in range(x.ndim)])
     levels = stored_book(book, integers=scale is not None)
     rounded = levels[indices(x / step, levels)] * step
