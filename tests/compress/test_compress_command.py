@@ -116,3 +116,17 @@ def test_ctrl_c_says_how_to_go_on(command, folder, monkeypatch):
     monkeypatch.setattr("tvmcomp.compress.steps.Steps.run", interrupted)
     done = run(command, folder, "-o", folder / "s.onnx", "--coarse")
     assert done.exit_code == 1 and "the same command goes on" in done.output
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_look_at_what_could_be_lost(as_json, command, folder):
+    options = ["--target", "rpi4", *(["--json"] if as_json else [])]
+    done = run(command, folder, *options)
+    assert done.exit_code == 0, done.output
+    if not as_json:
+        assert "32" in done.output and "saves: of the time on the target" in done.output
+        return
+    rows = json.loads(done.output)["sensitivities"]
+    assert [(row["count"], row["left"]) for row in rows] == [(16, 12), (16, 8), (32, 24), (32, 16)]
+    assert all(0 < row["saved"] < 1 and row["harm"] > 0 for row in rows)
+    assert rows[0]["harm"] < rows[1]["harm"] and rows[0]["saved"] < rows[1]["saved"]

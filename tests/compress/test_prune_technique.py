@@ -106,9 +106,7 @@ def test_what_has_no_channels_is_refused(tmp_path):
     net = NetworkWriter(0)
     net.op("Flatten", net.conv("x", (10, 3), (16, 16)), name="y")
     one = net.save(tmp_path / "one.onnx", {"x": (1, 3, 16, 16)}, ["y"])
-    with pytest.raises(
-        ConfigError, match=r"no channels that can be cut; .* what the network gives"
-    ):
+    with pytest.raises(ConfigError, match=r"no channels .* cut; .* what the network gives"):
         pruned(one, macs=0.5)
     assert not [s for s in tvmcomp.compress(one).suggestions if "--speedup" in s.options]
 

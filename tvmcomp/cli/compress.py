@@ -113,7 +113,8 @@ def command(
 
     MODEL is of any format that `tvmcomp build` reads. What is written is ONNX: any tool opens it,
     and `tvmcomp build` makes the artifact of it. Without an option that says what to do, it tells
-    what it would try, and changes nothing.
+    what it would try, with --data what each part of MODEL could lose and would save, and changes
+    nothing.
 
     The samples need no labels: the original teaches. A part of them is held out, and the table at
     the end is of that part, or of --eval. Where the result is worse than --max-drop allows, nothing
@@ -123,8 +124,9 @@ def command(
 
     \b
     Examples:
-      tvmcomp compress net.onnx
+      tvmcomp compress net.onnx --data samples.npz
       tvmcomp compress net.onnx -o small.onnx --data samples.npz --bits 4
+      tvmcomp compress net.onnx -o small.onnx --data samples.npz --speedup 1.5 --distil
       tvmcomp compress net.onnx -o small.onnx --data photos/ --recipe recipe.toml --budget 20m
       tvmcomp compress net.onnx -o small.onnx --data samples.npz --bits 4 --distil \\
           --eval test.npz --metric top1
@@ -132,6 +134,7 @@ def command(
     import tvmcomp
     from tvmcomp.cli.build_progress import BuildProgress
     from tvmcomp.report.compress import compress_report, print_proof, print_suggestions
+    from tvmcomp.report.sensitivity import print_sensitivities
 
     bindings = {"shapes": shapes, "dims": dims, "fixed": fixed, "signature": signature}
     chosen = given_options(techniques)
@@ -163,8 +166,10 @@ def command(
         sys.exit(1)
     if result.proof is None:
         if as_json:
-            print_json({"suggestions": msgspec.to_builtins(result.suggestions)})
+            looked = {n: getattr(result, n) for n in ("suggestions", "sensitivities")}
+            print_json(msgspec.to_builtins(looked))
         else:
+            print_sensitivities(result.sensitivities, out)
             print_suggestions(result.suggestions, out)
         return
     if as_json:

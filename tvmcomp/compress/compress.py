@@ -22,6 +22,7 @@ from tvmcomp.compress.called_metric import CalledMetric
 from tvmcomp.compress.cost import OperatorTimes
 from tvmcomp.compress.data import Data, Evaluation, Labels, SampleSource, read_data
 from tvmcomp.compress.fake_quantize import finish
+from tvmcomp.compress.look import look
 from tvmcomp.compress.measure import Measurement
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.original import Original, content_digest, read_original
@@ -31,6 +32,7 @@ from tvmcomp.compress.recipe import RecipeSource, recipe_of
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.running import Runner, compared
 from tvmcomp.compress.score import Score, check_metric, default_metric
+from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.compress.steps import Steps
 from tvmcomp.compress.technique import Suggestion, all_techniques
 from tvmcomp.compress.written_model import written_model
@@ -53,11 +55,13 @@ class CompressResult:
         model: the smaller network; where it was not accepted too. None where nothing was asked for.
         proof: what it costs and what was gained; None as ``model``.
         suggestions: what could be tried, where nothing was asked for.
+        sensitivities: what parts of the network could lose, where samples are given then.
     """
 
     model: onnx.ModelProto | None = None
     proof: Proof | None = None
     suggestions: tuple[Suggestion, ...] = ()
+    sensitivities: tuple[Sensitivity, ...] = ()
 
     @property
     def accepted(self) -> bool:
@@ -118,7 +122,8 @@ def compress(
         shapes, dims, fixed, example_inputs, dynamic_shapes, signature: as of
             :func:`tvmcomp.build`.
         options: what to do, in place of a recipe: ``bits=4``, ``quant="int8"``, ``distil=True``, …:
-            the options of the command. With none, nothing is done but to suggest some.
+            the options of the command. With none, nothing is done but to suggest some, and to say
+            what parts of the network could lose if there are samples.
 
     Raises:
         TvmcompError: the model, samples, options, recipe or target don't do; the message says
@@ -150,8 +155,20 @@ def compress(
         dynamic_shapes=dynamic_shapes,
         signature=signature,
     )
+    times = OperatorTimes(os.fspath(target), device)
     if not chosen.steps:
-        return CompressResult(suggestions=suggestions(original.prepared))
+        found: tuple[Sensitivity, ...] = ()
+        if data is not None:
+            read = read_data(
+                data,
+                original.signature,
+                labels=labels,
+                evaluation=eval,
+                images=chosen.images,
+                seed=seed,
+            )
+            found = look(original.prepared, read.parts, times, seed, progress)
+        return CompressResult(suggestions=suggestions(original.prepared), sensitivities=found)
     if data is None:
         raise ConfigError(
             "there are no samples to fit and to judge by",
@@ -184,7 +201,7 @@ def compress(
         seed,
         progress,
         folder,
-        OperatorTimes(os.fspath(target), device),
+        times,
         allowed,
     )
     graph = steps.run(chosen.steps, seconds)

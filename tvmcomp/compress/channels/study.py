@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import msgspec
 import onnx
 
 from tvmcomp.compress.channels.choice import Widths, descent
@@ -13,33 +12,11 @@ from tvmcomp.compress.channels.cost import Meter, NetworkCost
 from tvmcomp.compress.channels.groups import Groups, find_groups
 from tvmcomp.compress.channels.importance import DRAWS, importance
 from tvmcomp.compress.samples import Sample
+from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.progress import Progress
 
 #: Shares of a group that :meth:`Study.table` tells of.
 _SHARES = (0.25, 0.5)
-
-
-class Sensitivity(msgspec.Struct, frozen=True):
-    """What a part of a network could lose.
-
-    Attributes:
-        name: of the first operator that it comes from.
-        kind: of what is lost: ``channels`` or ``ranks``.
-        count: how many there are.
-        left: how many of them would be left.
-        saved: of the network's time on the target, from 0 to 1.
-        harm: how far its outputs would diverge, in nats a sample, or as a share of their variance,
-            by second-order statistics, before anything is mended.
-        operators: all that it takes part in.
-    """
-
-    name: str
-    kind: str
-    count: int
-    left: int
-    saved: float
-    harm: float
-    operators: tuple[str, ...]
 
 
 @dataclass(frozen=True)
