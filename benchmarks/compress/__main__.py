@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.compress import (
+    channels,
     clusters,
     low_bits,
     low_rank,
@@ -17,6 +18,7 @@ from benchmarks.compress import (
 from benchmarks.tables import main
 
 TABLES = {
+    "channels": channels,
     "trainable": trainable,
     "low_bits": low_bits,
     "clusters": clusters,

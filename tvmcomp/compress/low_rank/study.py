@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import onnx
 
-from tvmcomp.compress.channels.study import Sensitivity
 from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.low_rank.options import LowRankSettings
 from tvmcomp.compress.low_rank.prospects import Prospect, timed, with_factors, with_noise
 from tvmcomp.compress.samples import Parts
+from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.progress import Progress
 
 #: Samples that harm is measured with: each operator takes a run over them.

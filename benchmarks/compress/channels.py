@@ -1,0 +1,152 @@
+"""Fewer channels: points and latency beside the same network whole, in float and in int8.
+
+Both are built alike and timed in turns on one thread, of each the best run: what else runs on the
+machine disturbs them alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import tvmcomp
+from benchmarks.accuracy.cases import Arrays, Case, gathered, one_by_one
+from benchmarks.compress import networks
+from benchmarks.kinds import catalogue as kinds
+from benchmarks.zoo import data as zoo_data
+from tvmcomp.artifact.artifact import Artifact
+
+#: Turns that artifacts are timed in, and runs of a turn.
+_TURNS, _RUNS = 30, 20
+#: Networks whose samples are rendered, as many as are wanted, all different.
+_RENDERED = ("orientation", "text-direction", "text-detector")
+
+
+class Cut(msgspec.Struct, frozen=True):
+    """A network with fewer channels beside the whole one.
+
+    Attributes:
+        name: of the network.
+        samples: given to `compress`, without labels.
+        points: of the whole network in float.
+        lost: points that each build loses against that: ``float`` (cut), ``int8`` (whole),
+            ``cut int8``.
+        float_ratio, int8_ratio: how many times as fast as the whole network, in the same precision.
+        parameters, macs: shares that are left.
+        notes: what `compress` says.
+    """
+
+    name: str
+    samples: int
+    points: float
+    lost: dict[str, float]
+    float_ratio: float
+    int8_ratio: float
+    parameters: float
+    macs: float
+    notes: list[str]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of this table."""
+    parser.add_argument("names", nargs="+", metavar="NAME")
+    parser.add_argument("--speedup", type=float, default=1.5, help="[%(default)s]")
+    parser.add_argument("--budget", help="of distillation [none is done]")
+    parser.add_argument("--samples", type=int, help="of those that can be rendered [as they are]")
+    parser.add_argument("--limit", type=int, metavar="N", help="judge by at most N samples")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print a row for each network."""
+    found = []
+    for name in args.names:
+        print(name, file=sys.stderr, flush=True)
+        found.append(_cut(networks.load(name, args.limit), args))
+    if args.json:
+        print(json.dumps(msgspec.to_builtins(found), indent=2))
+        return 0
+    table = Table("network", "samples", "float", "cut: lost", "times as fast", "int8: lost",
+                  "cut, int8: lost", "times as fast as int8", "parameters", "MACs")  # fmt: skip
+    for each in found:
+        lost = [f"{each.lost[kind]:.2f}" for kind in ("float", "int8", "cut int8")]
+        table.add_row(
+            each.name, str(each.samples), f"{each.points:.2f}", lost[0], f"{each.float_ratio:.2f}",
+            lost[1], lost[2], f"{each.int8_ratio:.2f}",
+            f"{100 * each.parameters:.0f}%", f"{100 * each.macs:.0f}%",
+        )  # fmt: skip
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    return 0
+
+
+def _cut(case: Case, args: argparse.Namespace) -> Cut:
+    samples = case.calibration
+    if args.samples and case.name in _RENDERED:
+        samples = _rendered(case.name, args.samples)
+    judged = {key: array[:32] for key, array in case.inputs.items()}
+    options: dict[str, Any] = {"shapes": case.shapes}
+    result = tvmcomp.compress(
+        case.model, data=samples, eval=judged, max_drop=100, measure=False, seed=args.seed,
+        speedup=args.speedup, distil=bool(args.budget), budget=args.budget or "1m", **options,
+    )  # fmt: skip
+    built = {}
+    for owner, model in (("", case.model), ("cut ", result.model)):
+        common: dict[str, Any] = {"reference": False, "log": "none", **options}
+        built[f"{owner}float"] = tvmcomp.build(model, **common)
+        built[f"{owner}int8"] = tvmcomp.build(
+            model, quant="int8", calibration=case.calibration, **common
+        )
+    reference = kinds.run_float(case.model, case.inputs)
+    whole = case.judge(reference, reference)
+    first = next(iter(whole))
+    points = {kind: _points(case, built[kind], reference)[first] for kind in built}
+    seconds = dict(zip(built, _in_turns(list(built.values())), strict=True))
+    proof = result.proof
+    assert proof is not None
+    return Cut(
+        name=case.name,
+        samples=len(samples),
+        points=whole[first],
+        lost={
+            "float": whole[first] - points["cut float"],
+            "int8": whole[first] - points["int8"],
+            "cut int8": whole[first] - points["cut int8"],
+        },
+        float_ratio=seconds["float"] / seconds["cut float"],
+        int8_ratio=seconds["int8"] / seconds["cut int8"],
+        parameters=proof.after.parameters / proof.before.parameters,
+        macs=proof.after.macs / proof.before.macs,
+        notes=[note for step in proof.steps for note in step.notes],
+    )
+
+
+def _rendered(name: str, count: int) -> list[Arrays]:
+    made = [zoo_data.one_sample(name, zoo_data.CALIBRATION, index)[0] for index in range(count)]
+    return one_by_one({key: np.stack([each[key] for each in made]) for key in made[0]})
+
+
+def _points(case: Case, artifact: Artifact, reference: Arrays) -> dict[str, float]:
+    with tvmcomp.load(artifact, threads=1) as session:
+        outputs = gathered([session.run(sample) for sample in case.samples])
+    return case.judge(outputs, reference)
+
+
+def _in_turns(artifacts: Sequence[Artifact]) -> list[float]:
+    """Seconds of the best run of each."""
+    sessions = [tvmcomp.load(artifact, threads=1) for artifact in artifacts]
+    best = [float("inf")] * len(sessions)
+    for _ in range(_TURNS):
+        for position, session in enumerate(sessions):
+            best[position] = min(best[position], *session.time(_RUNS))
+    for session in sessions:
+        session.close()
+    return best
