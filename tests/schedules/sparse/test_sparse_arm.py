@@ -1,0 +1,61 @@
+"""Sparse kernels on the emulated board: equal to numpy, to the bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from schedules.anchor_cases import compiled, scheduled
+from schedules.sparse.test_sparse_conv import data_of, expected, pointwise, sparse_weight
+
+from tvmcomp import targets
+from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.schedules.dot import float_kernel, int8_kernel
+from tvmcomp.schedules.sparse.choose import choose_sparse, sparse_kernel
+from tvmcomp.schedules.sparse.conv import sparse_conv
+from tvmcomp.schedules.sparse.pattern import pack_blocks
+from tvmcomp.tvm_import import tvm
+
+CASES = (
+    pointwise((1, 7, 7, 24), 32, (1, 1)),
+    pointwise((2, 5, 9, 19), 41, (1, 1)),
+    pointwise((1, 9, 6, 32), 24, (2, 2)),
+    pointwise((1, 64), 40),
+    pointwise((3, 5, 33), 17),
+)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int8"])
+@pytest.mark.parametrize("name", ["rpi4", "rpi5", "graviton3"])
+def test_chosen_geometries(name: str, dtype: str, board: Any, tmp_path: Path) -> None:
+    target = targets.load(name)
+    dense = float_kernel(target) if dtype == "float32" else int8_kernel(target)
+    kernel = sparse_kernel(dense, target)
+    assert kernel is not None
+    functions, runs = {}, []
+    for i, anchor in enumerate(CASES):
+        rng = np.random.default_rng(i)
+        weight = sparse_weight(anchor, kernel, 0.7, rng)
+        choice = choose_sparse(anchor, weight, dense, target)
+        assert choice is not None
+        plan = choice.plan
+        packed = pack_blocks(weight, kernel, plan.vectors, plan.chains)
+        func = scheduled(sparse_conv(plan), target).mod["main"]
+        functions[f"case_{i}"] = func.with_attr("global_symbol", f"case_{i}")
+        data = data_of(anchor, kernel, rng)
+        arguments = [data, packed.values, packed.index, packed.ends]
+        runs.append((arguments, expected(anchor, data, weight)))
+    library = tmp_path / "kernels.so"
+    compiled(tvm.IRModule(functions), target).export_library(
+        str(library), fcompile=link_function(target)
+    )
+    session = tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)
+    session.upload(str(library))
+    module, device = session.load_module(library.name), session.cpu(0)
+    for i, (arguments, wanted) in enumerate(runs):
+        out = tvm.runtime.tensor(np.full(wanted.shape, 77, kernel.acc), device)
+        there = [tvm.runtime.tensor(np.ascontiguousarray(a), device) for a in arguments]
+        module[f"case_{i}"](*there, out)
+        np.testing.assert_array_equal(out.numpy(), wanted, err_msg=str(CASES[i]))
