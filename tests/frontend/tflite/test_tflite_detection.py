@@ -76,3 +76,28 @@ def test_damaged_attributes_are_refused(tmp_path, custom):
     path.write_bytes(data.replace(held, custom.ljust(len(held), b"\0")))
     with pytest.raises(ModelError, match="TFLite_Detection_PostProcess"):
         tvmcomp.convert(path)
+
+
+@pytest.mark.parametrize("version", [4, 5])
+@pytest.mark.parametrize(("overlap", "least"), [(0.5, 0.3), (0.05, -1.0), (0.9, 0.95)])
+def test_suppression_alone(tmp_path, version, overlap, least):
+    rng = np.random.default_rng(version)
+    corners = rng.uniform(0, 1, (30, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(0.1, 0.6, (30, 2))], 1).astype("f4")
+    scores = (rng.permutation(30) / 30).astype("f4")
+    floats = {"overlap": overlap, "least": least, "sigma": 0}
+    numbers = [constant(name, np.array(number, "f4")) for name, number in floats.items()]
+    numbers.append(constant("most", np.array(8, "i4")))
+    outputs = ["chosen", *(["found"] if version == 5 else []), "count"]
+    inputs = ["boxes", "scores", "most", "overlap", "least"] + ["sigma"] * (version == 5)
+    made = [Tensor("chosen", (8,), "int32"), Tensor("found", (8,)), Tensor("count", (), "int32")]
+    tensors = [Tensor("boxes", (30, 4)), Tensor("scores", (30,)), *numbers, *made]
+    kind = f"NON_MAX_SUPPRESSION_V{version}"
+    op = Op(kind, inputs, outputs, options=f"NonMaxSuppressionV{version}Options")
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(Graph(tensors, [op], ["boxes", "scores"], outputs)))
+    feeds = {"boxes": boxes, "scores": scores}
+    agree(converted(path, feeds), litert(path, feeds))
+    with tvmcomp.load(tvmcomp.build(path, log="none", reference=False)) as session:
+        got = session.run(feeds)
+    agree([got[name] for name in outputs], litert(path, feeds))

@@ -19,7 +19,7 @@ from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_activation import ACTIVATION
 from tvmcomp.frontend.tflite.ops_control import CONTROL
 from tvmcomp.frontend.tflite.ops_conv import CONV
-from tvmcomp.frontend.tflite.ops_detect import CUSTOM
+from tvmcomp.frontend.tflite.ops_detect import CUSTOM, DETECT
 from tvmcomp.frontend.tflite.ops_gather import GATHER
 from tvmcomp.frontend.tflite.ops_math import MATH
 from tvmcomp.frontend.tflite.ops_move import MOVE
@@ -50,6 +50,7 @@ CONVERTERS: dict[str, Converter] = {
     **ACTIVATION,
     **CONTROL,
     **CONV,
+    **DETECT,
     **GATHER,
     **MATH,
     **MOVE,

@@ -213,5 +213,47 @@ def _give(
     call.give(call.node("ReduceSum", call.cast(real, "float32"), call.w.ints([0]), keepdims=0), 3)
 
 
+def non_max_suppression(call: Call) -> None:
+    """NON_MAX_SUPPRESSION_V4 and V5: boxes selected, the rest of a fixed number 0, and how many.
+
+    It strikes out what overlaps by the threshold and more; ONNX's operator what overlaps by more.
+    """
+    most, overlap, least = (call.constant(i).item() for i in (2, 3, 4))
+    soft = call.operator.kind == "NON_MAX_SUPPRESSION_V5"
+    if soft and call.constant(5).item():
+        raise ValueError("scores that boxes lose by overlapping (soft_nms_sigma) are not supported")
+    if not 0 <= most <= _MOST_DETECTIONS * 10:
+        raise ValueError(f"{most} boxes are not supported")
+    count = call.static(0)[0]
+    scores = call.real(1)
+    rows = call.node(
+        "NonMaxSuppression",
+        call.node("Reshape", call.real(0), call.w.ints([1, count, 4])),
+        call.node("Reshape", scores, call.w.ints([1, 1, count])),
+        call.w.ints([most]),
+        call.w.constant(
+            np.array([max(np.nextafter(np.float32(overlap), np.float32(-1)), 0)], "f4")
+        ),
+        call.w.constant(np.array([least], np.float32)),
+    )
+    chosen = call.node("Gather", rows, call.w.constant(np.int64(2)), axis=1)
+    number = call.node("Gather", call.node("Shape", chosen), call.w.constant(np.int64(0)))
+    places = call.node("Range", call.w.constant(np.int64(0)), number, call.w.constant(np.int64(1)))
+
+    def whole(values: str, dtype: str) -> str:
+        """Zeros behind the last one."""
+        zeros = call.w.constant(np.zeros(most, dtype))
+        return call.node("ScatterElements", zeros, places, values)
+
+    call.give_stored(call.cast(whole(chosen, "int64"), "int32"), 0)
+    if soft:
+        call.give(whole(call.node("Gather", scores, chosen, axis=0), "float32"), 1)
+    call.give_stored(call.cast(number, "int32"), 2 if soft else 1)
+
+
+DETECT = {
+    "NON_MAX_SUPPRESSION_V4": non_max_suppression,
+    "NON_MAX_SUPPRESSION_V5": non_max_suppression,
+}
 #: Custom operator -> converter.
 CUSTOM = {"TFLite_Detection_PostProcess": detection_post_process}
