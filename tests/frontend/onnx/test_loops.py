@@ -175,6 +175,80 @@ def test_rows_that_data_ends_are_summed_up_as_far_as_they_go():
     same(model_of([loop_node, last], "z", [most]))
 
 
+def read_by_place(most):
+    """Takes ``rows[i]`` until the sum is large, as TensorFlow's loops over a sequence do."""
+    nodes = [
+        node("Gather", ["rows", "n"], ["row"], axis=0),
+        node("Add", ["s", "row"], ["t"]),
+        node("Add", ["n", "step"], ["m"]),
+        node("ReduceSum", ["t"], ["sum"], keepdims=0),
+        node("Less", ["sum", "end"], ["small"]),
+        node("Less", ["m", "size"], ["inside"]),
+        node("And", ["small", "inside"], ["more"]),
+        node("Mul", ["t", "t"], ["out"]),
+    ]
+    held = [
+        numpy_helper.from_array(np.array(1), "step"),
+        numpy_helper.from_array(np.array(50), "size"),
+        numpy_helper.from_array(np.float32(most), "end"),
+    ]
+    inputs = [
+        value("i", TensorProto.INT64, []),
+        value("c", TensorProto.BOOL, []),
+        value("n", TensorProto.INT64, []),
+        value("s"),
+    ]
+    outputs = [value("more", TensorProto.BOOL), value("m", TensorProto.INT64), *map(value, "t")]
+    graph = helper.make_graph(nodes, "body", inputs, [*outputs, value("out")], held)
+    loop_node = node("Loop", ["", "", "zero", "x0"], ["n1", "s1", "all"], name="l", body=graph)
+    constants = [
+        numpy_helper.from_array(np.array(0), "zero"),
+        numpy_helper.from_array(np.zeros((2, 3), "float32"), "x0"),
+        numpy_helper.from_array(np.abs(random(50, 2, 3)), "rows"),
+    ]
+    last = [node("ReduceSum", ["all"], ["a"], keepdims=0), node("Add", ["a", "x"], ["z"])]
+    return model_of([loop_node, *last], "z", constants)
+
+
+@pytest.mark.parametrize("most", [20, 1e9])
+def test_rows_are_no_more_than_what_is_taken(most):
+    same(read_by_place(most))
+
+
+def test_rows_written_at_a_place_of_run_time():
+    nodes = [
+        node("Add", ["n", "one1"], ["m"]),
+        node("Unsqueeze", ["n", "axis"], ["n1"]),
+        node("Slice", ["x", "begin", "n1"], ["before"]),
+        node("Unsqueeze", ["m", "axis"], ["m1"]),
+        node("Slice", ["x", "m1", "far"], ["behind"]),
+        node("Sin", ["r"], ["row"]),
+        node("Concat", ["before", "row", "behind"], ["y"], axis=0),
+        node("ReduceSum", ["y"], ["sum"], keepdims=0),
+        node("Less", ["sum", "end"], ["small"]),
+        node("Less", ["m", "two"], ["inside"]),
+        node("And", ["small", "inside"], ["more"]),
+    ]
+    held = [
+        numpy_helper.from_array(array, name)
+        for name, array in {
+            "begin": np.array([0]), "one1": np.array(1), "axis": np.array([0]),
+            "far": np.array([2**31 - 1]), "end": np.float32(1e9), "two": np.array(2),
+            "r": random(1, 3, seed=3),
+        }.items()
+    ]  # fmt: skip
+    inputs = [
+        value("i", TensorProto.INT64, []),
+        value("c", TensorProto.BOOL, []),
+        value("n", TensorProto.INT64, []),
+        value("x"),
+    ]
+    outputs = [value("more", TensorProto.BOOL), value("m", TensorProto.INT64), value("y")]
+    graph = helper.make_graph(nodes, "body", inputs, outputs, held)
+    loop_node = node("Loop", ["", "", "zero", "x"], ["n2", "z"], name="l", body=graph)
+    same(model_of([loop_node], "z", [numpy_helper.from_array(np.array(0), "zero")]))
+
+
 def test_state_that_grows():
     """Short, it is written out; else it can't be computed."""
     inner = body([node("Concat", ["x", "y"], ["both"], axis=0)])

@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.renamed import renamed
+from tvmcomp.frontend.onnx.row_writes import with_rows_chosen
 from tvmcomp.frontend.onnx.trip_count import defined_in, read_inside
 
 #: Of :data:`~tvmcomp.frontend.onnx.quantized_lstm.DOMAIN`.
@@ -173,7 +174,11 @@ def _simplified(
     outputs = [onnx.ValueInfoProto(name=result) for result in results]
     for output, kind in zip(outputs, kinds, strict=False):
         output.type.tensor_type.elem_type = kind.tensor_type.elem_type
-    graph = helper.make_graph([*body.node, *copies], body.name or "body", inputs, outputs, held)
+    shapes = {value.name: _dims(kind) for value, kind in zip(body.input[2:], first, strict=True)}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in held}
+    nodes, places = with_rows_chosen(body, shapes, arrays)
+    held += places
+    graph = helper.make_graph([*nodes, *copies], body.name or "body", inputs, outputs, held)
     network = simplify(
         helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
     ).graph

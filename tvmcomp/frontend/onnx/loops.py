@@ -22,6 +22,7 @@ from tvmcomp.frontend.onnx.limits import (
     SHORT_NODES,
     UNROLLED_NODES,
 )
+from tvmcomp.frontend.onnx.places_bound import places_bound
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.scans import Scan
 from tvmcomp.frontend.onnx.support import nodes_of, subgraphs_of
@@ -128,12 +129,14 @@ class _Loops:
         carried = list(node.input[2:])
         most = None if count is None else max(int(count.item()), 0)
         trips: int | None = None
+        own = {tensor.name: tensor for tensor in body.initializer}
+        constants = {**self.out.constants, **own}
         if condition is not None and not counted:
-            own = {tensor.name: tensor for tensor in body.initializer}
-            constants = {**self.out.constants, **own}
             trips = (
                 trip_count(self.model, body, constants, carried, most) if condition.item() else 0
             )
+        if trips is None and most is None:
+            most = places_bound(body, carried, constants, self._shape)
         found = Trips(most if trips is None else trips, trips is None)
         rows = set(filter(None, node.output[len(carried) :]))
         if found.bound and not found.conditional and self._is_short(body, found.bound):
@@ -142,7 +145,7 @@ class _Loops:
         try:
             self._keep(node, found)
         except NotKept as reason:
-            if found.bound is None:
+            if found.bound is None or not node.input[0] or counted:
                 if counted:
                     why = "its trip count is computed when the network runs"
                 else:

@@ -117,12 +117,13 @@ class Unrolled:
         if not rows:
             raise ValueError("it never runs, and gives rows of a shape that is not known")
         raised = []
-        for row in rows:
+        for i, row in enumerate(rows):  # one of outside is the same in each trip
+            result = f"{name}__row_{i}"
             if self.opset >= 13:
                 axes = self._constant(f"{loop}_axis{axis}", np.array([axis], "int64"))
-                raised.append(self._node("Unsqueeze", [row, axes], f"{row}__row_{name}"))
+                raised.append(self._node("Unsqueeze", [row, axes], result))
             else:
-                raised.append(self._node("Unsqueeze", [row], f"{row}__row_{name}", axes=[axis]))
+                raised.append(self._node("Unsqueeze", [row], result, axes=[axis]))
         self._node("Concat", raised, name, axis=axis)
 
     def _choose(self, condition: str, new: str, old: str, prefix: str) -> str:

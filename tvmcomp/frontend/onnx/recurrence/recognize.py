@@ -21,6 +21,10 @@ from tvmcomp.frontend.onnx.recurrence.cells import Cell, cell_of
 from tvmcomp.frontend.onnx.recurrence.loop import Loop, Outside, Taken
 from tvmcomp.frontend.onnx.recurrence.written import rows_written
 
+#: What a body that is not as its operator has it leads to: operands that are missing, of other
+#: shapes or types. It stays a loop, and what is wrong is said where that is written.
+_MALFORMED = (IndexError, KeyError, TypeError, ValueError)
+
 
 def recognize_recurrence(model: onnx.ModelProto) -> bool:
     """Replace the loops of the main graph of ``model``, simplified, that are recurrent layers.
@@ -36,8 +40,7 @@ def recognize_recurrence(model: onnx.ModelProto) -> bool:
     for node in loops:
         try:
             replaced[id(node)] = _Layer(Loop(outside, node)).nodes()
-        # Also for a body that is not as its operator has it: to unroll it says what is wrong.
-        except Exception:  # noqa: BLE001
+        except (NotRecurrent, *_MALFORMED):
             continue
     if replaced:
         nodes = [new for old in graph.node for new in replaced.get(id(old), [old])]
