@@ -44,7 +44,10 @@ def _click_type(type_: Any) -> Any:
     if isinstance(type_, inspect.StrType):
         return click.STRING
     range_: Any = click.IntRange if isinstance(type_, inspect.IntType) else click.FloatRange
-    return range_(type_.ge, type_.le)
+    low = type_.ge if type_.ge is not None else type_.gt
+    high = type_.le if type_.le is not None else type_.lt
+    opened = {"min_open": type_.gt is not None, "max_open": type_.lt is not None}
+    return range_(low, high, **opened)
 
 
 def _plain(type_: Any) -> tuple[Any, str]:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pytest
 from schedules.anchor_cases import compiled, scheduled
 from schedules.sparse.test_sparse_conv import data_of, expected, pointwise, sparse_weight
 
@@ -27,9 +26,8 @@ CASES = (
 )
 
 
-@pytest.mark.parametrize("dtype", ["float32", "int8"])
-@pytest.mark.parametrize("name", ["rpi4", "rpi5", "graviton3"])
-def test_chosen_geometries(name: str, dtype: str, board: Any, tmp_path: Path) -> None:
+def kernels(name: str, dtype: str) -> tuple[Any, list[Any]]:
+    """A library of all cases, and each one's arguments, result and type."""
     target = targets.load(name)
     dense = float_kernel(target) if dtype == "float32" else int8_kernel(target)
     kernel = sparse_kernel(dense, target)
@@ -46,16 +44,24 @@ def test_chosen_geometries(name: str, dtype: str, board: Any, tmp_path: Path) ->
         functions[f"case_{i}"] = func.with_attr("global_symbol", f"case_{i}")
         data = data_of(anchor, kernel, rng)
         arguments = [data, packed.values, packed.index, packed.ends]
-        runs.append((arguments, expected(anchor, data, weight)))
-    library = tmp_path / "kernels.so"
-    compiled(tvm.IRModule(functions), target).export_library(
-        str(library), fcompile=link_function(target)
-    )
+        runs.append((arguments, expected(anchor, data, weight), kernel.acc))
+    return compiled(tvm.IRModule(functions), target), runs
+
+
+def test_chosen_geometries(board: Any, tmp_path: Path) -> None:
+    """One session for all: the board waits a minute for one that is not closed yet."""
     session = tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)
-    session.upload(str(library))
-    module, device = session.load_module(library.name), session.cpu(0)
-    for i, (arguments, wanted) in enumerate(runs):
-        out = tvm.runtime.tensor(np.full(wanted.shape, 77, kernel.acc), device)
-        there = [tvm.runtime.tensor(np.ascontiguousarray(a), device) for a in arguments]
-        module[f"case_{i}"](*there, out)
-        np.testing.assert_array_equal(out.numpy(), wanted, err_msg=str(CASES[i]))
+    device = session.cpu(0)
+    for name in ("rpi4", "rpi5", "graviton3"):
+        for dtype in ("float32", "int8"):
+            executable, runs = kernels(name, dtype)
+            library = tmp_path / f"{name}_{dtype}.so"
+            executable.export_library(str(library), fcompile=link_function(targets.load(name)))
+            session.upload(str(library))
+            module = session.load_module(library.name)
+            for i, (arguments, wanted, acc) in enumerate(runs):
+                out = tvm.runtime.tensor(np.full(wanted.shape, 77, acc), device)
+                there = [tvm.runtime.tensor(np.ascontiguousarray(a), device) for a in arguments]
+                module[f"case_{i}"](*there, out)
+                where = f"{name}, {dtype}, {CASES[i]}"
+                np.testing.assert_array_equal(out.numpy(), wanted, err_msg=where)
