@@ -135,6 +135,18 @@ def test_a_recipe_with_distillation_rises_in_training(path, samples):
     assert nonzero_of(result.model) < 0.6
 
 
+def test_zeros_stay_in_a_loop_of_ones_own(path, samples):
+    ready = tvmcomp.compress.prepare(path, data=samples, sparsity=0.5, block="1x1")
+    optimizer = torch.optim.Adam(ready.module.parameters(), 0.01)
+    before = nonzero_of(ready.finish())
+    x = torch.from_numpy(np.stack([sample["x"] for sample in samples[:8]]))
+    for _ in range(3):
+        optimizer.zero_grad()
+        (ready.module(x) - 1).square().mean().backward()
+        optimizer.step()
+    assert before < 0.6 and nonzero_of(ready.finish()) == before
+
+
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
