@@ -109,7 +109,7 @@ def _cut(case: Case, args: argparse.Namespace) -> Cut:
     whole = case.judge(reference, reference)
     first = next(iter(whole))
     points = {kind: _points(case, built[kind], reference)[first] for kind in built}
-    seconds = dict(zip(built, _in_turns(list(built.values())), strict=True))
+    seconds = dict(zip(built, _in_turns(list(built.values()), case.samples[0]), strict=True))
     proof = result.proof
     assert proof is not None
     return Cut(
@@ -140,9 +140,11 @@ def _points(case: Case, artifact: Artifact, reference: Arrays) -> dict[str, floa
     return case.judge(outputs, reference)
 
 
-def _in_turns(artifacts: Sequence[Artifact]) -> list[float]:
-    """Seconds of the best run of each."""
+def _in_turns(artifacts: Sequence[Artifact], sample: Arrays) -> list[float]:
+    """Seconds of the best run of each on ``sample``."""
     sessions = [tvmcomp.load(artifact, threads=1) for artifact in artifacts]
+    for session in sessions:
+        session.run(sample)
     best = [float("inf")] * len(sessions)
     for _ in range(_TURNS):
         for position, session in enumerate(sessions):

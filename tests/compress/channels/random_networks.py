@@ -181,9 +181,17 @@ def resized(d: Drawn) -> None:
     d.x = d.net.op("Resize", pooled, "", scales, mode="nearest")
 
 
+def repeated(d: Drawn) -> None:
+    """Channels twice, by Tile, and a mean of each over the image, by Expand."""
+    pooled = d.net.op("GlobalAveragePool", d.x)
+    spread = d.net.op("Expand", pooled, d.ints(1, d.channels, d.size, d.size))
+    d.x = d.net.op("Tile", d.net.op("Sub", d.x, spread), d.ints(1, 2, 1, 1))
+    d.channels *= 2
+
+
 IMAGE_BLOCKS: tuple[Callable[[Drawn], None], ...] = (
     plain, normalized, depthwise, residual, dense, halves, shuffle, gated, transposed, pixels,
-    widened, permuted, shared, resized,
+    widened, permuted, shared, resized, repeated,
 )  # fmt: skip
 
 
@@ -238,6 +246,15 @@ def heads(d: Drawn) -> None:
     d.x = d.net.op("Add", d.x, linear(d, mixed, width, d.channels))
 
 
+def fused_heads(d: Drawn) -> None:
+    """Attention in one operator."""
+    number = int(d.random.integers(2, 5))
+    width = number * d.even(1, 3)
+    parts = [linear(d, d.x, d.channels, width) for _ in range(3)]
+    mixed = d.net.op("MultiHeadAttention", *parts, num_heads=number, domain="com.microsoft")
+    d.x = d.net.op("Add", d.x, linear(d, mixed, width, d.channels))
+
+
 def recurrent(d: Drawn) -> None:
     kind = str(d.random.choice(["LSTM", "GRU", "RNN"]))
     gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[kind]
@@ -283,7 +300,7 @@ def embedded(d: Drawn) -> None:
 
 
 ROW_BLOCKS: tuple[Callable[[Drawn], None], ...] = (
-    feed_forward, heads, recurrent, summed, embedded,
+    feed_forward, heads, fused_heads, recurrent, summed, embedded,
 )  # fmt: skip
 
 
@@ -338,5 +355,7 @@ def block_network(folder: Path, block: Callable[[Drawn], None], seed: int = 0) -
 
 
 def prepared(d: Drawn, folder: Path) -> onnx.ModelProto:
-    path = d.net.save(folder / "drawn.onnx", {"x": (1, CHANNELS, SIZE, SIZE)}, ["y"])
+    path = d.net.save(
+        folder / "drawn.onnx", {"x": (1, CHANNELS, SIZE, SIZE)}, ["y"], domains=["com.microsoft"]
+    )
     return read_original(path).prepared
