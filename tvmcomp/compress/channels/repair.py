@@ -12,6 +12,7 @@ How far to trust the samples, which is the ridge, is decided at each weight on h
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -99,12 +100,30 @@ class _Moments:
         square: the mean of ``x x^T``.
         cross: of ``y x^T``.
         mean, whole_mean: of ``x`` and of ``y``.
+        rows: how many.
     """
 
     square: Matrix
     cross: Matrix
     mean: Matrix
     whole_mean: Matrix
+    rows: int
+
+    @classmethod
+    def of(cls, x: Tensor, y: Tensor) -> _Moments:
+        """Of rows ``[G, rows, K]``."""
+        rows = x.shape[1]
+        square, cross, mean, whole_mean = (
+            (each / max(rows, 1)).numpy() for each in (x.mT @ x, y.mT @ x, x.sum(1), y.sum(1))
+        )
+        return cls(square, cross, mean, whole_mean, rows)
+
+    def with_(self, other: _Moments) -> _Moments:
+        """Of both."""
+        share = self.rows / max(self.rows + other.rows, 1)
+        names = ("square", "cross", "mean", "whole_mean")
+        means = {n: share * getattr(self, n) + (1 - share) * getattr(other, n) for n in names}
+        return _Moments(**means, rows=self.rows + other.rows)
 
     def centred(self) -> _Moments:
         """About the means."""
@@ -166,7 +185,8 @@ class _Pair:
         value = self.parameters[weight.tensor]
         start = weight.matrices(value.detach().double().numpy().reshape(weight.shape))
         whole = self.wanted(weight)
-        fitted, held = (self.moments(weight, node, half) for half in (0, 1))
+        fitted, held = self.moments(weight, node)
+        both = fitted.with_(held)
         bias = self.bias(weight, node)
         if bias is not None:
             fitted, held = fitted.centred(), held.centred()
@@ -175,7 +195,6 @@ class _Pair:
             found = fitted.solve(start, whole, ridge)
             tried.append((held.error(found, whole), number, found))
         best = min(tried, key=lambda each: each[:2])[1]
-        both = self.moments(weight, node, None)
         used = both if bias is None else both.centred()
         chosen = used.solve(start, whole, _RIDGES[best - 1]) if best else start
         array = weight.from_matrices(chosen).reshape(value.shape)
@@ -211,20 +230,16 @@ class _Pair:
         plain = node.operator != "Gemm" or node.get("beta", 1.0) == 1.0
         return self.parameters[name] if fits and plain else None
 
-    def moments(self, weight: Weight, node: Node, half: int | None) -> _Moments:
-        """Of the rows that ``node`` is about to multiply: all of them, or one half."""
-        portions = len(self.small.portions)
-        count = max(2, rows_wanted(weight) // portions)
-        sums: list[list[Tensor]] = [[], [], [], []]
-        rows = 0
+    def moments(self, weight: Weight, node: Node) -> tuple[_Moments, _Moments]:
+        """Of the rows that ``node`` is about to multiply, in two halves, of other samples each."""
+        count = max(2, rows_wanted(weight) // len(self.small.portions))
+        halves: tuple[list[_Moments], list[_Moments]] = ([], [])
         for x, y in self.rows(weight, node, count):
             middle = (x.shape[1] + 1) // 2
-            part = slice(None) if half is None else [slice(middle), slice(middle, None)][half]
-            x, y = x[:, part].double(), y[:, part].double()
-            for found, each in zip(sums, (x.mT @ x, y.mT @ x, x.sum(1), y.sum(1)), strict=True):
-                found.append(each)
-            rows += x.shape[1]
-        return _Moments(*((torch.stack(each).sum(0) / max(rows, 1)).numpy() for each in sums))
+            for half, part in zip(halves, (slice(middle), slice(middle, None)), strict=True):
+                half.append(_Moments.of(x[:, part].double(), y[:, part].double()))
+        first, second = (functools.reduce(_Moments.with_, half) for half in halves)
+        return first, second
 
     def rows(self, weight: Weight, node: Node, count: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The same rows of what the smaller and the whole network read: ``[G, rows, K]``."""
