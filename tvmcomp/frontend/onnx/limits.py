@@ -44,7 +44,7 @@ MOST_TRIPS = 1024
 UNROLLED_NODES = 20_000
 #: A loop that becomes no more nodes than these is written out although it could stay one, unless
 #: a condition of data may end it.
-SHORT_NODES = 2_000
+SHORT_NODES = 1_000
 #: Trips of a loop whose counters are followed one by one.
 COUNTED_TRIPS = 1 << 14
 #: Functions that call each other.

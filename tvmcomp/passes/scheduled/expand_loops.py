@@ -31,6 +31,8 @@ relax = tvm.relax
 
 #: log2 of the trips that a loop of no bound may run.
 _UNBOUNDED = 31
+#: The machine checks the types of so many parameters: they come from other functions of ours.
+_UNCHECKED = {"num_input": 0}
 
 
 def expand_loops(mod: Module, target: TargetDescription) -> Any:
@@ -42,6 +44,7 @@ def expand_loops(mod: Module, target: TargetDescription) -> Any:
     mod = in_bodies(lambda each: _Expand(each, kernels).run())(mod)
     for name in bodies:  # functions of the machine's own now
         func = mod[name].without_attr(LOOP_BODY).without_attr("global_symbol")
+        func = func.with_attrs(_UNCHECKED)
         mod.update_func(mod.get_global_var(name), func)
     return mod
 
@@ -151,7 +154,8 @@ class _Driver:
 
     def _function(self, name: str, params: list[Any], block: _Block, result: Expr) -> Any:
         value = block.emit(result)
-        return self.builder.add_func(relax.Function(params, block.body(value), value.ty), name)
+        func = relax.Function(params, block.body(value), value.ty).with_attrs(_UNCHECKED)
+        return self.builder.add_func(func, name)
 
 
 class _Block:
