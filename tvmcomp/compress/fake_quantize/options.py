@@ -21,8 +21,9 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     either.
 
     Attributes:
-        bits: of each weight, 2 to 8; activations have 8. Weights that do much harm for few bytes
-            get more, unless ``weight_bits`` names them.
+        bits: of a weight, 2 to 8, on average and with its scale; activations have 8. Weights that
+            do much harm for their bytes get more, others one less, unless ``weight_bits`` names
+            them.
         size: in place of ``bits``: the bytes that the weights may take when coded; each gets 8, 6,
             5, 4 or 3 bits, by the harm measured on the part that is watched.
         drop: in place of ``bits``: the most that may be lost on the part that is watched, in

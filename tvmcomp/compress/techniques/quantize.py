@@ -39,7 +39,8 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Attributes:
         quant: what is computed in.
-        bits: that weights are stored in; those few that it harms most keep more.
+        bits: that weights are stored in, about, their scales included: up to 8 where fewer harm
+            most, one less where they harm least.
         round: how weights are rounded.
         keep_float: patterns; short for rules with ``dtype = "float"``.
         min_sqnr_db: operators whose 8-bit activations do harm stay float, as few as keep this ratio
