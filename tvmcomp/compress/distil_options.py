@@ -15,9 +15,9 @@ class DistilOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         steps: the most that it takes; None for no limit but the budget.
         seed: of the order of samples and of their augmentation.
         batch: samples of a step; fewer where they would take too much memory.
-        rate: share of its own size that a weight moves at a step, at the highest. (Of 0.0005, 0.002,
-            0.005 and 0.02 it left the least loss on watched samples of a saturating and of an
-            attention network of 3-bit weights, with two seeds.)
+        rate: share of its own size that a weight moves at a step, at the highest. (Of 0.0005,
+            0.002, 0.005 and 0.02 it left the least loss on watched samples of a saturating and of
+            an attention network of 3-bit weights, with two seeds.)
         scale_rate: the same of a quantizer's scale.
         temperature: that scores are divided by before they are compared.
         block_weight: of what blocks give, beside the outputs.
