@@ -121,9 +121,17 @@ class _Moments:
     def with_(self, other: _Moments) -> _Moments:
         """Of both."""
         share = self.rows / max(self.rows + other.rows, 1)
-        names = ("square", "cross", "mean", "whole_mean")
-        means = {n: share * getattr(self, n) + (1 - share) * getattr(other, n) for n in names}
-        return _Moments(**means, rows=self.rows + other.rows)
+
+        def mean(mine: Matrix, theirs: Matrix) -> Matrix:
+            return share * mine + (1 - share) * theirs
+
+        return _Moments(
+            square=mean(self.square, other.square),
+            cross=mean(self.cross, other.cross),
+            mean=mean(self.mean, other.mean),
+            whole_mean=mean(self.whole_mean, other.whole_mean),
+            rows=self.rows + other.rows,
+        )
 
     def centred(self) -> _Moments:
         """About the means."""
