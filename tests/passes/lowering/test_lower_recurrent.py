@@ -12,7 +12,6 @@ import tvmcomp
 from benchmarks.formats.recurrent import network
 from tvmcomp import targets
 from tvmcomp.api import build
-from tvmcomp.errors import TargetError
 from tvmcomp.frontend import load_model
 from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 
@@ -53,8 +52,3 @@ def test_a_transpose_beside_another_reader_stays(path):
     x = np.random.default_rng(0).standard_normal((6, 3, 20)).astype("float32")
     for got, want in zip(given(path, x), expected(path, x), strict=True):
         np.testing.assert_allclose(got, want, rtol=0, atol=2e-6)
-
-
-def test_a_gpu_refuses_it(path):
-    with pytest.raises(TargetError, match="GRU_0__tvmcomp_recurrent"):
-        lowered(path, "h100")

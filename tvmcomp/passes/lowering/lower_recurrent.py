@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tvmcomp.errors import TargetError
+from tvmcomp.passes.lowering.unroll_recurrent import unroll_recurrent
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const,
@@ -32,18 +32,13 @@ relax = tvm.relax
 
 
 def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
-    """Lower every recurrent layer of ``mod``, for ``target``.
+    """Lower every recurrent layer of ``mod`` to its kernel, or for a GPU step by step.
 
     Raises:
-        TargetError: there is one, and the target is a GPU.
+        TargetError: the target is a GPU, and a layer has what can't be written so.
     """
-    found = [b.var.name for b in main_bindings(mod) or [] if op_name(b.value) == RECURRENT]
-    if found and target.family == "cuda":
-        raise TargetError(
-            f"recurrent layers can't be computed on a GPU: {', '.join(found)}",
-            where=target.name,
-            hint="Build the network for a CPU.",
-        )
+    if target.family == "cuda":
+        return unroll_recurrent(mod, target)
     return _LowerRecurrent(mod, target).run()
 
 
