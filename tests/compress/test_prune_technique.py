@@ -80,6 +80,9 @@ def test_where_too_much_is_lost_smaller_goals_are_told(tmp_path):
     values = net.save(tmp_path / "values.onnx", {"x": (1, 3, 16, 16)}, ["y"])
     (step,) = pruned(values, speedup=3.0, max_drop=0.0).proof.steps
     assert any("smaller goals:" in note and "loses" in note for note in step.notes)
+    assert not any("less than was asked for" in note for note in step.notes)
+    (step,) = pruned(values, speedup=100.0).proof.steps
+    assert any("less than was asked for" in note for note in step.notes)
 
 
 def test_what_is_to_stay_stays(model, tmp_path):

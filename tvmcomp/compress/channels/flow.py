@@ -182,6 +182,7 @@ class Flow:
     Attributes:
         graph: the graph.
         shapes: of all tensors that are known.
+        opset: the graph's operator set.
         choices: of nodes that may carry channels on along one of several axes, which they take.
         classes: the partition.
         axes: of each tensor, constants included.

@@ -137,6 +137,8 @@ class _Pruning:
         else:
             return self.as_far_as_allowed()
         notes = list(self.told(tried.widths))
+        if not self.reached(tried.widths):
+            notes.append("that is less than was asked for, and all that channels can give")
         if tried.loss > settings.drop:
             notes.append(f"{self.lost(tried)}; smaller goals: {self.ladder(tried)}")
         return Pruned(tried.model, tuple(notes))
@@ -191,6 +193,12 @@ class _Pruning:
         smaller = cut(self.study.groups, widths.removed)
         before, after = self.times.in_turns([self.model, smaller], self.compute)
         return before / after
+
+    def reached(self, widths: Widths) -> bool:
+        """Whether the goal that was given is."""
+        if self.settings.macs is not None:
+            return widths.cost <= self.settings.macs
+        return self.speedup(widths) >= (self.settings.speedup or 1.0)
 
     def tried(self, widths: Widths) -> _Tried:
         self.progress.stage("least squares")
