@@ -41,7 +41,7 @@ def with_rows_chosen(
             numpy_helper.from_array(np.array(0, "int64"), f"{name}/first"),
             numpy_helper.from_array(places, f"{name}/places"),
         ]
-        steps = (
+        steps: tuple[tuple[str, list[str], str, dict[str, int]], ...] = (
             ("Gather", [end, held[-2].name], f"{name}/end", {}),
             ("Cast", [f"{name}/end"], f"{name}/place", {"to": TensorProto.INT64}),
             ("Equal", [held[-1].name, f"{name}/place"], f"{name}/here", {}),
