@@ -47,6 +47,8 @@ def test_a_vector_that_is_not_full_counts_as_full():
     narrow = Vectors.of(classes=13, width=1, lanes=4)  # half vectors, and one that is not full
     assert (narrow.size, narrow.whole, narrow.half) == (2, 12, 6)
     assert narrow.share(12) == 1 and narrow.share(13) > 1
+    few = Vectors.of(classes=5, width=1, lanes=16)
+    assert (few.size, few.whole, few.half) == (2, 4, 2)
     heads = Vectors.of(classes=4, width=8, lanes=4)
     assert (heads.size, heads.whole, heads.half) == (1, 4, 2)
 

@@ -81,10 +81,8 @@ def descent(
 
 
 def _steps(vectors: Vectors) -> Iterator[int]:
-    """How many classes may go, so that whole vectors are left; of less than two of them, half."""
+    """How many classes may go, so that whole vectors are left."""
     least = max(vectors.size, _LEAST_SHARE * vectors.classes)
     for left in range(vectors.whole, 0, -vectors.size):
         if least <= left < vectors.classes:
             yield vectors.classes - left
-    if vectors.whole <= vectors.size and vectors.classes > 1:
-        yield vectors.classes - vectors.half

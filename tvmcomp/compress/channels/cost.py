@@ -47,9 +47,9 @@ class Vectors:
 
     @classmethod
     def of(cls, classes: int, width: int, lanes: int) -> Vectors:
-        """Of a narrow group the vectors are half ones."""
+        """Of a narrow group the vectors are half ones, or smaller, so that there are two."""
         lanes = lanes if classes * width >= _NARROW * lanes else max(1, lanes // 2)
-        size = max(1, min(lanes // width, classes))
+        size = max(1, min(lanes // width, classes // 2))
         return cls(classes, width, size, classes // size * size)
 
     def share(self, classes: int) -> float:
@@ -59,10 +59,8 @@ class Vectors:
 
     @property
     def half(self) -> int:
-        """About half of the classes, in whole vectors if they fill more than one."""
-        if self.whole > self.size:
-            return max(self.size, self.whole // self.size // 2 * self.size)
-        return (self.classes + 1) // 2
+        """About half of the classes, in whole vectors."""
+        return max(self.size, self.whole // self.size // 2 * self.size)
 
 
 class NetworkCost:

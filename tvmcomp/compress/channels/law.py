@@ -39,11 +39,12 @@ class Law:
         self._sizes = sizes
         self._nodes = [node for node in graph.nodes if node.name in unit.nodes]
         made = {name for node in self._nodes for name in node.output}
-        outside = {
-            name for node in graph.nodes if node.name not in unit.nodes for name in node.input
-        }
         self._given = sorted(
-            name for name in made if name and (name in outside or name not in graph.readers)
+            name
+            for name in made
+            if any(
+                each is None or each.name not in unit.nodes for each in graph.readers.get(name, ())
+            )
         )
         self._read = sorted({n for node in self._nodes for n in node.input if n and n not in made})
         #: Group -> what more it costs while all its channels fill no whole vectors.
