@@ -107,7 +107,7 @@ def _faster(
     wanted = whole / times_as_fast
     at = next(
         (i for i, each in enumerate(steps) if whole - saved(prospects, each) <= wanted),
-        len(steps) - 1,
+        len(steps) // 2,
     )
     while at < len(steps) - 1:
         small = replaced(model, chosen_factors(steps[at]))
