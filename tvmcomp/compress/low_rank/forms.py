@@ -178,8 +178,8 @@ def _convolutions(
             along = [k == o for k, o in zip(kernel, own, strict=True)]
             if form.name == "spatial":
                 along = [index == 0, index == 1]
-            for key, default in (("strides", 1), ("dilations", 1), ("pads", 0)):
-                sizes = cast("list[int]", attribute(node, key, [default] * dims))
+            for key, default, ends in (("strides", 1, 1), ("dilations", 1, 1), ("pads", 0, 2)):
+                sizes = cast("list[int]", attribute(node, key, [default] * ends * dims))
                 sizes = sizes if len(sizes) == dims or key == "pads" else [default] * dims
                 wanted = along * (len(sizes) // dims)
                 kept = [s if a else default for s, a in zip(sizes, wanted, strict=True)]
