@@ -21,8 +21,8 @@ _LARGEST_WEIGHT = 5000.0
 _LEAST_SIZE = 0.01
 #: The gradient of all weights together is cut off at this length.
 _LONGEST_GRADIENT = 1.0
-#: How much faster a network learns that has to make up for pruned weights: of 1, 4 and 8 the second
-#: learnt most of the example in 80 steps.
+#: How much faster a network learns that has to make up for pruned weights: on the example with 80%
+#: of its blocks pruned it left less loss on watched samples than 1 did (0.34, 0.51).
 _PRUNED_RATE = 4.0
 _FAKE_QUANTIZE = "tvmcomp.FakeQuantize"
 #: Steps of 1 / 255 of a range that a zero point moves, for each share that a scale does.
