@@ -145,13 +145,17 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
         )
         self.limits = limits
 
+    def visit_node(self, node: ir.Node, root: ir.Graph | ir.Function) -> None:
+        """Infer what an If gives once its branches are done: a loop in them may give it."""
+        super().visit_node(node, root)
+        if node.op_type == "If" and not node.domain and node.graph is root:
+            infer_branch_shapes(node)
+
     def process_node(self, node: ir.Node, is_function: bool) -> Any:
         """Infer what a loop gives; keep how a CastLike rounds, which onnxscript's Cast loses."""
         if (node.domain, node.op_type) == (OWN_DOMAIN, LOOP):
             infer_loop_shapes(node)
             check_results(node, self.limits)
-        if node.op_type == "If" and not node.domain:
-            infer_branch_shapes(node)
         replacement = super().process_node(node, is_function)
         if replacement is not None and node.op_type == "CastLike":
             for new in replacement.new_nodes:

@@ -92,6 +92,39 @@ def numpy_held(element_type: int) -> np.dtype:
     )
 
 
+def follow_narrow(node: onnx.NodeProto, attributes: dict[str, Any], narrow: dict[str, int]) -> None:
+    """Note what ``node`` gives in ``narrow``, the types of tensors that are narrow ones.
+
+    Args:
+        node: the next node.
+        attributes: its; the type that it casts or quantizes to is added.
+        narrow: changed in place.
+
+    Raises:
+        ValueError: it computes with a narrow type.
+    """
+    kinds = [narrow.get(name) for name in node.input]
+    gives: int | None = None
+    if node.op_type in MOVES:
+        gives = kinds[0] if kinds else None
+    elif node.op_type == "CastLike" and kinds[1] is not None:
+        gives = attributes["to"] = kinds[1]
+    elif node.op_type == "Cast":
+        gives = attributes["to"]
+    elif node.op_type == "QuantizeLinear":
+        if len(kinds) > 2 and kinds[2] is not None:
+            attributes["output_dtype"] = kinds[2]
+        gives = attributes.get("output_dtype")
+    elif node.op_type not in ("CastLike", "DequantizeLinear") and any(kinds):
+        index = next(i for i, kind in enumerate(kinds) if kind is not None)
+        raise ValueError(
+            f"its input {node.input[index]!r} is {narrow_name(kinds[index] or 0)}, which can "
+            "be cast, quantized to, dequantized and moved, but not computed with"
+        )
+    if gives in NARROW:
+        narrow.update((name, gives) for name in node.output)
+
+
 def cast_to_narrow(bb: Builder, data: Expr, element_type: int, attr: dict[str, Any]) -> Expr:
     """``data``, numbers of any type, as numbers of a narrow type in the type that holds it.
 
