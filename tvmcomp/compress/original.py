@@ -19,6 +19,7 @@ from tvmcomp.frontend.binding import Binding
 from tvmcomp.frontend.onnx.in_float32 import HALF, compute_in_float32
 from tvmcomp.frontend.onnx.notes import StateNote
 from tvmcomp.frontend.onnx.prepare import prepare
+from tvmcomp.frontend.onnx.support import subgraphs_of
 from tvmcomp.model import Signature, TensorSpec
 
 _IN_MEMORY = "the model in memory"
@@ -58,7 +59,8 @@ def read_original(
     """Read a network of any format; the arguments are those of :func:`tvmcomp.build`.
 
     Raises:
-        ConfigError, ModelError: as :func:`tvmcomp.frontend.load_model`.
+        ConfigError, ModelError: as :func:`tvmcomp.frontend.load_model`; ModelError: it has a
+            branch or a loop, and no technique follows these.
     """
     from tvmcomp.frontend import in_memory
     from tvmcomp.frontend.onnx.file import check_model
@@ -78,6 +80,7 @@ def read_original(
     own = onnx.ModelProto()
     own.CopyFrom(model)
     prepared = prepare(own, binding, where=where)
+    _check_course(prepared.model, where)
     graph = _in_float32(prepared.model)
     return Original(
         model=model,
@@ -86,6 +89,24 @@ def read_original(
         states=tuple(prepared.notes),
         source=where,
         digest=content_digest(model),
+    )
+
+
+def _check_course(model: onnx.ModelProto, where: str) -> None:
+    """Refuse a network whose operators do not run one after the other, each once."""
+    node = next((n for n in model.graph.node if any(True for _ in subgraphs_of(n))), None)
+    if node is None:
+        return
+    if node.op_type == "If":
+        what = "is a branch that depends on data"
+        hint = "Export the model without it"
+    else:
+        what = "is a loop of many trips, or of as many as the data says"
+        hint = "Export the model with a shorter loop, whose trips are known, and it is written out"
+    raise ModelError(
+        f"node {node.name!r} ({node.op_type}) {what}, and such a network can't be compressed",
+        where=where,
+        hint=f"{hint}. `tvmcomp build` takes it as it is, with --quant int8 too.",
     )
 
 
