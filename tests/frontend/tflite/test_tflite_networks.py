@@ -9,6 +9,7 @@ from tflite_models import Graph, Op, Tensor, constant, model
 
 import tvmcomp
 from tvmcomp.frontend import load_model
+from tvmcomp.loops import loop_bodies
 
 rng = np.random.default_rng(3)
 CONV = {"StrideH": 1, "StrideW": 1, "Padding": 0}
@@ -170,19 +171,31 @@ def test_a_converted_stream_is_still_one(tmp_path):
     assert (np.frombuffer(state.start, "float32") == 7).all()
 
 
-def loop() -> list[Graph]:
-    """While i < 5: x = tanh(x * w), i = i + 1."""
+def loop(trips: int = 5, most: float | None = None) -> list[Graph]:
+    """While i < trips (and, with `most`, the sum of x is below it): x = tanh(x * w), i = i + 1."""
     scalar = ("i", (), "int32")
     main = Graph(
         [constant("zero", np.int32(0)), Tensor("x", (2, 3)), Tensor(*scalar), Tensor("y", (2, 3))],
         [Op("WHILE", ["zero", "x"], ["i", "y"], "WhileOptions",
-            {"CondSubgraphIndex": 1, "BodySubgraphIndex": 2})], ["x"], ["y"],
+            {"CondSubgraphIndex": 1, "BodySubgraphIndex": 2})], ["x"], ["y", "i"],
     )  # fmt: skip
     condition = Graph(
-        [Tensor(*scalar), Tensor("x", (2, 3)), constant("n", np.int32(5)),
+        [Tensor(*scalar), Tensor("x", (2, 3)), constant("n", np.int32(trips)),
          Tensor("more", (), "bool")],
         [Op("LESS", ["i", "n"], ["more"], "LessOptions")], ["i", "x"], ["more"],
     )  # fmt: skip
+    if most is not None:
+        condition.tensors += [
+            constant("axes", np.array([0, 1], "int32")), Tensor("sum", ()),
+            constant("end", np.float32(most)), Tensor("small", (), "bool"),
+            Tensor("both", (), "bool"),
+        ]  # fmt: skip
+        condition.ops += [
+            Op("SUM", ["x", "axes"], ["sum"], "ReducerOptions"),
+            Op("LESS", ["sum", "end"], ["small"], "LessOptions"),
+            Op("LOGICAL_AND", ["more", "small"], ["both"], "LogicalAndOptions"),
+        ]
+        condition.outputs = ["both"]
     body = Graph(
         [Tensor(*scalar), Tensor("x", (2, 3)), constant("one", np.int32(1)),
          constant("w", floats(3)), Tensor("j", (), "int32"), Tensor("p", (2, 3)),
@@ -193,13 +206,22 @@ def loop() -> list[Graph]:
     return [main, condition, body]
 
 
-def test_a_loop(tmp_path):
+@pytest.mark.parametrize(
+    "trips, most, kept", [(5, None, False), (3000, None, True), (9, 0.4, True), (9, -9.0, True)]
+)
+def test_a_loop(tmp_path, trips, most, kept):
     path = tmp_path / "m.tflite"
-    path.write_bytes(model(*loop()))
+    path.write_bytes(model(*loop(trips, most)))
     feeds = {"x": floats(2, 3)}
-    agree(converted(path, feeds), litert(path, feeds))
+    wanted = litert(path, feeds)
+    agree(converted(path, feeds), wanted)
     (node,) = (n for n in tvmcomp.convert(path).graph.node if n.op_type == "Loop")
-    assert node.input[0] and not node.input[1]  # a trip count, and no condition
+    # A trip count, and no condition, or the other way.
+    assert (bool(node.input[0]), bool(node.input[1])) == (most is None, most is not None)
+    assert bool(loop_bodies(load_model(path).mod)) == kept
+    with tvmcomp.load(tvmcomp.build(path), threads=1) as session:
+        given = session.run(feeds)
+    agree(list(given.values()), wanted)
 
 
 def test_a_branch(tmp_path):

@@ -25,6 +25,8 @@ _MOVES = {
     "Cast", "DequantizeLinear", "Identity", "Neg", "Reshape", "Slice", "Split", "Squeeze",
     "Transpose", "Unsqueeze",
 }  # fmt: skip
+#: The operator set from which on onnx's reference has an operator that meant the same before.
+_EVALUATED_FROM = {"DequantizeLinear": 19}
 _LAST = 2**31 - 1
 
 
@@ -102,13 +104,14 @@ class Body:
             inputs = [onnx.ValueInfoProto(name=name) for name in {*node.input} if name]
             outputs = [onnx.ValueInfoProto(name=name) for name in node.output]
             graph = helper.make_graph([node], "weights", inputs, outputs)
-            opset = [helper.make_opsetid("", self.opset)]
-            evaluator = onnx.reference.ReferenceEvaluator(
-                helper.make_model(graph, opset_imports=opset)
-            )
+            version = max(self.opset, _EVALUATED_FROM.get(node.op_type, 0))
+            opset = [helper.make_opsetid("", version)]
             try:
+                evaluator = onnx.reference.ReferenceEvaluator(
+                    helper.make_model(graph, opset_imports=opset)
+                )
                 made = evaluator.run(None, {i.name: self.constants[i.name] for i in inputs})
-            # Of operands that it does not take.
+            # Of operands that it does not take, or an operator that it doesn't have.
             except Exception as error:
                 raise NotRecurrent(f"{node.op_type} can't be evaluated") from error
             self.constants.update(zip(node.output, made, strict=True))
