@@ -33,7 +33,7 @@ def command() -> Any:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    classifier(tmp_path / "net.onnx")
+    classifier(tmp_path / "net.onnx", softmax=True)
     np.savez(tmp_path / "samples.npz", x=images(60, 3, 16, 16))
     return tmp_path
 

@@ -10,7 +10,13 @@ from onnx_models import random, save
 
 torch = pytest.importorskip("torch")
 
-from tvmcomp.compress.ends import End, classes_last, ends_of, looks_like_scores  # noqa: E402
+from tvmcomp.compress.ends import (  # noqa: E402
+    End,
+    are_scores,
+    classes_last,
+    ends_of,
+    looks_like_scores,
+)
 from tvmcomp.frontend.binding import Binding  # noqa: E402
 from tvmcomp.frontend.onnx.prepare import prepare  # noqa: E402
 
@@ -18,6 +24,10 @@ node = helper.make_node
 
 
 def end_of(path, nodes, opset=17, kind=TensorProto.FLOAT, **weights):
+    return ends_of(model_of(path, nodes, opset, kind, **weights))["y"]
+
+
+def model_of(path, nodes, opset=17, kind=TensorProto.FLOAT, **weights):
     saved = save(
         path / "m.onnx",
         nodes,
@@ -27,8 +37,7 @@ def end_of(path, nodes, opset=17, kind=TensorProto.FLOAT, **weights):
         opset=opset,
         types={"y": kind},
     )
-    model = prepare(onnx.load(saved), Binding({}, {}, {}), where=str(saved)).model
-    return ends_of(model)["y"]
+    return prepare(onnx.load(saved), Binding({}, {}, {}), where=str(saved)).model
 
 
 @pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
@@ -100,6 +109,23 @@ def test_sure_and_centred_and_various_rows_are_scores(classes):
 )
 def test_other_rows_are_values(values):
     assert not looks_like_scores(End("y", "y", "values"), values)
+
+
+@pytest.mark.parametrize(
+    ("last", "outputs", "expected"),
+    [
+        (None, sharp_scores(40, 10), True),
+        (None, torch.randn(40, 1, 384) / 20, False),
+        ("Softmax", torch.full((40, 1, 10), 0.1), True),
+        ("Sigmoid", sharp_scores(40, 10), False),
+        (None, sharp_scores(40, 10)[:, 0], False),  # one axis: rather time
+        (None, sharp_scores(40, 10).reshape(40, 1, 2, 5), False),
+    ],
+)
+def test_a_classifiers_first_output_is_told_from_an_embedding(tmp_path, last, outputs, expected):
+    nodes = [node("MatMul", ["x", "w"], ["s" if last else "y"])]
+    nodes += [node(last, ["s"], ["y"])] if last else []
+    assert are_scores(model_of(tmp_path, nodes, w=random(6, 3)), outputs.numpy()) is expected
 
 
 def test_classes_along_another_axis():

@@ -101,16 +101,12 @@ def test_integers_are_no_likeness_where_there_are_floats():
 
 
 def test_the_default_is_what_the_first_output_allows():
-    assert default_metric(signature(CLASSES, MAP), labelled=True) == "top1"
-    assert default_metric(signature(CLASSES), labelled=False) == "agreement"
-    assert default_metric(signature(MAP, CLASSES), labelled=True) == "sqnr"
-    assert default_metric(signature(TensorSpec("y", (1, 1), "float32")), labelled=False) == "sqnr"
-
-
-def test_one_axis_alone_is_no_classes_unless_labels_say_so():
-    steps = signature(TensorSpec("y", (8,), "float32"))
-    assert default_metric(steps, labelled=False) == "sqnr"
-    assert default_metric(steps, labelled=True) == "top1"
+    assert default_metric(signature(CLASSES, MAP), labelled=True, scores=False) == "top1"
+    assert default_metric(signature(CLASSES), labelled=False, scores=True) == "agreement"
+    assert default_metric(signature(CLASSES), labelled=False, scores=False) == "sqnr"
+    assert default_metric(signature(MAP, CLASSES), labelled=True, scores=True) == "sqnr"
+    one = signature(TensorSpec("y", (1, 1), "float32"))
+    assert default_metric(one, labelled=False, scores=True) == "sqnr"
 
 
 def test_metrics_that_cant_be_measured_are_refused():

@@ -84,14 +84,17 @@ def tiny(path: Path, batch: int | str = 1) -> Path:
     return net.save(path, {"x": (batch, 3, 8, 8)}, ["y"])
 
 
-def classifier(path: Path, opset: int = 17) -> Path:
-    """A convolution of each kind and a Gemm: x (1, 3, 16, 16) -> y (1, 10)."""
+def classifier(path: Path, opset: int = 17, softmax: bool = False) -> Path:
+    """A convolution of each kind and a Gemm, maybe a Softmax: x (1, 3, 16, 16) -> y (1, 10)."""
     net = NetworkWriter(3)
     stem = net.op("Relu", net.conv("x", (16, 3), (3, 3), strides=[2, 2], pads=[1] * 4))
     depthwise = net.op("Relu", net.conv(stem, (16, 1), (3, 3), pads=[1] * 4, group=16))
     pointwise = net.op("Relu", net.conv(depthwise, (32, 16), (1, 1)))
     flat = net.op("Flatten", net.op("GlobalAveragePool", pointwise))
-    net.op("Gemm", flat, net.weight(10, 32), net.weight(10), transB=1, name="y")
+    last = "logits" if softmax else "y"
+    net.op("Gemm", flat, net.weight(10, 32), net.weight(10), transB=1, name=last)
+    if softmax:
+        net.op("Softmax", last, axis=-1, name="y")
     return net.save(path, {"x": (1, 3, 16, 16)}, ["y"], opset)
 
 

@@ -30,7 +30,7 @@ from tvmcomp.compress.output_file import output_path, write_output
 from tvmcomp.compress.proof import Proof, Side
 from tvmcomp.compress.recipe import RecipeSource, recipe_of
 from tvmcomp.compress.run_folder import RunFolder
-from tvmcomp.compress.running import Runner, compared
+from tvmcomp.compress.running import Runner, compared, gives_scores
 from tvmcomp.compress.score import Score, check_metric, default_metric
 from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.compress.steps import Steps
@@ -178,7 +178,8 @@ def compress(
     given = read_data(
         data, original.signature, labels=labels, evaluation=eval, images=chosen.images, seed=seed
     )
-    judged_by = metric or default_metric(original.signature, given.labels is not None)
+    scores = gives_scores(Runner(original.prepared), given.parts.watch)
+    judged_by = metric or default_metric(original.signature, given.labels is not None, scores)
     if not callable(judged_by):
         check_metric(judged_by, original.signature, given.labels)
     described = chosen.described()

@@ -17,11 +17,14 @@ answer has a gradient however sure the student is of it. The rules, for each out
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+import math
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 
 from tvmcomp.compress.operators.table import Tensor
 from tvmcomp.frontend.onnx.file import opset_version
@@ -86,6 +89,25 @@ def looks_like_scores(end: End, values: Tensor) -> bool:
     centred = (rows.mean(-1).abs() < rows.std(-1)).double().mean()
     various = len(rows.argmax(-1).unique()) > 1
     return bool(sure >= _SHARP and centred > 0.5 and (various or rows.shape[:2].numel() == 1))
+
+
+def are_scores(model: onnx.ModelProto, outputs: NDArray[Any]) -> bool:
+    """Whether the first output is one row of scores of classes a sample: by rule 1 or 3, and of at
+    least two axes, as one axis alone is rather time.
+
+    Args:
+        model: the network.
+        outputs: what its first output is on some samples: ``[n, *shape]``.
+    """
+    row = outputs.shape[1:]
+    count = math.prod(row)
+    if outputs.dtype.kind != "f" or len(row) < 2 or count < 2 or max(row) != count:
+        return False
+    end = next(iter(ends_of(model).values()))
+    if end.kind != "values":
+        return end.kind == "scores"
+    rows = torch.from_numpy(np.ascontiguousarray(outputs.reshape(-1, 1, count)))
+    return looks_like_scores(replace(end, axis=-1), rows)
 
 
 def _end(model: onnx.ModelProto, output: str, producers: dict[str, onnx.NodeProto]) -> End:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.called_metric import CalledMetric, CalledScorer
+from tvmcomp.compress.ends import are_scores
 from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.samples import Sample
@@ -20,6 +21,8 @@ from tvmcomp.model import TensorSpec
 from tvmcomp.runtime.metrics import Metric
 
 _AT_ONCE = 16
+#: Samples that tell what an output is.
+_SEEN = 32
 
 
 class Runner:
@@ -59,6 +62,13 @@ class Runner:
         }
         results = self._batched.run(inputs, network.outputs)
         return {name: _array(results[name]) for name in network.outputs}
+
+
+def gives_scores(network: Runner, samples: Sequence[Sample]) -> bool:
+    """Whether the first output is a row of scores of classes; see
+    :func:`~tvmcomp.compress.ends.are_scores`."""
+    outputs = network(samples[:_SEEN])
+    return are_scores(network.model, outputs[network.model.graph.output[0].name])
 
 
 def in_turn(samples: Sequence[Sample]) -> Iterator[slice]:

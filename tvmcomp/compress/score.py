@@ -65,15 +65,20 @@ class Score(msgspec.Struct, frozen=True):
     drop_high: float
 
 
-def default_metric(signature: Signature, labelled: bool) -> Metric:
-    """What to judge a network by where nobody says: its first output decides. Without labels, one
-    axis alone is rather time than classes."""
+def default_metric(signature: Signature, labelled: bool, scores: bool) -> Metric:
+    """What to judge a network by where nobody says: its first output decides.
+
+    Args:
+        signature: the network's.
+        labelled: there are labels.
+        scores: what :func:`~tvmcomp.compress.ends.are_scores` says of the first output.
+    """
     shape = signature.outputs[0].shape
     if not is_ranked(shape) or shape[-1] < 2:
         return "sqnr"
     if labelled:
         return "top1"
-    return "agreement" if len(shape) > 1 else "sqnr"
+    return "agreement" if scores else "sqnr"
 
 
 def check_metric(metric: Metric, signature: Signature, labels: NDArray | None) -> None:

@@ -13,7 +13,7 @@ from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.proof import StepProof
 from tvmcomp.compress.run_folder import RunFolder
-from tvmcomp.compress.running import Runner, compared
+from tvmcomp.compress.running import Runner, compared, gives_scores
 from tvmcomp.compress.samples import Parts
 from tvmcomp.compress.score import Score, default_metric
 from tvmcomp.compress.technique import Run, Technique
@@ -51,8 +51,8 @@ class Steps:
         self._original, self._parts, self._signature = original, parts, signature
         self._seed, self._progress, self._folder = seed, progress, folder
         self._times, self._max_drop = times, max_drop
-        self._metric = default_metric(signature, labelled=False)
         self._teacher = Runner(original)
+        self._metric = default_metric(signature, False, gives_scores(self._teacher, parts.watch))
 
     def run(self, steps: Sequence[Technique], seconds: float) -> onnx.ModelProto:
         """The network that ``steps`` make of the original.

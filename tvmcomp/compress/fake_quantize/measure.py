@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
+from tvmcomp.compress.ends import are_scores
 from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
 from tvmcomp.compress.fake_quantize.samples_at_once import run_samples
 from tvmcomp.compress.samples import Sample
@@ -22,6 +23,7 @@ class Yardstick:
         self.samples = samples
         self.parts = parts_of_outputs(teacher)
         self.wanted = self._outputs(BatchedNetwork(teacher, samples))
+        self._scores = are_scores(teacher, self.wanted[0])
 
     def noise(self, network: BatchedNetwork) -> float:
         """The mean square of the error over the variance, of the worst part of an output."""
@@ -44,7 +46,7 @@ class Yardstick:
         """Points of agreement that are lost where the first output is scores of classes, else
         percent of the variance."""
         wanted, got = self.wanted[0], self._outputs(network)[0]
-        if not is_scores(wanted):
+        if not self._scores:
             return 100 * self.noise(network)
         scores = (array.reshape(len(array), -1).argmax(1) for array in (wanted, got))
         return 100 * float(np.mean(np.not_equal(*scores)))
@@ -53,13 +55,6 @@ class Yardstick:
         names = network.network.outputs
         parts = list(run_samples(network, self.samples, names))
         return [np.concatenate([part[name].numpy() for part in parts]) for name in names]
-
-
-def is_scores(outputs: np.ndarray) -> bool:
-    """Whether outputs ``[samples, …]`` are a row of scores each, as of classes."""
-    row = outputs.shape[1:]
-    count = math.prod(row)
-    return outputs.dtype.kind == "f" and count > 1 and max(row) == count
 
 
 def _noise(wanted: np.ndarray, got: np.ndarray) -> float:
