@@ -221,7 +221,7 @@ def test_a_loop(tmp_path, trips, most, kept):
     assert bool(loop_bodies(load_model(path).mod)) == kept
     with tvmcomp.load(tvmcomp.build(path), threads=1) as session:
         given = session.run(feeds)
-    agree(list(given.values()), wanted)
+    agree([given["y"], given["i"]], wanted)
 
 
 def test_a_branch(tmp_path):

@@ -120,6 +120,7 @@ class _Converter:
     def model(self) -> onnx.ModelProto:
         main = self.network.subgraphs[0]
         values = Values(main)
+        self.writer.names.outputs = frozenset(main.tensors[index].name for index in main.outputs)
         inputs = [self.input(main, values, index) for index in main.inputs]
         self.operators(main, values, self.writer)
         outputs = [self.output(main, values, index) for index in main.outputs]

@@ -19,14 +19,29 @@ _INT4 = np.dtype(ml_dtypes.int4)
 
 
 class Names:
-    """Hands out names that are unique in a model."""
+    """Hands out names that are unique in a model.
+
+    Attributes:
+        outputs: names of the network's outputs, which inner graphs do not take.
+    """
 
     def __init__(self) -> None:
+        self.outputs: frozenset[str] = frozenset()
         self._counts: dict[str, int] = {}
+        self._held: frozenset[str] = frozenset()
+
+    def inside(self) -> Names:
+        """The names for a graph inside, which differ from these."""
+        names = Names()
+        names.outputs = names._held = self.outputs
+        names._counts = self._counts
+        return names
 
     def unique(self, name: str) -> str:
         """``name``, or ``name_1`` and so on where it is taken."""
         name = name or "tensor"
+        if name in self._held:
+            return self.unique(f"{name}_1")
         count = self._counts.get(name, 0)
         self._counts[name] = count + 1
         return name if not count else self.unique(f"{name}_{count}")
@@ -53,7 +68,7 @@ class Writer:
 
     def inner(self) -> Writer:
         """A writer of a graph inside of this one."""
-        return Writer(self.names, self.initializers)
+        return Writer(self.names.inside(), self.initializers)
 
     def begin(self, base: str) -> None:
         """Name the nodes that follow for ``base``."""
