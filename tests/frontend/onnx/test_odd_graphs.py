@@ -206,3 +206,24 @@ def test_every_pair_of_sizes_can_be_resized(tmp_path):
     )
     sizes = [spec.shape for spec in load_model(path).signature.outputs]
     assert sizes == [array.shape for array in wanted]
+
+
+def test_remainders_in_a_row(tmp_path):
+    """As loops that are written out have them: the code of each takes the last one's once."""
+    nodes, last = [], "x"
+    for i in range(24):
+        nodes.append(node("Sub", [last, "x"], [f"s{i}"]))
+        nodes.append(node("Mod", [f"s{i}", "n"], [f"m{i}"]))
+        last = f"m{i}"
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes,
+        "remainders",
+        [value("x", TensorProto.INT32, [2, 3])],
+        [value(last, TensorProto.INT32, None)],
+        [numpy_helper.from_array(np.int32(-7), "n")],
+    )
+    path = tmp_path / "m.onnx"
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    same_as_onnxruntime(path, {"x": np.array([[-9, -1, 0], [3, 2**20, -(2**20)]], "int32")})

@@ -45,18 +45,21 @@ class Mod(Converter):
     @classmethod
     def _impl_v10(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         left, right = inputs[0], inputs[1]
-        remainder = relax.op.mod if attr.get("fmod", 0) else relax.op.floor_mod
-        if not _is_integer(left) and not attr.get("fmod", 0):
-            return _floored(bb, left, right)
-        if not _is_integer(left) or _divides_safely(right):
-            return remainder(left, right)
-        # By 1 in place of 0 and -1: the remainder is 0.
-        return remainder(left, _safe_divisor(bb, right))
+        if _is_integer(left) and not _divides_safely(right):
+            # By 1 in place of 0 and -1: the remainder is 0.
+            right = _safe_divisor(bb, right)
+        if attr.get("fmod", 0) or dtype_of(left).startswith("uint"):
+            return relax.op.mod(left, right)
+        return _floored(bb, left, right)
 
 
 def _floored(bb: Builder, left: Expr, right: Expr) -> Expr:
-    """The remainder of floats with the sign of the divisor, also by infinity: from the truncated
-    one, as C's and Python's differ."""
+    """The remainder with the sign of the divisor, also of floats by infinity: from the truncated
+    one, as C's and Python's differ.
+
+    TVM's floor_mod of integers is the same number, and doubles the code of what it divides: that
+    of twenty in a row is a million times one's.
+    """
     cut = bb.emit(relax.op.mod(left, right))
     zero = constant_like(cut, 0.0)
     differs = relax.op.logical_xor(relax.op.less(cut, zero), relax.op.less(right, zero))

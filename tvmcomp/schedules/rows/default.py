@@ -26,6 +26,9 @@ _SPATIAL = tvm.tirx.IterVar.DataPar
 
 #: An element-wise stage of at most so many instructions is rather repeated than stored.
 _CHEAP = 8
+#: Instructions that a stage may become in a consumer that reads an element of it several times:
+#: the compiler finds what is the same, and a row of such stages doubles with each.
+_MOST_COPIED = 64
 
 ScheduleError = tvm.s_tir.schedule.ScheduleError
 
@@ -69,8 +72,16 @@ def _inline_element_wise(sch: Schedule) -> None:
 
 def _repeats_work(sch: Schedule, block: Block, consumer: Any) -> bool:
     body = sch.get(block).body
-    if not isinstance(body, tvm.tirx.BufferStore) or instructions(body.value) <= _CHEAP:
+    if not isinstance(body, tvm.tirx.BufferStore):
         return False
+    taken = instructions(body.value)
+    if taken <= _CHEAP:
+        return False
+    reader = sch.get(consumer).body
+    if isinstance(reader, tvm.tirx.BufferStore) and taken * 2 > _MOST_COPIED:
+        copies = sum(load.source.same_as(body.buffer) for load in loads(reader.value))
+        if copies > 1 and taken * copies > _MOST_COPIED:
+            return True
     return _points(sch, consumer) > _points(sch, block)
 
 
