@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 from small_artifacts import HERE, dense_artifact
 from small_disk import small_disk
@@ -126,3 +128,22 @@ def test_writing_to_a_small_disk(kib: int, tmp_path: Path) -> None:
     with file_size_limit(1000), pytest.raises(ArtifactError, match="File too large"):
         dense_artifact().save(tmp_path / "net.tvmc")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_is_found_beside_a_library_that_waits_for_its_threads(
+    executable: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the end of a forked process ONNX Runtime would wait for ever."""
+    numbers = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [64, 64])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [64, 64])
+    product = onnx.helper.make_node("MatMul", ["x", "x"], ["y"])
+    graph = onnx.helper.make_graph([product], "g", [numbers], [result])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    model = onnx.helper.make_model(graph, opset_imports=opset, ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 4
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session.run(None, {"x": np.ones((64, 64), "float32")})
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with file_size_limit(10_000), pytest.raises(ToolError, match="10000 bytes at most"):
+        code.link(executable, HERE)

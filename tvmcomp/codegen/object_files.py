@@ -6,6 +6,7 @@ would be larger than the process may write. So it writes to memory, from where w
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import signal
@@ -17,7 +18,7 @@ from typing import Any
 from tvmcomp.errors import ToolError
 
 #: Code generation of one network takes seconds; a child that waits for a lock never ends.
-_TRIAL_SECONDS = 600
+_TRIAL_SECONDS = 120
 
 
 def export(executable: Any, path: Path, link: Callable[..., None]) -> None:
@@ -85,7 +86,10 @@ def _check_file_size_limit(executable: Any, folder: Path) -> None:
     child = os.fork()
     if child == 0:
         try:
+            # With a handler of this process's own the alarm would end nothing.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(_TRIAL_SECONDS)
+            _end_at_once()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for what LLVM says at its end
             with _in_memory(executable, folder):
                 executable.export_library(
@@ -97,12 +101,22 @@ def _check_file_size_limit(executable: Any, folder: Path) -> None:
     _, status = os.waitpid(child, 0)
     for path in folder.iterdir():
         path.unlink()
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
+        return  # It waited for a lock that a thread held when it was forked: nothing is known.
     if status != 0:
         raise ToolError(
             f"the code can't be written: this process may write files of {limit} bytes at most",
             where=str(folder.parent),
             hint="Raise the limit (`ulimit -f unlimited`).",
         )
+
+
+def _end_at_once() -> None:
+    """Let ``exit``, which LLVM calls where it can't write, end this process at once: at their end
+    other libraries would wait for threads that a forked process does not have (ONNX Runtime's).
+    """
+    libc = ctypes.CDLL(None)
+    libc.__cxa_atexit(ctypes.cast(libc._exit, ctypes.c_void_p), ctypes.c_void_p(1), None)
 
 
 def _write_only(*_: Any, **__: Any) -> None:
