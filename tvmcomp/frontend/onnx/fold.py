@@ -21,7 +21,7 @@ from onnxscript.optimizer._constant_folding import FoldConstantsPass
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
 from tvmcomp.frontend.onnx.block_weights import keep_blocks
-from tvmcomp.frontend.onnx.bounded import bound_sizes, has_open_sizes
+from tvmcomp.frontend.onnx.bounded import RULES, bound_sizes, has_open_sizes
 from tvmcomp.frontend.onnx.defaults import state_defaults
 from tvmcomp.frontend.onnx.file import opset_version
 from tvmcomp.frontend.onnx.foldable import check_node, check_results, may_fold
@@ -36,6 +36,7 @@ from tvmcomp.frontend.onnx.quantized_lstm import keep_operator
 from tvmcomp.frontend.onnx.recurrence.recognize import recognize_recurrence
 from tvmcomp.frontend.onnx.rewrites import rewrite
 from tvmcomp.frontend.onnx.standard_functions import inline_standard_functions
+from tvmcomp.frontend.onnx.support import check_operators
 
 # What it can't evaluate is computed, and no matter to warn of.
 logging.getLogger("onnxscript.optimizer").setLevel(logging.ERROR)
@@ -74,6 +75,7 @@ def simplify(model: onnx.ModelProto, limits: TensorLimits) -> onnx.ModelProto:
             break
         model = _folded(inline_standard_functions(model), limits)
     if has_open_sizes(model.graph):
+        check_operators(model.graph, where=where, besides=RULES)
         model = _without_repeats(model)
         bound_sizes(model, where=where)
         model = _folded(model, limits)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import onnx
 
@@ -55,15 +55,21 @@ def is_supported(node: onnx.NodeProto) -> bool:
     return node.op_type in CONVERTERS or node.op_type in _CONTROL_FLOW
 
 
-def check_operators(graph: onnx.GraphProto, *, where: str) -> None:
+def check_operators(graph: onnx.GraphProto, *, where: str, besides: Collection[str] = ()) -> None:
     """Refuse a graph with operators that can't be imported.
+
+    Args:
+        graph: the graph.
+        where: its file, for errors.
+        besides: standard operators that are yet to be written as others.
 
     Raises:
         ModelError: naming each such operator with the nodes that use it.
     """
     unsupported: dict[str, list[str]] = defaultdict(list)
     for index, node in enumerate(nodes_of(graph)):
-        if not is_supported(node):
+        rewritten = node.domain in ("", "ai.onnx") and node.op_type in besides
+        if not is_supported(node) and not rewritten:
             operator = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
             unsupported[operator].append(node.name or f"{node.op_type}_{index}")
     if not unsupported:

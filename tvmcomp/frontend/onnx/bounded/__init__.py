@@ -29,8 +29,9 @@ from tvmcomp.frontend.onnx.kept_loops import is_counted_loop, is_endless_loop, i
 from tvmcomp.frontend.onnx.quantized_lstm import DOMAIN
 from tvmcomp.frontend.onnx.support import nodes_of
 
-__all__ = ["PLACES", "bound_sizes", "has_open_sizes"]
+__all__ = ["PLACES", "RULES", "bound_sizes", "has_open_sizes"]
 
+#: What can be written with bounds, by operator.
 #: Softmax is of those that go along one axis as well as of those that sum up.
 RULES: dict[str, Rule] = {
     **elementwise.RULES,
