@@ -41,10 +41,11 @@ def reduce(b: Bounding, node: onnx.NodeProto, values: list[Value]) -> list[Value
         raise ValueError("it takes the last of equal elements, and how many there are is data")
     results = b.same(node, [b.filled(data, _NEUTRAL[node.op_type]), *values[1:]])
     if node.op_type == "ReduceMean":
-        # The sum was divided by the bound.
-        numbers = (b.node("Cast", each, to=data.dtype) for each in
-                   (b.ints(data.dims[axis]), b.scalar(count)))  # fmt: skip
-        factor = b.node("Div", *numbers)
+        # The sum was divided by the bound. The mean of nothing is 0 in ONNX Runtime.
+        bound, counted = (b.node("Cast", each, to=data.dtype) for each in
+                          (b.ints(data.dims[axis]), b.scalar(count)))  # fmt: skip
+        one = b.constant(np.array(1, onnx.helper.tensor_dtype_to_np_dtype(data.dtype)))
+        factor = b.node("Div", bound, b.node("Max", counted, one))
         shape = b.constant(np.array(results[0].dims, "int64"))
         return [b.node("Reshape", b.node("Mul", results[0], factor), shape)]
     return results
