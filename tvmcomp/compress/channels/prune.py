@@ -6,7 +6,7 @@ or the last that lose no more than they may -> least squares
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx
@@ -20,11 +20,9 @@ from tvmcomp.compress.channels.groups import fixed_channels
 from tvmcomp.compress.channels.repair import repaired
 from tvmcomp.compress.channels.study import Study, study
 from tvmcomp.compress.cost import Compute, OperatorTimes
-from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
 from tvmcomp.compress.fake_quantize.measure import Yardstick
-from tvmcomp.compress.fake_quantize.options import matches
+from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.samples import Parts
-from tvmcomp.errors import ConfigError
 from tvmcomp.progress import Progress
 
 #: Speedups that are tried in turn where points decide, and told of where too many are lost.
@@ -118,7 +116,7 @@ class _Pruning:
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
         self.times, self.compute, self.progress = times, compute, progress
-        keep = kept_groups(model, settings.keep)
+        keep = matched(settings.keep, model)
         meter: Meter = lambda models: times.in_turns(models, compute)  # noqa: E731
         if settings.macs is not None:
             meter = multiply_adds
@@ -240,22 +238,3 @@ class _Pruning:
             named = ", ".join(text for _, text in sorted(shares)[:_NAMED])
             yield f"fewest left: {named}"
         yield from fixed_channels(self.study.groups)
-
-
-def kept_groups(model: onnx.ModelProto, patterns: Sequence[str]) -> set[str]:
-    """Names of the nodes that patterns match.
-
-    Raises:
-        ConfigError: one matches none.
-    """
-    nodes = Graph(model).nodes
-    found: set[str] = set()
-    for pattern in patterns:
-        fitting = {n.name for n in nodes if matches(pattern, n.name, kind_of(n))}
-        if not fitting:
-            raise ConfigError(
-                f"no operator of the network matches {pattern!r}",
-                hint="`tvmcomp inspect MODEL` lists the names.",
-            )
-        found |= fitting
-    return found

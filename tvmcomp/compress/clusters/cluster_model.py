@@ -25,6 +25,7 @@ from tvmcomp.compress.fake_quantize.graph import Graph, attribute, copied, set_n
 from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
 from tvmcomp.compress.fake_quantize.opset import at_least
 from tvmcomp.compress.fake_quantize.pair import Pair, made_up
+from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.weights import GPTQ_ROLES, Weight
 from tvmcomp.compress.operators.cluster import CLUSTER
@@ -53,7 +54,7 @@ def cluster_model(
         ConfigError: a pattern matches nothing.
         ModelError: torch can't compute a node.
     """
-    settings.check_patterns(model)
+    matched(settings.counts, model)
     run = _Run(at_least(model, _UINT4_OPSET), parts.fit, settings)
     free = [weight for weight in run.chosen if not settings.gives(weight.node, weight.kind)]
     step = progress.stage("measuring harm", len(free))

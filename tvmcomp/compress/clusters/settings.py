@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import onnx
-
-from tvmcomp.compress.fake_quantize.graph import kind_of
-from tvmcomp.compress.fake_quantize.options import matches
-from tvmcomp.errors import ConfigError
+from tvmcomp.compress.fake_quantize.patterns import matches
 
 
 @dataclass(frozen=True)
@@ -32,12 +28,3 @@ class ClusterSettings:
     def gives(self, node: str, kind: str) -> bool:
         """Whether a pattern says the number for an operator."""
         return any(matches(pattern, node, kind) for pattern in self.counts)
-
-    def check_patterns(self, model: onnx.ModelProto) -> None:
-        """Raise ConfigError where a pattern matches no operator."""
-        for pattern in self.counts:
-            if not any(matches(pattern, n.name, kind_of(n)) for n in model.graph.node):
-                raise ConfigError(
-                    f"no operator of the network matches {pattern!r}",
-                    hint="`tvmcomp inspect MODEL` lists the names.",
-                )

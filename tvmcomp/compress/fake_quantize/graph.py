@@ -94,6 +94,11 @@ class Graph:
         return name
 
 
+def is_quantized(model: onnx.ModelProto) -> bool:
+    """Whether a network came quantized: its weights, or its data."""
+    return any(n.op_type in ("QuantizeLinear", "DequantizeLinear") for n in model.graph.node)
+
+
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     """A copy, which may be changed."""
     copy = onnx.ModelProto()

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Literal
 
 import msgspec
 
+from tvmcomp.compress.fake_quantize.patterns import matches
 from tvmcomp.errors import ConfigError
 from tvmcomp.quantize.config import DEFAULT_MIN_SQNR_DB, DEFAULT_OBSERVER
 from tvmcomp.quantize.observers import OBSERVERS
@@ -58,32 +57,7 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
                 f"there is no observer {self.observer!r}; known are {', '.join(OBSERVERS)}"
             )
 
-    def kept_float(self, nodes: Iterable[tuple[str, str]]) -> set[str]:
-        """The names of ``nodes``, given as (name, operator), that stay float."""
-        return {
-            name for name, kind in nodes if any(matches(p, name, kind) for p in self.keep_float)
-        }
-
     def given_bits(self, name: str, kind: str) -> int | None:
         """The bits that ``weight_bits`` gives the weights of a node; None where it gives none."""
         found = [b for pattern, b in self.weight_bits.items() if matches(pattern, name, kind)]
         return found[-1] if found else None
-
-    def check_patterns(self, nodes: Iterable[tuple[str, str]]) -> None:
-        """Raise ConfigError where a pattern matches none of ``nodes``."""
-        known = list(nodes)
-        unmatched = [
-            pattern
-            for pattern in (*self.keep_float, *self.weight_bits)
-            if not any(matches(pattern, name, kind) for name, kind in known)
-        ]
-        if unmatched:
-            raise ConfigError(
-                f"no operator of the network matches {', '.join(map(repr, unmatched))}",
-                hint="`tvmcomp inspect MODEL` lists the names.",
-            )
-
-
-def matches(pattern: str, name: str, kind: str) -> bool:
-    """Whether ``pattern`` speaks of a node; names may hold brackets, so equality counts first."""
-    return any(pattern == text or fnmatchcase(text, pattern) for text in (name, kind))

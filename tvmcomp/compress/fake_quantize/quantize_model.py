@@ -20,12 +20,13 @@ from tvmcomp.compress.fake_quantize.bits import (
 from tvmcomp.compress.fake_quantize.equalize import equalized
 from tvmcomp.compress.fake_quantize.finish import INT4_OPSET
 from tvmcomp.compress.fake_quantize.fold import fold_affine
-from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
+from tvmcomp.compress.fake_quantize.graph import Graph
 from tvmcomp.compress.fake_quantize.harmful_operators import harmful_operators
 from tvmcomp.compress.fake_quantize.insert import insert
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.opset import at_least
 from tvmcomp.compress.fake_quantize.options import FakeQuantizeOptions
+from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.fake_quantize.ranges import observe_ranges
@@ -78,10 +79,9 @@ def quantize_model(
         ConfigError: a pattern matches nothing.
         ModelError: a node can't be computed in torch.
     """
-    nodes = [(node.name, kind_of(node)) for node in model.graph.node]
-    options.check_patterns(nodes)
+    matched(options.weight_bits, model)
+    kept = matched(options.keep_float, model)
     model = at_least(fold_affine(model), INT4_OPSET)
-    kept = options.kept_float(nodes)
     plan = plan_model(model, kept)
     step = progress.stage("observing ranges")
     model = equalized(model, plan, parts.fit)

@@ -9,8 +9,8 @@ import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.cost import Compute, OperatorTimes
-from tvmcomp.compress.fake_quantize.graph import kind_of
 from tvmcomp.compress.fake_quantize.measure import Yardstick
+from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.low_rank.choose import Choice, descents, saved
 from tvmcomp.compress.low_rank.options import LowRankSettings
 from tvmcomp.compress.low_rank.prospects import Prospect, chosen_factors
@@ -67,7 +67,7 @@ def factorize(
         ConfigError: a pattern matches nothing.
         TvmcompError: an operator can't be built or computed.
     """
-    settings.check_patterns((node.name, kind_of(node)) for node in model.graph.node)
+    matched((*settings.ranks, *settings.kept), model)
     prospects = study(model, parts, settings, times, compute, progress)
     if not any(each.candidates for each in prospects):
         return Factorized(model, tuple(prospects), {}, tuple(_dense(prospects, {}, False)))

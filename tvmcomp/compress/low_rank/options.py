@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tvmcomp.compress.fake_quantize.options import matches
-from tvmcomp.errors import ConfigError
+from tvmcomp.compress.fake_quantize.patterns import matches
 
 
 @dataclass(frozen=True)
@@ -36,13 +35,3 @@ class LowRankSettings:
     def keeps(self, name: str, kind: str) -> bool:
         """Whether a node is to stay."""
         return any(matches(pattern, name, kind) for pattern in self.kept)
-
-    def check_patterns(self, nodes: Iterable[tuple[str, str]]) -> None:
-        """Raise ConfigError where a pattern matches none of ``nodes``, (name, operator)."""
-        known = list(nodes)
-        for pattern in (*self.ranks, *self.kept):
-            if not any(matches(pattern, name, kind) for name, kind in known):
-                raise ConfigError(
-                    f"no operator of the network matches {pattern!r}",
-                    hint="`tvmcomp inspect MODEL` lists the names.",
-                )

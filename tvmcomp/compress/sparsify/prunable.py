@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ import onnx
 
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph
+from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.sparsify.masks import Block
@@ -58,19 +58,17 @@ def prunable(
     Args:
         model: the graph.
         block: of what a sparse kernel computes.
-        keep_dense: operators that are left alone: names, kinds or globs of either.
+        keep_dense: patterns of operators that are left alone.
+
+    Raises:
+        ConfigError: a pattern matches nothing.
     """
     plan = plan_model(model)
-    graph = Graph(model)
+    graph, dense = Graph(model), matched(keep_dense, model)
     found = []
     for weight in plan.weights:
-        chosen = any(
-            fnmatch.fnmatchcase(each, pattern)
-            for pattern in keep_dense
-            for each in (weight.node, weight.kind)
-        )
         alone = len(plan.multiplied[weight.tensor]) == len(graph.readers[weight.tensor]) == 1
-        if weight.role in _ROLES and alone and not chosen:
+        if weight.role in _ROLES and alone and weight.node not in dense:
             groups, outputs = weight.matrices(np.empty(weight.shape, bool)).shape[:2]
             if groups > 1 and outputs == 1:
                 continue

@@ -98,9 +98,10 @@ class LowRank:
 
 
 def _refusal(model: onnx.ModelProto) -> str | None:
+    from tvmcomp.compress.fake_quantize.graph import is_quantized
     from tvmcomp.compress.fake_quantize.plan import plan_model
 
-    if any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node):
+    if is_quantized(model):
         return "the network is quantized already: factor the float one"
     if not plan_model(model).weights:
         return "the network has no weights that an operator multiplies by"

@@ -12,8 +12,6 @@ from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, tech
 if TYPE_CHECKING:
     import onnx
 
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
-
 
 class PruneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How much to prune: one goal, or as much as points allow.
@@ -111,8 +109,9 @@ class Prune:
 
 def _refusal(model: onnx.ModelProto) -> str | None:
     from tvmcomp.compress.channels.groups import find_groups, fixed_channels
+    from tvmcomp.compress.fake_quantize.graph import is_quantized
 
-    if any(node.op_type in _QUANTIZED for node in model.graph.node):
+    if is_quantized(model):
         return "the network is quantized already: prune the float one"
     groups = find_groups(model)
     if groups.groups:

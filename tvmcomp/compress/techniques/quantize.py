@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 #: Operators that a note names.
 _NAMED = 3
-_QUANTIZED = ("QuantizeLinear", "DequantizeLinear")
 
 
 class OperatorRule(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -152,7 +151,9 @@ def _kept(plan: Plan) -> Iterator[str]:
 
 
 def _refusal(model: onnx.ModelProto) -> str | None:
-    if any(node.op_type in _QUANTIZED for node in model.graph.node):
+    from tvmcomp.compress.fake_quantize.graph import is_quantized
+
+    if is_quantized(model):
         return "the network is quantized already, and is built in integers as it is"
     if not _weights(model)[0]:
         return "the network has no weights that an operator of integers multiplies by"

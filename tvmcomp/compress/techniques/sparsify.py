@@ -92,7 +92,9 @@ class Sparsify:
 
     def refuses(self, model: onnx.ModelProto, run: Run, before: Sequence[Technique]) -> str | None:
         """See :class:`tvmcomp.compress.technique.Technique`."""
-        if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        from tvmcomp.compress.fake_quantize.graph import is_quantized
+
+        if is_quantized(model):
             return "the network is quantized already"
         if not self._chosen(model, run):
             return "the network has no weights of convolutions or products that can be pruned"
@@ -101,9 +103,10 @@ class Sparsify:
     @classmethod
     def suggests(cls, model: onnx.ModelProto) -> list[Suggestion]:
         """See :class:`tvmcomp.compress.technique.Technique`."""
+        from tvmcomp.compress.fake_quantize.graph import is_quantized
         from tvmcomp.compress.sparsify.prunable import prunable
 
-        if any(node.op_type == "QuantizeLinear" for node in model.graph.node):
+        if is_quantized(model):
             return []
         found = prunable(model, (16, 4))
         fast = [each.weight.node for each in found if each.block != (1, 1)]
