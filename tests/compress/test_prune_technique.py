@@ -14,8 +14,8 @@ package("torch", "compress")
 import onnxruntime  # noqa: E402
 
 import tvmcomp  # noqa: E402
-from tvmcomp.compress.channels.arithmetic import multiply_adds  # noqa: E402
 from tvmcomp.compress.cost import OperatorTimes  # noqa: E402
+from tvmcomp.compress.cost.arithmetic import multiply_adds  # noqa: E402
 from tvmcomp.compress.original import read_original  # noqa: E402
 from tvmcomp.errors import ConfigError  # noqa: E402
 

@@ -178,8 +178,7 @@ def compress(
     given = read_data(
         data, original.signature, labels=labels, evaluation=eval, images=chosen.images, seed=seed
     )
-    scores = gives_scores(Runner(original.prepared), given.parts.watch)
-    judged_by = metric or default_metric(original.signature, given.labels is not None, scores)
+    judged_by = metric or _suitable(original, given)
     if not callable(judged_by):
         check_metric(judged_by, original.signature, given.labels)
     described = chosen.described()
@@ -241,6 +240,13 @@ def compress(
 def suggestions(prepared: onnx.ModelProto) -> tuple[Suggestion, ...]:
     """What could be tried with a network, of all techniques."""
     return tuple(each for kind in all_techniques().values() for each in kind.suggests(prepared))
+
+
+def _suitable(original: Original, data: Data) -> Metric:
+    """What to judge by where nobody says."""
+    labelled = data.labels is not None
+    scores = not labelled and gives_scores(Runner(original.prepared), data.parts.watch)
+    return default_metric(original.signature, labelled, scores)
 
 
 def judged(

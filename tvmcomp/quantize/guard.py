@@ -18,7 +18,7 @@ import numpy as np
 
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.fewest import fewest
-from tvmcomp.quantize.noisy_groups import noisy_groups
+from tvmcomp.quantize.noisy_groups import noise_share, noisy_groups, ranked_groups
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.quantize.sqnr import sqnr_db
@@ -128,13 +128,11 @@ class Guard:
         """The operators in falling order of harm, and the ratios of those measured alone, in dB."""
         ranking = OutputNoise(self.probe, self.ranking)
 
-        def noise(names: Sequence[str]) -> float:
-            ratio = ranking.sqnr_db(self.qparams, set(names))
+        def ratio(names: Sequence[str]) -> float:
             step()
-            return _share(ratio)
+            return ranking.sqnr_db(self.qparams, set(names))
 
-        harmless = _HARMLESS * _share(min_sqnr_db)
-        groups = noisy_groups(self.names, noise, harmless, self.rankings)
+        groups = ranked_groups(self.names, ratio, min_sqnr_db, self.rankings)
         single = [group for group in groups if len(group.names) == 1]
         return (
             [name for group in groups for name in group.names],
@@ -151,11 +149,10 @@ class Guard:
             return set()
 
         def noise(names: Sequence[str]) -> float:
-            ratio = self.network_sqnr((), names)
             step()
-            return _share(ratio)
+            return noise_share(self.network_sqnr((), names))
 
-        harmless = _share(min_sqnr_db)
+        harmless = noise_share(min_sqnr_db)
         ordered = [name for name in self.names if name in anchors]
         groups = noisy_groups(ordered, noise, harmless, self.looks)
         return {name for group in groups if group.noise <= harmless for name in group.names}
@@ -188,13 +185,6 @@ class Guard:
 
 #: So much better than what is asked for the ratio with only an int8 weight must be.
 _WEIGHT_MARGIN_DB = 10.0
-#: A group of operators with this share of the noise that is allowed is not looked into.
-_HARMLESS = 1 / 64
-
-
-def _share(ratio_db: float) -> float:
-    """The noise as a share of the signal."""
-    return float(10 ** (-ratio_db / 10))
 
 
 def _decibels(share: float) -> float:

@@ -30,6 +30,33 @@ class Group:
         return self.noise / len(self.names)
 
 
+#: A group with this share of the noise that is allowed is not looked into where many are ranked.
+_HARMLESS = 1 / 64
+
+
+def ranked_groups(
+    names: Sequence[str],
+    sqnr_db: Callable[[Sequence[str]], float],
+    min_sqnr_db: float,
+    most: int,
+) -> list[Group]:
+    """:func:`noisy_groups` by the ratio of signal to noise at the outputs, which is to be kept.
+
+    Args:
+        names: the operators, in program order; at least one.
+        sqnr_db: measures the ratio with the given ones quantized, in dB.
+        min_sqnr_db: the ratio that the outputs must keep with all of them quantized.
+        most: measurements, at most.
+    """
+    harmless = _HARMLESS * noise_share(min_sqnr_db)
+    return noisy_groups(names, lambda some: noise_share(sqnr_db(some)), harmless, most)
+
+
+def noise_share(sqnr_db: float) -> float:
+    """The noise as a share of the signal."""
+    return float(10 ** (-sqnr_db / 10))
+
+
 def noisy_groups(
     names: Sequence[str],
     noise: Callable[[Sequence[str]], float],

@@ -10,12 +10,12 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 from random_networks import BLOCKS, block_network  # noqa: E402
 
-from tvmcomp.compress.channels.arithmetic import multiply_adds  # noqa: E402
 from tvmcomp.compress.channels.choice import descent  # noqa: E402
 from tvmcomp.compress.channels.cost import NetworkCost, Vectors  # noqa: E402
 from tvmcomp.compress.channels.cut import cut  # noqa: E402
 from tvmcomp.compress.channels.groups import find_groups  # noqa: E402
 from tvmcomp.compress.channels.units import units_of  # noqa: E402
+from tvmcomp.compress.cost.arithmetic import multiply_adds  # noqa: E402
 
 
 @pytest.mark.parametrize("name", BLOCKS)

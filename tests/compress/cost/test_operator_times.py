@@ -64,3 +64,22 @@ def test_a_target_that_is_not_at_hand_is_modelled_in_whole_vectors() -> None:
     large, rounded, small = (times.seconds(product(256, n, rows=64)) for n in (256, 61, 64))
     assert large > 2 * small
     assert rounded == pytest.approx(small, rel=0.05)
+
+
+def recurrent(units: int) -> onnx.ModelProto:
+    """An LSTM over 20 steps of 32 numbers."""
+    shapes = {"w": (1, 4 * units, 32), "r": (1, 4 * units, units)}
+    graph = helper.make_graph(
+        [helper.make_node("LSTM", ["x", "w", "r"], ["y"], "lstm", hidden_size=units)],
+        "recurrent",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [20, 1, 32])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [20, 1, 1, units])],
+        [numpy_helper.from_array(np.zeros(s, "float32"), name) for name, s in shapes.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_recurrent_layer_of_fewer_units_takes_less_by_the_model() -> None:
+    times = OperatorTimes("rpi4")
+    whole, half = times.in_turns([recurrent(512), recurrent(256)])
+    assert 0 < half < 0.6 * whole

@@ -13,8 +13,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tvmcomp.compress.channels.arithmetic import node_multiply_adds
 from tvmcomp.compress.channels.units import Sizes, Unit
+from tvmcomp.compress.cost.arithmetic import node_multiply_adds
 from tvmcomp.compress.fake_quantize.graph import Graph
 
 

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import onnx
 
 from tvmcomp.compress.batched import BatchedNetwork
-from tvmcomp.compress.channels.arithmetic import multiply_adds
 from tvmcomp.compress.channels.choice import Widths
 from tvmcomp.compress.channels.cost import Meter
 from tvmcomp.compress.channels.cut import cut
@@ -20,6 +19,7 @@ from tvmcomp.compress.channels.groups import fixed_channels
 from tvmcomp.compress.channels.repair import repaired
 from tvmcomp.compress.channels.study import Study, study
 from tvmcomp.compress.cost import Compute, OperatorTimes
+from tvmcomp.compress.cost.arithmetic import multiply_adds
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.samples import Parts

@@ -25,11 +25,11 @@ from tvmcomp.compress.channels.cut import cut
 from tvmcomp.compress.channels.groups import Groups
 from tvmcomp.compress.fake_quantize import weights as roles
 from tvmcomp.compress.fake_quantize.graph import Graph, copied
-from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
+from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
+from tvmcomp.compress.fake_quantize.pair import Pair
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.rows import rows_of, rows_wanted
 from tvmcomp.compress.fake_quantize.weights import Weight
-from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.operators.table import Node, Tensor
 from tvmcomp.compress.samples import Sample
 
@@ -38,7 +38,6 @@ Matrix = NDArray[np.float64]
 #: Shares of the inputs' mean square that the ridge may be.
 _RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 _ROLES = frozenset([roles.CONVOLUTION, roles.TRANSPOSED, roles.PRODUCT, roles.RECURRENT])
-_WITH_BIAS = _ROLES - {roles.RECURRENT}
 
 
 def repaired(
@@ -59,13 +58,14 @@ def repaired(
         ModelError: torch can't compute a node.
     """
     smaller = with_biases(cut(groups, removed))
-    pair = _Pair(groups, removed, smaller, samples[: samples_that_fit(groups.model, 2)])
-    for index, node in enumerate(pair.small.network.nodes):
-        if node.name in pair.weights:
-            pair.fit(pair.weights[node.name], node)
+    repair = _Repair(groups, removed, smaller, samples[: samples_that_fit(groups.model, 2)])
+    network = repair.pair.changed.network
+    for index, node in enumerate(network.nodes):
+        if node.name in repair.weights:
+            repair.fit(repair.weights[node.name], node)
             step()
-        pair.run(index)
-    return pair.small.network.to_onnx()
+        repair.pair.run(index)
+    return network.to_onnx()
 
 
 def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -92,7 +92,7 @@ def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 @dataclass(frozen=True)
-class _Moments:
+class RowMoments:
     """Of rows that both networks read, ``x`` by the smaller one and ``y`` by the whole one:
     ``[G, …]``.
 
@@ -110,7 +110,7 @@ class _Moments:
     rows: int
 
     @classmethod
-    def of(cls, x: Tensor, y: Tensor) -> _Moments:
+    def of(cls, x: Tensor, y: Tensor) -> RowMoments:
         """Of rows ``[G, rows, K]``."""
         rows = x.shape[1]
         square, cross, mean, whole_mean = (
@@ -118,14 +118,14 @@ class _Moments:
         )
         return cls(square, cross, mean, whole_mean, rows)
 
-    def with_(self, other: _Moments) -> _Moments:
+    def with_(self, other: RowMoments) -> RowMoments:
         """Of both."""
         share = self.rows / max(self.rows + other.rows, 1)
 
         def mean(mine: Matrix, theirs: Matrix) -> Matrix:
             return share * mine + (1 - share) * theirs
 
-        return _Moments(
+        return RowMoments(
             square=mean(self.square, other.square),
             cross=mean(self.cross, other.cross),
             mean=mean(self.mean, other.mean),
@@ -133,7 +133,7 @@ class _Moments:
             rows=self.rows + other.rows,
         )
 
-    def centred(self) -> _Moments:
+    def centred(self) -> RowMoments:
         """About the means."""
         return replace(
             self,
@@ -158,7 +158,7 @@ class _Moments:
         )
 
 
-class _Pair:
+class _Repair:
     def __init__(
         self,
         groups: Groups,
@@ -167,12 +167,8 @@ class _Pair:
         samples: Sequence[Sample],
     ) -> None:
         self.groups, self.removed = groups, removed
-        self.graph = Graph(smaller)
-        self.whole_graph = groups.flow.graph
-        self.small = Lockstep(TrainableNetwork(smaller), samples)
-        self.whole = Lockstep(TrainableNetwork(groups.model), samples)
-        self.whole_nodes = {node.name: node for node in self.whole.network.nodes}
-        self.parameters = self.small.network.weights()
+        self.pair = Pair(smaller, groups.model, samples)
+        self.whole_nodes = {node.name: node for node in self.pair.real.network.nodes}
         plan = plan_model(smaller)
         self.weights = {
             weight.node: weight
@@ -182,20 +178,16 @@ class _Pair:
         uncut = plan_model(groups.model).weights
         self.uncut = {weight.node: weight for weight in uncut if weight.role in _ROLES}
 
-    def run(self, index: int) -> None:
-        self.small.run(index)
-        self.whole.run(index)
-
     def fit(self, weight: Weight, node: Node) -> None:
         """Fit the weight of ``node``, which runs next, and its bias."""
-        if node.inputs[0] not in self.small.portions[0] or weight.node not in self.uncut:
+        if node.inputs[0] not in self.pair.changed.portions[0] or weight.node not in self.uncut:
             return  # computed of constants
-        value = self.parameters[weight.tensor]
+        value = self.pair.parameters[weight.tensor]
         start = weight.matrices(value.detach().double().numpy().reshape(weight.shape))
         whole = self.wanted(weight)
         fitted, held = self.moments(weight, node)
         both = fitted.with_(held)
-        bias = self.bias(weight, node)
+        bias = self.pair.bias(weight, node)
         if bias is not None:
             fitted, held = fitted.centred(), held.centred()
         tried = [(held.error(start, whole), 0, start)]
@@ -215,7 +207,7 @@ class _Pair:
     def wanted(self, weight: Weight) -> Matrix:
         """The whole network's weights of those outputs that are left: ``[G, O, K']``."""
         before = self.uncut[weight.node]
-        array = self.whole_graph.constant(before.tensor)
+        array = self.groups.flow.graph.constant(before.tensor)
         assert array is not None
         axes = self.groups.flow.axes_of(before.tensor)
         outputs = [before.axis if weight.role != roles.RECURRENT else 1]
@@ -228,25 +220,15 @@ class _Pair:
         shaped = replace(before, shape=array.shape, groups=weight.groups)
         return shaped.matrices(array).astype(np.float64)
 
-    def bias(self, weight: Weight, node: Node) -> torch.nn.Parameter | None:
-        """The node's bias, if it is its own and has a number for each output."""
-        name = self.graph.bias_of(node.proto)
-        if name not in self.parameters or len(self.graph.readers[name]) != 1:
-            return None
-        outputs = weight.scales * (weight.groups if weight.role == roles.TRANSPOSED else 1)
-        fits = weight.role in _WITH_BIAS and self.parameters[name].numel() == outputs
-        plain = node.operator != "Gemm" or node.get("beta", 1.0) == 1.0
-        return self.parameters[name] if fits and plain else None
-
-    def moments(self, weight: Weight, node: Node) -> tuple[_Moments, _Moments]:
+    def moments(self, weight: Weight, node: Node) -> tuple[RowMoments, RowMoments]:
         """Of the rows that ``node`` is about to multiply, in two halves, of other samples each."""
-        count = max(2, rows_wanted(weight) // len(self.small.portions))
-        halves: tuple[list[_Moments], list[_Moments]] = ([], [])
+        count = max(2, rows_wanted(weight) // len(self.pair.changed.portions))
+        halves: tuple[list[RowMoments], list[RowMoments]] = ([], [])
         for x, y in self.rows(weight, node, count):
             middle = (x.shape[1] + 1) // 2
             for half, part in zip(halves, (slice(middle), slice(middle, None)), strict=True):
-                half.append(_Moments.of(x[:, part].double(), y[:, part].double()))
-        first, second = (functools.reduce(_Moments.with_, half) for half in halves)
+                half.append(RowMoments.of(x[:, part].double(), y[:, part].double()))
+        first, second = (functools.reduce(RowMoments.with_, half) for half in halves)
         return first, second
 
     def rows(self, weight: Weight, node: Node, count: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -256,7 +238,7 @@ class _Pair:
         name = whole_node.inputs[0]
         kept = self.groups.kept(self.groups.flow.axes_of(name)[1], self.removed)
         for seed, (small, whole) in enumerate(
-            zip(self.small.tensor(node.inputs[0]), self.whole.tensor(name), strict=True)
+            zip(self.pair.changed.tensor(node.inputs[0]), self.pair.real.tensor(name), strict=True)
         ):
             x = rows_of(weight, node, small, count, seed)
             y = rows_of(before, whole_node, whole, count, seed)

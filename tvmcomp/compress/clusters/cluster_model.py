@@ -115,9 +115,9 @@ class _Run:
             pair.run(index)
             for weight in own:
                 pair.correct_bias(weight, node)
-                if pair.correctable(weight, node):
-                    name = self.graph.bias_of(node.proto)
-                    self.biases[name] = pair.parameters[name].detach().numpy()
+                bias = pair.bias(weight, node)
+                if bias is not None:
+                    self.biases[self.graph.bias_of(node.proto)] = bias.detach().numpy()
 
     def fit(self, pair: Pair, weight: Weight, node: Node) -> None:
         """Choose the values of a weight and put them into the running network."""

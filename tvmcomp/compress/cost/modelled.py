@@ -11,6 +11,7 @@ import math
 
 import onnx
 
+from tvmcomp.compress.cost.arithmetic import node_multiply_adds
 from tvmcomp.compress.fake_quantize.graph import Graph, attribute, kind_of
 from tvmcomp.targets.description import TargetDescription
 
@@ -47,11 +48,11 @@ def modelled_seconds(model: onnx.ModelProto, target: TargetDescription, *, int8:
     return total
 
 
-def _multiply_adds(graph: Graph, node: onnx.NodeProto, lanes: int, depth: int) -> int:
-    """Multiply-accumulates of a node, those that fill up vectors among them; 0 of others."""
+def _multiply_adds(graph: Graph, node: onnx.NodeProto, lanes: int, depth: int) -> float:
+    """Multiply-accumulates of a node; of convolutions and products with those that fill vectors."""
     kind = kind_of(node)
     if kind not in ("Conv", "ConvTranspose", "Gemm", "MatMul"):
-        return 0
+        return node_multiply_adds(node, lambda name: graph.shape(name) or (0,))
     left, right = (graph.shape(name) or () for name in node.input[:2])
     result = graph.shape(node.output[0]) or ()
     if kind in ("Gemm", "MatMul"):

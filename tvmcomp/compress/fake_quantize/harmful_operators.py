@@ -18,15 +18,13 @@ from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.samples import Sample
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.fewest import fewest
-from tvmcomp.quantize.noisy_groups import noisy_groups
+from tvmcomp.quantize.noisy_groups import ranked_groups
 from tvmcomp.quantize.rounding.codes import MOST_BITS
 
 #: Samples that rank the operators by harm, and that decide.
 _RANKING, _JUDGING = 8, 64
 #: Measurements that rank them, at most.
 _RANKINGS = 64
-#: A group of operators with this share of the noise that is allowed is not looked into.
-_HARMLESS = 1 / 64
 
 
 def harmful_operators(
@@ -69,10 +67,7 @@ def harmful_operators(
     if judged(every) >= min_sqnr_db:
         return set()
     ranked_by = measured_by(watched[:_RANKING])
-    allowed = 10 ** (-min_sqnr_db / 10)
-    groups = noisy_groups(
-        every, lambda names: 10 ** (-ranked_by(names) / 10), _HARMLESS * allowed, _RANKINGS
-    )
+    groups = ranked_groups(every, ranked_by, min_sqnr_db, _RANKINGS)
     ranked = [name for group in groups for name in group.names]
     found = fewest(ranked, lambda keep: judged(set(every) - keep) >= min_sqnr_db)
     return set(ranked) if found is None else found

@@ -27,7 +27,7 @@ WITH_BIAS = frozenset([roles.CONVOLUTION, roles.TRANSPOSED, roles.PRODUCT])
 
 
 @dataclass(frozen=True)
-class Moments:
+class JointMoments:
     """Of the inputs of a weight's columns: ``[G, K, K]``; about their means where the node has a
     bias that takes these up.
 
@@ -83,7 +83,7 @@ class Pair:
         source = self.real.network.nodes[self.at[node.name]].inputs[0]
         return zip(self.changed.tensor(node.inputs[0]), self.real.tensor(source), strict=True)
 
-    def moments(self, weight: Weight, node: Node) -> Moments:
+    def moments(self, weight: Weight, node: Node) -> JointMoments:
         """Of what ``node`` multiplies by ``weight``, in the next run of both."""
         portions = len(self.changed.portions)
         count = max(1, rows_wanted(weight) // portions)
@@ -99,24 +99,26 @@ class Pair:
             (torch.stack(each).sum(0) / rows).double().numpy()
             for each in (squares, crosses, means, shifts)
         )
-        if self.correctable(weight, node):  # The bias takes up what the means do.
+        if self.bias(weight, node) is not None:  # The bias takes up what the means do.
             square -= mean[:, :, None] * mean[:, None, :]
             cross -= shift[:, :, None] * mean[:, None, :]
-        return Moments(square, cross)
+        return JointMoments(square, cross)
 
-    def correctable(self, weight: Weight, node: Node) -> bool:
-        """Whether the node has a bias of its own, one number an output."""
+    def bias(self, weight: Weight, node: Node) -> torch.nn.Parameter | None:
+        """The bias of a node that is its own, has a number for each output, and counts once."""
         name = self.graph.bias_of(node.proto)
         if name not in self.parameters or len(self.graph.readers[name]) != 1:
-            return False
+            return None
         outputs = weight.scales * (weight.groups if weight.role == roles.TRANSPOSED else 1)
-        return weight.role in WITH_BIAS and self.parameters[name].numel() == outputs
+        fits = weight.role in WITH_BIAS and self.parameters[name].numel() == outputs
+        plain = node.operator != "Gemm" or node.get("beta", 1.0) == 1.0
+        return self.parameters[name] if fits and plain else None
 
     def correct_bias(self, weight: Weight, node: Node) -> None:
         """Let the bias take up the mean error of the results that just were computed."""
-        if not self.correctable(weight, node):
+        bias = self.bias(weight, node)
+        if bias is None:
             return
-        name = self.graph.bias_of(node.proto)
         axis = 1 if weight.role in (roles.CONVOLUTION, roles.TRANSPOSED) else -1
         result = node.outputs[0]
         errors = []
@@ -128,10 +130,9 @@ class Pair:
             others = [i for i in range(1, error.ndim) if i != place]
             errors.append(error.mean(others) if others else error)
         change = _sure_mean(torch.cat(errors))
-        bias = self.parameters[name]
         with torch.no_grad():
             bias += change.reshape(bias.shape)
-        if name in node.inputs:
+        if self.graph.bias_of(node.proto) in node.inputs:
             along = [-1 if i == axis % (error.ndim - 1) else 1 for i in range(error.ndim - 1)]
             self.changed.add(result, change.reshape(along))
 
@@ -140,7 +141,7 @@ class Pair:
 _RIDGE = 0.1
 
 
-def made_up(matrices: np.ndarray, moments: Moments) -> np.ndarray:
+def made_up(matrices: np.ndarray, moments: JointMoments) -> np.ndarray:
     """The change of the weights that makes up for their inputs' drift, by least squares."""
     square = moments.square
     size = square.shape[-1]

@@ -17,7 +17,7 @@ import onnx
 import torch
 
 from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
-from tvmcomp.compress.fake_quantize.pair import Moments, Pair
+from tvmcomp.compress.fake_quantize.pair import JointMoments, Pair
 from tvmcomp.compress.operators.table import Node
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.sparsify.held import hold_zeros
@@ -77,7 +77,7 @@ def _prune(pair: Pair, chosen: Prunable, sparsity: float, node: Node) -> None:
 
 
 def prune_matrices(
-    matrices: np.ndarray, moments: Moments, sparsity: float, chosen: Prunable
+    matrices: np.ndarray, moments: JointMoments, sparsity: float, chosen: Prunable
 ) -> np.ndarray:
     """``matrices [G, O, K]`` with a share ``sparsity`` of their blocks zero, the others fitted."""
     square = damped(moments.square)
