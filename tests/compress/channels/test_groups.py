@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-import onnxruntime
-import pytest
-from random_networks import BLOCKS, CHANNELS, SIZE, block_network, drawn_network
+from needed import package
 
-from tvmcomp.compress.channels.cut import cut
-from tvmcomp.compress.channels.groups import Groups, find_groups
-from tvmcomp.compress.channels.mask import masked
+package("torch", "compress")
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+import pytest  # noqa: E402
+from random_networks import BLOCKS, CHANNELS, SIZE, block_network, drawn_network  # noqa: E402
+
+from tvmcomp.compress.channels.cut import cut  # noqa: E402
+from tvmcomp.compress.channels.groups import Groups, find_groups  # noqa: E402
+from tvmcomp.compress.channels.mask import masked  # noqa: E402
 
 
 def outputs(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:

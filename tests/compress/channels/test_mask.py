@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-from networks import NetworkWriter
-from onnx import numpy_helper
-from test_groups import image, outputs
+from needed import package
 
-from tvmcomp.compress.channels.groups import find_groups
-from tvmcomp.compress.channels.mask import masked, read_tensors
-from tvmcomp.compress.original import read_original
+package("torch", "compress")
+
+import numpy as np  # noqa: E402
+from networks import NetworkWriter  # noqa: E402
+from onnx import numpy_helper  # noqa: E402
+from test_groups import image, outputs  # noqa: E402
+
+from tvmcomp.compress.channels.groups import find_groups  # noqa: E402
+from tvmcomp.compress.channels.mask import masked, read_tensors  # noqa: E402
+from tvmcomp.compress.original import read_original  # noqa: E402
 
 
 def test_means_stand_in_for_what_is_removed(tmp_path):

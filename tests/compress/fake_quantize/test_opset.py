@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-import numpy as np
-import onnx
-import onnxruntime
-from onnx import TensorProto, helper
+from needed import package
 
-from tvmcomp.compress.fake_quantize.opset import at_least
+package("torch", "compress")
+
+import numpy as np  # noqa: E402
+import onnx  # noqa: E402
+import onnxruntime  # noqa: E402
+from onnx import TensorProto, helper  # noqa: E402
+
+from tvmcomp.compress.fake_quantize.opset import at_least  # noqa: E402
 
 
 def model_of_set_11():
