@@ -32,6 +32,7 @@ PROMISED = {
     "rpi5": ("sdot", "sdot"),
     "graviton3": ("(smmla|sdot)", "sdot"),
     "armv7": ("vmlal", "vmlal"),
+    "rpi2": ("vmlal", "vmlal"),
 }
 
 

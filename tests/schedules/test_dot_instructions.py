@@ -35,6 +35,7 @@ def assembly(target, kernel, case=CASE):
         ("rpi5", "sdot"),
         ("graviton3", "smmla"),
         ("armv7", "vmlal"),
+        ("rpi2", "vmlal"),
     ],
 )
 def test_the_integer_instruction_is_in_the_kernel(name, instruction):
@@ -85,10 +86,12 @@ def test_avx_vnni_has_no_avx512_in_it():
 @pytest.mark.parametrize(
     ("name", "instruction"),
     [
+        ("x86-64-v2", r"\bmulps.*xmm"),
         ("x86-64-v3", r"vfmadd\w+ps.*ymm"),
         ("x86-64-v4", r"vfmadd\w+ps.*zmm"),
         ("rpi4", r"fmla\s+v\d+\.4s"),
         ("armv7", r"vm(ul|la)\.f32\s+q"),
+        ("rpi2", r"vm(ul|la)\.f32\s+q"),
         ("riscv64", r"fmadd\.s|fmul\.s"),
     ],
 )

@@ -16,6 +16,7 @@ SHIPPED = sorted(targets.shipped())
 REQUIRED = {
     *("x86-64-v3", "x86-64-v4", "cascadelake", "sapphirerapids", "arm", "rpi3", "rpi4", "rpi5"),
     *("alderlake", "graviton3", "armv7", "riscv64", "h100", "jetson-orin"),
+    *("rpi2", "x86-64-v2", "x86-64-v3-musl"),
 }
 # Which CPU feature each dot product is made of.
 DOT_PRODUCT_NEEDS = {

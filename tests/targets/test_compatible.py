@@ -26,7 +26,7 @@ def test_this_machine_runs_its_own_code() -> None:
 
 
 @pytest.mark.usefixtures("cascade_lake")
-@pytest.mark.parametrize("name", ["x86-64-v3", "x86-64-v4", "cascadelake"])
+@pytest.mark.parametrize("name", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "cascadelake"])
 def test_a_lower_level_runs(name: str) -> None:
     assert targets.runs_here(targets.load(name)) is None
 
@@ -40,7 +40,7 @@ def test_a_missing_feature_is_named() -> None:
 
 
 @pytest.mark.usefixtures("cascade_lake")
-@pytest.mark.parametrize("name", ["arm", "rpi5", "armv7", "riscv64", "jetson-orin"])
+@pytest.mark.parametrize("name", ["arm", "rpi5", "rpi2", "armv7", "riscv64", "jetson-orin"])
 def test_another_architecture_is_named(name: str) -> None:
     reason = targets.runs_here(targets.load(name))
     assert reason is not None

@@ -11,11 +11,14 @@ from tvmcomp.tvm_import import tvm
 
 # The register of the widest float instruction: LLVM's own tuning prefers 256 bits on some CPUs.
 REGISTERS = {
+    "x86-64-v2": r"\baddps.*%xmm",
     "x86-64-v3": r"vaddps.*%ymm",
+    "x86-64-v3-musl": r"vaddps.*%ymm",
     "x86-64-v4": r"vaddps.*%zmm",
     "cascadelake": r"vaddps.*%zmm",
     "sapphirerapids": r"vaddps.*%zmm",
     "alderlake": r"vaddps.*%ymm",
+    "rpi2": r"vadd\.f32\s+q\d+",
     "arm": r"fadd\s+v\d+\.4s",
     "rpi3": r"fadd\s+v\d+\.4s",
     "rpi4": r"fadd\s+v\d+\.4s",

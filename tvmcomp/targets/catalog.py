@@ -25,7 +25,8 @@ DETECTED: dict[str, Callable[[], TargetDescription]] = {"native": detect, "cuda"
 def shipped() -> dict[str, Path]:
     """Return the name and the file of every target that ships."""
     folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+    found = {path.stem: path for path in folder.glob("*.toml")} if folder else {}
+    return dict(sorted(found.items()))
 
 
 def names() -> list[str]:
