@@ -26,7 +26,7 @@ INPUTS = {"x": np.ones((1, 8), "float32")}
         lambda session: session.run(INPUTS),
         lambda session: session.set_inputs(INPUTS),
         lambda session: session.time(1),
-        lambda session: session.run_instrumented("tvmcomp.profile.start", 0, runs=1),
+        lambda session: session.profile(1),
     ],
 )
 def test_a_closed_session_says_so(use: Callable[[Session], object]) -> None:

@@ -21,7 +21,6 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from importlib.metadata import version
 from typing import Any
 
 import msgspec
@@ -148,6 +147,8 @@ class Artifact:
             ArtifactError: ``signature`` names two inputs or two outputs alike, or ``reference`` is
                 not as it says.
         """
+        from importlib.metadata import version  # not above: reading needs none of it
+
         _check_names(signature, source)
         arrays = tuple(
             array.astype(array.dtype.newbyteorder("="), order="C", copy=False)

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.inputs import check_inputs
-from tvmcomp.runtime.program import MAIN, check_outputs, start_vm, time_evaluator
+from tvmcomp.runtime.program import check_outputs
 from tvmcomp.runtime.threads import Threads
+from tvmcomp.runtime.virtual_machine import MAIN, start_vm, time_evaluator
+from tvmcomp.runtime.vm_profile import RESULT, START
 from tvmcomp.tvm_import import tvm
+
+if TYPE_CHECKING:
+    from tvmcomp.runtime.machine import Machine
 
 
 class CopyingProgram:
@@ -20,26 +27,27 @@ class CopyingProgram:
     Args:
         artifact: the network.
         library: its library, loaded there.
-        device: what holds the tensors.
+        machine: the place.
         threads: what the kernels run on there.
         use_threads: sets that, before each run.
-        call: calls what may run there; its first argument names it in an error.
     """
 
     def __init__(
         self,
         artifact: Artifact,
         library: Any,
-        device: Any,
+        machine: Machine,
         threads: Threads,
         use_threads: Callable[[Threads], None],
-        call: Callable[..., Any],
     ) -> None:
         self.threads = threads
         self._use_threads = use_threads
-        self._call = call
+        self._machine = machine
+        self._call = call = machine.call
         self._library = library
-        self._device = device
+        target = artifact.metadata.target
+        self._device = device = machine.tvm_device(target)
+        self._is_gpu = target.family == "cuda"
         self._signature = artifact.metadata.signature
         self._vm = call("starting the virtual machine", start_vm, library, device)
         self._inputs: list[Any] = []
@@ -61,9 +69,18 @@ class CopyingProgram:
         """Seconds of each of ``runs`` runs, measured there."""
         return list(self._call(f"timing {runs} runs", self._time, runs))
 
-    def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
-        """Run with an instrument of that place."""
-        self._call("profiling", self._run_instrumented, factory, arguments, runs)
+    def profile(self, runs: int) -> dict[str, list[float]]:
+        """Seconds of each call of each kernel in ``runs`` runs, by an instrument of that place."""
+        result = self._machine.function(RESULT)
+        if result is None:
+            raise DeviceError(
+                "its RPC server can't profile",
+                where=self._machine.name,
+                hint="Start the server on the device with `tvmcomp devices serve`.",
+            )
+        self._call("profiling", self._run_instrumented, runs)
+        text = str(self._call("profiling", result))
+        return msgspec.json.decode(text, type=dict[str, list[float]])
 
     def close(self) -> None:
         """Let go of everything."""
@@ -95,11 +112,11 @@ class CopyingProgram:
     def _time(self, runs: int) -> list[float]:
         return time_evaluator(self._vm, self._device, "invoke_stateful", MAIN, runs=runs)
 
-    def _run_instrumented(self, factory: str, arguments: tuple[int, ...], runs: int) -> None:
+    def _run_instrumented(self, runs: int) -> None:
         # A machine of its own: an instrument can't be taken off again.
         vm = start_vm(self._library, self._device)
         vm["set_input"](MAIN, *self._inputs, *self._constants)
         vm["invoke_stateful"](MAIN)  # allocates its memory
-        vm["set_instrument"](factory, *arguments)
+        vm["set_instrument"](START, int(self._is_gpu))
         for _ in range(runs):
             vm["invoke_stateful"](MAIN)

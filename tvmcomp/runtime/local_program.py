@@ -7,15 +7,19 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.inputs import check_names
-from tvmcomp.runtime.program import MAIN, check_outputs, start_vm, time_evaluator
+from tvmcomp.runtime.program import check_outputs
 from tvmcomp.runtime.tensors import InputSlot, extent, in_place_or_copied, taker
-from tvmcomp.runtime.threads import Threads, running_on, use_threads
+from tvmcomp.runtime.threads import Threads
+from tvmcomp.runtime.tvm_threads import running_on, use_threads
+from tvmcomp.runtime.virtual_machine import MAIN, start_vm, time_evaluator
+from tvmcomp.runtime.vm_profile import RESULT, START
 
 #: ``main`` with the weights bound to it: it takes the inputs alone.
 _BOUND = "main_of_inputs"
@@ -78,16 +82,18 @@ class LocalProgram:
             cpu = tvm_ffi.device("cpu", 0)
             return time_evaluator(self._vm, cpu, _BOUND, *self._arguments, runs=runs)
 
-    def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
-        """Run with an instrument."""
+    def profile(self, runs: int) -> dict[str, list[float]]:
+        """Seconds of each call of each kernel."""
         with running_on(self.threads):
             # A machine of its own: an instrument can't be taken off again.
             vm = start_vm(self._library, tvm_ffi.device("cpu", 0))
             main, given = vm[MAIN], [*self._arguments, *self._constants]
             main(*given)  # allocates its memory
-            vm["set_instrument"](factory, *arguments)
+            vm["set_instrument"](START, 0)
             for _ in range(runs):
                 main(*given)
+        text = str(tvm_ffi.get_global_func(RESULT)())
+        return msgspec.json.decode(text, type=dict[str, list[float]])
 
     def close(self) -> None:
         """Let go of everything, and give the memory that no program uses back to the system."""

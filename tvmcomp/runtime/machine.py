@@ -1,4 +1,7 @@
-"""Where an artifact runs. This machine is here; a board over RPC is in device.py."""
+"""Where an artifact runs. This machine is here; a board over RPC is in device.py.
+
+TVM is imported when something needs it: networks on a GPU, and the tuner.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError
-from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime.amx_permission import allow_amx
-from tvmcomp.runtime.local_program import LocalProgram
 from tvmcomp.runtime.program import Program
-from tvmcomp.runtime.threads import Pin, Threads, choose_threads, use_threads
-from tvmcomp.runtime.tvm_runtime import load_library
+from tvmcomp.runtime.threads import Pin, Threads, choose_threads
 from tvmcomp.targets import runs_here
 from tvmcomp.targets.description import TargetDescription
 
@@ -70,29 +70,39 @@ class ThisMachine:
         self.check_target(target)
         chosen = choose_threads(threads, pin)
         if target.family != "cuda":
+            from tvmcomp.runtime.local_program import LocalProgram
+
             return LocalProgram(artifact, self.load_library(artifact.library), chosen)
-        from tvmcomp.runtime.copying_program import CopyingProgram  # brings the GPU's runtime
+        from tvmcomp.runtime.copying_program import CopyingProgram
+        from tvmcomp.runtime.tvm_threads import use_threads
 
         library = self.load_library(artifact.library)
-        device = self.tvm_device(target)
-        return CopyingProgram(artifact, library, device, chosen, use_threads, self.call)
+        return CopyingProgram(artifact, library, self, chosen, use_threads)
 
     def load_library(self, library: bytes) -> Any:
         """Load a shared library into this process."""
+        from tvmcomp.runtime.tvm_runtime import load_library
+
         return load_library(library)
 
     def tvm_device(self, target: TargetDescription) -> TvmDevice:
         """The CPU or the first GPU."""
+        from tvmcomp.ffi_import import tvm_ffi
+
         return tvm_ffi.device("cuda" if target.family == "cuda" else "cpu", 0)
 
     def set_threads(self, threads: int | None, pin: Pin = False) -> Threads:
         """Set the pool of the calling thread."""
+        from tvmcomp.runtime.tvm_threads import use_threads
+
         chosen = choose_threads(threads, pin)
         use_threads(chosen)
         return chosen
 
     def function(self, name: str) -> Callable[..., Any] | None:
         """A registered function."""
+        from tvmcomp.ffi_import import tvm_ffi
+
         found: Callable[..., Any] | None = tvm_ffi.get_global_func(name, allow_missing=True)
         return found
 

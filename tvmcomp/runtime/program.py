@@ -9,14 +9,8 @@ import numpy as np
 
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import TensorSpec
 from tvmcomp.runtime.threads import Threads
-
-#: The function of the library that computes the network.
-MAIN = "main"
-_POOLED_ALLOCATOR = 2  # TVM's numbers
-_CPU = 1
 
 
 class Program(Protocol):
@@ -42,52 +36,15 @@ class Program(Protocol):
     def time(self, runs: int) -> list[float]:
         """Seconds of each of ``runs`` runs on the bound inputs, without copying any."""
 
-    def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
-        """Run on the bound inputs, TVM calling an instrument before and after each kernel.
+    def profile(self, runs: int) -> dict[str, list[float]]:
+        """Seconds of each call of each kernel, by its name, in ``runs`` runs on the bound inputs.
 
-        Args:
-            factory: name of a global function that makes the instrument, given ``arguments``.
-            runs: how many times.
+        Raises:
+            DeviceError: the place has no profiler.
         """
 
     def close(self) -> None:
         """Let go of the library, the weights and the tensors."""
-
-
-def start_vm(library: Any, device: Any) -> Any:
-    """A virtual machine, TVM's module of it, for the executable in ``library``.
-
-    Args:
-        library: the loaded library.
-        device: where the network's tensors are; shapes are computed on the CPU beside it.
-    """
-    vm = library["vm_load_executable"]()
-    places = [(device.dlpack_device_type() % 128, device.index)]  # 128 counts RPC sessions
-    if places[0][0] != _CPU:
-        places.append((_CPU, 0))
-    vm["vm_initialization"](*(n for place in places for n in (*place, _POOLED_ALLOCATOR)))
-    return vm
-
-
-def time_evaluator(vm: Any, device: Any, function: str, *arguments: Any, runs: int) -> list[float]:
-    """Seconds of each of ``runs`` calls of a function of ``vm``, measured where it runs."""
-    begin = tvm_ffi.get_global_func("runtime.RPCTimeEvaluator")
-    number, shortest_ms, most_zero, cooldown_ms, cooldown_every, flush_bytes = 1, 0, 100, 0, 1, 0
-    measure = begin(
-        vm,
-        function,
-        device.dlpack_device_type(),
-        device.index,
-        number,
-        runs,
-        shortest_ms,
-        most_zero,
-        cooldown_ms,
-        cooldown_every,
-        flush_bytes,
-        "",
-    )
-    return [float(seconds) for seconds in np.frombuffer(measure(*arguments), "float64")]
 
 
 def check_outputs(tensors: Sequence[Any], specs: Sequence[TensorSpec]) -> None:

@@ -169,16 +169,15 @@ class Session:
         with self.lock:
             return self._ready().time(runs)
 
-    def run_instrumented(self, factory: str, *arguments: int, runs: int) -> None:
-        """Run with the inputs set or run last, TVM calling an instrument around each kernel.
+    def profile(self, runs: int) -> dict[str, list[float]]:
+        """Seconds of each call of each kernel, in ``runs`` runs with the inputs set or run last.
 
-        Args:
-            factory: name of a global function there that makes the instrument of ``arguments``.
-            runs: how many times.
+        Raises:
+            DeviceError: the device failed, or has no profiler.
         """
         runs = integer(runs, "runs", 1, _MOST_RUNS)
         with self.lock:
-            self._ready().run_instrumented(factory, *arguments, runs=runs)
+            return self._ready().profile(runs)
 
     def close(self) -> None:
         """Let go of the library, the weights and the tensors; a second time it does nothing."""

@@ -1,34 +1,18 @@
-"""How many threads kernels run on, and on which cores. TVM keeps one pool for each calling thread.
-
-So a session runs in the thread that calls it, and a thread that goes from one session to another
-sets its pool anew. Pools of two calling threads know nothing of each other.
-"""
+"""How many threads kernels run on, and on which cores."""
 
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import psutil
-
 from tvmcomp import arguments
-from tvmcomp.errors import ConfigError, DeviceError
-from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.runtime.forked_pool import Pool, forget_workers, pool_of_this_thread
-from tvmcomp.runtime.tvm_runtime import runtime_library
-
-#: TVM's names of what to bind a pool's workers to.
-AFFINITY_BIG_CORES = 1
-AFFINITY_ONE_CORE_EACH = -2
-AFFINITY_SHARED_CORES = -3
+from tvmcomp.errors import ConfigError
+from tvmcomp.targets.host import physical_cores
 
 #: ``False``: the system chooses the cores; ``True``: we do; or the cores, one for each thread.
 Pin = bool | Sequence[int]
-
-_pool = threading.local()
 
 
 @dataclass(frozen=True)
@@ -51,7 +35,7 @@ def logical_cpus() -> int:
 
 def default_threads() -> int:
     """One a physical core: a second thread on a core shares its multipliers."""
-    return max(1, min(psutil.cpu_count(logical=False) or 1, logical_cpus()))
+    return physical_cores()
 
 
 def choose_threads(count: int | None, pin: Pin = False) -> Threads:
@@ -89,73 +73,14 @@ def _cores(pin: Sequence[int]) -> tuple[int, ...]:
     return tuple(arguments.integer(core, "a core of pin") for core in pin)
 
 
-def use_threads(threads: Threads) -> None:
-    """Let kernels called from this Python thread run on ``threads``.
-
-    The calling thread's own cores are left as they are: see :func:`running_on`.
-    """
-    if getattr(_pool, "threads", None) is threads:
-        return
-    if threads.count == 1:
-        # Then TVM runs a parallel loop in the calling thread, and starts no other.
-        runtime_library()._ZN3tvm7runtime9threading17SetMaxConcurrencyEi(1)
-    else:
-        _configure_pool(threads)
-    _pool.threads = threads
-
-
-def _configure_pool(threads: Threads) -> None:
-    library = runtime_library()
-    if getattr(_pool, "lost", False):
-        raise DeviceError(
-            "a fork of a process that ran on several threads can't start them anew",
-            where="this machine",
-            hint="Run with threads=1, or start processes by `spawn` (multiprocessing's "
-            'set_start_method("spawn")).',
-        )
-    if getattr(_pool, "forked", False):
-        library._ZN3tvm7runtime9threading15ResetThreadPoolEv()  # starts workers
-        _pool.forked = False
-    allowed = os.sched_getaffinity(0)
-    # TVM's pool is created with a worker for each CPU named here, and can't grow later. Who is
-    # named last is idle.
-    cores = threads.cores or ()
-    cpus = [str(cpu) for cpu in (*cores, *sorted(allowed - set(cores)))]
-    mode = AFFINITY_SHARED_CORES if threads.cores is None else AFFINITY_ONE_CORE_EACH
-    configure = tvm_ffi.get_global_func("runtime.config_threadpool")
-    try:
-        configure(mode, threads.count, cpus)
-    finally:
-        os.sched_setaffinity(0, allowed)  # TVM bound the calling thread too, which is not ours
-
-
-def _before_fork() -> None:
-    _pool.at_fork = pool_of_this_thread()
-
-
-def _after_fork() -> None:
-    """The pool of the child's one thread has lost its workers: see :mod:`forked_pool`."""
-    pool: Pool | None = _pool.at_fork
-    had_workers = getattr(_pool, "threads", None) is not None and _pool.threads.count > 1
-    if pool is not None:
-        forget_workers(pool)
-    _pool.threads = None
-    _pool.forked = pool is not None
-    _pool.lost = had_workers and pool is None
-
-
-os.register_at_fork(before=_before_fork, after_in_child=_after_fork)
-
-
 @contextmanager
-def running_on(threads: Threads) -> Iterator[None]:
-    """:func:`use_threads`, and bind the calling thread to the first of the cores meanwhile."""
-    use_threads(threads)
-    if threads.cores is None:
+def calling_thread_on(cores: tuple[int, ...] | None) -> Iterator[None]:
+    """Bind the calling thread to the first of ``cores`` meanwhile; None leaves it as it is."""
+    if cores is None:
         yield
         return
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, threads.cores[:1])
+    os.sched_setaffinity(0, cores[:1])
     try:
         yield
     finally:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
-import psutil
 from msgspec import Meta
 
 from tvmcomp.targets.features import host_features
@@ -54,7 +54,7 @@ def local_fingerprint(root: Path = Path("/")) -> Fingerprint:
     return Fingerprint(
         cpu=_cpu_model(_read(root / "proc/cpuinfo")) or platform.machine(),
         features=tuple(sorted(host_features(root))),
-        cores=psutil.cpu_count() or 0,
+        cores=os.cpu_count() or 0,
         governor=governor.strip()[:200],
         kernel=platform.release(),
     )

@@ -63,7 +63,7 @@ def detect(root: Path = Path("/")) -> TargetDescription:
         triple=f"{'armv7l' if arch == 'armv7' else arch}-linux-{libc}",
         cpu=level.cpu,
         features=tuple(sorted(level.features)),
-        cores=_cores(root, cpus),
+        cores=_cores_granted(root, cpus),
         vector_bits=level.vector_bits,  # type: ignore[arg-type]  # one of the literals
         vector_registers=level.vector_registers,
         l1_kib=caches.get(1, 32),
@@ -125,7 +125,12 @@ def _libc(arch: str) -> str:
     return f"{libc}eabihf" if arch == "armv7" else libc
 
 
-def _cores(root: Path, cpus: list[int]) -> int:
+def physical_cores(root: Path = Path("/")) -> int:
+    """Count the physical cores that this process may run on."""
+    return len({_siblings(root, cpu) for cpu in os.sched_getaffinity(0)})
+
+
+def _cores_granted(root: Path, cpus: list[int]) -> int:
     """Count the physical cores that this process may run on and has the quota for."""
     allowed = len({_siblings(root, cpu) for cpu in cpus})
     quota = _cgroup_cpus(root)

@@ -17,9 +17,9 @@ from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.loop_names import is_loop_function
 from tvmcomp.runtime.example_inputs import example_inputs
 from tvmcomp.runtime.machine import ThisMachine
-from tvmcomp.runtime.program import MAIN, start_vm
 from tvmcomp.runtime.tensors import InputSlot, in_place_or_copied
 from tvmcomp.runtime.tvm_runtime import load_library_file
+from tvmcomp.runtime.virtual_machine import MAIN, start_vm
 from tvmcomp.tuning.jobs import WHOLE, MeasureNetwork
 
 _LEAST_PASSES = 2

@@ -8,9 +8,10 @@ import platform
 import msgspec
 
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.runtime import profile  # noqa: F401  registers the profiler
+from tvmcomp.runtime import vm_profile  # noqa: F401  registers the profiler
 from tvmcomp.runtime.machine import peak_memory
-from tvmcomp.runtime.threads import Threads, default_threads, use_threads
+from tvmcomp.runtime.threads import Threads, default_threads
+from tvmcomp.runtime.tvm_threads import use_threads
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import local_fingerprint
 

@@ -21,7 +21,8 @@ from tvmcomp.runtime.remote.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET
 from tvmcomp.runtime.remote.device_errors import call_error, connect_error, overdue_error
 from tvmcomp.runtime.remote.rpc_connection import OverdueError, RpcConnection
 from tvmcomp.runtime.remote.tracker import request_device
-from tvmcomp.runtime.threads import AFFINITY_BIG_CORES, Pin, Threads
+from tvmcomp.runtime.threads import Pin, Threads
+from tvmcomp.runtime.tvm_threads import AFFINITY_BIG_CORES
 from tvmcomp.targets.description import TargetDescription
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ class Device:
         self.check_target(target)
         chosen = self.set_threads(threads, pin)
         library = self.call("loading the library", self.load_library, artifact.library)
-        device = self.tvm_device(target)
-        return CopyingProgram(artifact, library, device, chosen, self._use_threads, self.call)
+        return CopyingProgram(artifact, library, self, chosen, self._use_threads)
 
     def check_target(self, target: TargetDescription) -> None:
         """Raise ArtifactError if the board can't run code for ``target``."""
