@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
@@ -29,6 +29,54 @@ _LAST_LINES = 12
 _LEAST_FREE_BYTES = 1 << 20
 
 
+class CCompiler(NamedTuple):
+    """A compiler and linker of C and assembler for one target.
+
+    Attributes:
+        target: what it makes code for.
+        command: its command line.
+        environment: what it runs in.
+    """
+
+    target: TargetDescription
+    command: Sequence[str]
+    environment: dict[str, str]
+
+    def run(self, doing: str, output: Path, arguments: Sequence[str]) -> None:
+        """Make the file ``output``.
+
+        Args:
+            doing: ``linking`` or ``compiling``, for errors.
+            output: the file.
+            arguments: options, sources and objects.
+
+        Raises:
+            ToolError: it fails, can't be started, or has no room.
+        """
+        where = f"{doing} for {self.target.name} with {shlex.join(self.command)}"
+        command = [*self.command, "-o", str(output), *arguments]
+        _run(command, self.environment, self.target, where, output.parent)
+
+
+def c_compiler(
+    target: TargetDescription, linker: str | None = None, triple: str | None = None
+) -> CCompiler:
+    """The compiler of C for ``target``: zig's, or the user's own.
+
+    Args:
+        target: what it makes code for.
+        linker: a C compiler's command line.
+        triple: another than the target's, for zig: of musl, for programs that need no library.
+
+    Raises:
+        ToolError: it is not installed.
+    """
+    if linker is not None:
+        return CCompiler(target, _own_command(linker), dict(os.environ))
+    command = _zig_command(triple or target.link_triple or target.triple)
+    return CCompiler(target, command, _zig_environment())
+
+
 def link_function(target: TargetDescription, linker: str | None = None) -> LinkFunction:
     """Return a function that links TVM's object files to a shared library for ``target``.
 
@@ -43,11 +91,10 @@ def link_function(target: TargetDescription, linker: str | None = None) -> LinkF
     Raises:
         ToolError: the compiler is not installed. Calling the result raises it when linking fails.
     """
-    command = _zig_command(target) if linker is None else _own_command(linker)
-    environment = _zig_environment() if linker is None else dict(os.environ)
+    compiler = c_compiler(target, linker)
 
     def link(output: str, objects: Sequence[str], options: Sequence[str] = (), **_: Any) -> None:
-        _run([*command, "-shared", "-o", output, *objects, *options, "-lm"], environment, target)
+        compiler.run("linking", Path(output), ["-shared", *objects, *options, "-lm"])
 
     # TVM asks for it when a module has no kernel of its own, only data to pack.
     link.get_target_triple = lambda: target.triple  # type: ignore[attr-defined]
@@ -75,7 +122,7 @@ def cuda_compiler() -> Literal["nvcc", "nvrtc"]:
     )
 
 
-def _zig_command(target: TargetDescription) -> list[str]:
+def _zig_command(triple: str) -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
         raise ToolError(
             "the linker that tvmcomp uses, the package ziglang, is not installed",
@@ -83,7 +130,6 @@ def _zig_command(target: TargetDescription) -> list[str]:
         )
     # -s and -O2 are for zig's own support library, which it builds at the first link: without them
     # that takes ten times as long and the library is twenty times as big.
-    triple = target.link_triple or target.triple
     return [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-s", "-O2"]
 
 
@@ -120,8 +166,13 @@ def _cache_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="tvmcomp-zig-"))
 
 
-def _run(command: list[str], environment: dict[str, str], target: TargetDescription) -> None:
-    where = f"linking for {target.name} with {shlex.join(command[: command.index('-shared')])}"
+def _run(
+    command: list[str],
+    environment: dict[str, str],
+    target: TargetDescription,
+    where: str,
+    folder: Path,
+) -> None:
     try:
         done = subprocess.run(
             command,
@@ -140,7 +191,7 @@ def _run(command: list[str], environment: dict[str, str], target: TargetDescript
         lines = (done.stderr + done.stdout).strip().splitlines()[-_LAST_LINES:]
         if done.returncode < 0:
             lines.append(f"it was ended by {signal.Signals(-done.returncode).name}")
-        if _out_of_room(done, Path(command[command.index("-o") + 1]).parent):
+        if _out_of_room(done, folder):
             cache = environment.get("ZIG_GLOBAL_CACHE_DIR")
             raise ToolError(
                 "\n  ".join(["there is no room for what the linker writes:", *lines]),
