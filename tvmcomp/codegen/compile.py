@@ -49,12 +49,7 @@ def generate(lowered: Lowered, target: TargetDescription) -> Any:
     from tvmcomp.codegen.cuda_kernels import compiled_at_build
 
     with compiled_at_build() if target.family == "cuda" else nullcontext():
-        return machine_code(lowered.mod, target, in_integers(lowered))
-
-
-def in_integers(lowered: Lowered) -> bool:
-    """Whether a lowered module multiplies 8-bit integers."""
-    return any(constant.dtype == np.int8 for constant in lowered.constants)
+        return machine_code(lowered.mod, target, lowered.in_integers)
 
 
 def link(executable: Any, target: TargetDescription, linker: str | None = None) -> bytes:

@@ -169,6 +169,8 @@ class Lowered:
 
     Attributes:
         mod: Relax ``main`` over scheduled PrimFuncs; ``main`` takes the inputs, then the constants.
+            Loops are functions of Relax's virtual machine.
+        looped: the same with loops as operators, whose bodies are functions.
         constants: what to pass for the constants, in order.
         tasks: the fused PrimFuncs before scheduling, by name: what the tuner works on.
         calls: how often an inference runs each of those; padding that a producer writes is not run.
@@ -179,6 +181,7 @@ class Lowered:
     """
 
     mod: Module
+    looped: Module
     constants: list[np.ndarray]
     tasks: dict[str, Any]
     calls: dict[str, int]
@@ -186,6 +189,11 @@ class Lowered:
     unaligned_inputs: bool
     scheduled: Any
     sparse: tuple[SparseDecision, ...] = ()
+
+    @property
+    def in_integers(self) -> bool:
+        """Whether it multiplies 8-bit integers."""
+        return any(constant.dtype == np.int8 for constant in self.constants)
 
     def tasks_of_kernels(self) -> dict[str, str]:
         """Kernel of ``mod`` -> the task that it was scheduled as."""
@@ -259,10 +267,10 @@ def lower(
     if target.family != "cuda":
         mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants), watch)
     kept = call_counts(mod)
-    mod = expand_loops(mod, target)
+    expanded = expand_loops(mod, target)
     calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
     decisions = tuple(sparse.decisions) if sparse is not None else ()
-    return Lowered(mod, constants, tasks, calls, sources, anywhere, scheduled, decisions)
+    return Lowered(expanded, mod, constants, tasks, calls, sources, anywhere, scheduled, decisions)
 
 
 def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from tvmcomp import schedules, targets
-from tvmcomp.codegen.compile import in_integers
 from tvmcomp.codegen.race import race_on
 from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.model import Model
@@ -56,7 +55,7 @@ def tune_kernels(
         space=schedules.design_space(target),
         apply_baseline=partial(schedules.apply_schedule, target=target),
         network=partial(baseline_network, lowered, model, target, options.linker) if runs else None,
-        in_integers=in_integers(lowered),
+        in_integers=lowered.in_integers,
     )
     return tune(tasks, target, log, options)
 

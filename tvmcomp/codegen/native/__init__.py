@@ -1,0 +1,1 @@
+"""A network as plain C: kernels with C signatures, a planned workspace, a driver calling them."""

@@ -1,0 +1,28 @@
+"""Pieces of C: literals and comments that hold any text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+
+def literal(text: str) -> str:
+    """A string of C, in UTF-8."""
+    plain = {*range(32, 127)} - {*b'"\\?'}  # ?? begins a trigraph
+    return '"' + "".join(chr(b) if b in plain else f"\\{b:03o}" for b in text.encode()) + '"'
+
+
+def comment(text: str) -> str:
+    """``text`` as a part of one line's comment."""
+    return " ".join(text.replace("*/", "* /").replace("/*", "/ *").split())
+
+
+def numbers(value: np.ndarray) -> str:
+    """The bytes of an array, as what initializes one of C."""
+    return ", ".join(map(str, value.tobytes()))
+
+
+def declared_shape(name: str, shape: Sequence[int]) -> str:
+    """An array with the sizes; C has no empty ones."""
+    return f"static const int64_t {name}[] = {{{', '.join(map(str, shape)) or '0'}}};"

@@ -1,0 +1,38 @@
+"""Machine code of a network's kernels: one object file of functions with plain C signatures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.native.plain_signature import PLAIN
+from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimFunc
+
+
+def kernel_object(
+    kernels: Mapping[str, PrimFunc], target: TargetDescription, in_integers: bool
+) -> bytes:
+    """An ELF object file with a function for each kernel.
+
+    Args:
+        kernels: scheduled, by the symbols that they get.
+        target: the device.
+        in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
+    """
+    named = {name: func.with_attr("global_symbol", name) for name, func in kernels.items()}
+    current = tvm.transform.PassContext.current()
+    config = {**current.config, "tirx.disable_assert": True}
+    with tvm.transform.PassContext(opt_level=current.opt_level, config=config):
+        built = tvm.tirx.build(tvm.IRModule(named), code_target(target, in_integers), PLAIN)
+    # LLVM leaves the process when a write fails, so it writes to memory.
+    memory = os.memfd_create("kernels.o")
+    try:
+        built.write_to_file(f"/proc/self/fd/{memory}", "o")
+        with os.fdopen(os.dup(memory), "rb") as file:
+            file.seek(0)
+            return file.read()
+    finally:
+        os.close(memory)
