@@ -34,6 +34,18 @@ class Served:
         children = psutil.Process(self.process.pid).children(recursive=True)
         return [child for child in children if _is_running(child)]
 
+    def freeze(self) -> None:
+        """Stop all its processes: connections stay open, nothing answers."""
+        self.process.send_signal(signal.SIGSTOP)  # it begins no session any more
+        for session in self.sessions():
+            session.suspend()
+
+    def thaw(self) -> None:
+        """Let them go on."""
+        for session in self.sessions():
+            session.resume()
+        self.process.send_signal(signal.SIGCONT)
+
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)

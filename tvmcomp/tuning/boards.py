@@ -18,6 +18,9 @@ from tvmcomp.tuning.pool import WorkerPool
 _TRIES = 3
 #: A board that is gone gets so long to return where there is no other.
 _RETURN_SECONDS = 60.0
+#: A session's own limits, of connecting and of ending, come before the one of the worker that waits
+#: for it: they know what the board was doing.
+_GRACE_SECONDS = 60.0
 _PAUSE_SECONDS = 3.0
 
 
@@ -60,8 +63,12 @@ class Boards:
         """As :meth:`WorkerPool.run`, on the devices."""
         return self._pool.run(jobs, timeout)
 
-    def measure(self, jobs: Sequence[Job], timeout: float) -> Iterator[tuple[int, Reply]]:
+    def measure(self, jobs: Sequence[Job], session: float) -> Iterator[tuple[int, Reply]]:
         """As :meth:`run`; what a board fails at is given back, for another or the same again.
+
+        Args:
+            jobs: what to do.
+            session: seconds that a session of theirs may take.
 
         Raises:
             DeviceError: all boards are gone, and none has returned after a minute.
@@ -69,7 +76,8 @@ class Boards:
         waiting = list(range(len(jobs)))
         for tries in range(1, _TRIES + 1):
             given_back = []
-            for at, reply in self._pool.run([jobs[index] for index in waiting], timeout):
+            again = [jobs[index] for index in waiting]
+            for at, reply in self._pool.run(again, _seconds_for(session)):
                 # Its candidate may be at fault, too: another board will tell.
                 if self._device is not None and _is_fault(reply):
                     self.faults[reply.message] += 1
@@ -107,11 +115,16 @@ class Boards:
         if self._device is None:
             return local_fingerprint()
         job = Identify(self._device)
-        ((_, reply),) = self._pool.run([job], job.timeout)
+        ((_, reply),) = self._pool.run([job], _seconds_for(job.timeout))
         if not isinstance(reply, Identified):
             message = reply.message if isinstance(reply, Failed) else "no answer"
             raise DeviceError(f"can't be tuned on: {message}", where=self._device)
         return reply.fingerprint
+
+
+def _seconds_for(session: float) -> float:
+    """What a job may take; as long as its session may be spent on waiting for a free board."""
+    return 2 * session + _GRACE_SECONDS
 
 
 def _is_fault(reply: Reply) -> TypeGuard[Failed]:

@@ -181,6 +181,12 @@ class Identified(msgspec.Struct, frozen=True, tag=True):
     fingerprint: Fingerprint
 
 
+class Lent(msgspec.Struct, frozen=True, tag=True):
+    """No reply yet: the job goes on with this device, which the worker may hang with."""
+
+    device: str
+
+
 class Failed(msgspec.Struct, frozen=True, tag=True):
     """A job that gave nothing.
 

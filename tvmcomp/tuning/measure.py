@@ -46,9 +46,6 @@ _LEAST_TURN_SECONDS = 1.0
 _LEAST_LOADING_SECONDS = 10.0
 #: At most: a log may say anything of what a kernel takes.
 _MOST_RUN_SECONDS = 3600.0
-#: A session's own limits, of connecting and of ending, come before the one of the worker that waits
-#: for it: they know the board.
-_GRACE_SECONDS = 60.0
 #: Rounds of an ordinary measurement.
 ROUNDS = 5
 #: Rounds of a measurement that a record is judged by.
@@ -173,9 +170,8 @@ class Bench:
             )
             for group in groups
         ]
-        # As long again may be spent on waiting for a board to be free.
         longest = max((job.timeout for job in jobs), default=0.0)
-        for index, reply in self.boards.measure(jobs, 2 * longest + _GRACE_SECONDS):
+        for index, reply in self.boards.measure(jobs, longest):
             yield index, reply if isinstance(reply, Measured) else _failure("run", reply)
 
     def use_network(self, network: Network) -> None:
@@ -264,9 +260,7 @@ class Bench:
                     *paths, arguments, self._target, self._device, _FIRST_RUN_SECONDS
                 )
         at = list(jobs)
-        # As long again may be spent on waiting for a board to be free.
-        timeout = 2 * _FIRST_RUN_SECONDS + _GRACE_SECONDS
-        for job, reply in self.boards.measure(list(jobs.values()), timeout):
+        for job, reply in self.boards.measure(list(jobs.values()), _FIRST_RUN_SECONDS):
             if isinstance(reply, Compared):
                 found[at[job]] = reply.difference
             else:

@@ -16,7 +16,7 @@ from multiprocessing.connection import wait
 import msgspec
 
 from tvmcomp.errors import ToolError
-from tvmcomp.tuning.jobs import Failed, Job, Reply
+from tvmcomp.tuning.jobs import Failed, Job, Lent, Reply
 from tvmcomp.tuning.worker import READY
 
 #: Importing TVM takes 2 s, and many times that on a busy machine. It is never counted as a job's.
@@ -25,7 +25,7 @@ _START_SECONDS = 300.0
 #: LLVM keeps some memory of every build: a worker is replaced after so many jobs.
 _JOBS_OF_A_WORKER = 500
 
-_decoder = msgspec.msgpack.Decoder(Reply)
+_decoder = msgspec.msgpack.Decoder(Reply | Lent)
 
 
 class _Worker:
@@ -34,6 +34,7 @@ class _Worker:
     Attributes:
         connection: readable when the worker has something to say, or is dead.
         job: index of the job it is doing; None while it starts or waits.
+        device: what the job goes on with, "" for this machine or before that is known.
         deadline: on the monotonic clock, or None while it waits.
     """
 
@@ -54,30 +55,37 @@ class _Worker:
         theirs.close()
         self.ready = False
         self.job: int | None = None
+        self.device = ""
         self.jobs_done = 0
         self.timeout = _START_SECONDS
         self.deadline: float | None = time.monotonic() + self.timeout
 
     def give(self, index: int, job: Job, timeout: float) -> None:
         self.job = index
+        self.device = ""
         self.timeout = timeout
         self.deadline = time.monotonic() + timeout
         with suppress(OSError):  # dead: its connection becomes readable, and take() says so
             self.connection.send_bytes(msgspec.msgpack.encode(job))
 
     def take(self) -> Reply | None:
-        """What the worker says: a reply, None for being ready. Raises EOFError when it died."""
+        """What the worker says: a reply, None for news. Raises EOFError when it died."""
         try:
             message = self.connection.recv_bytes()
         except OSError:
             raise EOFError from None
-        self.deadline = None
         if message == READY and not self.ready:
             self.ready = True
+            self.deadline = None
             return None
+        said = _decoder.decode(message)
+        if isinstance(said, Lent):
+            self.device = said.device
+            return None
+        self.deadline = None
         self.job = None
         self.jobs_done += 1
-        return _decoder.decode(message)
+        return said
 
     def end(self, grace: float = 0.0) -> str:
         """End the process and all that it started; return how it ended, in words.
@@ -164,9 +172,9 @@ class WorkerPool:
                     reply = self._replace(position, Failed("crash", worker.end(grace=10)))
             elif worker.deadline is not None and worker.deadline <= now:
                 worker.end()
-                reply = self._replace(
-                    position, Failed("timeout", f"killed after {worker.timeout:.0f} s")
-                )
+                doing = f" on device {worker.device}" if worker.device else ""
+                message = f"killed after {worker.timeout:.0f} s{doing}"
+                reply = self._replace(position, Failed("timeout", message))
             else:
                 continue
             if worker.jobs_done >= _JOBS_OF_A_WORKER:

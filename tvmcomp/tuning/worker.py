@@ -8,9 +8,11 @@ and one to measure in.
 from __future__ import annotations
 
 import ctypes
+import operator
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -40,6 +42,7 @@ from tvmcomp.tuning.jobs import (
     Identified,
     Identify,
     Job,
+    Lent,
     Measure,
     Measured,
     MeasuredNetwork,
@@ -54,6 +57,9 @@ from tvmcomp.tvm_import import tvm
 
 READY = b"ready"
 
+#: Is told which device a job goes on with.
+Tell = Callable[[Lent], None]
+
 
 def build(job: Build) -> Built:
     """Compile and link on this machine, for whatever machine the job's target is."""
@@ -64,16 +70,16 @@ def build(job: Build) -> Built:
     return Built(time.monotonic() - start)
 
 
-def measure(job: Measure) -> Measured:
+def measure(job: Measure, tell: Tell) -> Measured:
     """Time the libraries here, or on a device in a session of its own."""
-    with _machine(job) as machine:
+    with _machine(job, tell) as machine:
         times = time_in_turns(machine, job)
         return Measured(times, None if job.device is None else _fingerprint(machine, job.device))
 
 
-def compare(job: Compare) -> Compared:
+def compare(job: Compare, tell: Tell) -> Compared:
     """Run both libraries on the same data; what they leave in their tensors must be the same."""
-    with _machine(job) as machine:
+    with _machine(job, tell) as machine:
         machine.set_threads(None)
         device = machine.tvm_device(job.target)
         arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
@@ -82,14 +88,15 @@ def compare(job: Compare) -> Compared:
             library = machine.load_library(Path(path).read_bytes())
             make = tvm.runtime.tensor
             tensors = [machine.call("sending data", make, array, device) for array in arrays]
-            machine.call("running", library["main"], *tensors)
+            kernel = machine.call("loading the library", operator.getitem, library, "main")
+            machine.call("running", kernel, *tensors)
             results.append([machine.call("reading", tensor.numpy) for tensor in tensors])
         return Compared(difference(*results))
 
 
-def identify(job: Identify) -> Identified:
+def identify(job: Identify, tell: Tell) -> Identified:
     """Ask the device for its fingerprint."""
-    with connect(job.device, job.timeout) as machine:
+    with _lent(job.device, job.timeout, tell) as machine:
         return Identified(_fingerprint(machine, job.device))
 
 
@@ -102,37 +109,44 @@ def _fingerprint(machine: Any, device: str) -> Fingerprint:
     return msgspec.json.decode(text, type=Fingerprint)
 
 
-def _machine(job: Measure | Compare) -> AbstractContextManager[Any]:
+def _machine(job: Measure | Compare, tell: Tell) -> AbstractContextManager[Any]:
     if job.device is None:
         allow_amx(job.target)
         return nullcontext(ThisMachine())
-    place = parse_address(job.device)
+    return _lent(job.device, job.timeout, tell)
+
+
+def _lent(device: str, seconds: float, tell: Tell) -> Device:
+    """A session on the device, or on the board that a tracker lends, of at most ``seconds``."""
+    place = parse_address(device)
     if place.key is None:
-        return connect(job.device, job.timeout)
+        tell(Lent(device))
+        return connect(device, seconds)
     # Every board of the key has a session asking for it: one may wait for its turn. Errors name
     # the board, and not the tracker that lent it.
-    board, match_key = request_device(place, wait=job.timeout)
-    return Device(board, match_key, f"{board} of {place}", job.timeout)
+    board, match_key = request_device(place, wait=seconds)
+    tell(Lent(str(board)))
+    return Device(board, match_key, f"{board} of {place}", seconds)
 
 
-def perform(job: Job) -> Reply:
+def perform(job: Job, tell: Tell = lambda _: None) -> Reply:
     """Do a job, whatever it is; every exception is a reply, too."""
     try:
         match job:
             case Build():
                 return build(job)
             case Measure():
-                return measure(job)
+                return measure(job, tell)
             case MeasureNetwork():
                 return MeasuredNetwork(time_in_network(job))
             case Compare():
-                return compare(job)
+                return compare(job, tell)
             case Replay():
                 return replay(job)
             case Adopt():
                 return adopt(job)
             case Identify():
-                return identify(job)
+                return identify(job, tell)
     except DeviceError as error:
         return Failed("device", str(error).splitlines()[0])
     except Exception as error:  # noqa: BLE001  a candidate may fail in any way
@@ -153,12 +167,17 @@ def main() -> None:
     connection = Connection(int(sys.argv[1]))
     decoder = msgspec.msgpack.Decoder(Job)
     connection.send_bytes(READY)
+
+    def tell(lent: Lent) -> None:
+        connection.send_bytes(msgspec.msgpack.encode(lent))
+
     while True:
         try:
             message = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(msgspec.msgpack.encode(perform(decoder.decode(message))))
+        reply = perform(decoder.decode(message), tell)
+        connection.send_bytes(msgspec.msgpack.encode(reply))
 
 
 if __name__ == "__main__":

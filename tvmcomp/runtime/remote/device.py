@@ -77,6 +77,7 @@ class Device:
             raise connect_error(name, address, str(error)) from None
         self._rpc = self._connection.session
         self._deadline = time.monotonic() + timeout + _GRACE_SECONDS
+        self._connection.end_in(timeout + _GRACE_SECONDS)
 
     def load(self, artifact: Artifact, threads: int | None = None, pin: Pin = False) -> Program:
         """Check that the board can run it, then upload it.
@@ -178,6 +179,8 @@ class Device:
             raise
         except Exception as error:  # noqa: BLE001  TVM raises many kinds
             self._connection.give_up()
+            if time.monotonic() >= self._deadline:  # it was ended for that
+                raise overdue_error(self.name, doing, self._timeout) from None
             text = f"{type(error).__name__}: {error}"
             raise call_error(self.name, doing, text, self._timeout) from None
 

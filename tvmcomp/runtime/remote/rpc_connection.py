@@ -1,7 +1,8 @@
 """A connection of TVM's RPC client that can be given up.
 
 A call into TVM's client waits for its answer without a limit. So each runs in a thread of its own,
-and past the limit the connection is shut down, which ends the call.
+and past the limit the connection is shut down, which ends the call. What waits where no thread of
+Python's can help has a limit from outside: see deadline.py.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from tvmcomp.runtime.remote.address import Address
+from tvmcomp.runtime.remote.deadline import Deadline
 from tvmcomp.tvm_import import tvm  # noqa: F401  the one way to import TVM, before tvm.rpc
 
 #: A call whose connection was shut down ends in this time.
@@ -41,6 +43,7 @@ class RpcConnection:
         self._address = address
         self._sockets_before = _sockets_to(address)
         self._socket: socket.socket | None = None
+        self._limit: Deadline | None = None
 
     def connect(self, match_key: str, session_seconds: float, wait: float) -> None:
         """Connect.
@@ -62,6 +65,11 @@ class RpcConnection:
 
         self.session = self.call(open_session, time.monotonic() + wait)
         self._socket = self._find_socket()
+
+    def end_in(self, seconds: float) -> None:
+        """End the connection in so many seconds, whatever this process does then."""
+        if self._socket is not None:
+            self._limit = Deadline(self._socket, seconds)
 
     def call(self, function: Callable[..., Any], deadline: float, *args: Any) -> Any:
         """Call ``function``; give the connection up where it has not ended by ``deadline``.
@@ -103,6 +111,8 @@ class RpcConnection:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
             connection.close()
+        if self._limit is not None:
+            self._limit.lift()
 
     def close(self, deadline: float) -> None:
         """End the session as TVM does, then the connection."""
