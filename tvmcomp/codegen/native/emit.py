@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tvmcomp.codegen.native.driver import driver_text
 from tvmcomp.codegen.native.from_relax import plan_of
+from tvmcomp.codegen.native.imports import calls_by_name
 from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.workspace import ALIGNMENT, place
 from tvmcomp.ffi_import import tvm_ffi
@@ -30,6 +31,11 @@ class NativeCode:
     kernel_names: tuple[str, ...]
     workspace: int
 
+    @property
+    def calls_by_name(self) -> bool:
+        """Whether it needs the part of the runtime that kernels call by name."""
+        return calls_by_name(self.kernels)
+
 
 def emit(
     lowered: Lowered, target: TargetDescription, signature: Signature, name: str = "network"
@@ -44,6 +50,7 @@ def emit(
 
     Raises:
         ModelError: the network does something that no driver can; the message names it.
+        ToolError: a kernel calls a function that no device has.
     """
     plan = plan_of(lowered.looped, len(signature.inputs))
     alignments = [

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 
 from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.native.imports import check_names, check_variables
 from tvmcomp.codegen.native.plain_signature import PLAIN
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -21,7 +22,12 @@ def kernel_object(
         kernels: scheduled, by the symbols that they get.
         target: the device.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
+
+    Raises:
+        ToolError: a kernel calls a function that no device has.
     """
+    for func in kernels.values():
+        check_names(func)
     named = {name: func.with_attr("global_symbol", name) for name, func in kernels.items()}
     current = tvm.transform.PassContext.current()
     config = {**current.config, "tirx.disable_assert": True}
@@ -33,6 +39,8 @@ def kernel_object(
         built.write_to_file(f"/proc/self/fd/{memory}", "o")
         with os.fdopen(os.dup(memory), "rb") as file:
             file.seek(0)
-            return file.read()
+            code = file.read()
     finally:
         os.close(memory)
+    check_variables(code)
+    return code
