@@ -37,9 +37,10 @@ class Cut(msgspec.Struct, frozen=True):
         name: of the network.
         samples: given to `compress`, without labels.
         points: of the whole network in float.
-        lost: points that each build loses against that: ``float`` (cut), ``int8`` (whole),
-            ``cut int8``.
-        float_ratio, int8_ratio: how many times as fast as the whole network, in the same precision.
+        lost: points that each build loses against that: ``cut float`` (not where widths are chosen
+            for int8), ``int8`` (whole), ``cut int8``.
+        float_ratio, int8_ratio: how many times as fast as the whole network, in the same precision;
+            None as above.
         parameters, macs: shares that are left.
         notes: what `compress` says.
     """
@@ -48,7 +49,7 @@ class Cut(msgspec.Struct, frozen=True):
     samples: int
     points: float
     lost: dict[str, float]
-    float_ratio: float
+    float_ratio: float | None
     int8_ratio: float
     parameters: float
     macs: float
@@ -59,6 +60,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this table."""
     parser.add_argument("names", nargs="+", metavar="NAME")
     parser.add_argument("--speedup", type=float, default=1.5, help="[%(default)s]")
+    parser.add_argument(
+        "--quant",
+        choices=["int8"],
+        help="choose widths by the time in integers, and quantize in the same recipe "
+        "[by the time in float; what is cut is quantized by `build`]",
+    )
     parser.add_argument("--budget", help="of distillation [none is done]")
     parser.add_argument("--samples", type=int, help="of those that can be rendered [as they are]")
     parser.add_argument("--limit", type=int, metavar="N", help="judge by at most N samples")
@@ -78,9 +85,13 @@ def run(args: argparse.Namespace) -> int:
     table = Table("network", "samples", "float", "cut: lost", "times as fast", "int8: lost",
                   "cut, int8: lost", "times as fast as int8", "parameters", "MACs")  # fmt: skip
     for each in found:
-        lost = [f"{each.lost[kind]:.2f}" for kind in ("float", "int8", "cut int8")]
+        lost = [
+            f"{each.lost[kind]:.2f}" if kind in each.lost else "-"
+            for kind in ("cut float", "int8", "cut int8")
+        ]
+        faster = "-" if each.float_ratio is None else f"{each.float_ratio:.2f}"
         table.add_row(
-            each.name, str(each.samples), f"{each.points:.2f}", lost[0], f"{each.float_ratio:.2f}",
+            each.name, str(each.samples), f"{each.points:.2f}", lost[0], faster,
             lost[1], lost[2], f"{each.int8_ratio:.2f}",
             f"{100 * each.parameters:.0f}%", f"{100 * each.macs:.0f}%",
         )  # fmt: skip
@@ -96,15 +107,20 @@ def _cut(case: Case, args: argparse.Namespace) -> Cut:
     options: dict[str, Any] = {"shapes": case.shapes}
     result = tvmcomp.compress(
         case.model, data=samples, eval=judged, max_drop=100, measure=False, seed=args.seed,
-        speedup=args.speedup, distil=bool(args.budget), budget=args.budget or "1m", **options,
+        speedup=args.speedup, quant=args.quant, distil=bool(args.budget),
+        budget=args.budget or "1m", **options,
     )  # fmt: skip
-    built = {}
-    for owner, model in (("", case.model), ("cut ", result.model)):
-        common: dict[str, Any] = {"reference": False, "log": "none", **options}
-        built[f"{owner}float"] = tvmcomp.build(model, **common)
-        built[f"{owner}int8"] = tvmcomp.build(
-            model, quant="int8", calibration=case.calibration, **common
-        )
+    common: dict[str, Any] = {"reference": False, "log": "none", **options}
+    integers: dict[str, Any] = {"quant": "int8", "calibration": case.calibration, **common}
+    built = {
+        "float": tvmcomp.build(case.model, **common),
+        "int8": tvmcomp.build(case.model, **integers),
+    }
+    if args.quant:
+        built["cut int8"] = tvmcomp.build(result.model, **common)
+    else:
+        built["cut float"] = tvmcomp.build(result.model, **common)
+        built["cut int8"] = tvmcomp.build(result.model, **integers)
     reference = kinds.run_float(case.model, case.inputs)
     whole = case.judge(reference, reference)
     first = next(iter(whole))
@@ -116,12 +132,8 @@ def _cut(case: Case, args: argparse.Namespace) -> Cut:
         name=case.name,
         samples=len(samples),
         points=whole[first],
-        lost={
-            "float": whole[first] - points["cut float"],
-            "int8": whole[first] - points["int8"],
-            "cut int8": whole[first] - points["cut int8"],
-        },
-        float_ratio=seconds["float"] / seconds["cut float"],
+        lost={kind: whole[first] - each for kind, each in points.items() if kind != "float"},
+        float_ratio=seconds["float"] / seconds["cut float"] if "cut float" in seconds else None,
         int8_ratio=seconds["int8"] / seconds["cut int8"],
         parameters=proof.after.parameters / proof.before.parameters,
         macs=proof.after.macs / proof.before.macs,

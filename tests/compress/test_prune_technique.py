@@ -43,6 +43,14 @@ def written(result, folder: Path) -> onnx.ModelProto:
     return prepared(folder / "small.onnx")
 
 
+def in_need_of_all(folder: Path) -> Path:
+    """A network that needs each of its 32 channels."""
+    net = NetworkWriter(1)
+    wide = net.op("Tanh", net.conv("x", (32, 3), (3, 3), pads=[1] * 4))
+    net.op("Tanh", net.conv(wide, (4, 32), (3, 3), pads=[1] * 4), name="y")
+    return net.save(folder / "values.onnx", {"x": (1, 3, 16, 16)}, ["y"])
+
+
 def test_so_many_times_as_fast(model, tmp_path):
     result = pruned(model, speedup=1.3)
     small = written(result, tmp_path)
@@ -73,10 +81,7 @@ def test_as_far_as_points_allow(model):
 
 
 def test_where_too_much_is_lost_smaller_goals_are_told(tmp_path):
-    net = NetworkWriter(1)
-    wide = net.op("Tanh", net.conv("x", (32, 3), (3, 3), pads=[1] * 4))
-    net.op("Tanh", net.conv(wide, (4, 32), (3, 3), pads=[1] * 4), name="y")
-    values = net.save(tmp_path / "values.onnx", {"x": (1, 3, 16, 16)}, ["y"])
+    values = in_need_of_all(tmp_path)
     (step,) = pruned(values, speedup=3.0, max_drop=0.0).proof.steps
     assert any("smaller goals:" in note and "loses" in note for note in step.notes)
     assert not any("less than was asked for" in note for note in step.notes)
@@ -102,6 +107,27 @@ def test_integers_come_after(model):
     assert result.proof.after.parameters < result.proof.before.parameters
     with pytest.raises(ConfigError, match="quantized already"):
         pruned(result.model, speedup=1.3)
+
+
+def test_what_pruning_lost_is_no_reason_to_keep_float(tmp_path):
+    pruning, rounding = pruned(in_need_of_all(tmp_path), macs=0.3, quant="int8").proof.steps
+    assert pruning.sqnr_db_after < 15  # less than the guard allows
+    assert not any("accuracy guard" in note for note in rounding.notes)
+
+
+def test_each_width_is_timed_beside_the_whole_network(model, monkeypatch):
+    """A time of minutes ago is no measure: what else runs on the machine has changed."""
+    together = []
+    in_turns = OperatorTimes.in_turns
+
+    def noted(self, models, compute="float", *, again=False, cold=False):
+        if again:
+            together.append(len(models))
+        return in_turns(self, models, compute, again=again, cold=cold)
+
+    monkeypatch.setattr(OperatorTimes, "in_turns", noted)
+    pruned(model, speedup=1.3)
+    assert together and set(together) == {2}
 
 
 def test_what_has_no_channels_is_refused(tmp_path):

@@ -56,7 +56,7 @@ def clustered(settings=None, quantized=False):
     model = MODEL
     if quantized:
         options = FakeQuantizeOptions(rounding="nearest")
-        model = quantize_model(model, model, PARTS, options, NoProgress()).model
+        model = quantize_model(model, PARTS, options, NoProgress()).model
     settings = settings or ClusterSettings(16, {"*": 16})
     return cluster_model(model, PARTS, settings, NoProgress())
 

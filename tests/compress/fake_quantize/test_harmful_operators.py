@@ -55,7 +55,7 @@ def sqnr_db(quantized, model, parts):
 def test_exactly_the_harmful_operator_stays_float(parts, bits):
     model = network()
     options = FakeQuantizeOptions(bits=bits)
-    found = quantize_model(model, model, parts, options, NoProgress())
+    found = quantize_model(model, parts, options, NoProgress())
     assert reasons(found.plan) == {"bad": KEPT_BY_GUARD}
     assert "bad.w" in found.bits  # Its activations did the harm.
     if bits == 8:
@@ -65,7 +65,7 @@ def test_exactly_the_harmful_operator_stays_float(parts, bits):
 def test_off_rounds_everything(parts):
     model = network()
     options = FakeQuantizeOptions(min_sqnr_db=None)
-    found = quantize_model(model, model, parts, options, NoProgress())
+    found = quantize_model(model, parts, options, NoProgress())
     assert not reasons(found.plan)
     assert sqnr_db(found, model, parts) < 20
 
@@ -73,12 +73,12 @@ def test_off_rounds_everything(parts):
 def test_what_a_person_keeps_is_no_work_of_the_guard(parts):
     model = network()
     options = FakeQuantizeOptions(keep_float=("bad",))
-    found = quantize_model(model, model, parts, options, NoProgress())
+    found = quantize_model(model, parts, options, NoProgress())
     assert reasons(found.plan) == {"bad": KEPT_AS_ASKED}
 
 
 def test_a_ratio_that_integers_never_reach_keeps_everything(parts):
     model = network()
     options = FakeQuantizeOptions(min_sqnr_db=150.0)
-    found = quantize_model(model, model, parts, options, NoProgress())
+    found = quantize_model(model, parts, options, NoProgress())
     assert not found.plan.activations

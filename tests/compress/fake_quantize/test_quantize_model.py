@@ -30,7 +30,7 @@ def parts_of(model, fit=24, watch=8):
 
 def quantized(model, parts=None, **options):
     parts = parts or parts_of(model)
-    return quantize_model(model, model, parts, FakeQuantizeOptions(**options), NoProgress())
+    return quantize_model(model, parts, FakeQuantizeOptions(**options), NoProgress())
 
 
 def in_torch(model, samples):

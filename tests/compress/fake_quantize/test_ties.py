@@ -81,7 +81,7 @@ def test_a_range_holds_all_but_those_much_narrower():
 def test_a_scale_is_learned_and_written_once():
     model = unrolled_cell()
     parts = divide(samples_of(model, 12), 0)
-    quantized = quantize_model(model, model, parts, FakeQuantizeOptions(), NoProgress())
+    quantized = quantize_model(model, parts, FakeQuantizeOptions(), NoProgress())
     states = [
         each.input
         for each in quantized.model.graph.node
@@ -99,7 +99,7 @@ def test_tied_scales_still_compute_the_network():
 
     model = unrolled_cell()
     parts = divide(samples_of(model, 40), 0)
-    quantized = quantize_model(model, model, parts, FakeQuantizeOptions(), NoProgress())
+    quantized = quantize_model(model, parts, FakeQuantizeOptions(), NoProgress())
     both = [
         onnxruntime.InferenceSession(m.SerializeToString(), providers=["CPUExecutionProvider"])
         for m in (model, finish(quantized.model))

@@ -32,7 +32,7 @@ def harmful_operators(
     kept: Collection[str],
     ranges: Mapping[str, QParams],
     ties: Mapping[str, str],
-    teacher: onnx.ModelProto,
+    whole: onnx.ModelProto,
     watched: Sequence[Sample],
     min_sqnr_db: float,
     step: Callable[[], None],
@@ -44,7 +44,7 @@ def harmful_operators(
         kept: nodes that stay float anyway.
         ranges: tensor -> its parameters.
         ties: as of :func:`~tvmcomp.compress.fake_quantize.insert.insert`.
-        teacher: what the outputs are compared with.
+        whole: the network before anything is rounded, which the outputs are compared with.
         watched: samples that nothing was fitted on.
         min_sqnr_db: the ratio of signal to noise that the outputs must keep.
         step: is called after each measurement.
@@ -54,7 +54,7 @@ def harmful_operators(
         return set()
 
     def measured_by(samples: Sequence[Sample]) -> Callable[[Collection[str]], float]:
-        yardstick = Yardstick(teacher, samples)
+        yardstick = Yardstick(whole, samples)
 
         def sqnr_db(rounded: Collection[str]) -> float:
             plan = plan_model(model, {*kept, *(set(every) - set(rounded))})

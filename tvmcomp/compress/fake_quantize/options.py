@@ -26,8 +26,9 @@ class FakeQuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
         size: in place of ``bits``: the bytes that the weights may take when coded; each gets 8, 6,
             5, 4 or 3 bits, by the harm measured on the part that is watched.
         drop: in place of ``bits``: the most that may be lost on the part that is watched, in
-            points of agreement with the teacher where its first output is scores of classes, else
-            in percent of that output's variance; the weights get as few bits as keep to it.
+            points of agreement with the network as it was where its first output is scores of
+            classes, else in percent of that output's variance; the weights get as few bits as keep
+            to it.
         rounding: of weights: ``gptq``, or ``nearest``.
         observer: decides the ranges of activations.
         keep_float: patterns of what is not rounded.

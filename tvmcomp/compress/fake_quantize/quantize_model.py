@@ -60,16 +60,16 @@ class Quantized:
 
 def quantize_model(
     model: onnx.ModelProto,
-    teacher: onnx.ModelProto,
     parts: Parts,
     options: FakeQuantizeOptions,
     progress: Progress,
 ) -> Quantized:
     """Fake-quantize ``model``: weights in few bits, activations in 8.
 
+    Harm is what rounding does to ``model``: what steps before lost is no reason to round less.
+
     Args:
         model: a prepared graph.
-        teacher: the network that harm is measured against, of the same inputs and outputs.
         parts: ranges and codes are fitted on ``fit``, bits are chosen on ``watch``.
         options: how.
         progress: is told of each stage.
@@ -83,6 +83,7 @@ def quantize_model(
     kept = matched(options.keep_float, model)
     model = at_least(fold_affine(model), INT4_OPSET)
     plan = plan_model(model, kept)
+    whole = model
     step = progress.stage("observing ranges")
     model = equalized(model, plan, parts.fit)
     observed = observe_ranges(model, parts.fit, list(plan.activations), options.observer)
@@ -92,7 +93,7 @@ def quantize_model(
     if options.min_sqnr_db is not None:
         step = progress.stage("guarding accuracy")
         harmful = harmful_operators(
-            model, kept, ranges, ties, teacher, parts.watch, options.min_sqnr_db, step
+            model, kept, ranges, ties, whole, parts.watch, options.min_sqnr_db, step
         )
         plan = plan_model(model, kept, harmful)
 
@@ -110,9 +111,9 @@ def quantize_model(
         return Quantized(quantized(bits), bits, plan, ())
     step = progress.stage("measuring harm", len(plan.weights))
     watched = parts.watch[:_MEASURED_WITH]
-    costs = measure_costs(model, plan.weights, parts.fit, Yardstick(teacher, watched), step)
+    costs = measure_costs(model, plan.weights, parts.fit, Yardstick(whole, watched), step)
     if options.drop is not None:
-        yardstick = Yardstick(teacher, parts.watch)
+        yardstick = Yardstick(whole, parts.watch)
         return _fewest_for_drop(costs, fixed, options.drop, yardstick, quantized, plan)
     if options.size is not None:
         bits = _most_for_size(costs, fixed, options.size)

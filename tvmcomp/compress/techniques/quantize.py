@@ -122,7 +122,6 @@ class Quantize:
         floats = tuple(pattern for pattern, rule in rules.items() if rule.dtype == "float")
         quantized = quantize_model(
             model,
-            run.teacher,
             run.parts,
             FakeQuantizeOptions(
                 bits=options.bits or 8,
