@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import lzma
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,7 +19,9 @@ from hypothesis import strategies as st
 import tvmcomp.artifact.archive
 import tvmcomp.replaced_file
 from tvmcomp.artifact.archive import _write_zip
-from tvmcomp.artifact.artifact import FORMAT_VERSION, Artifact
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.code import Code, pack_code
+from tvmcomp.artifact.metadata import FORMAT_VERSION
 from tvmcomp.artifact.reference import Reference, compare
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Signature, TensorSpec
@@ -27,11 +32,13 @@ SIGNATURE = Signature(
     inputs=(TensorSpec("x", (1, 3), "bfloat16"), TensorSpec("i", (), "int64")),
     outputs=(TensorSpec("a/b:0", (2,), "float32"),),
 )
+CODE = Code(b"\x7fELF" + bytes(300), "/* \N{GREEK SMALL LETTER MU} */\nint x;\n")
 
 
 def make_artifact() -> Artifact:
     return Artifact.create(
         library=b"\x7fELF" + bytes(range(200)),
+        code=CODE,
         constants={
             "w": np.arange(6, dtype=np.int8).reshape(2, 3),
             "b": np.array([1.5, -2], ml_dtypes.bfloat16),
@@ -68,6 +75,7 @@ def test_everything_survives_the_file(saved: Path) -> None:
         made.metadata, created=""
     )
     assert loaded.library == made.library
+    assert loaded.code == made.code == CODE
     for ours, theirs in zip(made.constants, loaded.constants, strict=True):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
         assert ours.tobytes() == theirs.tobytes()
@@ -81,10 +89,11 @@ def test_everything_survives_the_file(saved: Path) -> None:
 
 def test_a_reader_of_json_sees_what_is_known_and_not_what_is_unknown(saved: Path) -> None:
     with zipfile.ZipFile(saved) as archive:
-        (operator,) = msgspec.json.decode(archive.read("metadata.json"))["operators"]
-    assert operator == {
-        "name": "conv", "kind": "nn.conv2d", "dtype": "int8", "sqnr_db": 31.5, "macs": 0,
-    }  # fmt: skip
+        metadata = msgspec.json.decode(archive.read("metadata.json"))
+    (operator,) = metadata["operators"]
+    assert operator == {"name": "conv", "kind": "nn.conv2d", "dtype": "int8", "sqnr_db": 31.5}
+    assert set(metadata["target"]) == {"name", "description", "family", "triple"}
+    assert "states" not in metadata
 
 
 def test_constants_are_aligned_and_not_copied_again(saved: Path) -> None:
@@ -96,7 +105,11 @@ def test_constants_are_aligned_and_not_copied_again(saved: Path) -> None:
 def test_other_tools_can_read_it(saved: Path) -> None:
     with zipfile.ZipFile(saved) as archive:
         assert archive.testzip() is None
-        assert archive.namelist() == ["metadata.json", "lib.so", "constants.bin", "golden.npz"]
+        assert archive.namelist() == [
+            "metadata.json", "lib.so", "code.tar.xz", "constants.bin", "golden.npz",
+        ]  # fmt: skip
+        with tarfile.open(fileobj=io.BytesIO(archive.read("code.tar.xz"))) as code:
+            assert code.getnames() == ["kernels.o", "driver.c"]
         reference = np.load(io.BytesIO(archive.read("golden.npz")), allow_pickle=False)
         np.testing.assert_array_equal(reference["outputs/a/b:0"], [0.5, np.nan])
 
@@ -184,6 +197,44 @@ def test_a_newer_format_asks_for_an_upgrade(saved: Path) -> None:
     with pytest.raises(ArtifactError, match=f"format version {FORMAT_VERSION + 1}") as caught:
         Artifact.load(saved)
     assert "Upgrade" in str(caught.value)
+
+
+@pytest.mark.parametrize("old", range(2, FORMAT_VERSION))
+def test_an_older_format_asks_to_build_again(saved: Path, old: int) -> None:
+    forge_metadata(saved, format=old, tvmcomp="0.0.9", a_field_of_the_past=1)
+    with pytest.raises(ArtifactError, match=f"format version {old} .made by tvmcomp 0.0.9") as e:
+        Artifact.load(saved)
+    assert "Build the artifact again" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"no xz",
+        pack_code(CODE)[:-20],
+        lzma.compress(b"no tar"),
+        lzma.compress(bytes(10240)),
+        bytes(100),
+    ],
+)
+def test_code_that_is_not_code(saved: Path, packed: bytes) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        metadata = msgspec.json.decode(archive.read("metadata.json"))
+    metadata["digests"]["code.tar.xz"] = hashlib.sha256(packed).hexdigest()
+    changed = {"metadata__json": msgspec.json.encode(metadata), "code__tar__xz": packed}
+    loaded = Artifact.load(forge(saved, **changed))  # running does not need it
+    with pytest.raises(ArtifactError, match="can't be unpacked"):
+        _ = loaded.code
+
+
+def test_a_gpu_has_no_code_to_link(tmp_path: Path) -> None:
+    made = make_artifact()
+    bare = Artifact.create(
+        library=made.library, constants={}, target=TARGET, signature=SIGNATURE, source="s",
+        source_digest="0",
+    )  # fmt: skip
+    bare.save(tmp_path / "bare.tvmc")
+    assert Artifact.load(tmp_path / "bare.tvmc").code is None
 
 
 def constant(**changes: object) -> list[dict[str, object]]:

@@ -112,13 +112,9 @@ def test_what_gains_is_coded_and_nothing_else():
 )
 def test_a_file_that_would_gain_little_is_as_it_was(constants):
     made = artifact(constants).metadata
-    assert made.coding is None and made.format == 3
+    assert made.coding is None
     assert b"coding" not in msgspec.json.encode(made)
     assert [spec.offset % 64 for spec in made.constants] == [0] * len(constants)
-
-
-def test_a_coded_file_asks_for_a_reader_that_knows():
-    assert artifact(few_bits()).metadata.format == 4
 
 
 def changed(coding: Coding, **fields: object) -> Coding:
@@ -184,8 +180,6 @@ def test_tables_of_functions_are_coded_by_differences() -> None:
     assert len(data) < 400
     for got, wanted in zip(unpack(specs, coding, aligned(data), "here"), tables, strict=True):
         np.testing.assert_array_equal(got, wanted)
-    assert artifact(constants).metadata.format == 5
-    assert artifact({"w": weights(4, 64, 100)}).metadata.format == 4
 
 
 def clustered() -> dict[str, np.ndarray]:
@@ -200,7 +194,6 @@ def clustered() -> dict[str, np.ndarray]:
 
 def test_floats_of_few_values_are_stored_as_indices_into_a_code_book(tmp_path: Path) -> None:
     made = artifact(clustered())
-    assert made.metadata.format == 5
     assert made.metadata.coding is not None
     books = {group.constants: group.entries for group in made.metadata.coding.groups}
     assert books[0,] == books[1,] == 16

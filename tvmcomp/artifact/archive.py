@@ -30,7 +30,7 @@ from tvmcomp.replaced_file import replaced_file
 ALIGNMENT = 64
 
 _REQUIRED = ("metadata.json", "lib.so", "constants.bin")
-_OPTIONAL = ("golden.npz",)
+_OPTIONAL = ("code.tar.xz", "golden.npz")
 _COMMENT_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_COMMENT_PREFIX) + 64
 _END_RECORD = b"PK\x05\x06"

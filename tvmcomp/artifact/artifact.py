@@ -3,7 +3,9 @@
 An artifact is a zip of stored (uncompressed) members, so ``unzip -l`` shows it:
 
 - ``metadata.json``: :class:`Metadata`;
-- ``lib.so``: the Relax VM executable as a shared library;
+- ``lib.so``: the network as a shared library: with a C interface (``tvmcomp.h``) for a CPU, an
+  executable of TVM's virtual machine for a GPU;
+- ``code.tar.xz``: what that library was linked from, for a CPU (:mod:`tvmcomp.artifact.code`);
 - ``constants.bin``: the packed weights, used where they lie in the memory that the file is read to
   or, of few bits, coded (:mod:`tvmcomp.artifact.constants`);
 - ``golden.npz``: inputs and the outputs they must give (optional).
@@ -15,8 +17,6 @@ anything is interpreted, and long before native code is loaded.
 from __future__ import annotations
 
 import hashlib
-import itertools
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,69 +28,20 @@ import numpy as np
 
 from tvmcomp import arguments
 from tvmcomp.artifact.archive import read_archive, write_archive
-from tvmcomp.artifact.constants import Coding, ConstantSpec, pack, stored_nbytes, unpack
+from tvmcomp.artifact.code import Code, pack_code, unpack_code
+from tvmcomp.artifact.constants import pack, stored_nbytes, unpack
+from tvmcomp.artifact.metadata import (
+    FORMAT_VERSION,
+    Metadata,
+    check_names,
+    decode_metadata,
+    encode_metadata,
+)
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
-from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Precision, Signature, State
 from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
-
-#: Raised by one whenever a reader of the old version would misread a file of the new one, or call
-#: it damaged. A file says the lowest that reads it.
-FORMAT_VERSION = 5
-_WITHOUT_BOOKS, _WITHOUT_CODING = 4, 3
-
-
-class Metadata(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True
-):
-    """Everything that is known of an artifact without loading it.
-
-    Attributes:
-        format: version of the file format.
-        tvmcomp, tvm: versions of the compiler that made it.
-        created: UTC, ISO 8601.
-        target: the device it was built for.
-        signature: inputs and outputs.
-        source: path of the model file it was built from.
-        source_digest: SHA-256 of that file.
-        quant: the precision that was asked for.
-        calibration: how it was calibrated; empty where nothing was.
-        operators: what was decided for each operator.
-        constants: the arrays of ``constants.bin``, in the order of ``main``'s parameters.
-        digests: SHA-256 of each other member.
-        notes: what the build wants a person to know.
-        unaligned_inputs: the kernels read an input at any address that suits its elements; else
-            at a multiple of 64.
-        states: inputs that keep their value from run to run.
-        coding: which constants are coded in the file, and how.
-    """
-
-    format: int
-    tvmcomp: str
-    tvm: str
-    created: str
-    target: TargetDescription
-    signature: Signature
-    source: str
-    source_digest: str
-    quant: Precision
-    calibration: dict[str, Any]
-    operators: tuple[Operator, ...]
-    constants: tuple[ConstantSpec, ...]
-    digests: dict[str, str]
-    notes: tuple[str, ...]
-    unaligned_inputs: bool = False
-    states: tuple[State, ...] = ()
-    coding: Coding | None = None
-
-
-class _FormatOnly(msgspec.Struct):
-    """The one field that every version of the metadata has."""
-
-    format: int
-    tvmcomp: str = "unknown"
 
 
 @dataclass(frozen=True)
@@ -102,12 +53,23 @@ class Artifact:
         library: the shared library's bytes.
         constants: the weights, in the order of ``metadata.constants``.
         reference: inputs and the outputs that they must give, or None.
+        packed_code: ``code.tar.xz``, empty where there is none: see :attr:`code`.
     """
 
     metadata: Metadata
     library: bytes
     constants: Sequence[np.ndarray]
     reference: Reference | None = None
+    packed_code: bytes = b""
+
+    @property
+    def code(self) -> Code | None:
+        """What the library was linked from; None for a GPU.
+
+        Raises:
+            ArtifactError: it can't be unpacked.
+        """
+        return unpack_code(self.packed_code, self.metadata.source) if self.packed_code else None
 
     @property
     def golden(self) -> Reference | None:
@@ -120,6 +82,7 @@ class Artifact:
         cls,
         *,
         library: bytes,
+        code: Code | None = None,
         constants: Mapping[str, np.ndarray],
         target: TargetDescription,
         signature: Signature,
@@ -136,7 +99,8 @@ class Artifact:
         """Put an artifact together in memory.
 
         Args:
-            library: the bytes of the exported shared library.
+            library: the bytes of the shared library.
+            code: what that was linked from, for a CPU.
             constants: the weights by name, in the order of ``main``'s parameters.
             calibration: values that JSON can hold.
             reference: arrays as ``signature`` says, of any memory layout and byte order.
@@ -149,7 +113,7 @@ class Artifact:
         """
         from importlib.metadata import version  # not above: reading needs none of it
 
-        _check_names(signature, source)
+        check_names(signature, source)
         arrays = tuple(
             array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
             for array in constants.values()
@@ -157,9 +121,10 @@ class Artifact:
         if reference is not None:
             reference = canonical(reference, signature)
         packed = pack(tuple(constants), arrays)
-        members = _with_bytes(library, packed.data, reference, signature)
+        packed_code = b"" if code is None else pack_code(code)
+        members = _with_bytes(library, packed_code, packed.data, reference, signature)
         metadata = Metadata(
-            format=_least_format(packed.coding),
+            format=FORMAT_VERSION,
             tvmcomp=version("tvmcomp"),
             tvm=version("apache-tvm"),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -177,7 +142,7 @@ class Artifact:
             states=tuple(states),
             coding=packed.coding,
         )
-        return cls(metadata, library, arrays, reference)
+        return cls(metadata, library, arrays, reference, packed_code)
 
     @property
     def constants_nbytes(self) -> int:
@@ -223,20 +188,25 @@ class Artifact:
     def _members(self) -> dict[str, bytes]:
         names = [spec.name for spec in self.metadata.constants]
         packed = pack(names, self.constants)
-        others = _with_bytes(self.library, packed.data, self.reference, self.metadata.signature)
+        others = _with_bytes(
+            self.library,
+            self.packed_code,
+            packed.data,
+            self.reference,
+            self.metadata.signature,
+        )
         # Another zlib codes the same constants into other bytes.
         metadata = msgspec.structs.replace(
             self.metadata,
-            format=_least_format(packed.coding),
             constants=packed.specs,
             coding=packed.coding,
             digests=_digests(others),
         )
-        return {"metadata.json": _encode_metadata(metadata), **others}
+        return {"metadata.json": encode_metadata(metadata), **others}
 
     @classmethod
     def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
-        metadata = _decode_metadata(members["metadata.json"].tobytes(), where)
+        metadata = decode_metadata(members["metadata.json"].tobytes(), where)
         _check_digests(metadata, members, where)
         data = members["constants.bin"]
         arrays = unpack(metadata.constants, metadata.coding, data, where)
@@ -245,14 +215,18 @@ class Artifact:
             reference = decode_reference(
                 members["golden.npz"].tobytes(), metadata.signature, where=where
             )
-        return cls(metadata, members["lib.so"].tobytes(), arrays, reference)
+        code = members["code.tar.xz"].tobytes() if "code.tar.xz" in members else b""
+        return cls(metadata, members["lib.so"].tobytes(), arrays, reference, code)
 
 
 def _with_bytes(
-    library: bytes, constants: bytes, reference: Reference | None, signature: Signature
+    library: bytes, code: bytes, constants: bytes, reference: Reference | None, signature: Signature
 ) -> dict[str, bytes]:
     """The members beside the metadata."""
-    members = {"lib.so": library, "constants.bin": constants}
+    members = {"lib.so": library}
+    if code:
+        members["code.tar.xz"] = code
+    members["constants.bin"] = constants
     if reference is not None:
         members["golden.npz"] = encode_reference(reference, signature)
     return members
@@ -260,76 +234,6 @@ def _with_bytes(
 
 def _digests(members: Mapping[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
-
-
-def _encode_metadata(metadata: Metadata) -> bytes:
-    """As short as JSON is: in a small network's file it would take more than the weights."""
-    document = msgspec.to_builtins(metadata)
-    # Their defaults.
-    document["operators"] = [
-        {key: value for key, value in operator.items() if value is not None and value is not False}
-        for operator in document["operators"]
-    ]
-    return msgspec.json.encode(document)
-
-
-def _decode_metadata(data: bytes, where: str) -> Metadata:
-    try:
-        found = msgspec.json.decode(data, type=_FormatOnly)
-        if found.format > FORMAT_VERSION:
-            raise ArtifactError(
-                f"has format version {found.format} (made by tvmcomp {found.tvmcomp}); "
-                f"this tvmcomp reads up to version {FORMAT_VERSION}",
-                where=where,
-                hint="Upgrade tvmcomp, or build the artifact again with this version.",
-            )
-        metadata = msgspec.json.decode(data, type=Metadata)
-        _check_names(metadata.signature, where)
-        _check_states(metadata, where)
-        return metadata
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
-
-
-def _least_format(coding: Coding | None) -> int:
-    """The lowest format version that reads constants coded so."""
-    if coding is None:
-        return _WITHOUT_CODING
-    newer = any(group.entries or group.differences for group in coding.groups)
-    return FORMAT_VERSION if newer else _WITHOUT_BOOKS
-
-
-def _check_names(signature: Signature, where: str) -> None:
-    """Raise ArtifactError where two inputs or two outputs share a name, or one has no characters
-    that a file can hold.
-    """
-    for kind, specs in (("inputs", signature.inputs), ("outputs", signature.outputs)):
-        names = sorted(spec.name for spec in specs)
-        twice = [name for name, other in itertools.pairwise(names) if name == other]
-        if twice:
-            raise ArtifactError(f"two {kind} have the name {twice[0]!r}", where=where)
-        for name in names:
-            try:
-                name.encode()
-            except UnicodeEncodeError:
-                raise ArtifactError(f"{name!r} of the {kind} is no text", where=where) from None
-
-
-def _check_states(metadata: Metadata, where: str) -> None:
-    """Raise ArtifactError where a state is not an input and an output of one type, and a value of
-    it."""
-    inputs = {spec.name: spec for spec in metadata.signature.inputs}
-    outputs = {spec.name: spec for spec in metadata.signature.outputs}
-    for state in metadata.states:
-        spec, source = inputs.pop(state.input, None), outputs.get(state.output)
-        if (
-            spec is None
-            or source is None
-            or (spec.shape, spec.dtype) != (source.shape, source.dtype)
-        ):
-            raise ArtifactError(f"{state.input!r} is no state of the network", where=where)
-        if math.prod(spec.shape) * numpy_dtype(spec.dtype).itemsize != len(state.start):
-            raise ArtifactError(f"state {state.input!r} starts as something else", where=where)
 
 
 def _check_digests(metadata: Metadata, members: Mapping[str, np.ndarray], where: str) -> None:

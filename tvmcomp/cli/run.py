@@ -15,7 +15,7 @@ from tvmcomp.fitted import Column, fitted_table
 if TYPE_CHECKING:
     import numpy as np
 
-    from tvmcomp.artifact.artifact import Metadata
+    from tvmcomp.artifact.metadata import Metadata
     from tvmcomp.runtime.threads import Pin
 
 

@@ -1,0 +1,71 @@
+"""A network's code before it was linked, as an artifact keeps it: what `tvmcomp export` links anew.
+
+It is a ``.tar.xz`` of ``kernels.o`` and ``driver.c``, so that ``tar`` shows it, too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tvmcomp.errors import ArtifactError
+
+_KERNELS, _DRIVER = "kernels.o", "driver.c"
+#: What no network's code comes near, in bytes.
+_MOST = 1 << 30
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a compiler of C makes a network of, with the runtime that ships.
+
+    Attributes:
+        kernels: an object file of the target.
+        driver: C source; it includes ``tvmcomp.h``.
+    """
+
+    kernels: bytes
+    driver: str
+
+
+def pack_code(code: Code) -> bytes:
+    """As a file has it; the same for the same code."""
+    import io
+    import lzma
+    import tarfile
+
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w", format=tarfile.USTAR_FORMAT) as archive:
+        for name, data in ((_KERNELS, code.kernels), (_DRIVER, code.driver.encode())):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    return lzma.compress(plain.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+
+
+def unpack_code(packed: bytes, where: str) -> Code:
+    """What :func:`pack_code` packed.
+
+    Args:
+        packed: its bytes.
+        where: names the file in errors.
+
+    Raises:
+        ArtifactError: it is something else.
+    """
+    import io
+    import lzma
+    import tarfile
+
+    try:
+        decoder = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        plain = decoder.decompress(packed, _MOST)
+        if not decoder.eof:
+            raise EOFError("it is cut off")
+        with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
+            members = {info.name: archive.extractfile(info) for info in archive}
+        kernels, driver = members[_KERNELS], members[_DRIVER]
+        if kernels is None or driver is None:
+            raise KeyError
+        return Code(kernels.read(), driver.read().decode())
+    except (lzma.LZMAError, tarfile.TarError, KeyError, ValueError, EOFError) as error:
+        raise ArtifactError(f"its code can't be unpacked: {error}", where=where) from None
