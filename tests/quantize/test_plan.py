@@ -100,6 +100,29 @@ def test_3_both_operands_are_rounded_where_other_operators_read_them_too():
     assert names(planned(build)["s"].reads) == ["a", "b"]
 
 
+def test_3_nor_is_batch_norm_and_activation_in_front_of_an_anchor():
+    def build(emit, x):
+        a = conv(emit, x, "a")
+        pooled = emit(relax.op.nn.max_pool2d(a, layout="NHWC"), "pool")
+        scaled = emit(relax.op.multiply(pooled, const(uniform(RNG, 4))), "scaled")
+        shifted = emit(relax.op.add(scaled, const(uniform(RNG, 4))), "shifted")
+        return [conv(emit, emit(relax.op.nn.relu(shifted), "r"), "c"), conv(emit, pooled, "d")]
+
+    plan = planned(build)
+    reads = [names(plan[name].reads) for name in ("scaled", "shifted", "r", "c", "d")]
+    assert reads == [["pool"], [], [], ["r"], ["pool"]]
+
+
+def test_3_arithmetic_that_several_read_is_rounded_for_all_of_them():
+    def build(emit, x):
+        pooled = emit(relax.op.nn.max_pool2d(conv(emit, x, "a"), layout="NHWC"), "pool")
+        scaled = emit(relax.op.multiply(pooled, const(uniform(RNG, 4))), "scaled")
+        shifted = emit(relax.op.add(scaled, const(uniform(RNG, 4))), "shifted")
+        return [conv(emit, shifted, "c"), conv(emit, scaled, "d")]
+
+    assert names(planned(build)["shifted"].reads) == ["scaled"]
+
+
 def test_4_an_expensive_chain_becomes_one_table():
     def build(emit, x):
         c = conv(emit, x, "c1")

@@ -28,6 +28,7 @@ from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.quantize.shared_scales import share_scales
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Module
 
@@ -174,8 +175,11 @@ def _fit(
     progress.stage("preparing calibration")
     probe = Probe(mod, operators, here)
     step = progress.stage("calibrating", len(fitted))
-    qparams = calibrate(probe, fitted, config, step)
-    return _Fitted(mod, operators, probe, qparams, OutputNoise(probe, judging))
+    calibrated = calibrate(probe, fitted, config, step)
+    noise = OutputNoise(probe, judging)
+    names = {operator.name for operator in operators if operator.rounds}
+    qparams = share_scales(mod, calibrated, lambda params: noise.sqnr_db(params, names))
+    return _Fitted(mod, operators, probe, qparams, noise)
 
 
 def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:

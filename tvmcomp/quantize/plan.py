@@ -7,7 +7,9 @@ The rules, for a float module in NHWC:
 2. Any other operator is quantized only where an integer operator reads its result (through
    operators that merely move data): an addition between float operators gains nothing from it.
 3. What is computed in the registers of an anchor's kernel (bias, ReLU, hard-swish, the addition of
-   a residual) is not rounded in between: only the operands that come from memory are quantized.
+   a residual) is not rounded in between: only the operands that come from memory are quantized. Nor
+   is what follows arithmetic on such operands in registers of its own (batch norm and ReLU in
+   front of a convolution).
 4. A chain of element-wise operators on one tensor becomes a lookup table, unless it is cheap and
    follows an anchor (rule 3).
 5. Operators that move data, and maxima, take quantized data as it is.
@@ -103,6 +105,8 @@ class _Planner:
                 planned.append(operator)
                 gives_float = operator.is_embedding or operator.is_recurrent
                 in_integers = operator.quantized and not gives_float
+                if in_integers and self.starts_chain(binding):
+                    self.chain.add(binding.var)
                 if in_integers or binding.var in self.chain:
                     self.capable.add(binding.var)
             elif isinstance(binding.value, relax.TupleGetItem) and (
@@ -165,6 +169,11 @@ class _Planner:
             ):
                 chain.add(binding.var)
         return chain
+
+    def starts_chain(self, binding: Binding) -> bool:
+        """Whether a quantized operator's one reader computes on in the same registers."""
+        kind = op_name(binding.value)
+        return kind in CHEAP and kind in _TWO_OPERANDS and len(self.users[binding.var]) == 1
 
     def wanted_in_integers(self) -> set[Var]:
         """Tensors that some quantized operator reads, found from the outputs backwards."""
