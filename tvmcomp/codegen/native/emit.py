@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tvmcomp.codegen.code_target import code_target
 from tvmcomp.codegen.native.driver import driver_text
-from tvmcomp.codegen.native.from_relax import plan_of
+from tvmcomp.codegen.native.from_relax import only_calls, plan_of
 from tvmcomp.codegen.native.imports import calls_by_name
 from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.workspace import ALIGNMENT, place
@@ -52,14 +53,15 @@ def emit(
         ModelError: the network does something that no driver can; the message names it.
         ToolError: a kernel calls a function that no device has.
     """
-    plan = plan_of(lowered.looped, len(signature.inputs))
+    mod = only_calls(lowered.looped, code_target(target, lowered.in_integers))
+    plan = plan_of(mod, len(signature.inputs))
     alignments = [
         max(1, tvm_ffi.dtype(tensor.dtype).bits // 8) if lowered.unaligned_inputs else ALIGNMENT
         for tensor in plan.inputs
     ]
     copied = [i for i, alignment in enumerate(alignments) if alignment == ALIGNMENT]
     workspace = place(plan, copied)
-    kernels = {f"{name}_k{i}": lowered.looped[kernel] for i, kernel in enumerate(plan.kernels)}
+    kernels = {f"{name}_k{i}": mod[kernel] for i, kernel in enumerate(plan.kernels)}
     return NativeCode(
         kernel_object(kernels, target, lowered.in_integers),
         driver_text(plan, workspace, signature, name, target.features, alignments),

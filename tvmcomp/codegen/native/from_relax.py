@@ -21,6 +21,22 @@ relax = tvm.relax
 Value: TypeAlias = "Tensor | tuple[Value, ...]"
 
 
+def only_calls(mod: Module, target: Any) -> Module:
+    """A lowered module in the form that :func:`plan_of` takes.
+
+    Args:
+        mod: scheduled kernels, under functions that call them.
+        target: TVM's, of the code.
+    """
+    passes = [
+        relax.backend.DispatchSortScan(),  # kernels that call by name, for TopK
+        relax.transform.LegalizeOps(),
+        relax.transform.RewriteDataflowReshape(),  # reshapes are views
+    ]
+    with target:
+        return tvm.transform.Sequential(passes)(mod)
+
+
 def plan_of(mod: Module, inputs: int) -> Plan:
     """The plan of a module of scheduled kernels.
 
@@ -31,7 +47,6 @@ def plan_of(mod: Module, inputs: int) -> Plan:
     Raises:
         ModelError: it does something that no driver can; the message names it.
     """
-    mod = relax.transform.RewriteDataflowReshape()(mod)
     return _Walk(mod).plan(inputs)
 
 

@@ -30,13 +30,15 @@ def check_names(func: PrimFunc) -> None:
         ToolError: our runtime does not have one.
     """
 
-    def check(call: Any) -> None:
-        if getattr(call.op, "name", None) in _PACKED:
-            name = str(call.args[0].value)
-            if name not in _NAMES:
-                raise _missing(name)
+    names: set[str] = set()
 
-    tvm_ffi.structural_walk(func.body, (tvm.ir.Call, check), order="pre")
+    def note(call: Any) -> None:
+        if getattr(call.op, "name", None) in _PACKED:
+            names.add(str(call.args[0].value))
+
+    tvm_ffi.structural_walk(func.body, (tvm.ir.Call, note), order="pre")
+    for name in sorted(names - _NAMES):
+        raise _missing(name)
 
 
 def check_variables(kernels: bytes) -> None:
