@@ -4,7 +4,8 @@ A weight is its matrices ``[G, O, K]``: groups, outputs, inputs of each
 (:class:`tvmcomp.compress.fake_quantize.weights.Weight`). A block is some outputs by some inputs;
 what is left at the edges is a smaller one. Scores of a block are the mean of its elements', as the
 toolkit of TensorFlow pools them; where a block is one weight this is ``torch.nn.utils.prune``'s
-``l1_unstructured`` in each weight, and ``global_unstructured`` in all.
+``l1_unstructured`` in each weight, and ``global_unstructured`` in all. (Of a half the toolkit
+rounds how many are kept, and torch how many go; in each weight it is done as the toolkit does.)
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ def elements(blocks: np.ndarray, block: Block, shape: tuple[int, ...]) -> np.nda
 
 
 def keep_in_each(scores: np.ndarray, sparsity: float, block: Block) -> np.ndarray:
-    """The mask of one weight: True where it is kept.
+    """The mask of one weight: True where it is kept. One block is, at least.
+
+    How many are is rounded in float32, as the toolkit of TensorFlow does.
 
     Args:
         scores: of its elements, ``[G, O, K]``.
@@ -37,9 +40,8 @@ def keep_in_each(scores: np.ndarray, sparsity: float, block: Block) -> np.ndarra
         block: its size.
     """
     pooled = block_scores(scores, block)
-    kept = round(pooled.size * (1 - sparsity))
-    if kept == 0:
-        return np.zeros(scores.shape, bool)
+    share = np.float32(1) - np.float32(sparsity)
+    kept = max(1, int(np.round(np.float32(pooled.size) * share)))
     threshold = np.partition(pooled.reshape(-1), pooled.size - kept)[pooled.size - kept]
     return elements(pooled >= threshold, block, scores.shape)
 

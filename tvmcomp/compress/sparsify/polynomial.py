@@ -4,11 +4,15 @@ Zhu and Gupta, "To Prune, or Not to Prune" (arXiv:1710.01878), as TensorFlow's M
 toolkit has it (``PolynomialDecay``):
 
     s(t) = final + (start - final) * (1 - (t - begin) / (end - begin))^power
+
+in float32, as there: how many weights are kept is rounded, and a half must fall to the same side.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+import numpy as np
 
 
 @dataclass(frozen=True)
@@ -31,9 +35,11 @@ class PolynomialDecay:
 
     def sparsity(self, step: int) -> float:
         """The share of weights that is to be zero at ``step``."""
-        done = (step - self.begin) / max(self.end - self.begin, 1)
-        left = 1 - min(1.0, max(0.0, done))
-        return self.final + (self.start - self.final) * float(left**self.power)
+        one = np.float32(1)
+        done = np.float32(step - self.begin) / np.float32(max(self.end - self.begin, 1))
+        left = one - np.clip(done, np.float32(0), one)
+        rising = np.float32(self.start - self.final) * left ** np.float32(self.power)
+        return float(rising + np.float32(self.final))
 
     def is_update(self, step: int) -> bool:
         """Whether the masks are chosen anew before ``step``."""
