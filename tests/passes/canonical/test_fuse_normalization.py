@@ -72,6 +72,22 @@ def test_the_difference_computed_twice():
     assert operators(check(module(build, x=(4, 9)), 4, 9)) == ["nn.layer_norm"]
 
 
+@pytest.mark.parametrize(
+    ("shape", "axes", "factor"),
+    [((2, 5, 5), [-1], (5, 1)), ((2, 5, 5), [-1], (1, 5, 1)), ((2, 5, 5, 1), [2, 3], (5, 1, 1)),
+     ((2, 5, 5), [-1], (1, 1, 1, 5)), ((5, 1, 5), [-1], (5, 1, 1))],
+)  # fmt: skip
+def test_a_factor_along_another_axis_of_the_same_size(shape, axes, factor):
+    gamma, beta = uniform(RNG, *factor), uniform(RNG, *factor)
+
+    def build(emit, x):
+        scaled = emit(op.multiply(normalized(emit, x, axes), const(gamma)), "s")
+        return emit(op.add(scaled, const(beta)), "y")
+
+    changed = check(module(build, x=shape), *shape)
+    assert operators(changed) == ["nn.layer_norm", "multiply", "add"]
+
+
 def test_instance_normalization_keeps_its_scale_apart():
     gamma = uniform(RNG, 1, 3, 1, 1)
 

@@ -152,9 +152,7 @@ class _FuseNormalization(BindingRewriter):
             # A shift before a scale would be scaled too.
             done = norm.attrs.center or (flag == "scale" and norm.attrs.scale)
             wanted = shape_of(norm.args[1])
-            if done or not _is_trailing(norm) or value.size != int(np.prod(wanted)):
-                continue
-            if tuple(d for d in value.shape if d > 1) != tuple(d for d in wanted if d > 1):
+            if done or not _is_trailing(norm) or not _is_along(value.shape, wanted, norm):
                 continue
             args = list(norm.args)
             args[position] = const(value.reshape(wanted))
@@ -226,6 +224,15 @@ def _is_trailing(norm: Any) -> bool:
     rank = len(shape_of(norm.args[0]))
     axes = [int(axis) % rank for axis in norm.attrs.axes]
     return axes == list(range(rank - len(axes), rank))
+
+
+def _is_along(shape: tuple[int, ...], trailing: tuple[int, ...], norm: Any) -> bool:
+    """Whether a factor of ``shape`` varies along the axes ``trailing``, the last ones, alone."""
+    if len(shape) > len(shape_of(norm.args[0])):  # it adds axes
+        return False
+    whole = (1,) * (len(trailing) - len(shape)) + shape
+    along = len(whole) - len(trailing)
+    return whole[along:] == trailing and all(size == 1 for size in whole[:along])
 
 
 def _number(expr: Expr) -> float | None:
