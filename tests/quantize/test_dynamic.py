@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 from passes.relax_modules import module, relax, uniform
 
 from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
 from tvmcomp.errors import ConfigError
+from tvmcomp.frontend import load_model
 from tvmcomp.passes.pipeline import canonical
 from tvmcomp.passes.rewriter import const
 from tvmcomp.qparams import dequantize, quantize, weight_qparams
@@ -72,6 +74,44 @@ def test_a_convolution_has_a_scale_for_each_sample(groups, padding):
 def relax_conv(emit, x, weight, groups, padding):
     constant = const(weight.astype("float32"))
     return emit(relax.op.nn.conv2d(x, constant, groups=groups, padding=padding), "c")
+
+
+def test_products_in_a_loop_that_data_ends():
+    """Its body is quantized as the rest is, and the report says so."""
+    rng = np.random.default_rng(5)
+    inner, outer = uniform(rng, 40, 40), uniform(rng, 40, 64)
+    info, make = helper.make_tensor_value_info, helper.make_node
+    body = helper.make_graph(
+        [make("MatMul", ["h", "inner"], ["product"], "product"),
+         make("Sin", ["product"], ["next"], "sin"),
+         make("Identity", ["going"], ["again"], "again")],
+        "body",
+        [info("i", TensorProto.INT64, []), info("going", TensorProto.BOOL, []),
+         info("h", TensorProto.FLOAT, (3, 40))],
+        [info("again", TensorProto.BOOL, []), info("next", TensorProto.FLOAT, (3, 40))],
+    )  # fmt: skip
+    graph = helper.make_graph(
+        [make("Loop", ["trips", "", "x"], ["last"], "loop", body=body),
+         make("MatMul", ["last", "outer"], ["y"], "behind")],
+        "looping",
+        [info("trips", TensorProto.INT64, []), info("x", TensorProto.FLOAT, (3, 40))],
+        [info("y", TensorProto.FLOAT, (3, 64))],
+        [numpy_helper.from_array(inner, "inner"), numpy_helper.from_array(outer, "outer")],
+    )  # fmt: skip
+    opsets = [helper.make_opsetid("", 17)]
+    mod = load_model(helper.make_model(graph, opset_imports=opsets, ir_version=8)).mod
+    data = uniform(rng, 3, 40)
+    for trips in (0, 1, 4):
+        got, dtypes = run(mod, np.array(trips), data)
+        want = data
+        for _ in range(trips):
+            want = np.sin(rounded(want, (-1,)) @ on_grid(inner, 1)).astype("float32")
+        want = rounded(want, (-1,)) @ on_grid(outer, 1)
+        np.testing.assert_allclose(got[0], want, rtol=1e-4, atol=1e-4)
+    (name,) = (name for name, dtype in dtypes.items() if dtype == "int8" and "product" in name)
+    assert list(dtypes.values()).count("int8") == 2
+    _, dtypes = run(mod, np.array(1), data, keep_float=(name,))
+    assert dtypes[name] == "float32"
 
 
 def test_zeros_give_zeros():

@@ -11,12 +11,15 @@ named to ``keep_float``.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 
+from tvmcomp.loops import loop_bodies
+from tvmcomp.passes.bodies import in_bodies, views
 from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
@@ -57,19 +60,29 @@ def quantize_dynamically(mod: Module, config: QuantConfig) -> PrecisionChoice:
     Raises:
         ConfigError: a pattern of ``config`` matches no operator.
     """
-    planned = plan_operators(mod, config)
-    check_patterns(config, planned)
-    calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
-    operators = [_restricted(operator, calls[operator.var]) for operator in planned]
-    inner = [op for op in operators if op.is_recurrent or op.is_embedding]
-    changed = annotate(mod, inner, {}) if inner else mod
-    chosen = {operator.name for operator in operators if operator.is_anchor}
+    plans = [_plan(view, config) for view in views(mod)]
+    check_patterns(config, [operator for plan in plans for operator in plan])
+    rounded = in_bodies(lambda view: _quantized(view, _plan(view, config)))(mod)
+    bodies = dict(zip(loop_bodies(mod), plans[1:], strict=True))
     return PrecisionChoice(
-        _Dynamic(changed, chosen).run(),
+        rounded,
         "dynamic",
-        report_operators(mod, operators),
+        report_operators(mod, plans[0], bodies=bodies),
         notes=["dynamic: data is rounded when the network runs; no samples, so no accuracy guard"],
     )
+
+
+def _plan(mod: Module, config: QuantConfig) -> list[PlannedOperator]:
+    """What of ``main`` is done without calibration."""
+    calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
+    return [_restricted(op, calls[op.var]) for op in plan_operators(mod, config)]
+
+
+def _quantized(mod: Module, operators: Sequence[PlannedOperator]) -> Any:
+    """``mod`` with those of ``main`` in integers."""
+    inner = [op for op in operators if op.is_recurrent or op.is_embedding]
+    changed = annotate(mod, inner, {}) if inner else mod
+    return _Dynamic(changed, {op.name for op in operators if op.is_anchor}).run()
 
 
 def _restricted(operator: PlannedOperator, call: Call) -> PlannedOperator:

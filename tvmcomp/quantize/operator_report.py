@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from tvmcomp import targets
 from tvmcomp.block_weights import BLOCK_MATMUL
@@ -43,6 +44,7 @@ def report_operators(
     operators: Sequence[PlannedOperator],
     own_db: dict[str, float] | None = None,
     alone_db: dict[str, float] | None = None,
+    bodies: Mapping[str, Sequence[PlannedOperator]] | None = None,
 ) -> list[Operator]:
     """The plan as the build report lists it.
 
@@ -51,6 +53,8 @@ def report_operators(
         operators: the plan.
         own_db: SQNR of each operator's own result, in dB.
         alone_db: SQNR of the network with the operator alone quantized, in dB.
+        bodies: plans of the bodies of loops, by their functions' names; without, they stay as they
+            came.
     """
     calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
     reported = [
@@ -66,24 +70,29 @@ def report_operators(
         for operator in operators
         if operator.kind != LOOP
     ]
-    return [*reported, *_in_loops(mod)]
+    return [*reported, *_in_loops(mod, bodies or {})]
 
 
-def _in_loops(mod: Module) -> Iterator[Operator]:
-    """The operators of the bodies of loops, which stay as they came."""
+def _in_loops(mod: Module, plans: Mapping[str, Sequence[PlannedOperator]]) -> Iterator[Operator]:
+    """The operators of the bodies of loops."""
     for body, trips in trips_of_bodies(mod).items():
         view = as_main(mod, body)
         calls = {binding.var: binding.value for binding in main_bindings(view) or []}
-        for operator in plan_operators(view):
+        for operator in plans.get(body) or map(_unrounded, plan_operators(view)):
             call = calls[operator.var]
             if operator.kind != LOOP:
                 yield Operator(
                     name=operator.name,
                     kind=operator.kind,
-                    dtype=_own_dtype(operator, call),
-                    reason=None if _is_integer_product(call) else IN_LOOP,
+                    dtype="int8" if operator.quantized else _own_dtype(operator, call),
+                    reason=None if _is_integer_product(call) else operator.reason,
                     macs=trips * macs(call),
                 )
+
+
+def _unrounded(operator: PlannedOperator) -> PlannedOperator:
+    """As it came, since it is in a loop."""
+    return replace(operator, quantized=False, reason=IN_LOOP)
 
 
 def _own_dtype(operator: PlannedOperator, call: Call) -> str:
