@@ -130,6 +130,33 @@ def test_each_width_is_timed_beside_the_whole_network(model, monkeypatch):
     assert together and set(together) == {2}
 
 
+def test_a_run_that_goes_on_finds_what_channels_are_worth(model, tmp_path, monkeypatch):
+    whole = pruned(model, macs=0.5).model
+    folder = tmp_path / "kept"
+    monkeypatch.setattr("tvmcomp.compress.channels.prune.repaired", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pruned(model, macs=0.5, checkpoint=folder)
+    monkeypatch.undo()
+    monkeypatch.setattr("tvmcomp.compress.channels.study.importance", stopped)
+    result = pruned(model, macs=0.5, checkpoint=folder)
+    assert result.proof.resumed and result.model == whole and not folder.exists()
+    with pytest.raises(KeyboardInterrupt):  # of another seed it is another's
+        pruned(model, macs=0.5, checkpoint=folder, seed=1)
+
+
+def stopped(*given, **named):
+    raise KeyboardInterrupt
+
+
+def test_another_target_begins_anew(model, tmp_path, monkeypatch):
+    folder = tmp_path / "kept"
+    monkeypatch.setattr("tvmcomp.compress.compress.judged", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        pruned(model, speedup=1.3, checkpoint=folder)
+    monkeypatch.undo()
+    assert not pruned(model, speedup=1.3, checkpoint=folder, target="rpi5").proof.resumed
+
+
 def test_what_has_no_channels_is_refused(tmp_path):
     net = NetworkWriter(0)
     net.op("Flatten", net.conv("x", (10, 3), (16, 16)), name="y")

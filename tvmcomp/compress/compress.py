@@ -191,9 +191,13 @@ def compress(
             "recipe": described,
             "budget": seconds,
             "seed": seed,
+            "times": times.identity,
             "version": __version__,
         },
     )
+    kept_times = folder.of_times()
+    if kept_times is not None:
+        times.keep_in(kept_times)
     steps = Steps(
         original.prepared,
         given.parts,

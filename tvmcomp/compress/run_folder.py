@@ -3,7 +3,8 @@
     run.json      what the run is of (model, samples, recipe, seed, version), and for each finished
                   step: the SHA-256 of its network, its notes, the seconds that it took
     0.onnx …      what each finished step made
-    0/ …          the step's own checkpoints
+    0/ …          the step's own checkpoints, and numbers that took long to find
+    times.json    what small models take on the target
 
 Every file is written beside its place and then renamed. A folder that is another run's, or damaged,
 is emptied; one that holds anything else is left alone.
@@ -29,9 +30,9 @@ from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.frontend.written import write_onnx
 from tvmcomp.replaced_file import replaced_file
 
-_STATE = "run.json"
+_STATE, _TIMES = "run.json", "times.json"
 #: The names of what a run writes, those of files that it was killed in the midst of among them.
-_OWN = re.compile(r"run\.json|\d+|\d+\.onnx(\.data)?|\.tvmcomp-.*")
+_OWN = re.compile(r"run\.json|times\.json|\d+|\d+\.onnx(\.data)?|\.tvmcomp-.*")
 
 
 class _Step(msgspec.Struct, forbid_unknown_fields=True):
@@ -108,9 +109,27 @@ class RunFolder:
         Raises:
             ModelError: it can't be made.
         """
+        return self._made(str(index))
+
+    def of_times(self) -> Path | None:
+        """The file of what small models take, in its folder, made; None where nothing is kept.
+
+        Raises:
+            ModelError: the folder can't be made.
+        """
+        folder = self._made(".")
+        return None if folder is None else folder / _TIMES
+
+    def remove(self) -> None:
+        """Remove it, once there is nothing to go on with."""
+        if self.path is not None:
+            _clear(self.path)
+
+    def _made(self, name: str) -> Path | None:
+        """A folder in it."""
         if self.path is None:
             return None
-        folder = self.path / str(index)
+        folder = self.path / name
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             if not (self.path / _STATE).exists():
@@ -119,11 +138,6 @@ class RunFolder:
         except OSError as error:
             raise _cannot_write(self.path, error) from error
         return folder
-
-    def remove(self) -> None:
-        """Remove it, once there is nothing to go on with."""
-        if self.path is not None:
-            _clear(self.path)
 
     def _write(self) -> None:
         assert self.path is not None

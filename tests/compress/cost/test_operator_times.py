@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -83,3 +85,24 @@ def test_a_recurrent_layer_of_fewer_units_takes_less_by_the_model() -> None:
     times = OperatorTimes("rpi4")
     whole, half = times.in_turns([recurrent(512), recurrent(256)])
     assert 0 < half < 0.6 * whole
+
+
+def test_times_are_kept_for_the_same_target(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "times.json"
+    models = [product(16, 32), product(64, 64)]
+    times = OperatorTimes("native")
+    times.keep_in(path)
+    found = times.in_turns(models), times.in_turns(models[:1], "int8")
+    monkeypatch.setattr("tvmcomp.compress.cost.times.build", None)  # nothing is built any more
+    again = OperatorTimes("native")
+    again.keep_in(path)
+    assert (again.in_turns(models), again.in_turns(models[:1], "int8")) == found
+    other = OperatorTimes("native", device="tcp://board:1")
+    other.keep_in(path)
+    assert not other._known
+    path.write_bytes(b'{"of": "half of it')
+    damaged = OperatorTimes("native")
+    damaged.keep_in(path)
+    assert not damaged._known

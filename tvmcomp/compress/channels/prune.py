@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
@@ -73,6 +74,7 @@ def prune(
     compute: Compute,
     seed: int,
     progress: Progress,
+    folder: Path | None = None,
 ) -> Pruned:
     """A copy of ``model`` with fewer channels.
 
@@ -85,12 +87,13 @@ def prune(
         compute: what the finished network's products are computed in.
         seed: of what is drawn.
         progress: is told of each stage.
+        folder: keeps what channels are worth; None keeps nothing.
 
     Raises:
         ConfigError: a pattern matches nothing.
         TvmcompError: torch can't compute the network, or it can't be built.
     """
-    return _Pruning(model, teacher, parts, settings, times, compute, seed, progress).done()
+    return _Pruning(model, teacher, parts, settings, times, compute, seed, progress, folder).done()
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ class _Pruning:
         compute: Compute,
         seed: int,
         progress: Progress,
+        folder: Path | None,
     ) -> None:
         self.model, self.parts, self.settings = model, parts, settings
         self.times, self.compute, self.progress = times, compute, progress
@@ -121,7 +125,7 @@ class _Pruning:
         if settings.macs is not None:
             meter = multiply_adds
         lanes = max(1, times.target.vector_bits // 32)
-        self.study: Study = study(model, parts.fit, meter, lanes, seed, progress)
+        self.study: Study = study(model, parts.fit, meter, lanes, seed, progress, folder)
         names = {g.name for g in self.study.groups.groups if keep & {*g.makers, *g.readers}}
         self.widths = list(self.study.descent(names))
         self.yardstick = Yardstick(teacher, parts.watch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 
@@ -11,12 +12,15 @@ from tvmcomp.compress.channels.choice import Widths, descent
 from tvmcomp.compress.channels.cost import Meter, NetworkCost
 from tvmcomp.compress.channels.groups import Groups, find_groups
 from tvmcomp.compress.channels.importance import DRAWS, importance
+from tvmcomp.compress.kept_numbers import read_numbers, write_numbers
+from tvmcomp.compress.original import content_digest
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.progress import Progress
 
 #: Shares of a group that :meth:`Study.table` tells of.
 _SHARES = (0.25, 0.5)
+_WORTH = "worth.json"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ def study(
     lanes: int,
     seed: int,
     progress: Progress,
+    folder: Path | None = None,
 ) -> Study:
     """Find the groups of a network, what they are worth on samples, and what they cost.
 
@@ -79,11 +84,31 @@ def study(
         lanes: channels of a vector of the target.
         seed: of what is drawn.
         progress: is told of each stage.
+        folder: keeps what channels are worth, for a run of the same samples and seed; None keeps
+            nothing.
 
     Raises:
-        TvmcompError: torch can't compute the network, or an operator can't be measured.
+        TvmcompError: torch can't compute the network, an operator can't be measured, or there is no
+            room in the folder.
     """
     groups = find_groups(model)
-    worth = importance(groups, samples, seed, progress.stage("what channels are worth", DRAWS))
+    worth = _worth(groups, samples, seed, progress, folder)
     progress.stage("what channels cost")
     return Study(groups, worth, NetworkCost(groups, meter, lanes))
+
+
+def _worth(
+    groups: Groups, samples: Sequence[Sample], seed: int, progress: Progress, folder: Path | None
+) -> dict[int, float]:
+    """What each class is worth, as it is kept in the folder or found anew."""
+    of = f"{content_digest(groups.model)} {seed} {len(samples)}"
+    path = None if folder is None else folder / _WORTH
+    if path is not None:
+        known = {int(root): value for root, value in read_numbers(path, of).items()}
+        if known:
+            return known
+    step = progress.stage("what channels are worth", DRAWS)
+    found = importance(groups, samples, seed, step)
+    if path is not None:
+        write_numbers(path, of, {str(root): value for root, value in found.items()})
+    return found

@@ -11,6 +11,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ import onnx
 import tvmcomp.targets as known_targets
 from tvmcomp.api import build
 from tvmcomp.compress.cost.modelled import modelled_seconds
+from tvmcomp.compress.kept_numbers import read_numbers, write_numbers
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.session import Session, load_on
@@ -58,6 +60,22 @@ class OperatorTimes:
         self._device = device
         self.measured = device is not None or known_targets.runs_here(self.target) is None
         self._known: dict[_Key, float] = {}
+        self._path: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """What the times are of, for a person and for a file of them: target and device."""
+        return f"{self.target} on {self._device}"
+
+    def keep_in(self, path: Path) -> None:
+        """Take up the times in a file, where it has those of the same target and device, and write
+        there what is measured from now on. Models of time are not worth a file."""
+        if not self.measured:
+            return
+        self._path = path
+        for key, seconds in read_numbers(path, self.identity).items():
+            digest, compute, cold = key.split()
+            self._known[digest, "int8" if compute == "int8" else "float", cold == "cold"] = seconds
 
     def seconds(self, model: onnx.ModelProto, compute: Compute = "float") -> float:
         """Seconds of a run of ``model``; see :meth:`in_turns`."""
@@ -81,7 +99,7 @@ class OperatorTimes:
                 of a core any more. It is so in a network whose weights are larger than these.
 
         Raises:
-            TvmcompError: one can't be built, or the device fails.
+            TvmcompError: one can't be built, the device fails, or times can't be kept.
         """
         digests: list[_Key] = [(structure_digest(model), compute, cold) for model in models]
         new = {
@@ -90,6 +108,12 @@ class OperatorTimes:
             if again or digest not in self._known
         }
         self._known.update(self._measured(new) if self.measured else self._modelled(new))
+        if new and self._path is not None:
+            known = {
+                f"{digest} {made_of} {'cold' if cold else 'warm'}": seconds
+                for (digest, made_of, cold), seconds in self._known.items()
+            }
+            write_numbers(self._path, self.identity, known)
         return [self._known[digest] for digest in digests]
 
     def _modelled(self, models: Mapping[_Key, onnx.ModelProto]) -> dict[_Key, float]:

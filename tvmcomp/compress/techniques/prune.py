@@ -103,6 +103,7 @@ class Prune:
             run.compute,
             run.seed,
             run.progress,
+            run.folder,
         )
         return Applied(made.model, made.notes)
 
