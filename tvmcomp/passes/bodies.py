@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from tvmcomp.loops import loop_bodies, loop_form, loops_of
-from tvmcomp.passes.rewriter import op_name
+from tvmcomp.passes.rewriter import CALLS, op_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module
 
@@ -54,7 +54,7 @@ def called_kernels(mod: Module) -> set[str]:
     return {
         str(binding.value.args[0].name_hint)
         for binding in bindings
-        if op_name(binding.value) == "call_tir"
+        if op_name(binding.value) in CALLS
     }
 
 

@@ -25,6 +25,7 @@ from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.lowering.half import half_precision
 from tvmcomp.passes.lowering.integer_products import integer_products
+from tvmcomp.passes.lowering.keep_moves import keep_moves
 from tvmcomp.passes.lowering.kernel_sources import kernel_sources
 from tvmcomp.passes.lowering.legalizations import legalizations
 from tvmcomp.passes.lowering.lift_constants import lift_constants
@@ -43,14 +44,16 @@ from tvmcomp.passes.properties import (
     kernels_scheduled,
     only_kernels,
 )
-from tvmcomp.passes.rewriter import op_name
+from tvmcomp.passes.rewriter import CALLS, op_name
 from tvmcomp.passes.scheduled.expand_loops import expand_loops
 from tvmcomp.passes.scheduled.halo import write_halos
+from tvmcomp.passes.scheduled.in_place import move_in_place
 from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
 from tvmcomp.passes.scheduled.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.schedules.conv.padding import PADDING
 from tvmcomp.schedules.op_pattern import OpPattern
+from tvmcomp.schedules.rows.moves import JOIN, PART
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module, PrimFunc
@@ -113,6 +116,7 @@ def _lowering(
             passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))
     else:
         passes = {
+            "keep_moves": in_bodies(keep_moves),
             "integer_products": in_bodies(lambda mod: integer_products(mod, target)),
             "lower_block_matmul": in_bodies(lambda mod: lower_block_matmul(mod, target)),
             "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
@@ -124,6 +128,8 @@ def _lowering(
             "lower_scans": in_bodies(lambda mod: lower_scans(mod, target)),
             "lower_scatter": in_bodies(lambda mod: lower_scatter(mod, target)),
         }
+        if half == "bfloat16" and has_bfloat16(target):
+            del passes["keep_moves"]  # Fused kernels widen what they read.
     passes["lift_constants"] = lift
     return Phase("lowering", passes, requires=(convolutions_channels_last,))
 
@@ -177,6 +183,7 @@ class Lowered:
         sources: what each of them computes, see :func:`kernel_sources`.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
         scheduled: ``mod`` before the passes that change scheduled kernels.
+        target: the device.
         sparse: what was decided for weights with zeros in them.
     """
 
@@ -188,6 +195,7 @@ class Lowered:
     sources: dict[str, frozenset[str]]
     unaligned_inputs: bool
     scheduled: Any
+    target: TargetDescription
     sparse: tuple[SparseDecision, ...] = ()
 
     @property
@@ -216,7 +224,8 @@ class Lowered:
         for name, func in schedules.items():
             scheduled = scheduled_as(name, self.tasks[name], func)
             mod.update_func(mod.get_global_var(name), scheduled)
-        mod, _ = _finish(mod, len(mod["main"].params) - len(self.constants))
+        inputs = len(mod["main"].params) - len(self.constants)
+        mod, _ = _finish(mod, inputs, self.target)
         return tvm.IRModule(
             {
                 var: func.with_attr("global_symbol", var.name_hint)
@@ -265,15 +274,20 @@ def lower(
     scheduled = _scheduling(target, tuned).run(mod, watch)
     mod, anywhere = scheduled, False
     if target.family != "cuda":
-        mod, anywhere = _finish(scheduled, len(scheduled["main"].params) - len(constants), watch)
+        inputs = len(scheduled["main"].params) - len(constants)
+        mod, anywhere = _finish(scheduled, inputs, target, watch)
     kept = call_counts(mod)
     expanded = expand_loops(mod, target)
-    calls = {name: n for name, n in calls.items() if name in kept or not is_padding(tasks[name])}
+    calls = {name: n for name, n in calls.items() if name in kept or not is_move(tasks[name])}
     decisions = tuple(sparse.decisions) if sparse is not None else ()
-    return Lowered(expanded, mod, constants, tasks, calls, sources, anywhere, scheduled, decisions)
+    return Lowered(
+        expanded, mod, constants, tasks, calls, sources, anywhere, scheduled, target, decisions
+    )
 
 
-def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, bool]:
+def _finish(
+    mod: Module, inputs: int, target: TargetDescription, watch: Watch | None = None
+) -> tuple[Any, bool]:
     """The passes over scheduled kernels, under a ``main`` that takes so many inputs.
 
     Returns:
@@ -290,7 +304,12 @@ def _finish(mod: Module, inputs: int, watch: Watch | None = None) -> tuple[Any, 
         anywhere.append(found)
         return mod
 
-    phase = Phase("scheduled", {"write_halos": in_bodies(write_halos), "unaligned_inputs": unalign})
+    passes: dict[str, Pass] = {
+        "write_halos": in_bodies(write_halos),
+        "move_in_place": in_bodies(lambda mod: move_in_place(mod, target)),
+        "unaligned_inputs": unalign,
+    }
+    phase = Phase("scheduled", passes)
     return phase.run(mod, watch), anywhere[0]
 
 
@@ -298,9 +317,10 @@ def _is_scheduled(func: PrimFunc) -> bool:
     return isinstance(func, tvm.tirx.PrimFunc) and bool(func.attrs and func.attrs.get(SCHEDULED_AS))
 
 
-def is_padding(func: PrimFunc) -> bool:
-    """Whether a PrimFunc only puts a border around its input."""
-    return bool(func.attrs) and PADDING in func.attrs.keys()  # noqa: SIM118  not a dict
+def is_move(func: PrimFunc) -> bool:
+    """Whether a PrimFunc only moves its inputs: into a border or a join, or out of a whole."""
+    attributes = set(func.attrs.keys()) if func.attrs else set()
+    return not attributes.isdisjoint((PADDING, JOIN, PART))
 
 
 def _mark_patterns(mod: Module) -> Module:
@@ -317,7 +337,7 @@ def call_counts(mod: Module) -> dict[str, int]:
     counts: dict[str, int] = {}
     for func, times in (("main", 1), *trips_of_bodies(mod).items()):
         for binding in (each for block in mod[func].body.blocks for each in block.bindings):
-            if op_name(binding.value) == "call_tir":
+            if op_name(binding.value) in CALLS:
                 name = str(binding.value.args[0].name_hint)  # not TVM's own kind of string
                 counts[name] = counts.get(name, 0) + times
     return counts

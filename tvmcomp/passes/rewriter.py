@@ -11,6 +11,8 @@ from tvmcomp.tvm_types import Attributes, Binding, Expr, Module, Var
 
 relax = tvm.relax
 Constant = tvm.ir.expr.GenericConst
+#: Calls of kernels: into new tensors, and into one of the operands.
+CALLS = ("call_tir", "call_tir_inplace")
 
 
 def op_name(expr: Expr) -> str | None:

@@ -12,3 +12,5 @@ class OpPattern(IntEnum):
     INJECTIVE = 2
     #: Element-wise operators fuse behind it.
     OUT_FUSABLE = 4
+    #: Nothing is fused with it.
+    OPAQUE = 8

@@ -93,6 +93,8 @@ class _Walk:
             return self.loop(expr, [_one(self.value(arg, known)) for arg in expr.args], steps)
         if name == "call_tir":
             return self.call(expr, known, steps)
+        if name == "call_tir_inplace":
+            return self.call_in_place(expr, known, steps)
         if name == "reshape":
             return _tensor(expr.ty, _one(self.value(expr.args[0], known)).place)
         return self.value(expr, known)
@@ -106,6 +108,15 @@ class _Walk:
             raise ModelError(f"the kernel {kernel} takes other arguments than tensors")
         steps.append(Call(self.kernels.setdefault(kernel, len(self.kernels)), inputs, outputs))
         return outputs if many else outputs[0]
+
+    def call_in_place(self, expr: Expr, known: dict[Any, Value], steps: list[Step]) -> Value:
+        """A call whose last operand is its result, too: other kernels wrote other parts of it."""
+        kernel = str(expr.args[0].name_hint)
+        *inputs, whole = _flat(self.value(expr.args[1], known))
+        steps.append(
+            Call(self.kernels.setdefault(kernel, len(self.kernels)), tuple(inputs), (whole,))
+        )
+        return whole
 
     def value(self, expr: Expr, known: dict[Any, Value]) -> Value:
         """What an expression that computes nothing stands for."""

@@ -26,8 +26,16 @@ from tvmcomp.passes.rewriter import (
     op_name,
     shape_of,
 )
-from tvmcomp.passes.scheduled.place_buffers import Placement, addressed, fill_border, place_buffers
+from tvmcomp.passes.scheduled.place_buffers import (
+    BORDER,
+    BORDER_VALUE,
+    Placement,
+    addressed,
+    fill_border,
+    place_buffers,
+)
 from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING
+from tvmcomp.schedules.rows.moves import JOIN, PART
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, PrimExpr, Var
 
@@ -112,10 +120,16 @@ class _WriteHalos(BindingRewriter):
         self.replaced.add(name)
         if key not in self.variants:
             func = place_buffers(kernel, placements)
+            begin = kernel.attrs.get(PART) if kernel.attrs else None
+            if begin is not None and 0 in placements:
+                within = zip(begin, placements[0].offset, strict=True)
+                func = func.with_attr(PART, [int(first) + offset for first, offset in within])
             if halo is not None:
                 inner = tuple(int(dim) for dim in kernel.params[-1].shape)
                 placed = placements[len(func.params) - 1]
                 func = fill_border(func, inner, placed, halo.value)
+                func = func.with_attr(BORDER, [*placed.offset, *inner])
+                func = func.with_attr(BORDER_VALUE, [halo.value])
             func = func.without_attr("global_symbol")  # The original has it.
             self.variants[key] = self.builder.add_func(func, f"{name.name_hint}_halo")
         return self.variants[key]
@@ -138,6 +152,8 @@ def _plan(mod: Module) -> dict[Any, _Halo]:
             continue
         if not all(user is not None and _kernel(mod, user.value) for user in users[data]):
             continue  # It is returned, or read by what is no kernel: its layout is fixed.
+        if any(user is not None and _is_join(mod, user.value) for user in users[data]):
+            continue  # It is written there in place.
         halos[data] = halos.get(data, padding).joined(padding)
         values.setdefault(data, set()).add(padding.value)
     halos = {data: halo for data, halo in halos.items() if len(values[data]) == 1}
@@ -170,6 +186,11 @@ def _kernel(mod: Module, value: PrimExpr) -> Module | None:
         return None
     func = mod[value.args[0]]
     return func if isinstance(func.body, tvm.s_tir.SBlockRealize) else None
+
+
+def _is_join(mod: Module, value: PrimExpr) -> bool:
+    kernel = _kernel(mod, value)
+    return kernel is not None and bool(kernel.attrs) and JOIN in kernel.attrs.keys()  # noqa: SIM118
 
 
 def _one_result(call: Call) -> bool:

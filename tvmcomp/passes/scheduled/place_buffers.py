@@ -13,6 +13,12 @@ from tvmcomp.tvm_types import Buffer, Call, PrimExpr, PrimFunc
 
 tirx = tvm.tirx
 
+#: PrimFunc attribute of a kernel that writes a border around its result: the index of the result's
+#: first element in the whole, then the result's shape.
+BORDER = "tvmcomp.border"
+#: PrimFunc attribute of the same: what the border holds.
+BORDER_VALUE = "tvmcomp.border_value"
+
 
 @dataclass(frozen=True)
 class Placement:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.passes.rewriter import main_bindings, op_name
+from tvmcomp.passes.rewriter import CALLS, main_bindings, op_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, Module, PrimExpr, PrimFunc
 
@@ -35,7 +35,7 @@ def unaligned_inputs(mod: Module, inputs: int) -> tuple[Any, bool]:
     read: dict[Any, set[int]] = {}
     for binding in bindings:
         name, value = op_name(binding.value), binding.value
-        if name != "call_tir":
+        if name not in CALLS:
             if any(_is_one_of(var, anywhere) for var in relax.analysis.free_vars(value)):
                 anywhere.append(binding.var)  # another name of it, or a tuple with it
             continue
