@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from tvmcomp.block_weights import BLOCK_MATMUL
 from tvmcomp.model import Operator
 from tvmcomp.passes.elementwise import CHEAP
 from tvmcomp.passes.integers.activation_product import float_reason
@@ -12,6 +13,7 @@ from tvmcomp.passes.macs import macs
 from tvmcomp.passes.operator_kinds import ANCHORS, PASS_THROUGH
 from tvmcomp.passes.rewriter import dtype_of, main_bindings, op_name, shape_of
 from tvmcomp.quantize.reasons import IN_REGISTERS
+from tvmcomp.recurrent import RECURRENT, cell_of
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Call, Module, Var
@@ -24,10 +26,16 @@ def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]
     integer anchor's kernel computes in its registers before it rounds is part of that kernel.
     """
     bindings = main_bindings(mod) or []
+    made = main_bindings(realize(mod, target)) or []
     realized = {
         binding.var.name: op_name(binding.value)
-        for binding in main_bindings(realize(mod, target)) or []
+        for binding in made
         if isinstance(binding.var.ty, tvm.relax.TensorType) and dtype_of(binding.var) == "float32"
+    }
+    in_integers = {
+        str(binding.var.name)
+        for binding in made
+        if op_name(binding.value) == RECURRENT and cell_of(binding.value).in_integers
     }
     quantized = {b.var for b in bindings if op_name(b.value) == "dequantize"}
     stay = {b.var for b in bindings if realized.get(b.var.name) == op_name(b.value)}
@@ -41,6 +49,10 @@ def imported_operators(mod: Module, target: TargetDescription) -> list[Operator]
         dtype, reason = "int8", None
         if kind not in ANCHORS and _computes_integers(var):
             dtype = dtype_of(var)
+        elif kind == BLOCK_MATMUL:
+            dtype = f"{dtype_of(var)}, weights int4"
+        elif kind == RECURRENT and str(var.name) not in in_integers:
+            dtype, reason = "float32", "its weights are not quantized in the model"
         elif var in in_registers and var not in rounded:
             dtype, reason = "float32", IN_REGISTERS
         elif var in stay and var not in in_registers and not _between(binding, quantized, rounded):

@@ -12,6 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx_models import random, run
 
 import tvmcomp
+from tvmcomp.errors import ModelError
 from tvmcomp.frontend import load_model
 
 
@@ -57,7 +58,10 @@ def _bytes(codes: np.ndarray) -> np.ndarray:
     ("rows", "columns", "block"),
     [((1, 64), 48, 16), ((7, 96), 40, 32), ((2, 3, 80), 17, 32), ((4, 34), 16, 32)],
 )
-def test_matmul_nbits(tmp_path: Path, rows: tuple[int, ...], columns: int, block: int) -> None:
+@pytest.mark.parametrize("one_a_byte", [False, True])  # as NNCF writes zero points
+def test_matmul_nbits(
+    tmp_path: Path, rows: tuple[int, ...], columns: int, block: int, one_a_byte: bool
+) -> None:
     depth = rows[-1]
     codes, scales, zeros, weight = _draw(depth, columns, block, columns)
     blocks = scales.shape[1]
@@ -68,7 +72,8 @@ def test_matmul_nbits(tmp_path: Path, rows: tuple[int, ...], columns: int, block
     bias = random(columns, seed=1)
     packed_zeros = _bytes(np.pad(zeros, ((0, 0), (0, blocks % 2))))
     weights = {"q": _bytes(padded).reshape(columns, blocks, block // 2), "s": scales,
-               "z": packed_zeros, "b": bias}  # fmt: skip
+               "z": zeros.astype(np.uint8) if one_a_byte else packed_zeros,
+               "b": bias}  # fmt: skip
     path = _saved(tmp_path / "m.onnx", [node], rows, columns, weights)
     model = load_model(path)
     x = random(*rows)
@@ -76,6 +81,16 @@ def test_matmul_nbits(tmp_path: Path, rows: tuple[int, ...], columns: int, block
     (got,) = run(model, {"x": x})
     assert np.abs(got - wanted).max() <= 1e-5 * np.abs(wanted).max()
     assert "tvmcomp.block_matmul" in str(model.mod)
+
+
+def test_zero_points_of_another_number(tmp_path: Path) -> None:
+    codes, scales, zeros, _ = _draw(64, 8, 16, 0)
+    node = helper.make_node("MatMulNBits", ["x", "q", "s", "z"], ["y"], name="product",
+                            domain="com.microsoft", K=64, N=8, bits=4, block_size=16)  # fmt: skip
+    weights = {"q": _bytes(codes).reshape(8, 4, 8), "s": scales, "z": _bytes(zeros)[:, :1]}
+    path = _saved(tmp_path / "m.onnx", [node], (2, 64), 8, weights)
+    with pytest.raises(ModelError, match="its zero points are 8, not 8 x 4"):
+        load_model(path)
 
 
 @pytest.mark.parametrize("swapped", [False, True])

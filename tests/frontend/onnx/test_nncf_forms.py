@@ -113,3 +113,17 @@ def test_scales_of_several_dimensions(tmp_path):
         y = session.run({"x": x})["y"]
     real = (weight.astype("float64") - zero[..., None]) * scale[..., None]
     np.testing.assert_allclose(y.reshape(8), (real * x).sum((1, 2, 3)), rtol=1e-4, atol=1e-4)
+
+
+def test_a_recurrent_layer_between_integers_is_reported_as_float(tmp_path):
+    """NNCF leaves its weights as they are."""
+    network = Network(seed=6)
+    x = network.quantized(network.convolution("x", 8, 6), np.uint8(128))
+    x = network.add("Reshape", x, network.constant(np.array([8, 1, 81])))
+    shapes = (1, 64, 81), (1, 64, 16)
+    weights = [network.constant(network.rng.normal(size=s).astype("float32") / 9) for s in shapes]
+    x = network.add("LSTM", x, *weights, hidden_size=16)
+    save(tmp_path / "m.onnx", network.nodes, {"x": (1, 6, 9, 9)}, [x], weights=network.weights)
+    artifact = tvmcomp.build(tmp_path / "m.onnx", log="none", reference=False)
+    (layer,) = (op for op in artifact.metadata.operators if op.kind == "tvmcomp.recurrent")
+    assert layer.dtype == "float32" and "weights are not quantized" in (layer.reason or "")

@@ -96,8 +96,8 @@ def _matmul_blocks(r: Rewriting) -> None:
     One of 4 bits stays so, any other is unpacked here.
 
     ``B`` is (N, blocks, bytes of a block), low bits first; ``scales`` (N, blocks); zero points
-    packed as ``B`` is, or 2^(bits - 1); ``g_idx`` the block whose scale a place of the depth has,
-    where that isn't its own.
+    packed as ``B`` is, or one a byte as NNCF writes them, or 2^(bits - 1); ``g_idx`` the block
+    whose scale a place of the depth has, where that isn't its own.
     """
     depth, columns = r.attributes["K"], r.attributes["N"]
     bits, block = r.attributes.get("bits", 4), r.attributes["block_size"]
@@ -114,12 +114,8 @@ def _matmul_blocks(r: Rewriting) -> None:
     if scales.size != columns * blocks:
         raise ValueError(f"its scales are {scales.size}, not {columns} x {blocks}")
     weight = _unpacked(packed.reshape(columns, -1), bits).reshape(columns, blocks, block)
-    zero: np.ndarray = np.full((columns, blocks, 1), 1 << (bits - 1), np.float32)
     given = r.value(r.input(3)) if r.input(3) else None
-    if given is not None and given.dtype == np.uint8:
-        zero = _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None].astype(np.float32)
-    elif given is not None:
-        zero = given.reshape(columns, blocks, 1).astype(np.float32)
+    zero = _zero_points(given, columns, blocks, bits)
     factors = scales.reshape(columns, blocks, 1).astype(np.float32)
     whole = zero[..., 0].astype(np.uint8)
     if bits == 4 and not r.input(4) and fits(depth, block) and (whole == zero[..., 0]).all():
@@ -140,6 +136,18 @@ def _matmul_blocks(r: Rewriting) -> None:
     right = r.constant(np.ascontiguousarray(real.T.astype(scales.dtype)))
     result = r.main("MatMul", r.input(0), right)
     r.give(r.add("Add", result, r.input(5)) if r.input(5) else result)
+
+
+def _zero_points(given: np.ndarray | None, columns: int, blocks: int, bits: int) -> np.ndarray:
+    """Of each block, float32 ``[columns, blocks, 1]``."""
+    if given is None:
+        return np.full((columns, blocks, 1), 1 << (bits - 1), np.float32)
+    if given.size == columns * blocks:
+        return given.reshape(columns, blocks, 1).astype(np.float32)
+    bytes_of_row = -(-blocks * bits // 8)
+    if given.dtype != np.uint8 or given.size != columns * bytes_of_row:
+        raise ValueError(f"its zero points are {given.size}, not {columns} x {blocks}")
+    return _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None].astype(np.float32)
 
 
 def _unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
