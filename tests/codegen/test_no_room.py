@@ -17,7 +17,10 @@ from small_artifacts import HERE, dense_artifact
 from small_disk import small_disk
 
 from tvmcomp.codegen import compile as code
+from tvmcomp.codegen.native.emit import emit
 from tvmcomp.errors import ArtifactError, InputError, ToolError
+from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.runtime.arrays import write_npz
 from tvmcomp.runtime.session import load
 from tvmcomp.tvm_import import tvm
@@ -79,6 +82,30 @@ def test_linking_with_a_limit_on_files(
     with file_size_limit(1 << 24):  # one that is large enough
         assert code.link(executable, HERE).startswith(b"\x7fELF")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size", [1, 2_000])
+def test_kernels_with_a_limit_on_files(size: int) -> None:
+    """LLVM leaves the process where it can't write."""
+    lowered = lower(softmax(), HERE)
+    spec = TensorSpec("x", (4, 64), "float32")
+    with file_size_limit(size), pytest.raises(ToolError, match=f"files of {size} bytes at most"):
+        emit(lowered, HERE, Signature((spec,), (spec,)))
+    with file_size_limit(1 << 24):
+        emitted = emit(lowered, HERE, Signature((spec,), (spec,)))
+    assert emitted.kernels.startswith(b"\x7fELF")
+
+
+def softmax() -> Any:
+    """A network of one kernel, of more than 2 kB."""
+    relax = tvm.relax
+    x = relax.Var("x", relax.TensorType([4, 64], "float32"))
+    builder = relax.BlockBuilder()
+    with builder.function("main", [x]):
+        with builder.dataflow():
+            result = builder.emit_output(relax.op.nn.softmax(x))
+        builder.emit_func_output(result)
+    return builder.get()
 
 
 def test_loading_on_a_small_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ import ctypes
 import os
 import resource
 import signal
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -33,8 +34,15 @@ def export(executable: Any, path: Path, link: Callable[..., None]) -> None:
         OSError: there is no room for an object file.
         ToolError: one is larger than this process may write; or what ``link`` raises.
     """
-    _check_file_size_limit(executable, path.parent)
     folder = path.parent
+
+    def write() -> None:
+        with _in_memory(executable, folder):
+            executable.export_library(str(path), fcompile=_write_only, workspace_dir=str(folder))
+
+    if _tried(write, folder.parent):
+        for left in folder.iterdir():
+            left.unlink()
     with _in_memory(executable, folder):
 
         def copy_and_link(output: str, objects: Sequence[str], **options: Any) -> None:
@@ -44,6 +52,26 @@ def export(executable: Any, path: Path, link: Callable[..., None]) -> None:
 
         copy_and_link.get_target_triple = link.get_target_triple  # type: ignore[attr-defined]
         executable.export_library(str(path), fcompile=copy_and_link, workspace_dir=str(folder))
+
+
+def object_file(module: Any) -> bytes:
+    """The object file of a module of machine code, of TVM's.
+
+    Raises:
+        ToolError: it is larger than this process may write.
+    """
+    _tried(lambda: _object_file(module), Path(tempfile.gettempdir()))
+    return _object_file(module)
+
+
+def _object_file(module: Any) -> bytes:
+    memory = os.memfd_create("kernels.o")
+    try:
+        path = Path(f"/proc/self/fd/{memory}")
+        module.write_to_file(str(path), "o")
+        return path.read_bytes()
+    finally:
+        os.close(memory)
 
 
 @contextmanager
@@ -74,15 +102,18 @@ def _modules(root: Any) -> list[Any]:
     return found
 
 
-def _check_file_size_limit(executable: Any, folder: Path) -> None:
-    """Raise ToolError where a limit on the size of files (``ulimit -f``) is too small.
+def _tried(write: Callable[[], object], where: Path) -> bool:
+    """Whether there is a limit on the size of files (``ulimit -f``), which does for ``write``.
 
     It holds for memory too. How large the files become is known when they are written, so where
     there is a limit a child process tries.
+
+    Raises:
+        ToolError: it does not.
     """
     limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
     if limit == resource.RLIM_INFINITY:
-        return
+        return False
     child = os.fork()
     if child == 0:
         try:
@@ -91,24 +122,20 @@ def _check_file_size_limit(executable: Any, folder: Path) -> None:
             signal.alarm(_TRIAL_SECONDS)
             _end_at_once()
             os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # for what LLVM says at its end
-            with _in_memory(executable, folder):
-                executable.export_library(
-                    str(folder / "lib.so"), fcompile=_write_only, workspace_dir=str(folder)
-                )
+            write()
             os._exit(0)
         finally:
             os._exit(1)
     _, status = os.waitpid(child, 0)
-    for path in folder.iterdir():
-        path.unlink()
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGALRM:
-        return  # It waited for a lock that a thread held when it was forked: nothing is known.
+        return True  # It waited for a lock that a thread held when it was forked: nothing is known.
     if status != 0:
         raise ToolError(
             f"the code can't be written: this process may write files of {limit} bytes at most",
-            where=str(folder.parent),
+            where=str(where),
             hint="Raise the limit (`ulimit -f unlimited`).",
         )
+    return True
 
 
 def _end_at_once() -> None:

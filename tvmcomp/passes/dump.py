@@ -1,4 +1,4 @@
-"""``--dump DIR``: write the module after every phase as TVMScript, for a person to look at."""
+"""``--dump DIR``: write what every phase gives, TVMScript or C, for a person to look at."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tvmcomp.tvm_types import Module
 
 
 class Dump:
-    """Writes ``00_imported.py``, ``01_channels_last.py`` … into a folder.
+    """Writes ``00_imported.py``, ``01_channels_last.py`` … ``39_driver.c`` into a folder.
 
     Raises:
         ConfigError: the folder can't be written.
@@ -25,8 +25,15 @@ class Dump:
                 f"can't make the folder: {error.strerror}", where=str(folder)
             ) from None
 
-    def __call__(self, phase: str, mod: Module) -> None:
-        """Write ``mod``, as it is after ``phase``; weights are named, not printed."""
-        path = self.folder / f"{self.count:02}_{phase}.py"
-        path.write_text(mod.script(show_meta=False), encoding="utf-8")
+    def __call__(self, phase: str, mod: Module | str) -> None:
+        """Write a module, as it is after ``phase``, or the source of C that ``phase`` wrote.
+
+        Weights are named, not printed.
+        """
+        if isinstance(mod, str):
+            text, ending = mod, "c"
+        else:
+            text, ending = mod.script(show_meta=False), "py"
+        path = self.folder / f"{self.count:02}_{phase}.{ending}"
+        path.write_text(text, encoding="utf-8")
         self.count += 1

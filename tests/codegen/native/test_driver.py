@@ -7,13 +7,19 @@ import sys
 
 import numpy as np
 import pytest
+from native_runs import HERE, signature_of
+from passes.relax_modules import module
 from waiting import run
 
 from tvmcomp.codegen.cruntime import include_folder
 from tvmcomp.codegen.native.driver import driver_text
+from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.plan import Call, Loop, Place, Plan, Tensor
 from tvmcomp.codegen.native.workspace import place
 from tvmcomp.model import Signature, TensorSpec
+from tvmcomp.passes.dump import Dump
+from tvmcomp.passes.pipeline import lower
+from tvmcomp.tvm_import import tvm
 
 
 def floats(kind, index, *shape):
@@ -88,7 +94,7 @@ def test_an_input_is_copied_only_where_its_kernels_need_it():
     copy = f"if ((uintptr_t)in0 % 64) in0 = memcpy(w + {space.offsets[X.place]}, in0, 24);"
     assert copy in driver
     assert "net_k0(in0, weight[0]" in driver
-    assert '{"x", "float32", 2, inputs_shape0, 24u, 64},' in driver
+    assert '{"x", "float32", 2, shape_2_3, 24u, 64},' in driver
 
 
 def test_a_loop():
@@ -116,7 +122,8 @@ def test_the_descriptor():
         "num_kernels = 3", f"workspace = {space.size}u",
     ):  # fmt: skip
         assert f"    .{line},\n" in driver
-    assert "static const int64_t constants_shape0[] = {3};" in driver
+    assert driver.count("static const int64_t shape_2_3[] = {2, 3};") == 1
+    assert "static const int64_t shape[] = {0};" in driver
 
 
 def test_names_that_others_see_begin_with_the_networks():
@@ -143,3 +150,13 @@ def test_compilers_have_nothing_to_say(compiler, macros, tmp_path):
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wmissing-prototypes"]
     include = f"-I{include_folder()}"
     run([*compiler, *flags, *macros, include, "-c", "-o", str(tmp_path / "o.o"), str(source)])
+
+
+def test_a_dump_shows_it(tmp_path):
+    """Beside the modules, as C."""
+    dump = Dump(tmp_path)
+    dump("scheduled", tvm.IRModule({}))
+    lowered = lower(module(lambda emit, x: x, x=(2,)), HERE)
+    code = emit(lowered, HERE, signature_of(lowered), watch=dump)
+    assert (tmp_path / "01_driver.c").read_text() == code.driver
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["00_scheduled.py", "01_driver.c"]

@@ -23,6 +23,11 @@ def numbers(value: np.ndarray) -> str:
     return ", ".join(map(str, value.tobytes()))
 
 
-def declared_shape(name: str, shape: Sequence[int]) -> str:
+def shape_name(shape: Sequence[int]) -> str:
+    """What the array of a shape is called."""
+    return "_".join(map(str, ("shape", *shape)))
+
+
+def declared_shape(shape: Sequence[int]) -> str:
     """An array with the sizes; C has no empty ones."""
-    return f"static const int64_t {name}[] = {{{', '.join(map(str, shape)) or '0'}}};"
+    return f"static const int64_t {shape_name(shape)}[] = {{{', '.join(map(str, shape)) or '0'}}};"

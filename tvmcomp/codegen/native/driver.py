@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tvmcomp.codegen.native.c_text import comment, declared_shape, literal, numbers
+from tvmcomp.codegen.native.c_text import comment, declared_shape, literal, numbers, shape_name
 from tvmcomp.codegen.native.driver_steps import Addresses, Steps
 from tvmcomp.codegen.native.plan import Call, Loop, Plan, Step, Tensor
 from tvmcomp.codegen.native.workspace import ALIGNMENT, Workspace
@@ -59,6 +59,7 @@ def driver_text(
         _CALL,
         *_scalars(plan),
         _run(plan, addresses, name),
+        _shapes(plan),
         _tensors("inputs", plan.inputs, inputs, input_alignments),
         _tensors("outputs", plan.outputs, outputs, aligned),
         _tensors("constants", plan.constants, constants, aligned),
@@ -118,16 +119,17 @@ def _tensors(
 ) -> str:
     if not tensors:
         return ""
-    lines, rows = [], []
-    for i, tensor in enumerate(tensors):
-        shape = f"{what}_shape{i}"
-        lines.append(declared_shape(shape, tensor.shape))
-        rows.append(
-            f'    {{{literal(names[i])}, "{tensor.dtype}", {len(tensor.shape)}, {shape}, '
-            f"{tensor.nbytes}u, {alignments[i]}}},"
-        )
-    lines += [f"static const tvmcomp_tensor {what}[] = {{", *rows, "};"]
-    return "\n".join(lines) + "\n"
+    rows = [
+        f'    {{{literal(names[i])}, "{tensor.dtype}", {len(tensor.shape)}, '
+        f"{shape_name(tensor.shape)}, {tensor.nbytes}u, {alignments[i]}}},"
+        for i, tensor in enumerate(tensors)
+    ]
+    return "\n".join([f"static const tvmcomp_tensor {what}[] = {{", *rows, "};", ""])
+
+
+def _shapes(plan: Plan) -> str:
+    shapes = dict.fromkeys(t.shape for t in (*plan.inputs, *plan.outputs, *plan.constants))
+    return "\n".join([*map(declared_shape, shapes), ""]) if shapes else ""
 
 
 def _network(plan: Plan, workspace: Workspace, name: str, features: Sequence[str]) -> str:

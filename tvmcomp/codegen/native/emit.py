@@ -12,6 +12,7 @@ from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.workspace import ALIGNMENT, place
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import Signature
+from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered
 from tvmcomp.targets import TargetDescription
 
@@ -39,7 +40,11 @@ class NativeCode:
 
 
 def emit(
-    lowered: Lowered, target: TargetDescription, signature: Signature, name: str = "network"
+    lowered: Lowered,
+    target: TargetDescription,
+    signature: Signature,
+    name: str = "network",
+    watch: Watch | None = None,
 ) -> NativeCode:
     """Code for a CPU.
 
@@ -48,6 +53,7 @@ def emit(
         target: the device.
         signature: names of its inputs and outputs.
         name: an identifier of C; the names that object files share begin with it.
+        watch: is given the driver.
 
     Raises:
         ModelError: the network does something that no driver can; the message names it.
@@ -62,9 +68,12 @@ def emit(
     copied = [i for i, alignment in enumerate(alignments) if alignment == ALIGNMENT]
     workspace = place(plan, copied)
     kernels = {f"{name}_k{i}": mod[kernel] for i, kernel in enumerate(plan.kernels)}
+    driver = driver_text(plan, workspace, signature, name, target.features, alignments)
+    if watch is not None:
+        watch("driver", driver)
     return NativeCode(
         kernel_object(kernels, target, lowered.in_integers),
-        driver_text(plan, workspace, signature, name, target.features, alignments),
+        driver,
         plan.kernels,
         workspace.size,
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 
 from tvmcomp.codegen.code_target import code_target
 from tvmcomp.codegen.native.imports import check_names, check_variables
 from tvmcomp.codegen.native.plain_signature import PLAIN
+from tvmcomp.codegen.object_files import object_file
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimFunc
@@ -24,7 +24,8 @@ def kernel_object(
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
 
     Raises:
-        ToolError: a kernel calls a function that no device has.
+        ToolError: a kernel calls a function that no device has, or the object file is larger than
+            this process may write.
     """
     for func in kernels.values():
         check_names(func)
@@ -33,14 +34,6 @@ def kernel_object(
     config = {**current.config, "tirx.disable_assert": True}
     with tvm.transform.PassContext(opt_level=current.opt_level, config=config):
         built = tvm.tirx.build(tvm.IRModule(named), code_target(target, in_integers), PLAIN)
-    # LLVM leaves the process when a write fails, so it writes to memory.
-    memory = os.memfd_create("kernels.o")
-    try:
-        built.write_to_file(f"/proc/self/fd/{memory}", "o")
-        with os.fdopen(os.dup(memory), "rb") as file:
-            file.seek(0)
-            code = file.read()
-    finally:
-        os.close(memory)
+    code = object_file(built)
     check_variables(code)
     return code
