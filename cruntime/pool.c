@@ -16,25 +16,6 @@ static int alone(tvmcomp_lambda lambda, void *data) {
   return lambda(0, &env, data);
 }
 
-/* A loop that the caller's own threads run. */
-typedef struct {
-  tvmcomp_pool *pool;
-  tvmcomp_lambda lambda;
-  void *data;
-} borrowed;
-
-static int run_borrowed(int32_t task, int32_t tasks, void *data) {
-  const borrowed *loop = data;
-  if (task < 0 || task >= loop->pool->threads || tasks != loop->pool->threads) return -1;
-  tvmcomp_worker *before = tvmcomp_current; /* the caller's threads may be in a network of theirs */
-  tvmcomp_parallel_env env = {NULL, tasks};
-  tvmcomp_worker *worker = &loop->pool->workers[task];
-  tvmcomp_current = worker;
-  worker->result = loop->lambda(task, &env, loop->data);
-  tvmcomp_current = before;
-  return worker->result;
-}
-
 /* 0 if every task has been done and succeeded. */
 static int result_of(const tvmcomp_pool *pool) {
   for (int32_t i = 0; i < pool->threads; i++)
@@ -42,17 +23,9 @@ static int result_of(const tvmcomp_pool *pool) {
   return 0;
 }
 
-static int launch_borrowed(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
-  borrowed loop = {pool, lambda, data};
-  for (int32_t i = 0; i < pool->threads; i++) pool->workers[i].result = -1;
-  int failed = pool->parallel_for(pool->parallel_user, run_borrowed, pool->threads, &loop);
-  return failed ? -1 : result_of(pool);
-}
-
 #ifdef TVMCOMP_WITHOUT_THREADS
-static int launch_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
-  (void)pool;
-  return alone(lambda, data);
+static void run_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
+  pool->workers[0].result = alone(lambda, data); /* there is but one */
 }
 
 static tvmcomp_status start_threads(tvmcomp_pool *pool) {
@@ -61,9 +34,9 @@ static tvmcomp_status start_threads(tvmcomp_pool *pool) {
 #else
 #include <sched.h>
 #include <signal.h>
-#include <time.h>
 
 #include "affinity.h"
+#include "clock.h"
 
 /* Sleeping and waking cost some 50 us; the gaps between kernels and between quick calls are shorter. */
 #define DEFAULT_SPIN_NS 1000000
@@ -80,12 +53,6 @@ static inline void pause_core(void) {
 #endif
 }
 
-static int64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
 /* Waits until *word is not `old`, for `limit` ns if it is not negative; returns whether it is. */
 static int spin_while(_Atomic uint32_t *word, uint32_t old, int64_t limit, int32_t crowded) {
   int64_t end = -1;
@@ -97,8 +64,8 @@ static int spin_while(_Atomic uint32_t *word, uint32_t old, int64_t limit, int32
     }
     sched_yield();
     if (limit < 0) continue;
-    if (end < 0) end = now_ns() + limit;
-    if (now_ns() >= end) return atomic_load_explicit(word, memory_order_acquire) != old;
+    if (end < 0) end = tvmcomp_now_ns() + limit;
+    if (tvmcomp_now_ns() >= end) return atomic_load_explicit(word, memory_order_acquire) != old;
   }
   return 1;
 }
@@ -134,7 +101,7 @@ static void *work(void *argument) {
   }
 }
 
-static int launch_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
+static void run_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
   pool->lambda = lambda;
   pool->data = data;
   pool->env = (tvmcomp_parallel_env){NULL, pool->threads};
@@ -143,7 +110,6 @@ static int launch_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data)
   pool->workers[0].result = lambda(0, &pool->env, data);
   for (int32_t i = 1; i < pool->threads; i++)
     spin_while(&pool->workers[i].done, before, -1, pool->crowded);
-  return result_of(pool);
 }
 
 /* Ends the first `threads` of them. */
@@ -205,15 +171,18 @@ static int launch(tvmcomp_lambda lambda, void *data, int tasks) {
   /* A loop within a loop's task is that task's alone. */
   if (!pool || pool->threads == 1 || pool->launching) return alone(lambda, data);
   pool->launching = 1;
-  int result = pool->parallel_for ? launch_borrowed(pool, lambda, data)
-                                  : launch_threads(pool, lambda, data);
+  if (pool->parallel_for) tvmcomp_run_borrowed(pool, lambda, data);
+  else run_threads(pool, lambda, data);
   pool->launching = 0;
-  return result;
+  return result_of(pool);
 }
 
 TVMCOMP_HIDDEN tvmcomp_launch_function __TVMBackendParallelLaunch = launch;
 
 tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmcomp_options *options) {
+#ifdef TVMCOMP_WITHOUT_THREADS
+  if (options->num_cores) return TVMCOMP_BAD_ARGUMENT;
+#endif
   pool->threads = options->threads ? options->threads : 1;
   pool->parallel_for = options->parallel_for;
   pool->parallel_user = options->parallel_user;

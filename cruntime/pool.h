@@ -63,6 +63,8 @@ TVMCOMP_HIDDEN tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmco
 TVMCOMP_HIDDEN tvmcomp_status tvmcomp_pool_restart(tvmcomp_pool *pool);
 /* Ends the threads, and frees what the pool owns. */
 TVMCOMP_HIDDEN void tvmcomp_pool_stop(tvmcomp_pool *pool);
+/* Lets the caller's parallel_for run a loop; each worker's `result` says how its task ended. */
+TVMCOMP_HIDDEN void tvmcomp_run_borrowed(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data);
 /* Frees what the pool owns in a process that was forked from its own. */
 TVMCOMP_HIDDEN void tvmcomp_pool_forget(tvmcomp_pool *pool);
 

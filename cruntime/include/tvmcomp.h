@@ -43,7 +43,8 @@ typedef struct {
   int32_t ndim;
   const int64_t *shape;
   uint64_t nbytes;
-  uint32_t alignment; /* bytes; a constant must have it, an input or output that lacks it is copied */
+  uint32_t alignment; /* bytes that the address is a multiple of. An input or output need not be where
+                         it says 64: it is then copied. */
 } tvmcomp_tensor;
 
 /* Called around each kernel, in the thread that runs the network: `kernel` is an index into the
@@ -108,6 +109,18 @@ TVMCOMP_API tvmcomp_status tvmcomp_run(tvmcomp_context *context, const void *con
 /* Runs it `runs` times and writes how many seconds each took to seconds[0 .. runs - 1]. */
 TVMCOMP_API tvmcomp_status tvmcomp_time(tvmcomp_context *context, const void *const *inputs,
                                         void *const *outputs, int32_t runs, double *seconds);
+
+/* One call of a kernel: an index into the network's `kernels`, and how long it took. */
+typedef struct {
+  int32_t kernel;
+  double seconds;
+} tvmcomp_call;
+
+/* Runs it once and writes the first `capacity` calls in their order to `calls`, and how many there were
+ * to *count. The context's hook is not called. */
+TVMCOMP_API tvmcomp_status tvmcomp_profile(tvmcomp_context *context, const void *const *inputs,
+                                           void *const *outputs, tvmcomp_call *calls, int64_t capacity,
+                                           int64_t *count);
 
 /* Sets what is called around each kernel from the next run on; NULL: nothing. */
 TVMCOMP_API tvmcomp_status tvmcomp_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user);

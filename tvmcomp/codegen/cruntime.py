@@ -13,9 +13,11 @@ _FOLDERS = (_PACKAGE / "data" / "cruntime", _PACKAGE.parent / "cruntime")
 #: What every network needs.
 _ALWAYS = (
     "affinity.c",
+    "borrowed.c",
     "context.c",
     "cpu_features.c",
     "pool.c",
+    "run.c",
     "turn.c",
     "workspace.c",
 )

@@ -1,0 +1,134 @@
+"""The C runtime: what its programs check, under several compilers, sanitizers and emulators."""
+
+from __future__ import annotations
+
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from compilers import (
+    AARCH64,
+    ADDRESSES,
+    ARMV7,
+    GCC,
+    MUSL,
+    RACES,
+    RISCV64,
+    THREADLESS,
+    WARNINGS,
+    ZIG,
+    Variant,
+    run,
+)
+from needed import missing
+
+from tvmcomp.codegen import cruntime
+from tvmcomp.targets import features as cpu_features
+
+CHECKS = {
+    "check_interface": (
+        "runs bad_arguments given failing hooks timing profiling alignment features texts "
+        "borrowed threadless"
+    ),
+    "check_threads": (
+        "counts failing nested eight_contexts eight_share thread_after_thread in_turns borrowed"
+    ),
+    "check_cores": "crowded bound sleeping cycles lent",
+    "check_fork": "used destroyed used_and_destroyed grandchild in_threads amid_a_run",
+}
+EMULATORS = {"aarch64": "qemu-aarch64", "armv7": "qemu-arm", "riscv64": "qemu-riscv64"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cruntime")
+
+
+def program(check: str, variant: Variant, folder: Path) -> Path:
+    made = folder / f"{check}-{variant.name}"
+    return made if made.exists() else variant.program(check, folder)
+
+
+def every(*checks: str) -> list[tuple[str, str]]:
+    return [(check, name) for check in checks for name in CHECKS[check].split()]
+
+
+@pytest.mark.parametrize("variant", [GCC, ADDRESSES], ids=lambda variant: variant.name)
+@pytest.mark.parametrize(("check", "name"), every(*CHECKS))
+def test_on_this_machine(check: str, name: str, variant: Variant, folder: Path) -> None:
+    run(program(check, variant, folder), name)
+
+
+@pytest.mark.parametrize("variant", [ZIG, MUSL], ids=lambda variant: variant.name)
+@pytest.mark.parametrize(("check", "name"), every(*CHECKS))
+def test_as_zig_compiles_it(check: str, name: str, variant: Variant, folder: Path) -> None:
+    run(program(check, variant, folder), name)
+
+
+# ThreadSanitizer does not follow threads that are started after a fork.
+@pytest.mark.parametrize(("check", "name"), every("check_threads", "check_cores"))
+def test_no_data_race(check: str, name: str, folder: Path) -> None:
+    run(program(check, RACES, folder), name)
+
+
+@pytest.mark.parametrize("name", CHECKS["check_interface"].split())
+def test_without_threads(name: str, folder: Path) -> None:
+    run(program("check_interface", THREADLESS, folder), name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", [AARCH64, ARMV7, RISCV64], ids=lambda variant: variant.name)
+@pytest.mark.parametrize(("check", "name"), every(*CHECKS))
+def test_on_other_architectures(check: str, name: str, variant: Variant, folder: Path) -> None:
+    emulator = EMULATORS[variant.name]
+    command = shutil.which(f"{emulator}-static") or shutil.which(emulator)
+    if command is None:
+        missing(f"{emulator} (Debian's qemu-user-static) is not installed")
+    if name in ("amid_a_run", "sleeping"):
+        pytest.skip("qemu 7 gives a forked process what it asked to be wiped, and all states are R")
+    run(program(check, variant, folder), name, command)
+
+
+@pytest.mark.parametrize("variant", [ADDRESSES, MUSL], ids=lambda variant: variant.name)
+def test_topk(variant: Variant, folder: Path) -> None:
+    run(program("check_sort", variant, folder), "")
+
+
+@pytest.mark.parametrize("language", ["c++11", "c++20"])
+def test_the_header_is_cpp_too(language: str, tmp_path: Path) -> None:
+    source = tmp_path / "program.cc"
+    source.write_text(
+        '#include "tvmcomp.h"\n'
+        "int main() { tvmcomp_options options{}; return options.threads + (TVMCOMP_OK != 0); }\n"
+    )
+    include = f"-I{cruntime.include_folder()}"
+    options = ["-x", "c++", f"-std={language}", "-fsyntax-only", *WARNINGS, include, str(source)]
+    subprocess.run([*ZIG.compiler(), *options], check=True)
+
+
+class Head(ctypes.Structure):
+    """The first fields of a ``tvmcomp_network``."""
+
+    _fields_ = (
+        ("abi", ctypes.c_uint32),
+        ("name", ctypes.c_char_p),
+        ("features", ctypes.c_char_p),
+    )
+
+
+def test_features_are_those_that_the_system_names(folder: Path) -> None:
+    """CPUID and XCR0 against ``/proc/cpuinfo``, feature by feature."""
+    library = folder / "runtime.so"
+    ZIG.build(list(cruntime.sources()), library, "-shared", *cruntime.FLAGS)
+    missing_feature = ctypes.CDLL(str(library)).tvmcomp_missing_feature
+    missing_feature.restype = ctypes.c_char_p
+    here, arch = cpu_features.host_features(), cpu_features.host_architecture()
+    for name in cpu_features.known(arch):
+        for features in (name, f"unknown,{name}", f"{name},unknown"):
+            lacking = missing_feature(ctypes.byref(Head(1, b"", features.encode())))
+            assert lacking == (None if name in here else name.encode()), features
+    both = ctypes.byref(Head(1, b"", ",".join(cpu_features.known(arch)).encode()))
+    lacked = [name for name in cpu_features.known(arch) if name not in here]
+    assert missing_feature(both) == (lacked[0].encode() if lacked else None)
