@@ -104,8 +104,9 @@ def test_the_header_is_cpp_too(language: str, tmp_path: Path) -> None:
         "int main() { tvmcomp_options options{}; return options.threads + (TVMCOMP_OK != 0); }\n"
     )
     include = f"-I{cruntime.include_folder()}"
-    options = ["-x", "c++", f"-std={language}", "-fsyntax-only", *WARNINGS, include, str(source)]
-    subprocess.run([*ZIG.compiler(), *options], check=True)
+    options = ["-x", "c++", f"-std={language}", *WARNINGS, include]
+    output = ["-c", str(source), "-o", str(tmp_path / "program.o")]
+    subprocess.run([*ZIG.compiler(), *options, *output], check=True)
 
 
 class Head(ctypes.Structure):
