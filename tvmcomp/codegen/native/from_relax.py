@@ -162,6 +162,7 @@ class _Walk:
         condition = results.pop(0) if form.conditional else None
         states, row = results[: form.states], results[form.states :]
         places = self._written_for_next(carried, states, first)
+        homes = [tensor.place for tensor in carried]
         steps.append(
             Loop(
                 number=number,
@@ -180,7 +181,7 @@ class _Walk:
                 spare={
                     i: self._spare(state)
                     for i, state in enumerate(states)
-                    if state.place.kind == "carried" and state.place != carried[i].place
+                    if state.place in homes and state.place != homes[i]
                 },
             )
         )
