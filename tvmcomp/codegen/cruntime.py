@@ -23,6 +23,8 @@ _ALWAYS = (
 )
 #: What a network with a TopK needs too: its kernels call by name.
 _SORT = "sort.c"
+#: What TVM's loader finds in the same library.
+_TVM_ENTRY = "tvm_entry.c"
 
 #: How the files are compiled, with any C11 compiler; the functions of ``tvmcomp.h`` stay visible.
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden")
@@ -53,15 +55,16 @@ def include_folder() -> Path:
     return folder() / "include"
 
 
-def sources(*, sorts: bool = False) -> tuple[Path, ...]:
+def sources(*, sorts: bool = False, for_tvm: bool = False) -> tuple[Path, ...]:
     """Return the C files to compile with :data:`FLAGS` and link to a network.
 
     Args:
         sorts: the kernels call a function by name (``__TVMFFIFunctionCall``), as TopK's do.
+        for_tvm: the library has a ``tvmcomp_library()``, and TVM's RPC is to load it.
 
     Raises:
         ToolError: the installation lacks them.
     """
     here = folder()
-    names = [*_ALWAYS, *([_SORT] if sorts else ())]
+    names = [*_ALWAYS, *([_SORT] if sorts else ()), *([_TVM_ENTRY] if for_tvm else ())]
     return tuple(here / name for name in names)

@@ -9,7 +9,7 @@ from tvmcomp.targets import TargetDescription
 from tvmcomp.temporary_folder import temporary_folder
 
 #: What the library shows: its C interface, and what TVM's loader looks up.
-_EXPORTS = "{ global: tvmcomp_*; __tvm_ffi_*; local: *; };\n"
+_EXPORTS = "{ global: tvmcomp_*; __tvm_ffi_*; __TVMFFIErrorSetRaisedFromCStr; local: *; };\n"
 _OPTIONS = (
     *FLAGS,
     "-DTVMCOMP_SHARED",
@@ -18,6 +18,8 @@ _OPTIONS = (
     # A function that neither libc nor the runtime has is an error here, and not on the device.
     "-Wl,-z,defs",
     "-Wl,--gc-sections",
+    # A program's own functions of the same names never take the place of the library's.
+    "-Wl,-Bsymbolic",
 )
 
 
@@ -48,7 +50,7 @@ def link_shared(code: NativeCode, target: TargetDescription, linker: str | None 
                 f"-Wl,--version-script={folder / 'exports.map'}",
                 str(folder / "driver.c"),
                 str(folder / "kernels.o"),
-                *map(str, sources(sorts=code.calls_by_name)),
+                *map(str, sources(sorts=code.calls_by_name, for_tvm=True)),
                 "-lm",
             ],
         )
