@@ -13,8 +13,8 @@ ROOT = Path(tvmcomp.__file__).parent
 #: The packages, those that others build on first. Modules beside them are values that all may use,
 #: but for those that stand here.
 ORDER = (
-    "targets", "frontend", "artifact", "schedules", "passes", "runtime", "codegen", "quantize",
-    "tuning", "report", "reference_run", "api", "compress", "cli", "__main__",
+    "targets", "frontend", "artifact", "schedules", "passes", "runtime", "codegen", "export",
+    "quantize", "tuning", "report", "reference_run", "api", "compress", "cli", "__main__",
 )  # fmt: skip
 
 

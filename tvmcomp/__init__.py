@@ -10,11 +10,13 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tvmcomp.api import build, tune
     from tvmcomp.compress import CallablePackage
+    from tvmcomp.export import ExportPackage
     from tvmcomp.frontend.convert import convert
     from tvmcomp.runtime.figures import bench, evaluate
     from tvmcomp.runtime.session import load
 
     compress: CallablePackage
+    export: ExportPackage
 
 #: Name -> where it is defined. Imported when first used: loading an artifact needs no compiler.
 _PUBLIC = {
@@ -26,12 +28,17 @@ _PUBLIC = {
     "evaluate": "tvmcomp.runtime.figures",
 }
 
-__all__ = ["__version__", "bench", "build", "compress", "convert", "evaluate", "load", "tune"]
+#: Packages that can be called.
+_CALLED = ("compress", "export")
+
+__all__ = [
+    "__version__", "bench", "build", "compress", "convert", "evaluate", "export", "load", "tune",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compress":  # a package that can be called
-        return importlib.import_module("tvmcomp.compress")
+    if name in _CALLED:
+        return importlib.import_module(f"tvmcomp.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'tvmcomp' has no attribute {name!r}")
     return getattr(importlib.import_module(_PUBLIC[name]), name)

@@ -53,7 +53,8 @@ class Agreement(msgspec.Struct, frozen=True):
 #: another order; an 8-bit value near the middle between two steps (0.4% apart) then takes the
 #: other one. It may not compute something else.
 TOLERANCE = {"none": 1e-4, "fp16": 5e-3, "bf16": 2e-2, "int8": 1e-2, "dynamic": 1e-2}
-_ENOUGH = 0.999
+#: Share of the elements that must be within it.
+ENOUGH = 0.999
 
 
 def compare(outputs: Mapping[str, np.ndarray], reference: Reference, quant: str) -> list[Agreement]:
@@ -70,7 +71,7 @@ def compare(outputs: Mapping[str, np.ndarray], reference: Reference, quant: str)
         difference = _difference(outputs[name], wanted)
         within = float(np.mean(difference <= tolerance)) if wanted.size else 1.0
         largest = float(np.max(difference)) if wanted.size else 0.0
-        found.append(Agreement(name, largest, within, tolerance, agrees=within >= _ENOUGH))
+        found.append(Agreement(name, largest, within, tolerance, agrees=within >= ENOUGH))
     return found
 
 

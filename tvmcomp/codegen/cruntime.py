@@ -13,6 +13,7 @@ _FOLDERS = (_PACKAGE / "data" / "cruntime", _PACKAGE.parent / "cruntime")
 #: What every network needs.
 _ALWAYS = (
     "affinity.c",
+    "arm_division.c",
     "borrowed.c",
     "context.c",
     "cpu_features.c",

@@ -77,6 +77,17 @@ def c_compiler(
     return CCompiler(target, command, _zig_environment())
 
 
+def archive(target: TargetDescription, output: Path, objects: Sequence[Path]) -> None:
+    """Make the static library ``output`` of object files, with an index of their symbols.
+
+    Raises:
+        ToolError: the archiver, zig's, is not installed, or fails.
+    """
+    command = [*_zig(), "ar", "rcsD", str(output), *map(str, objects)]
+    where = f"making {output.name} with zig ar"
+    _run(command, _zig_environment(), target, where, output.parent)
+
+
 def link_function(target: TargetDescription, linker: str | None = None) -> LinkFunction:
     """Return a function that links TVM's object files to a shared library for ``target``.
 
@@ -122,15 +133,19 @@ def cuda_compiler() -> Literal["nvcc", "nvrtc"]:
     )
 
 
-def _zig_command(triple: str) -> list[str]:
+def _zig() -> list[str]:
     if importlib.util.find_spec("ziglang") is None:
         raise ToolError(
             "the linker that tvmcomp uses, the package ziglang, is not installed",
             hint="`pip install ziglang`, or name a C compiler for the target with --linker.",
         )
+    return [sys.executable, "-m", "ziglang"]
+
+
+def _zig_command(triple: str) -> list[str]:
     # -s and -O2 are for zig's own support library, which it builds at the first link: without them
     # that takes ten times as long and the library is twenty times as big.
-    return [sys.executable, "-m", "ziglang", "cc", "-target", triple, "-s", "-O2"]
+    return [*_zig(), "cc", "-target", triple, "-s", "-O2"]
 
 
 def _own_command(linker: str) -> list[str]:

@@ -1,0 +1,163 @@
+"""The C interface of one network: its header, and the functions behind it.
+
+The functions are the runtime's, by the network's name and for it alone: a program holds many
+networks, and a shared library keeps its own runtime to itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvmcomp.codegen.native.c_text import comment
+from tvmcomp.export.data import joined, pointers
+from tvmcomp.export.network import Network
+from tvmcomp.model import TensorSpec
+
+_HEADER = """\
+/* {name}: {source}, compiled by tvmcomp for {target}.
+ *
+ * Inputs and outputs, in the order of the arrays that {name}_run takes:
+{tensors}
+ *{states}
+ * {constants} bytes of weights lie in read-only data. A context takes {workspace} bytes, and a
+ * stack for each thread. example.c shows the use; tvmcomp.h says what each function does. */
+#ifndef {guard}_H
+#define {guard}_H
+
+#include "tvmcomp.h"
+
+{macros}
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+/* Names, types and shapes of the inputs and outputs. */
+TVMCOMP_API const tvmcomp_network *{name}_info(void);
+/* The first feature that this CPU lacks and the code needs, or NULL. */
+TVMCOMP_API const char *{name}_missing_feature(void);
+
+/* As the functions tvmcomp_... of tvmcomp.h. */
+TVMCOMP_API tvmcomp_status {name}_create(const tvmcomp_options *options, tvmcomp_context **context);
+TVMCOMP_API tvmcomp_status {name}_run(tvmcomp_context *context, const void *const *inputs,
+                                      void *const *outputs);
+TVMCOMP_API tvmcomp_status {name}_time(tvmcomp_context *context, const void *const *inputs,
+                                       void *const *outputs, int32_t runs, double *seconds);
+TVMCOMP_API tvmcomp_status {name}_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user);
+TVMCOMP_API void {name}_destroy(tvmcomp_context *context);
+TVMCOMP_API const char *{name}_status_text(tvmcomp_status status);
+
+#ifdef __cplusplus
+}}
+#endif
+#endif
+"""
+
+_SOURCE = """\
+/* The functions of {name}.h, and where the weights lie. */
+#include "{name}.h"
+
+extern const tvmcomp_network {name}_network;
+
+extern const unsigned char {name}_weights[];
+{constants}
+const tvmcomp_network *{name}_info(void) {{ return &{name}_network; }}
+
+const char *{name}_missing_feature(void) {{ return tvmcomp_missing_feature(&{name}_network); }}
+
+tvmcomp_status {name}_create(const tvmcomp_options *options, tvmcomp_context **context) {{
+  return tvmcomp_create(&{name}_network, options, context);
+}}
+
+tvmcomp_status {name}_run(tvmcomp_context *context, const void *const *inputs,
+                          void *const *outputs) {{
+  return tvmcomp_run(context, inputs, outputs);
+}}
+
+tvmcomp_status {name}_time(tvmcomp_context *context, const void *const *inputs,
+                           void *const *outputs, int32_t runs, double *seconds) {{
+  return tvmcomp_time(context, inputs, outputs, runs, seconds);
+}}
+
+tvmcomp_status {name}_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user) {{
+  return tvmcomp_set_hook(context, hook, user);
+}}
+
+void {name}_destroy(tvmcomp_context *context) {{ tvmcomp_destroy(context); }}
+
+const char *{name}_status_text(tvmcomp_status status) {{ return tvmcomp_status_text(status); }}
+"""
+
+#: Bytes of a state's first value that the header shows.
+_SHOWN = 16
+
+#: What a shared library shows: the functions of the header.
+FUNCTIONS = (
+    "info", "missing_feature", "create", "run", "time", "set_hook", "destroy", "status_text",
+)  # fmt: skip
+
+
+def header(network: Network) -> str:
+    """The text of ``NAME.h``."""
+    signature = network.signature
+    guard = network.name.upper()
+    macros = [f"#define {guard}_INPUTS {len(signature.inputs)}"]
+    macros += [f"#define {guard}_OUTPUTS {len(signature.outputs)}"]
+    tensors = []
+    for kind, specs in (("input", signature.inputs), ("output", signature.outputs)):
+        for i, spec in enumerate(specs):
+            tensors.append(f" *   {kind} {i}: {_described(spec)}")
+            size = "*".join(map(str, spec.shape)) or "1"
+            macros.append(f"#define {guard}_{kind.upper()}{i}_ELEMENTS ({size})")
+    return _HEADER.format(
+        name=network.name,
+        source=comment(network.source),
+        target=comment(network.target.name),
+        tensors="\n".join(tensors),
+        states=_states(network),
+        constants=sum(array.nbytes for array in network.constants),
+        workspace=network.workspace,
+        guard=guard,
+        macros="\n".join(macros) + "\n",
+    )
+
+
+def api_source(network: Network, weights: Sequence[int]) -> str:
+    """The text of ``NAME_api.c``.
+
+    Args:
+        network: the network.
+        weights: where each constant begins in the data ``NAME_weights``.
+    """
+    name = network.name
+    constants = pointers(f"{name}_constants", f"{name}_weights", weights)
+    return _SOURCE.format(name=name, constants=constants)
+
+
+def weights_of(network: Network) -> tuple[bytes, list[int]]:
+    """The bytes of ``NAME_weights``, and where each constant begins."""
+    return joined(network.constants)
+
+
+def _described(spec: TensorSpec) -> str:
+    return f"{comment(spec.name)}, {spec.dtype}[{', '.join(map(str, spec.shape))}]"
+
+
+def _states(network: Network) -> str:
+    """What a caller does with inputs that keep their value from run to run."""
+    inputs = [spec.name for spec in network.signature.inputs]
+    outputs = [spec.name for spec in network.signature.outputs]
+    lines = ""
+    for state in network.states:
+        given, kept = inputs.index(state.input), outputs.index(state.output)
+        lines += (
+            f"\n * Input {given} is a state: {_beginning(state.start)} at the first run, then what"
+            f"\n * output {kept} was at the run before.\n *"
+        )
+    return lines
+
+
+def _beginning(start: bytes) -> str:
+    if not any(start):
+        return "zeros"
+    shown = start[:_SHOWN].hex(" ")
+    return f"the bytes {shown}{' ...' if len(start) > _SHOWN else ''}"

@@ -1,0 +1,52 @@
+"""The program of one network (``cruntime/program``): what it is linked with."""
+
+from __future__ import annotations
+
+from tvmcomp.artifact.reference import ENOUGH
+from tvmcomp.export.data import joined, pointers
+from tvmcomp.export.network import Network
+
+_TEXT = """\
+/* The network that this program runs, its reference inputs and the outputs that it must give. */
+#include "{name}.h"
+#include "program.h"
+
+{arrays}const tvmcomp_program tvmcomp_this_program = {{
+    .info = {name}_info,
+    .missing_feature = {name}_missing_feature,
+    .create = {name}_create,
+    .run = {name}_run,
+    .time = {name}_time,
+    .set_hook = {name}_set_hook,
+    .destroy = {name}_destroy,
+    .status_text = {name}_status_text,
+{reference}}};
+"""
+
+
+def program_source(network: Network) -> tuple[str, bytes]:
+    """The text of ``NAME_program.c``, and the bytes of ``NAME_reference`` that it points into.
+
+    Without a reference there are no bytes, and the text refers to none.
+    """
+    name = network.name
+    if network.reference is None:
+        return _TEXT.format(name=name, arrays="", reference=""), b""
+    inputs, outputs = network.reference_arrays("inputs"), network.reference_arrays("outputs")
+    data, places = joined([*inputs, *outputs])
+    symbol = f"{name}_reference"
+    arrays = "\n".join(
+        [
+            f"extern const unsigned char {symbol}[];\n",
+            pointers("inputs", symbol, places[: len(inputs)], static=True),
+            pointers("outputs", symbol, places[len(inputs) :], static=True),
+            "",
+        ]
+    )
+    reference = f"""\
+    .inputs = inputs,
+    .outputs = outputs,
+    .tolerance = {network.tolerance!r},
+    .within = {ENOUGH!r},
+"""
+    return _TEXT.format(name=name, arrays=arrays, reference=reference), data
