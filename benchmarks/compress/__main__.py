@@ -7,6 +7,7 @@ import sys
 from benchmarks.compress import (
     channels,
     clusters,
+    distil_defaults,
     low_bits,
     low_rank,
     peers,
@@ -28,6 +29,7 @@ TABLES = {
     "sparse": sparse,
     "sparse_kernels": sparse_kernels,
     "qat": qat,
+    "distil_defaults": distil_defaults,
     "peers": peers,
 }
 
