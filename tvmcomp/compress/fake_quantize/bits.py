@@ -18,18 +18,13 @@ import torch
 from onnx import TensorProto
 
 from tvmcomp.compress.batched import BatchedNetwork
-from tvmcomp.compress.fake_quantize import weights as roles
+from tvmcomp.compress.fake_quantize.alone import weights_alone
 from tvmcomp.compress.fake_quantize.graph import Graph, kind_of
-from tvmcomp.compress.fake_quantize.lockstep import Lockstep, samples_that_fit
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.operator_kinds import CONVOLUTIONS
-from tvmcomp.compress.fake_quantize.rows import mean_square
-from tvmcomp.compress.fake_quantize.weights import GPTQ_ROLES, Weight
-from tvmcomp.compress.network import TrainableNetwork
+from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.samples import Sample
-from tvmcomp.quantize.rounding.codes import largest_code, nearest
-from tvmcomp.quantize.rounding.gptq import gptq
-from tvmcomp.quantize.rounding.weight_scales import weight_scales
+from tvmcomp.quantize.rounding.codes import largest_code
 
 #: What a weight may have where a goal of size or loss decides.
 CHOICES = (8, 6, 5, 4, 3)
@@ -86,7 +81,9 @@ def measure_costs(
     """
     costs = {}
     network = BatchedNetwork(model, yardstick.samples)
-    for weight, codes, rounded in _rounded_alone(model, weights, fit):
+    for alone in weights_alone(model, weights, fit):
+        weight = alone.weight
+        codes, rounded = alone.on_grid(_MEASURED_BITS)
         parameter = network.network.weights()[weight.tensor]
         kept = parameter.detach().clone()
         with torch.no_grad():
@@ -102,47 +99,6 @@ def entropy(codes: np.ndarray) -> float:
     """Bits a code, coded without regard to its neighbours."""
     counts = np.unique(codes, return_counts=True)[1] / max(codes.size, 1)
     return float(-(counts * np.log2(counts)).sum())
-
-
-def _rounded_alone(
-    model: onnx.ModelProto, weights: Sequence[Weight], fit: Sequence[Sample]
-) -> Iterator[tuple[Weight, np.ndarray, np.ndarray]]:
-    """Each weight, its codes, and what these stand for, with all else in float."""
-    graph = Graph(model)
-    running = Lockstep(TrainableNetwork(model), fit[: samples_that_fit(model, 1)])
-    by_node: dict[str, list[Weight]] = {}
-    for weight in weights:
-        by_node.setdefault(weight.node, []).append(weight)
-    for index, node in enumerate(running.network.nodes):
-        squares = {}
-        for weight in by_node.get(node.name, ()):
-            if weight.role in GPTQ_ROLES and weight.role != roles.STATE:
-                data = running.tensor(node.inputs[0])
-                squares[weight.tensor] = mean_square(weight, node, data)
-            elif weight.role == roles.STATE:
-                running.keep(node.outputs[0])
-        running.run(index)
-        for weight in by_node.get(node.name, ()):
-            if weight.role == roles.STATE and node.outputs[0]:
-                states = running.tensor(node.outputs[0])
-                squares[weight.tensor] = mean_square(weight, node, states)
-            value = graph.constant(weight.tensor)
-            assert value is not None
-            matrices = weight.matrices(value)
-            yield (weight, *_on_grid(weight, matrices, squares.get(weight.tensor)))
-
-
-def _on_grid(
-    weight: Weight, matrices: np.ndarray, square: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    bits = _MEASURED_BITS
-    diagonal = None if square is None else np.diagonal(square, axis1=-2, axis2=-1)
-    scales = weight.scale_matrix(weight.shared_scale(weight_scales(matrices, bits, diagonal)))
-    codes = (
-        nearest(matrices, scales, bits) if square is None else gptq(matrices, square, scales, bits)
-    )
-    whole = weight.from_matrices(codes * scales[..., None])
-    return codes, np.ascontiguousarray(whole, np.float32)
 
 
 def room_for(graph: Graph, weights: Sequence[Weight], bits: int) -> float:

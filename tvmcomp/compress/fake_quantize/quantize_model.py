@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import onnx
 
@@ -32,6 +33,7 @@ from tvmcomp.compress.fake_quantize.planned import Plan
 from tvmcomp.compress.fake_quantize.ranges import observe_ranges
 from tvmcomp.compress.fake_quantize.rounding import round_weights
 from tvmcomp.compress.fake_quantize.ties import alike, with_one_range
+from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.samples import Parts
 from tvmcomp.errors import ConfigError
 from tvmcomp.progress import Progress
@@ -50,12 +52,23 @@ class Quantized:
         bits: weight -> bits.
         plan: what is rounded, and why what is not is not.
         notes: what is to be known, a sentence each.
+        books: operators whose weights are left in 8 bits, to take so many values of a code book:
+            what ``instead`` said.
     """
 
     model: onnx.ModelProto
     bits: dict[str, int]
     plan: Plan
     notes: tuple[str, ...]
+    books: dict[str, int] = field(default_factory=dict)
+
+
+#: Which operators' weights are to be values of a code book, and how many: of the float network, its
+#: weights, their bits, samples, and what is called after each weight.
+Instead: TypeAlias = Callable[
+    [onnx.ModelProto, Sequence[Weight], Mapping[str, int], Parts, Callable[[], None]],
+    dict[str, int],
+]
 
 
 def quantize_model(
@@ -63,6 +76,7 @@ def quantize_model(
     parts: Parts,
     options: FakeQuantizeOptions,
     progress: Progress,
+    instead: Instead | None = None,
 ) -> Quantized:
     """Fake-quantize ``model``: weights in few bits, activations in 8.
 
@@ -73,6 +87,7 @@ def quantize_model(
         parts: ranges and codes are fitted on ``fit``, bits are chosen on ``watch``.
         options: how.
         progress: is told of each stage.
+        instead: is asked where bits are chosen; None gives all weights even steps.
 
     Raises:
         CalibrationError: a tensor becomes NaN on the samples.
@@ -122,7 +137,13 @@ def quantize_model(
         chosen = [weight for weight in plan.weights if weight.tensor not in fixed]
         bits = about(free, options.bits, room_for(Graph(model), chosen, options.bits)) | fixed
     ordered = {weight.tensor: bits[weight.tensor] for weight in plan.weights}
-    return Quantized(quantized(ordered), ordered, plan, tuple(_notes(plan, ordered, costs)))
+    notes = tuple(_notes(plan, ordered, costs))
+    books: dict[str, int] = {}
+    if instead is not None:
+        step = progress.stage("trying code books", len(plan.weights))
+        books = instead(model, plan.weights, ordered, parts, step)
+    finely = {w.tensor: MOST_BITS for w in plan.weights if w.node in books}
+    return Quantized(quantized(ordered | finely), ordered, plan, notes, books)
 
 
 def _fixed_bits(plan: Plan, options: FakeQuantizeOptions) -> dict[str, int]:

@@ -46,6 +46,8 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             of signal to noise at the outputs, in dB; ``off`` keeps none.
         size: in place of ``bits``: bytes that the weights may take.
         drop: in place of ``bits``: points that may be lost on the watched samples.
+        values: with fewer bits than 8, which values a weight takes: ``even`` steps, or ``best``: of
+            these and a code book of the same size what does less harm, weight by weight.
         observer: decides the ranges of activations; as in a quantization config.
         operators: rules, pattern to settings.
     """
@@ -73,6 +75,7 @@ class QuantizeOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_sqnr_db: Annotated[float, msgspec.Meta(gt=0)] | Literal["off"] = DEFAULT_MIN_SQNR_DB
     size: Annotated[int, msgspec.Meta(ge=1)] | None = None
     drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    values: Literal["even", "best"] = "even"
     observer: str = DEFAULT_OBSERVER
     operators: dict[str, OperatorRule] = {}
 
@@ -115,6 +118,9 @@ class Quantize:
 
     def apply(self, model: onnx.ModelProto, run: Run) -> Applied:
         """See :class:`tvmcomp.compress.technique.Technique`."""
+        from tvmcomp.compress.clusters.cluster_model import cluster_model
+        from tvmcomp.compress.clusters.instead import clusters_instead
+        from tvmcomp.compress.clusters.settings import ClusterSettings
         from tvmcomp.compress.fake_quantize import FakeQuantizeOptions, quantize_model
 
         options = self.options
@@ -134,8 +140,16 @@ class Quantize:
                 weight_bits={p: rule.bits for p, rule in rules.items() if rule.bits is not None},
             ),
             run.progress,
+            clusters_instead if options.values == "best" else None,
         )
-        return Applied(quantized.model, (*quantized.notes, *_kept(quantized.plan)))
+        made, notes = quantized.model, [*quantized.notes]
+        if quantized.books:
+            settings = ClusterSettings(0, quantized.books)
+            made, _ = cluster_model(made, run.parts, settings, run.progress)
+            named = [f"{count} of {node}" for node, count in quantized.books.items()]
+            more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+            notes.append(f"values of code books: {', '.join(named[:_NAMED])}{more}")
+        return Applied(made, (*notes, *_kept(quantized.plan)))
 
 
 def _kept(plan: Plan) -> Iterator[str]:
