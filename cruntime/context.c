@@ -87,7 +87,7 @@ tvmcomp_status tvmcomp_create(const tvmcomp_network *network, const tvmcomp_opti
   given.cores = context->cores;
   if (!status) status = tvmcomp_pool_start(&context->pool, &given);
   if (!status) {
-    status = tvmcomp_turn_start(&context->turn, &context->pool);
+    status = tvmcomp_turn_start(&context->turn);
     if (status) tvmcomp_pool_stop(&context->pool);
   }
   if (status) {
@@ -100,7 +100,8 @@ tvmcomp_status tvmcomp_create(const tvmcomp_network *network, const tvmcomp_opti
 
 void tvmcomp_destroy(tvmcomp_context *context) {
   if (!context) return;
-  tvmcomp_turn_end(&context->turn, &context->pool);
+  tvmcomp_turn_end(&context->turn);
+  tvmcomp_pool_stop(&context->pool);
   free_memory(context);
 }
 

@@ -34,6 +34,7 @@ static tvmcomp_status start_threads(tvmcomp_pool *pool) {
 #else
 #include <sched.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include "affinity.h"
 #include "clock.h"
@@ -101,17 +102,6 @@ static void *work(void *argument) {
   }
 }
 
-static void run_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
-  pool->lambda = lambda;
-  pool->data = data;
-  pool->env = (tvmcomp_parallel_env){NULL, pool->threads};
-  uint32_t before = atomic_load_explicit(&pool->round, memory_order_relaxed);
-  next_round(pool);
-  pool->workers[0].result = lambda(0, &pool->env, data);
-  for (int32_t i = 1; i < pool->threads; i++)
-    spin_while(&pool->workers[i].done, before, -1, pool->crowded);
-}
-
 /* Ends the first `threads` of them. */
 static void join_threads(tvmcomp_pool *pool, int32_t threads) {
   atomic_store_explicit(&pool->quit, 1, memory_order_relaxed);
@@ -156,13 +146,50 @@ static tvmcomp_status start_threads(tvmcomp_pool *pool) {
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     status = create_threads(pool, &attributes);
+    if (!status) pool->process = getpid();
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attributes);
   }
   if (pool->num_cores) tvmcomp_affinity_set(&caller);
   return status;
 }
+
+/* A forked process has no threads but the one that forked: starts them anew there. */
+static tvmcomp_status check_process(tvmcomp_pool *pool) {
+  if (pool->checked) return TVMCOMP_OK;
+  if (pool->process != getpid()) {
+    atomic_store(&pool->round, 0);
+    atomic_store(&pool->sleepers, 0);
+    atomic_store(&pool->quit, 0);
+    for (int32_t i = 0; i < pool->threads; i++) atomic_store(&pool->workers[i].done, 0);
+    tvmcomp_status status = start_threads(pool);
+    if (status) return status;
+  }
+  pool->checked = 1;
+  return TVMCOMP_OK;
+}
+
+static void run_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
+  pool->status = check_process(pool);
+  if (pool->status) {
+    pool->workers[0].result = -1;
+    return;
+  }
+  pool->lambda = lambda;
+  pool->data = data;
+  pool->env = (tvmcomp_parallel_env){NULL, pool->threads};
+  uint32_t before = atomic_load_explicit(&pool->round, memory_order_relaxed);
+  next_round(pool);
+  pool->workers[0].result = lambda(0, &pool->env, data);
+  for (int32_t i = 1; i < pool->threads; i++)
+    spin_while(&pool->workers[i].done, before, -1, pool->crowded);
+}
 #endif
+
+static void free_workers(tvmcomp_pool *pool) {
+  for (int32_t i = 0; i < pool->threads; i++) tvmcomp_free_arrays(&pool->workers[i].arrays);
+  free(pool->workers);
+}
 
 /* TVM's kernels give 0 for `tasks`, all threads, and ask the environment for the number. */
 static int launch(tvmcomp_lambda lambda, void *data, int tasks) {
@@ -201,30 +228,22 @@ tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmcomp_options *opt
   pool->num_cores = options->num_cores;
 #endif
   tvmcomp_status status = start_threads(pool);
-  if (status) tvmcomp_pool_forget(pool);
+  if (status) free_workers(pool);
   return status;
 }
 
-tvmcomp_status tvmcomp_pool_restart(tvmcomp_pool *pool) {
-  pool->launching = 0;
+void tvmcomp_pool_begin(tvmcomp_pool *pool) {
+  pool->launching = 0; /* a fork amid another thread's run has copied it */
+  pool->status = TVMCOMP_OK;
 #ifndef TVMCOMP_WITHOUT_THREADS
-  atomic_store(&pool->round, 0);
-  atomic_store(&pool->sleepers, 0);
-  atomic_store(&pool->quit, 0);
-  for (int32_t i = 0; i < pool->threads; i++) atomic_store(&pool->workers[i].done, 0);
+  pool->checked = 0;
 #endif
-  return start_threads(pool);
 }
 
 void tvmcomp_pool_stop(tvmcomp_pool *pool) {
 #ifndef TVMCOMP_WITHOUT_THREADS
-  if (pool->threads > 1 && !pool->parallel_for) join_threads(pool, pool->threads);
+  if (pool->threads > 1 && !pool->parallel_for && pool->process == getpid())
+    join_threads(pool, pool->threads);
 #endif
-  tvmcomp_pool_forget(pool);
-}
-
-void tvmcomp_pool_forget(tvmcomp_pool *pool) {
-  for (int32_t i = 0; i < pool->threads; i++) tvmcomp_free_arrays(&pool->workers[i].arrays);
-  free(pool->workers);
-  pool->workers = NULL;
+  free_workers(pool);
 }

@@ -34,10 +34,13 @@ typedef struct tvmcomp_worker {
 struct tvmcomp_pool {
   int32_t threads;   /* how many tasks a kernel is divided into */
   int32_t launching; /* a parallel loop is under way */
+  tvmcomp_status status; /* why the pool failed a loop, or TVMCOMP_OK */
   tvmcomp_worker *workers;
   tvmcomp_parallel_for parallel_for; /* the caller's, or NULL */
   void *parallel_user;
 #ifndef TVMCOMP_WITHOUT_THREADS
+  int64_t process; /* that the threads run in */
+  int32_t checked; /* that it is this one, in this run */
   int32_t crowded; /* more threads than cores to run them on */
   int64_t spin_ns;
   const int32_t *cores; /* the context's copy */
@@ -59,13 +62,11 @@ extern TVMCOMP_HIDDEN TVMCOMP_THREAD_LOCAL tvmcomp_worker *tvmcomp_current;
 
 /* Starts the threads that the options ask for; they wait for tvmcomp_pool_stop. `pool` is all zero. */
 TVMCOMP_HIDDEN tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmcomp_options *options);
-/* Starts them anew in a process that was forked from theirs. */
-TVMCOMP_HIDDEN tvmcomp_status tvmcomp_pool_restart(tvmcomp_pool *pool);
-/* Ends the threads, and frees what the pool owns. */
+/* Comes before each run: after a fork the first loop of a run starts the threads anew. */
+TVMCOMP_HIDDEN void tvmcomp_pool_begin(tvmcomp_pool *pool);
+/* Ends the threads, if they are this process's, and frees what the pool owns. */
 TVMCOMP_HIDDEN void tvmcomp_pool_stop(tvmcomp_pool *pool);
 /* Lets the caller's parallel_for run a loop; each worker's `result` says how its task ended. */
 TVMCOMP_HIDDEN void tvmcomp_run_borrowed(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data);
-/* Frees what the pool owns in a process that was forked from its own. */
-TVMCOMP_HIDDEN void tvmcomp_pool_forget(tvmcomp_pool *pool);
 
 #endif

@@ -14,8 +14,9 @@ static int within(const tvmcomp_context *context) {
 }
 
 static tvmcomp_status run_once(tvmcomp_context *context, const tvmcomp_frame *frame) {
+  tvmcomp_pool_begin(&context->pool);
   if (!context->network->run(frame)) return TVMCOMP_OK;
-  tvmcomp_status status = TVMCOMP_KERNEL_FAILED;
+  tvmcomp_status status = context->pool.status ? context->pool.status : TVMCOMP_KERNEL_FAILED;
   for (int32_t i = 0; i < context->pool.threads; i++) {
     tvmcomp_arrays *arrays = &context->pool.workers[i].arrays;
     if (arrays->failed) status = TVMCOMP_NO_MEMORY;
@@ -57,8 +58,7 @@ static tvmcomp_status run(tvmcomp_context *context, const void *const *inputs, v
       !tvmcomp_usable(places, network->outputs, network->num_outputs, TVMCOMP_ALIGNMENT) ||
       within(context))
     return TVMCOMP_BAD_ARGUMENT;
-  tvmcomp_status status = tvmcomp_turn_take(&context->turn, &context->pool);
-  if (status) return status;
+  tvmcomp_turn_take(&context->turn);
   tvmcomp_frame frame = context->frame;
   frame.inputs = inputs;
   frame.outputs = outputs;
@@ -66,7 +66,7 @@ static tvmcomp_status run(tvmcomp_context *context, const void *const *inputs, v
     frame.hook = hook;
     frame.hook_user = hook_user;
   }
-  status = run_in_turn(context, &frame, runs, seconds);
+  tvmcomp_status status = run_in_turn(context, &frame, runs, seconds);
   tvmcomp_turn_give(&context->turn);
   return status;
 }
@@ -110,8 +110,7 @@ tvmcomp_status tvmcomp_profile(tvmcomp_context *context, const void *const *inpu
 
 tvmcomp_status tvmcomp_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user) {
   if (!context || within(context)) return TVMCOMP_BAD_ARGUMENT;
-  tvmcomp_status status = tvmcomp_turn_take(&context->turn, &context->pool);
-  if (status) return status;
+  tvmcomp_turn_take(&context->turn);
   context->frame.hook = hook;
   context->frame.hook_user = user;
   tvmcomp_turn_give(&context->turn);

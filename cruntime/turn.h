@@ -7,18 +7,16 @@
 typedef struct {
 #ifndef TVMCOMP_WITHOUT_THREADS
   pthread_mutex_t mutex;
-  _Atomic uint32_t *owner; /* says which process the mutex and the pool's threads belong to */
-  _Atomic uint32_t number; /* of the process: what `owner` points to, unless to a page */
+  _Atomic uint32_t *owner; /* says which process the mutex belongs to */
+  _Atomic uint32_t number; /* of the process: what `owner` points to where a page can't be had */
 #else
   char unused;
 #endif
 } tvmcomp_turn;
 
-TVMCOMP_HIDDEN tvmcomp_status tvmcomp_turn_start(tvmcomp_turn *turn, const tvmcomp_pool *pool);
-/* Waits for the turn. In a forked process, whose pool has no threads, it first starts them anew. */
-TVMCOMP_HIDDEN tvmcomp_status tvmcomp_turn_take(tvmcomp_turn *turn, tvmcomp_pool *pool);
+TVMCOMP_HIDDEN tvmcomp_status tvmcomp_turn_start(tvmcomp_turn *turn);
+TVMCOMP_HIDDEN void tvmcomp_turn_take(tvmcomp_turn *turn); /* waits for it */
 TVMCOMP_HIDDEN void tvmcomp_turn_give(tvmcomp_turn *turn);
-/* Ends the pool, whose threads are there or, in a forked process, are not. */
-TVMCOMP_HIDDEN void tvmcomp_turn_end(tvmcomp_turn *turn, tvmcomp_pool *pool);
+TVMCOMP_HIDDEN void tvmcomp_turn_end(tvmcomp_turn *turn);
 
 #endif

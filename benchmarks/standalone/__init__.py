@@ -1,0 +1,1 @@
+"""The C runtime of compiled networks, by itself."""
