@@ -15,6 +15,8 @@ import numpy as np
 
 from tvmcomp.loops import LOOP_BODY, loop_bodies
 from tvmcomp.passes.bodies import as_main, body_of, in_bodies, trips_of_bodies, views
+from tvmcomp.passes.canonical.channel_order import channel_order
+from tvmcomp.passes.canonical.channel_shuffle import channel_shuffles
 from tvmcomp.passes.canonical.channels_last import channels_last
 from tvmcomp.passes.canonical.constant_division import constant_division
 from tvmcomp.passes.canonical.fold_scale import fold_scale
@@ -67,7 +69,9 @@ CANONICAL = Phase(
     "canonical",
     {
         "fuse_normalization": in_bodies(fuse_normalization),
+        "channel_shuffles": in_bodies(channel_shuffles),
         "channels_last": in_bodies(channels_last),
+        "channel_order": in_bodies(channel_order),
         "constant_division": in_bodies(constant_division),
         "fold_scale": in_bodies(fold_scale),
         "zero_factor": in_bodies(zero_factor),

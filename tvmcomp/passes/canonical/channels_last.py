@@ -74,7 +74,9 @@ class _ChannelsLast(BindingRewriter):
             "permute_dims": self.permute,
             "quantize": self.quantize,
             "dequantize": self.quantize,
+            "split": self.split,
             "strided_slice": self.plain_unless_last,
+            "take": self.take,
         }
         for name in ("max_pool", "avg_pool", "adaptive_avg_pool", "adaptive_max_pool"):
             for dims in (1, 2, 3):
@@ -90,6 +92,8 @@ class _ChannelsLast(BindingRewriter):
         name = op_name(value)
         rule = self.rules.get(name) if name else None
         forms = rule(var, value, var.name) if rule else None
+        if isinstance(value, relax.TupleGetItem):
+            forms = self.item(var, value)
         if forms is None:
             return super().rewrite(var, value)
         self.forms[var] = forms
@@ -302,6 +306,36 @@ class _ChannelsLast(BindingRewriter):
         moved = relax.Tuple([tvm.tirx.IntImm("int64", axis) for axis in mapped])
         args = [self.last(data), moved, *rest]
         return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
+
+    def take(self, var: Var, call: Call, name: str) -> _Forms | None:
+        """A shuffle of one axis: constant indices, as many as there are."""
+        data, indices = call.args
+        if not self.prefers_last(data) or const_value(indices) is None:
+            return None
+        if call.attrs.axis is None or shape_of(data) != shape_of(var):
+            return None
+        rank = len(shape_of(var))
+        attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
+        out = relax.Call(call.op, [self.last(data), indices], attrs)
+        return _Forms(last=self.emit(out, name))
+
+    def split(self, var: Var, call: Call, name: str) -> _Forms | None:
+        """Its parts are what has the form: see :meth:`rewrite`."""
+        data = call.args[0]
+        rank = len(shape_of(data))
+        if not self.prefers_last(data) or not 3 <= rank <= 5:
+            return None
+        attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
+        out = relax.Call(call.op, [self.last(data)], attrs)
+        return _Forms(last=self.emit(out, name))
+
+    def item(self, var: Var, value: Expr) -> _Forms | None:
+        """A part of a split that has its channels last."""
+        split = self.forms.get(value.tuple_value)
+        if split is None or split.last is None:
+            return None
+        item = relax.TupleGetItem(split.last, value.index)
+        return _Forms(last=self.emit(item, var.name))
 
     def permute(self, var: Var, call: Call, name: str) -> _Forms | None:
         """A transpose of the source model: between the two forms it is none at all."""

@@ -21,7 +21,7 @@ from tvmcomp.passes.rewriter import BindingRewriter, consumers, main_bindings, o
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.schedules.rows.moves import JOIN, PART, join, part
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Call, Expr, Module, Var
+from tvmcomp.tvm_types import Binding, Call, Expr, Module, Var
 
 relax = tvm.relax
 
@@ -92,8 +92,8 @@ class _KeepMoves(BindingRewriter):
         return self.emit(new, var.name)
 
     def part(self, var: Var, value: Expr) -> Expr | None:
-        """The kernel of a part that a window reads."""
-        if not any(reader and op_name(reader.value) in _WINDOWS for reader in self.users[var]):
+        """The kernel of a part that a window reads, or a join."""
+        if not any(reader and self.moves_or_windows(reader) for reader in self.users[var]):
             return None
         data, begin = self.begin_of(value)
         if data is None or 0 in shape_of(var):
@@ -105,6 +105,11 @@ class _KeepMoves(BindingRewriter):
             primfunc_attrs={PART: begin, "op_pattern": int(OpPattern.OPAQUE)},
         )
         return self.emit(new, var.name)
+
+    def moves_or_windows(self, reader: Binding) -> bool:
+        kind = op_name(reader.value)
+        moves = kind in ("concat", "strided_slice", "split") and reader.var in self.from_windows
+        return kind in _WINDOWS or moves
 
     def begin_of(self, value: Expr) -> tuple[Any, list[int]]:
         """What ``value`` is a part of, and where that begins; (None, []) for anything else."""

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.passes.bodies import called_kernels
-from tvmcomp.passes.rewriter import BindingRewriter, dtype_of, shape_of
+from tvmcomp.passes.rewriter import BindingRewriter, shape_of
 from tvmcomp.passes.scheduled.place_buffers import Placement, fill_border, place_buffers
 from tvmcomp.passes.scheduled.places import Place, Plan, Whole, kernel_of, plan_places
-from tvmcomp.schedules import apply_schedule
-from tvmcomp.schedules.rows.moves import copy
+from tvmcomp.schedules.rows.copy_kernel import Piece, copy_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, PrimExpr, Var
@@ -56,7 +55,6 @@ class _InPlace(BindingRewriter):
         #: Whole -> offsets of the parts that are written.
         self.written: dict[Whole, set[tuple[int, ...]]] = {}
         self.variants: dict[Any, Any] = {}
-        self.copies: dict[Any, Any] = {}
         #: Kernels that something else is called in place of.
         self.replaced: set[Any] = set()
 
@@ -64,9 +62,7 @@ class _InPlace(BindingRewriter):
         join = self.plan.joins.get(var)
         if join is not None:
             self.replaced.add(value.args[0])
-            for field, there in join:
-                if there.offset not in self.written.get(there.whole, ()):
-                    self.copy(field, there)
+            self.copy([each for each in join if not self.is_written(each[1])])
             return self.held[self.plan.places[var].whole]
         place = self.plan.places.get(var)
         kernel = kernel_of(self.mod, value)
@@ -109,39 +105,55 @@ class _InPlace(BindingRewriter):
                 found[i] = Placement(place.offset, place.whole.shape)
         return found
 
+    def is_written(self, place: Place) -> bool:
+        """Whether something wrote what lies at ``place`` already."""
+        return place.offset in self.written.get(place.whole, ())
+
     def write(self, name: Any, kernel: Any, args: Sequence[Expr], place: Place, result: str) -> Any:
         """Call ``kernel`` on ``args`` with its result at ``place``."""
-        whole = place.whole
-        before = self.held.get(whole)
         placements = self.read_from(args)
-        placements[len(args)] = Placement(place.offset, whole.shape)
-        border = whole if before is None and whole.inner != whole.shape else None
-        variant = self.variant(name, kernel, placements, border)
-        given = [self.newest(arg) for arg in args]
-        kind = relax.TensorType(whole.shape, whole.dtype)
+        placements[len(args)] = Placement(place.offset, place.whole.shape)
+        variant = self.variant(name, kernel, placements, self.new_border(place.whole))
+        return self.into(place.whole, variant, [self.newest(arg) for arg in args], [place], result)
+
+    def new_border(self, whole: Whole) -> Whole | None:
+        """``whole`` where its border is still to be written."""
+        return whole if whole not in self.held and whole.inner != whole.shape else None
+
+    def into(
+        self, whole: Whole, kernel: Any, args: list[Any], places: Sequence[Place], result: str
+    ) -> Any:
+        """Call ``kernel``, which writes ``places`` of ``whole``, on the new function's ``args``."""
+        before, kind = self.held.get(whole), relax.TensorType(whole.shape, whole.dtype)
         if before is None:
-            call = relax.call_tir(variant, relax.Tuple(given), kind)
+            call = relax.call_tir(kernel, relax.Tuple(args), kind)
         else:
-            given.append(before)
-            call = relax.op.call_tir_inplace(variant, relax.Tuple(given), [len(args)], kind)
-        self.written.setdefault(whole, set()).add(place.offset)
+            operands = relax.Tuple([*args, before])
+            call = relax.op.call_tir_inplace(kernel, operands, [len(args)], kind)
+        self.written.setdefault(whole, set()).update(place.offset for place in places)
         self.held[whole] = self.emit(call, result)
         return self.held[whole]
 
-    def copy(self, field: Expr, place: Place) -> None:
-        """Write ``field`` to ``place``."""
-        key = (shape_of(field), dtype_of(field))
-        if key not in self.copies:
-            placeholder = tvm.te.placeholder(*key, name="data")
-            func = tvm.te.create_prim_func([placeholder, copy(placeholder)])
-            sch = tvm.s_tir.Schedule(func.with_attr("tirx.noalias", True))
-            apply_schedule(sch, self.target)
-            func = sch.mod["main"].with_attr("tirx.is_scheduled", True)
-            name = self.builder.add_func(func.without_attr("global_symbol"), "copy")
-            self.copies[key] = name, func
-            self.replaced.add(name)
-        name, func = self.copies[key]
-        self.write(name, func, [field], place, "copied")
+    def copy(self, fields: Sequence[tuple[Expr, Place]]) -> None:
+        """Write ``fields`` to their places in a whole: a kernel for all that lie in one tensor."""
+        groups: dict[Any, list[tuple[Piece, Place]]] = {}
+        for field, place in fields:
+            source, shape = self.newest(field), shape_of(field)
+            lies = self.plan.places.get(field) if isinstance(field, relax.Var) else None
+            begin = lies.offset if lies is not None else (0,) * len(shape)
+            piece = Piece(begin, place.offset, shape)
+            groups.setdefault((source, shape[:-1]), []).append((piece, place))
+        for (source, _), group in groups.items():
+            whole, pieces = group[0][1].whole, [piece for piece, _ in group]
+            border = self.new_border(whole)
+            key = (shape_of(source), whole.shape, whole.dtype, tuple(pieces), border)
+            if key not in self.variants:
+                func = copy_kernel(*key[:3], pieces, self.target)
+                if border is not None:
+                    func = fill_border(func, border.inner, _around(border), border.fill)
+                self.variants[key] = self.builder.add_func(func, "copy")
+            places = [place for _, place in group]
+            self.into(whole, self.variants[key], [source], places, "copied")
 
     def variant(
         self, name: Any, kernel: Any, placements: dict[int, Placement], border: Whole | None
@@ -156,8 +168,11 @@ class _InPlace(BindingRewriter):
         if key not in self.variants:
             func = place_buffers(kernel, placements)
             if border is not None:
-                around = Placement(border.begin, border.shape)
-                func = fill_border(func, border.inner, around, border.fill)
+                func = fill_border(func, border.inner, _around(border), border.fill)
             func = func.without_attr("global_symbol")  # The original has it.
             self.variants[key] = self.builder.add_func(func, f"{name.name_hint}_placed")
         return self.variants[key]
+
+
+def _around(border: Whole) -> Placement:
+    return Placement(border.begin, border.shape)

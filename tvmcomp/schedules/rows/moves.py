@@ -30,8 +30,3 @@ def part(data: Tensor, begin: Sequence[int], shape: Sequence[int]) -> Any:
         return data[tuple(i + first if first else i for i, first in zip(index, begin, strict=True))]
 
     return tvm.te.compute(list(shape), at, name="part")
-
-
-def copy(data: Tensor) -> Any:
-    """``data``, elsewhere."""
-    return tvm.te.compute(data.shape, lambda *index: data[index], name="copy")
