@@ -14,14 +14,14 @@ from schedules.design_points import every_kernel
 from tvmcomp import targets
 from tvmcomp.schedules import apply_schedule, design_space
 from tvmcomp.schedules.anchor import Anchor, Window
-from tvmcomp.schedules.conv import winograd
+from tvmcomp.schedules.conv import winograd, winograd_tiles
 from tvmcomp.schedules.dot import float_kernel, int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
 te = tvm.te
 V3, V4 = targets.load("x86-64-v3"), targets.load("x86-64-v4")
-TILES = {"2x2": winograd._TWO, "4x4": winograd._FOUR}
+TILES = {"2x2": winograd_tiles.TWO, "4x4": winograd_tiles.FOUR}
 
 few = settings(
     max_examples=12,
@@ -70,7 +70,7 @@ def convolutions(draw: st.DrawFn) -> Conv:
     )
 
 
-def function(case: Conv, tile: winograd.Tile, target: TargetDescription) -> Any:
+def function(case: Conv, tile: winograd_tiles.Tile, target: TargetDescription) -> Any:
     """The fused PrimFunc: data, weight, then bias and residual where there are any, output."""
     widths = winograd.winograd_padding(tile, case.anchor, target)
     padded = [size + sum(pair) for size, pair in zip(case.shape, widths, strict=True)]
@@ -97,7 +97,7 @@ def _added(value: Any, other: Any) -> Any:
 
 
 def arguments_and_result(
-    case: Conv, tile: winograd.Tile, target: TargetDescription
+    case: Conv, tile: winograd_tiles.Tile, target: TargetDescription
 ) -> tuple[list[np.ndarray], np.ndarray]:
     rng = np.random.default_rng(0)
     data = rng.standard_normal(case.shape)
@@ -120,20 +120,40 @@ def arguments_and_result(
     return [argument.astype(np.float32) for argument in arguments], np.asarray(result)
 
 
-def check(case: Conv, tile: winograd.Tile, target: TargetDescription) -> None:
+def check(case: Conv, tile: winograd_tiles.Tile, target: TargetDescription) -> None:
     schedule = tvm.s_tir.Schedule(function(case, tile, target))
     apply_schedule(schedule, target)
     run_and_compare(schedule, case, tile, target)
 
 
 def run_and_compare(
-    schedule: Any, case: Conv, tile: winograd.Tile, target: TargetDescription
+    schedule: Any, case: Conv, tile: winograd_tiles.Tile, target: TargetDescription
 ) -> None:
+    out, expected = results(schedule, case, tile, target)
+    np.testing.assert_allclose(out, expected, atol=2e-5 * np.abs(expected).max())
+
+
+def results(
+    schedule: Any, case: Conv, tile: winograd_tiles.Tile, target: TargetDescription
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the kernel gives, and the direct convolution in float64."""
     executable = tvm.compile(schedule.mod, tvm.target.Target(target.tvm_target_dict()))
     arguments, expected = arguments_and_result(case, tile, target)
     out = tvm.runtime.tensor(np.full(case.output, 77, np.float32))
     executable["main"](*map(tvm.runtime.tensor, arguments), out)
-    np.testing.assert_allclose(out.numpy(), expected, atol=2e-5 * np.abs(expected).max())
+    return out.numpy(), expected
+
+
+@pytest.mark.parametrize(("tile", "most"), [("2x2", 8e-7), ("4x4", 1.5e-6)])
+def test_rounding(tile, most):
+    """At 0, ±1, ±2 and infinity a tile of 4x4 rounds by 2.3e-6 of the result, at most by 4e-5."""
+    case = Conv((1, 24, 24, 128), 32)
+    schedule = tvm.s_tir.Schedule(function(case, TILES[tile], V3))
+    apply_schedule(schedule, V3)
+    out, expected = results(schedule, case, TILES[tile], V3)
+    size = np.sqrt((expected**2).mean())
+    assert np.sqrt(((out - expected) ** 2).mean()) < most * size
+    assert np.abs(out - expected).max() < 10 * most * size
 
 
 @pytest.mark.parametrize("tile", TILES)
@@ -169,7 +189,7 @@ def test_every_division_among_tasks(l2_kib, batch):
 
 
 def test_every_draw_of_the_design_space_gives_the_same_numbers():
-    case, tile = Conv((1, 13, 13, 8), 16, bias=True), winograd._FOUR
+    case, tile = Conv((1, 13, 13, 8), 16, bias=True), winograd_tiles.FOUR
     func = function(case, tile, V3)
     candidates = every_kernel(design_space(V3), func)
     assert len(candidates) > 1
