@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import functools
 import platform
-import shutil
-import sys
-import tempfile
-from collections.abc import Callable
-from pathlib import Path
+from typing import TypedDict
 
 import numpy as np
-from waiting import run
 
 from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.code import Code
 from tvmcomp.artifact.reference import Reference
+from tvmcomp.codegen.native.emit import emit
+from tvmcomp.codegen.native.link import link_shared
 from tvmcomp.model import Operator, Signature, TensorSpec
+from tvmcomp.passes.pipeline import Lowered
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -36,6 +35,18 @@ ARM = TargetDescription(
 HERE = ARM if platform.machine() == "aarch64" else X86
 
 SAMPLES, FEATURES, CLASSES = 1, 8, 4
+ROWS, STEPS = 8, 1_000_000
+DENSE_SIGNATURE = Signature(
+    inputs=(TensorSpec("x", (SAMPLES, FEATURES), "float32"),),
+    outputs=(
+        TensorSpec("y", (SAMPLES, CLASSES), "float32"),
+        TensorSpec("z", (SAMPLES, CLASSES), "float32"),
+    ),
+)
+ROWS_SIGNATURE = Signature(
+    (TensorSpec("x", (ROWS,), "float32"),), (TensorSpec("y", (ROWS,), "float32"),)
+)
+ONE_SIGNATURE = Signature((TensorSpec("x", (1,), "float32"),), (TensorSpec("y", (1,), "float32"),))
 
 
 def dense_weights(seed: int = 0) -> dict[str, np.ndarray]:
@@ -60,16 +71,10 @@ def dense_artifact(
     weights = dense_weights()
     x = np.random.default_rng(1).standard_normal((SAMPLES, FEATURES)).astype("float32")
     return Artifact.create(
-        library=_dense_library(target.name),
+        **_dense_library(target.name),
         constants=weights,
         target=target,
-        signature=Signature(
-            inputs=(TensorSpec("x", (SAMPLES, FEATURES), "float32"),),
-            outputs=(
-                TensorSpec("y", (SAMPLES, CLASSES), "float32"),
-                TensorSpec("z", (SAMPLES, CLASSES), "float32"),
-            ),
-        ),
+        signature=DENSE_SIGNATURE,
         source=source,
         source_digest="0" * 64,
         operators=(Operator("dense", "matmul", "float32", macs=FEATURES * CLASSES),),
@@ -80,30 +85,24 @@ def dense_artifact(
 def one_kernel_artifact(behaviour: str) -> Artifact:
     """x (1,) float32 -> y (1,) float32 from a kernel that never ends ("endless"), aborts its
     process ("abort"), or behaves ("double")."""
-    spec = TensorSpec("x", (1,), "float32")
     return Artifact.create(
-        library=_one_kernel_library(behaviour),
+        **_one_kernel_library(behaviour),
         constants={},
         target=HERE,
-        signature=Signature((spec,), (TensorSpec("y", (1,), "float32"),)),
+        signature=ONE_SIGNATURE,
         source=f"{behaviour}.onnx",
         source_digest="0" * 64,
     )
-
-
-ROWS, STEPS = 8, 1_000_000
 
 
 def parallel_artifact() -> Artifact:
     """x (ROWS,) float32 -> y = x * STEPS by addition: some ms on one thread; threads share the
     rows."""
     return Artifact.create(
-        library=_parallel_library(),
+        **_parallel_library(),
         constants={},
         target=HERE,
-        signature=Signature(
-            (TensorSpec("x", (ROWS,), "float32"),), (TensorSpec("y", (ROWS,), "float32"),)
-        ),
+        signature=ROWS_SIGNATURE,
         source="parallel.onnx",
         source_digest="0" * 64,
     )
@@ -115,7 +114,7 @@ def parallel_reference(x: np.ndarray) -> np.ndarray:
 
 
 @functools.cache
-def _parallel_library() -> bytes:
+def _parallel_library() -> Linked:
     from tvm import relax, te
 
     def compute(x: te.Tensor) -> te.Tensor:
@@ -131,11 +130,11 @@ def _parallel_library() -> bytes:
     schedule = tvm.s_tir.Schedule(builder.get())
     rows, _ = schedule.get_loops(schedule.get_sblock("y", "compute"))
     schedule.parallel(rows)
-    return compile_and_link(schedule.mod, HERE)
+    return compile_and_link(schedule.mod, HERE, ROWS_SIGNATURE)
 
 
 @functools.cache
-def _one_kernel_library(behaviour: str) -> bytes:
+def _one_kernel_library(behaviour: str) -> Linked:
     from tvm import relax, te, tirx
 
     def compute(x: te.Tensor) -> te.Tensor:
@@ -152,14 +151,20 @@ def _one_kernel_library(behaviour: str) -> bytes:
         with builder.dataflow():
             result = builder.emit_output(builder.call_te(compute, x))
         builder.emit_func_output(result)
-    return compile_and_link(builder.get(), HERE)
+    return compile_and_link(builder.get(), HERE, ONE_SIGNATURE)
 
 
 @functools.cache
-def _dense_library(target_name: str) -> bytes:
+def _dense_library(target_name: str) -> Linked:
+    return compile_and_link(
+        dense_module(), {X86.name: X86, ARM.name: ARM}[target_name], DENSE_SIGNATURE
+    )
+
+
+def dense_module() -> tvm.IRModule:
+    """What :func:`dense_artifact` is compiled from: ``main`` takes x, w and b."""
     from tvm import relax
 
-    target = {X86.name: X86, ARM.name: ARM}[target_name]
     x = relax.Var("x", relax.TensorType([SAMPLES, FEATURES], "float32"))
     w = relax.Var("w", relax.TensorType([FEATURES, CLASSES], "float32"))
     b = relax.Var("b", relax.TensorType([CLASSES], "float32"))
@@ -170,25 +175,24 @@ def _dense_library(target_name: str) -> bytes:
             z = builder.emit(relax.op.add(y, y))
             result = builder.emit_output(relax.Tuple([y, z]))
         builder.emit_func_output(result)
-    return compile_and_link(builder.get(), target)
+    return builder.get()
 
 
-def compile_and_link(mod: tvm.IRModule, target: TargetDescription) -> bytes:
-    """The library of a module whose ``main`` is the network."""
-    executable = tvm.compile(mod, tvm.target.Target(target.tvm_target_dict()))
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "lib.so"
-        executable.export_library(str(path), fcompile=_linker(target))
-        return path.read_bytes()
+class Linked(TypedDict):
+    """What :meth:`Artifact.create` takes of a network's code."""
+
+    library: bytes
+    code: Code
 
 
-def _linker(target: TargetDescription) -> Callable[..., None]:
-    native = shutil.which("gcc") if target is HERE else None
-    command = [native] if native else [sys.executable, "-m", "ziglang", "cc"]
-    options = [] if native else ["-target", target.link_triple]
+def compile_and_link(mod: tvm.IRModule, target: TargetDescription, signature: Signature) -> Linked:
+    """The library of a module whose ``main`` is the network, by TVM's own schedules."""
+    from tvm import relax
 
-    def link(output: str, objects: list[str], **_: object) -> None:
-        run([*command, *options, "-shared", "-o", output, *objects])
-
-    link.object_format = "o"  # type: ignore[attr-defined]
-    return link
+    with tvm.target.Target(target.tvm_target_dict()):
+        kernels = relax.transform.LegalizeOps()(relax.backend.DispatchSortScan()(mod))
+    lowered = Lowered(
+        kernels, kernels, [], {}, {}, {}, unaligned_inputs=False, scheduled=kernels, target=target
+    )
+    code = emit(lowered, target, signature)
+    return Linked(library=link_shared(code, target), code=Code(code.kernels, code.driver))

@@ -137,6 +137,7 @@ def build(
         library = compile_module(
             choice.mod,
             description,
+            network.signature,
             watch=watch,
             tuned=used,
             half=choice.half,
@@ -152,6 +153,7 @@ def build(
     finish = partial(
         Artifact.create,
         library=library.binary,
+        code=library.code,
         constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
         target=description,
         signature=network.signature,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import lzma
@@ -100,6 +101,19 @@ def test_constants_are_aligned_and_not_copied_again(saved: Path) -> None:
     for array in Artifact.load(saved).constants:
         assert array.ctypes.data % 64 == 0 or array.size == 0
         assert not array.flags.owndata
+
+
+def test_a_file_in_use_is_not_held_twice(saved: Path) -> None:
+    first, second = Artifact.load(saved), Artifact.load(saved)
+    for one, other in zip(first.constants, second.constants, strict=True):
+        assert np.shares_memory(one, other) or one.size == 0
+        assert not one.flags.writeable
+    content = saved.read_bytes()
+    saved.write_bytes(content)  # the same again
+    assert np.shares_memory(Artifact.load(saved).constants[0], first.constants[0])
+    del first, second, one, other
+    gc.collect()
+    assert not tvmcomp.artifact.archive._read_already
 
 
 def test_other_tools_can_read_it(saved: Path) -> None:

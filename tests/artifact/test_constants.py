@@ -68,7 +68,7 @@ def test_what_comes_out_is_what_went_in(saved):
     assert loaded.metadata.coding is not None
     for ours, theirs in zip(loaded.constants, few_bits().values(), strict=False):
         assert ours.dtype == theirs.dtype and ours.shape == theirs.shape
-        assert ours.flags.writeable and (ours.ctypes.data % 64 == 0 or not ours.size)
+        assert ours.ctypes.data % 64 == 0 or not ours.size
     again = saved.with_name("again.tvmc")
     loaded.save(again)
     assert again.read_bytes() == saved.read_bytes()

@@ -56,7 +56,7 @@ def test_another_signature_than_the_networks() -> None:
     artifact = Artifact(
         msgspec.structs.replace(made.metadata, signature=wrong), made.library, made.constants
     )
-    with pytest.raises(ArtifactError, match="returned 'z'"):
+    with pytest.raises(ArtifactError, match="its library has 'z'"):
         acceptance.accept(artifact, INPUTS)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime import amx_permission
+from tvmcomp.runtime import amx_permission, native_library
 from tvmcomp.runtime.machine import ThisMachine
 from tvmcomp.targets import features as cpu_features
 
@@ -63,7 +63,7 @@ def test_a_refusal_says_what_to_do() -> None:
 @pytest.mark.usefixtures("refused")
 def test_nothing_is_loaded_after_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu_features, "host_features", lambda: frozenset(SPR.features))
-    monkeypatch.setattr(ThisMachine, "load_library", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr(native_library, "_load", lambda *_: pytest.fail("it was loaded"))
     artifact = SimpleNamespace(metadata=SimpleNamespace(target=SPR), library=b"")
     with pytest.raises(DeviceError, match="tile registers"):
         ThisMachine().load(artifact)  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ from small_artifacts import parallel_artifact
 from tvmcomp.runtime.threads import logical_cpus
 
 pytestmark = pytest.mark.skipif(logical_cpus() < 2, reason="one CPU")
-#: The workers of TVM's pool look for work for some ms and then sleep; a fork may come at any time.
+#: Workers look for work for some ms and then sleep; a fork may come at any time.
 PAUSES = (0.0, 0.2)
 BEGIN = """
 import multiprocessing, os, signal, sys, threading, time
@@ -57,8 +57,8 @@ for _ in range(2):
         for threads in (1, 2, 1, 2):
             with tvmcomp.load(path, threads=threads) as own:
                 assert right(own)
-        before = set(os.listdir("/proc/self/task"))
-        assert len(before) == 2  # one worker
+        # That of the parent's session has started anew, those of closed sessions have ended.
+        assert len(os.listdir("/proc/self/task")) == {parent}
         grandchild = os.fork()
         if grandchild == 0:
             signal.alarm(30)
@@ -124,17 +124,31 @@ for worker in workers:
     run(code, path, 0)
 
 
-def test_kernels_of_tvm_itself_run_in_the_child(path: Path) -> None:
-    """What sets no threads, as TVM's own virtual machine, runs in one."""
+def test_kernels_of_tvms_own_pool_run_in_the_child(path: Path) -> None:
+    """A build runs networks in TVM's virtual machine; its pool has lost its workers."""
     code = """
-session = tvmcomp.load(path, threads=2)
-assert right(session)
-program = session._program
+from tvmcomp.runtime.threads import Threads
+from tvmcomp.runtime.tvm_threads import use_threads
+from tvmcomp.tvm_import import tvm
+from tvm import te
+a = te.placeholder((8,), name="a")
+b = te.compute((8,), lambda i: a[i] * 2, "b")
+schedule = tvm.s_tir.Schedule(te.create_prim_func([a, b]))
+schedule.parallel(*schedule.get_loops(schedule.get_sblock("b")))
+kernel = tvm.compile(schedule.mod, target="llvm")["main"]
+def twice():
+    y = tvm.runtime.empty((8,), "float32")
+    kernel(tvm.runtime.tensor(x), y)
+    return bool((y.numpy() == 2 * x).all())
+use_threads(Threads(2))
+assert twice()
+time.sleep(pause)
 child = os.fork()
 if child == 0:
     signal.alarm(30)
-    result = program._main(*program._arguments)
-    assert (np.from_dlpack(result) == x * 1_000_000).all()
+    assert twice()  # in one thread
+    use_threads(Threads(2))
+    assert twice()
     sys.exit(0)
 wait(child)
 """

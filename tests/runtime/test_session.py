@@ -20,8 +20,8 @@ from waiting import joined
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, InputError
+from tvmcomp.runtime import native_library
 from tvmcomp.runtime.bench import benchmark
-from tvmcomp.runtime.machine import ThisMachine
 from tvmcomp.runtime.profile import profile
 from tvmcomp.runtime.session import Session, load
 
@@ -98,7 +98,7 @@ def test_wrong_inputs(session: Session, inputs, message: str) -> None:
 def test_an_artifact_for_another_architecture_is_refused_before_it_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ThisMachine, "load_library", lambda *_: pytest.fail("native code loaded"))
+    monkeypatch.setattr(native_library, "_load", lambda *_: pytest.fail("native code loaded"))
     other = X86 if HERE is ARM else ARM
     with pytest.raises(ArtifactError, match=other.triple):
         load(dense_artifact(other))

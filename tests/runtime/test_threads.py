@@ -179,13 +179,16 @@ def test_idle_workers_sleep() -> None:
 @needs_two_cpus
 def test_pinned_threads() -> None:
     cores = CPUS[1::-1]  # the second one for the calling thread
+    before = set(cpu_seconds())
     pinned = load(parallel_artifact(), pin=cores)
+    (worker,) = set(cpu_seconds()) - before
     free = load(parallel_artifact(), threads=2)
+    (other,) = set(cpu_seconds()) - before - {worker}
     assert (pinned.threads, pinned.cores) == (2, tuple(cores))
     assert free.cores is None
 
     def work() -> None:
-        mine, before = threading.get_native_id(), set(cpu_seconds())
+        mine = threading.get_native_id()
         seen = set()
 
         def watch() -> None:
@@ -195,20 +198,22 @@ def test_pinned_threads() -> None:
         done = threading.Event()
         watcher = threading.Thread(target=watch)
         run_right(pinned, 1)
-        started = sorted(set(cpu_seconds()) - before)
         watcher.start()
         run_right(pinned)
         done.set()
         joined(watcher)
-        assert os.sched_getaffinity(started[0]) == {cores[1]}
+        assert os.sched_getaffinity(worker) == {cores[1]}
         assert seen <= {(cores[0],), tuple(CPUS)}
         assert (cores[0],) in seen
         assert sorted(os.sched_getaffinity(0)) == CPUS
-        run_right(free, 1)  # the same worker, let free again
-        assert sorted(os.sched_getaffinity(started[0])) == CPUS
+        run_right(free, 1)
+        assert sorted(os.sched_getaffinity(other)) == CPUS
         assert sorted(os.sched_getaffinity(0)) == CPUS
 
     in_new_thread(work)
+    pinned.close()
+    free.close()
+    assert set(cpu_seconds()) <= before  # with the sessions
 
 
 def test_a_pinned_thread_alone() -> None:

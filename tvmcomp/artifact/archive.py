@@ -16,6 +16,7 @@ import hashlib
 import mmap
 import os
 import struct
+import weakref
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,9 @@ _ZIP64_EXTRA_LENGTH = 20
 #: Id of the extra field that pads a local header; the one Android's zipalign uses.
 _PADDING_ID = 0xD935
 
+#: What was read and is in use, by its digest.
+_read_already: weakref.WeakValueDictionary[str, np.ndarray] = weakref.WeakValueDictionary()
+
 
 def write_archive(path: Path, members: Mapping[str, bytes]) -> None:
     """Write ``members`` to ``path``, atomically, and read them back before it takes its place.
@@ -61,7 +65,8 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     """Read a file, verify its digest, and find its members.
 
     Returns:
-        uint8 arrays by member name, writable views of memory that is this process's own.
+        uint8 arrays by member name: read-only views of memory that is this process's own, and the
+        same for the same file as long as one is in use.
 
     Raises:
         ArtifactError: the file is missing, is no artifact, is truncated, or was changed.
@@ -72,6 +77,7 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise ArtifactError(f"can't be read: {error.strerror}", where=where) from None
     data = np.frombuffer(memory, np.uint8)
+    data.flags.writeable = False  # others may share it
     digest = hashlib.sha256(data[:-_COMMENT_LENGTH].data).hexdigest()
     if data[-_COMMENT_LENGTH:].tobytes() != _COMMENT_PREFIX + digest.encode():
         raise ArtifactError(
@@ -79,7 +85,8 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
             where=where,
             hint="Copy it again from where it was built, or build it again.",
         )
-    return _members(memory, data, where)
+    # The same file, loaded again while the first is in use, takes no more memory.
+    return _members(memory, _read_already.setdefault(digest, data), where)
 
 
 def private_memory(size: int) -> mmap.mmap:
@@ -155,7 +162,13 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
 
 
 def _members(memory: mmap.mmap, data: np.ndarray, where: str) -> dict[str, np.ndarray]:
-    """The members of a file whose digest is right; refuse what tvmcomp never writes."""
+    """The members of a file whose digest is right; refuse what tvmcomp never writes.
+
+    Args:
+        memory: the file.
+        data: its bytes, there or elsewhere.
+        where: names it in errors.
+    """
     try:
         with zipfile.ZipFile(cast("IO[bytes]", memory)) as archive:  # it reads and seeks
             infos = archive.infolist()

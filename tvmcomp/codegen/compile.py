@@ -9,9 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from tvmcomp.artifact.code import Code
 from tvmcomp.codegen.code_target import machine_code
+from tvmcomp.codegen.native.emit import emit
+from tvmcomp.codegen.native.link import link_shared
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.model import Signature
 from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered, lower
@@ -29,6 +33,7 @@ class Library:
 
     Attributes:
         binary: the shared library.
+        code: what that was linked from; None for a GPU.
         constants: what ``main`` takes after its inputs, in order.
         sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
         tasks: the kernels before they were scheduled, by name.
@@ -37,6 +42,7 @@ class Library:
     """
 
     binary: bytes
+    code: Code | None
     constants: list[np.ndarray]
     sources: dict[str, frozenset[str]]
     tasks: dict[str, Any]
@@ -45,7 +51,7 @@ class Library:
 
 
 def generate(lowered: Lowered, target: TargetDescription) -> Any:
-    """Machine code for a lowered module: a Relax VM executable."""
+    """Machine code for a lowered module that TVM's virtual machine runs."""
     from tvmcomp.codegen.cuda_kernels import compiled_at_build
 
     with compiled_at_build() if target.family == "cuda" else nullcontext():
@@ -68,6 +74,7 @@ def link(executable: Any, target: TargetDescription, linker: str | None = None) 
 def compile_module(
     mod: Module,
     target: TargetDescription,
+    signature: Signature,
     *,
     watch: Watch | None = None,
     tuned: Tuned | None = None,
@@ -80,6 +87,7 @@ def compile_module(
     Args:
         mod: the module, NHWC.
         target: the device.
+        signature: names of the module's inputs and outputs.
         watch: called after each phase.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` for the anchors' weights, None to leave them.
@@ -88,11 +96,19 @@ def compile_module(
 
     Raises:
         ToolError: a tool of the build is missing or failed.
+        ModelError: the network does something that no driver in C can.
     """
     lowered = lower(mod, target, watch=watch, tuned=tuned, half=half, race=race)
-    binary = link(generate(lowered, target), target, linker)
+    code = None
+    if target.family == "cuda":
+        binary = link(generate(lowered, target), target, linker)
+    else:
+        native = emit(lowered, target, signature, watch=watch)
+        binary = link_shared(native, target, linker)
+        code = Code(native.kernels, native.driver)
     return Library(
         binary,
+        code,
         lowered.constants,
         lowered.sources,
         lowered.tasks,

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import warnings
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tvmcomp.errors import CalibrationError
 from tvmcomp.model import TensorSpec
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".webp")
 
@@ -124,6 +126,8 @@ def load_image(path: Path, preprocess: Preprocess, spec: TensorSpec) -> np.ndarr
 
 def _decode(path: Path, preprocess: Preprocess) -> Image.Image:
     """The image, upright, in 8-bit RGB or gray."""
+    from PIL import Image, ImageOps, UnidentifiedImageError  # late: `--help` needs no images
+
     try:
         with warnings.catch_warnings():
             # Pillow warns of large images; ours are refused.
@@ -162,6 +166,8 @@ def _too_large(path: Path) -> CalibrationError:
 
 
 def _resize(image: Image.Image, preprocess: Preprocess, height: int, width: int) -> Image.Image:
+    from PIL import Image
+
     resample = Image.Resampling[preprocess.interpolation.upper()]
     if preprocess.resize == "stretch":
         return image.resize((width, height), resample)

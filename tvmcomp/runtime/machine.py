@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError
 from tvmcomp.runtime.amx_permission import allow_amx
+from tvmcomp.runtime.native_program import NativeProgram
 from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.threads import Pin, Threads, choose_threads
 from tvmcomp.targets import runs_here
@@ -70,9 +71,7 @@ class ThisMachine:
         self.check_target(target)
         chosen = choose_threads(threads, pin)
         if target.family != "cuda":
-            from tvmcomp.runtime.local_program import LocalProgram
-
-            return LocalProgram(artifact, self.load_library(artifact.library), chosen)
+            return NativeProgram(artifact, chosen)
         from tvmcomp.runtime.copying_program import CopyingProgram
         from tvmcomp.runtime.tvm_threads import use_threads
 

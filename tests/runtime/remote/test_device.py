@@ -91,12 +91,10 @@ def test_threads_memory_and_profile_of_our_server(server: Served) -> None:
             board.set_threads(0)
 
 
-def test_tvms_own_server_can_not_profile(stock_server: Served) -> None:
+def test_tvms_own_server_profiles_and_tells_no_memory(stock_server: Served) -> None:
     with connect(stock_server.address) as board, load_on(board, dense_artifact()) as session:
         assert benchmark(session, 10).peak_memory_mib is None
-        with pytest.raises(DeviceError, match="can't profile") as caught:
-            profile(session, 2)
-    assert "tvmcomp devices serve" in str(caught.value)
+        assert "matmul" in {kernel.name for kernel in profile(session, 2)}
 
 
 def test_wrong_inputs_end_no_session(server: Served) -> None:

@@ -19,6 +19,7 @@ from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.remote.address import Address, parse_address
 from tvmcomp.runtime.remote.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET_THREADS
 from tvmcomp.runtime.remote.device_errors import call_error, connect_error, overdue_error
+from tvmcomp.runtime.remote.native_remote_program import NativeRemoteProgram
 from tvmcomp.runtime.remote.rpc_connection import OverdueError, RpcConnection
 from tvmcomp.runtime.remote.tracker import request_device
 from tvmcomp.runtime.threads import Pin, Threads
@@ -90,7 +91,8 @@ class Device:
         self.check_target(target)
         chosen = self.set_threads(threads, pin)
         library = self.call("loading the library", self.load_library, artifact.library)
-        return CopyingProgram(artifact, library, self, chosen, self._use_threads)
+        kind = CopyingProgram if target.family == "cuda" else NativeRemoteProgram
+        return kind(artifact, library, self, chosen, self._use_threads)
 
     def check_target(self, target: TargetDescription) -> None:
         """Raise ArtifactError if the board can't run code for ``target``."""

@@ -1,0 +1,215 @@
+"""The compiled library of a network in this process: the C interface of ``tvmcomp.h`` in ctypes.
+
+A library is loaded once, however many sessions use it, and unmapped with the last of them.
+"""
+
+from __future__ import annotations
+
+import _ctypes
+import ctypes
+import threading
+import weakref
+from collections.abc import Callable
+from ctypes import c_char_p, c_double, c_int32, c_int64, c_uint32, c_uint64, c_void_p
+from functools import partial
+from typing import Any
+
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.errors import ArtifactError, DeviceError, ToolError
+from tvmcomp.runtime.fork_lock import open_in_children
+from tvmcomp.temporary_folder import temporary_folder
+
+#: ``TVMCOMP_ABI`` of the ``tvmcomp.h`` that what follows is written to.
+_ABI = 1
+
+#: Room for the calls of a run, before it is known how many there are.
+_FIRST_CALLS = 256
+
+
+class _Call(ctypes.Structure):
+    """``tvmcomp_call``."""
+
+    _fields_ = (("kernel", c_int32), ("seconds", c_double))
+
+
+class Tensor(ctypes.Structure):
+    """``tvmcomp_tensor``."""
+
+    _fields_ = (
+        ("name", c_char_p),
+        ("dtype", c_char_p),
+        ("ndim", c_int32),
+        ("shape", ctypes.POINTER(c_int64)),
+        ("nbytes", c_uint64),
+        ("alignment", c_uint32),
+    )
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Its shape."""
+        return tuple(self.shape[: self.ndim])
+
+
+class Network(ctypes.Structure):
+    """``tvmcomp_network``."""
+
+    _fields_ = (
+        ("abi", c_uint32),
+        ("name", c_char_p),
+        ("features", c_char_p),
+        ("num_inputs", c_int32),
+        ("num_outputs", c_int32),
+        ("num_constants", c_int32),
+        ("num_kernels", c_int32),
+        ("inputs", ctypes.POINTER(Tensor)),
+        ("outputs", ctypes.POINTER(Tensor)),
+        ("constants", ctypes.POINTER(Tensor)),
+        ("constant_data", ctypes.POINTER(c_void_p)),
+        ("kernels", ctypes.POINTER(c_char_p)),
+        ("workspace", c_uint64),
+        ("run", c_void_p),
+    )
+
+
+class Options(ctypes.Structure):
+    """``tvmcomp_options``."""
+
+    _fields_ = (
+        ("threads", c_int32),
+        ("spin_us", c_int32),
+        ("cores", ctypes.POINTER(c_int32)),
+        ("num_cores", c_int32),
+        ("workspace", c_void_p),
+        ("constants", ctypes.POINTER(c_void_p)),
+        ("parallel_for", c_void_p),
+        ("parallel_user", c_void_p),
+        ("hook", c_void_p),
+        ("hook_user", c_void_p),
+    )
+
+
+class NativeLibrary:
+    """A loaded library. While it runs, other Python threads do.
+
+    Attributes:
+        network: what it describes itself as.
+    """
+
+    def __init__(self, library: bytes) -> None:
+        loaded = _load(library)
+        weakref.finalize(self, _ctypes.dlclose, loaded._handle).atexit = False
+        loaded.tvmcomp_library.restype = ctypes.POINTER(Network)
+        found = loaded.tvmcomp_library()
+        self.network: Network = found.contents
+        if self.network.abi != _ABI:
+            raise ArtifactError(
+                f"its library has version {self.network.abi} of tvmcomp's C interface; this "
+                f"tvmcomp calls version {_ABI}",
+                hint="Build the artifact again with this version.",
+            )
+        self._found = found
+        self._create = loaded.tvmcomp_create
+        self._create.argtypes = [c_void_p, ctypes.POINTER(Options), ctypes.POINTER(c_void_p)]
+        self._destroy = loaded.tvmcomp_destroy
+        self._destroy.argtypes = [c_void_p]
+        self._destroy.restype = None
+        self._text = loaded.tvmcomp_status_text
+        self._text.argtypes = [c_int32]
+        self._text.restype = c_char_p
+        self._run = loaded.tvmcomp_run
+        self._time = loaded.tvmcomp_time
+        self._time.argtypes = [c_void_p, c_void_p, c_void_p, c_int32, ctypes.POINTER(c_double)]
+        self._profile = loaded.tvmcomp_profile
+        self._profile.argtypes = [*[c_void_p] * 4, c_int64, ctypes.POINTER(c_int64)]
+
+    def create(self, options: Options) -> int:
+        """A context of the network; its address.
+
+        Raises:
+            DeviceError: this machine lacks what the code needs, memory or threads.
+        """
+        context = c_void_p()
+        self.check(self._create(self._found, ctypes.byref(options), ctypes.byref(context)))
+        assert context.value is not None
+        return context.value
+
+    def destroy(self, context: int) -> None:
+        """End the context's threads and free its memory."""
+        self._destroy(context)
+
+    def bound_run(self, context: int, inputs: Any, outputs: Any) -> Callable[[], int]:
+        """``tvmcomp_run`` with its arguments.
+
+        Args:
+            context: from :meth:`create`.
+            inputs, outputs: ctypes arrays of addresses, which may change from call to call.
+        """
+        places = c_void_p(ctypes.addressof(inputs)), c_void_p(ctypes.addressof(outputs))
+        return partial(self._run, c_void_p(context), *places)
+
+    def time(self, context: int, inputs: int, outputs: int, runs: int) -> list[float]:
+        """Seconds of each of ``runs`` runs; the rest as for ``tvmcomp_run``."""
+        seconds = (c_double * runs)()
+        self.check(self._time(context, inputs, outputs, runs, seconds))
+        return list(seconds)
+
+    def profile(self, context: int, inputs: int, outputs: int) -> list[tuple[str, float]]:
+        """Each call of a kernel in one run: its name, and seconds."""
+        names = [name.decode() for name in self.network.kernels[: self.network.num_kernels]]
+        room, count = _FIRST_CALLS, c_int64()
+        while True:
+            calls = (_Call * room)()
+            self.check(self._profile(context, inputs, outputs, calls, room, ctypes.byref(count)))
+            if count.value <= room:
+                return [(names[each.kernel], each.seconds) for each in calls[: count.value]]
+            room = count.value
+
+    def check(self, status: int) -> None:
+        """Raise DeviceError where a function of the interface did not give ``TVMCOMP_OK``."""
+        if status != 0:
+            raise DeviceError(self._text(status).decode(), where="this machine")
+
+
+class _Loaded:
+    """The libraries that sessions use now, by the digest of their bytes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.libraries: weakref.WeakValueDictionary[str, NativeLibrary] = (
+            weakref.WeakValueDictionary()
+        )
+
+
+_loaded = _Loaded()
+open_in_children(_loaded)
+
+
+def library_of(artifact: Artifact) -> NativeLibrary:
+    """The artifact's library, loaded; the same one while a session uses it.
+
+    Raises:
+        ToolError: there is no room for its file, or it can't be loaded.
+        ArtifactError: it is of another version.
+    """
+    digest = artifact.metadata.digests["lib.so"]
+    with _loaded.lock:
+        library = _loaded.libraries.get(digest)
+        if library is None:
+            library = _loaded.libraries[digest] = NativeLibrary(artifact.library)
+        return library
+
+
+def _load(library: bytes) -> ctypes.CDLL:
+    """Load a shared library; no file of it is left behind."""
+    with temporary_folder("load") as folder:
+        path = folder / "lib.so"
+        path.write_bytes(library)
+        try:
+            return ctypes.CDLL(str(path))
+        except OSError as error:
+            reason = str(error).strip().splitlines()[-1].replace(f"{path}: ", "")
+            raise ToolError(
+                f"the library can't be loaded: {reason}",
+                where=str(folder.parent),
+                hint="Where that folder is mounted `noexec`, set TMPDIR to another.",
+            ) from None

@@ -1,0 +1,158 @@
+"""A network on the CPU of this process: inputs, weights and outputs are used where they lie."""
+
+from __future__ import annotations
+
+import weakref
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from ctypes import POINTER, addressof, c_int32, c_size_t, c_void_p, cast
+
+import numpy as np
+
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.dtypes import numpy_dtype
+from tvmcomp.errors import ArtifactError
+from tvmcomp.model import TensorSpec
+from tvmcomp.runtime.buffers import InputSlot, OutputSlot, address, aligned
+from tvmcomp.runtime.inputs import check_names
+from tvmcomp.runtime.native_library import NativeLibrary, Options, Tensor, library_of
+from tvmcomp.runtime.threads import Threads
+
+
+class NativeProgram:
+    """The :class:`~tvmcomp.runtime.program.Program` of this machine's CPU.
+
+    It has threads of its own, so programs of several Python threads run at once. A call costs about
+    as much as a small kernel, so :meth:`run` does nothing twice.
+    """
+
+    def __init__(self, artifact: Artifact, threads: Threads) -> None:
+        self.threads = threads
+        signature = artifact.metadata.signature
+        library = library_of(artifact)
+        network = library.network
+        _check("inputs", network.inputs[: network.num_inputs], signature.inputs)
+        _check("outputs", network.outputs[: network.num_outputs], signature.outputs)
+        self._library = library
+        self._specs = signature.inputs
+        self._inputs = [(spec.name, InputSlot(spec).contiguous) for spec in signature.inputs]
+        self._outputs = [(spec.name, OutputSlot(spec).empty) for spec in signature.outputs]
+        #: What the network gets: where each input, and each output, lies.
+        self._places = (c_size_t * len(self._inputs))()
+        self._results = (c_size_t * len(self._outputs))()
+        self._arrays: list[np.ndarray] = []
+        constants = _placed(artifact, network.constants[: network.num_constants])
+        places = (c_size_t * len(constants))(*map(address, constants))
+        cores = threads.cores or ()
+        options = Options(
+            threads=threads.count,
+            cores=(c_int32 * len(cores))(*cores),
+            num_cores=len(cores),
+            constants=cast(places, POINTER(c_void_p)),
+        )
+        self._context = library.create(options)
+        # The library and the weights stay as long as the context.
+        self._end = weakref.finalize(self, _destroy, library, self._context, constants)
+        self._end.atexit = False
+        #: The arguments never change: to make them anew would take longer than the call.
+        self._run = library.bound_run(self._context, self._places, self._results)
+
+    def bind(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Make ``inputs`` those of what follows."""
+        try:
+            if len(inputs) != len(self._inputs):
+                check_names(inputs, self._specs)
+            arrays = [contiguous(inputs[name]) for name, contiguous in self._inputs]
+        except (KeyError, IndexError, TypeError):
+            check_names(inputs, self._specs)
+            raise
+        self._arrays = arrays
+        self._place(arrays)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run once on ``inputs``."""
+        self.bind(inputs)
+        outputs, results = {}, self._results
+        for index, (name, empty) in enumerate(self._outputs):
+            outputs[name] = array = empty()
+            results[index] = address(array)
+        status = self._run()
+        if status:
+            self._library.check(status)
+        return outputs
+
+    def time(self, runs: int) -> list[float]:
+        """Seconds of each of ``runs`` runs."""
+        kept = self._make_ready()
+        seconds = self._library.time(
+            self._context, addressof(self._places), addressof(self._results), runs
+        )
+        del kept
+        return seconds
+
+    def profile(self, runs: int) -> dict[str, list[float]]:
+        """Seconds of each call of each kernel."""
+        seconds: dict[str, list[float]] = defaultdict(list)
+        kept = self._make_ready()
+        places = addressof(self._places), addressof(self._results)
+        for _ in range(runs):
+            for kernel, taken in self._library.profile(self._context, *places):
+                seconds[kernel].append(taken)
+        del kept
+        return dict(seconds)
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._end()
+        self._arrays = []
+        del self._library, self._run, self._inputs
+
+    def _make_ready(self) -> list[np.ndarray]:
+        """Let the network run on aligned inputs and outputs, so that it copies none.
+
+        Returns:
+            The outputs, to be kept as long as it runs.
+        """
+        self._arrays = [aligned(array) for array in self._arrays]
+        self._place(self._arrays)
+        outputs = [aligned(empty()) for _, empty in self._outputs]
+        for index, array in enumerate(outputs):
+            self._results[index] = address(array)
+        return outputs
+
+    def _place(self, arrays: Sequence[np.ndarray]) -> None:
+        places = self._places
+        for index, array in enumerate(arrays):
+            places[index] = address(array)
+
+
+def _destroy(library: NativeLibrary, context: int, _constants: Sequence[np.ndarray]) -> None:
+    library.destroy(context)
+
+
+def _placed(artifact: Artifact, tensors: Sequence[Tensor]) -> list[np.ndarray]:
+    """The weights, where the network can read them.
+
+    Raises:
+        ArtifactError: they are not what the library takes.
+    """
+    wanted = [tensor.nbytes for tensor in tensors]
+    given = [array.nbytes for array in artifact.constants]
+    if wanted != given:
+        raise ArtifactError("its library takes other weights than the artifact holds")
+    return [aligned(array) for array in artifact.constants]
+
+
+def _check(kind: str, tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> None:
+    """Raise ArtifactError where the library has other inputs or outputs than the signature."""
+    if len(tensors) != len(specs):
+        raise ArtifactError(
+            f"its library has {len(tensors)} {kind}, its signature lists {len(specs)}"
+        )
+    for tensor, spec in zip(tensors, specs, strict=True):
+        dtype = tensor.dtype.decode()
+        if tensor.sizes != spec.shape or numpy_dtype(dtype) != numpy_dtype(spec.dtype):
+            raise ArtifactError(
+                f"its library has {spec.name!r} as {dtype}{list(tensor.sizes)}, its signature "
+                f"says {spec.dtype}{list(spec.shape)}"
+            )
