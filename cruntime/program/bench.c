@@ -7,9 +7,9 @@
 #include <sys/resource.h>
 #include <time.h>
 
-/* Where the hook adds up. */
+/* Of all runs, one a kernel. */
 typedef struct {
-  double started, *seconds; /* one a kernel */
+  double *seconds;
   int64_t *calls;
 } profile;
 
@@ -17,17 +17,6 @@ double tvmcomp_now(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
-static void add(void *user, int32_t kernel, int32_t before) {
-  profile *to = user;
-  double now = tvmcomp_now();
-  if (before) {
-    to->started = now;
-  } else {
-    to->seconds[kernel] += now - to->started;
-    to->calls[kernel]++;
-  }
 }
 
 static int by_size(const void *a, const void *b) {
@@ -91,27 +80,43 @@ static void print(const tvmcomp_arguments *arguments, double created, double fir
   if (arguments->json) printf("}\n");
 }
 
+/* Adds up what the calls of `runs` runs take. */
+static tvmcomp_status measure(tvmcomp_context *context, const void *const *inputs,
+                              void *const *outputs, int32_t runs, const profile *to) {
+  int64_t count;
+  tvmcomp_status status =
+      tvmcomp_this_program.profile(context, inputs, outputs, NULL, 0, &count);
+  tvmcomp_call *calls = malloc(((size_t)(status ? 0 : count) + 1) * sizeof *calls);
+  if (!status && !calls) status = TVMCOMP_NO_MEMORY;
+  for (int32_t run = 0; run < runs && !status; run++) {
+    status = tvmcomp_this_program.profile(context, inputs, outputs, calls, count, &count);
+    for (int64_t i = 0; i < count && !status; i++) {
+      to->seconds[calls[i].kernel] += calls[i].seconds;
+      to->calls[calls[i].kernel]++;
+    }
+  }
+  free(calls);
+  return status;
+}
+
 tvmcomp_status tvmcomp_bench(tvmcomp_context *context, const void *const *inputs,
                              void *const *outputs, const tvmcomp_arguments *arguments,
                              double created) {
   const tvmcomp_program *program = &tvmcomp_this_program;
   int32_t runs = arguments->runs;
   size_t kernels = (size_t)program->info()->num_kernels;
-  double *seconds = malloc(((size_t)runs + kernels + 1) * sizeof *seconds);
-  profile of = {0, seconds + runs, calloc(kernels + 1, sizeof *of.calls)};
-  tvmcomp_status status = seconds && of.calls ? TVMCOMP_OK : TVMCOMP_NO_MEMORY;
+  double *seconds = malloc(((size_t)runs + 1) * sizeof *seconds);
+  profile of = {calloc(kernels + 1, sizeof *of.seconds), calloc(kernels + 1, sizeof *of.calls)};
+  tvmcomp_status status = seconds && of.seconds && of.calls ? TVMCOMP_OK : TVMCOMP_NO_MEMORY;
   double first = 0;
   if (!status) status = program->time(context, inputs, outputs, 1, &first);
   /* A tenth more, as warm-up. */
   if (!status) status = program->time(context, inputs, outputs, runs / 10 + 1, seconds);
   if (!status) status = program->time(context, inputs, outputs, runs, seconds);
-  if (!status && arguments->profile) {
-    for (size_t i = 0; i < kernels; i++) of.seconds[i] = 0;
-    status = program->set_hook(context, add, &of);
-    for (int32_t i = 0; i < runs && !status; i++) status = program->run(context, inputs, outputs);
-  }
+  if (!status && arguments->profile) status = measure(context, inputs, outputs, runs, &of);
   if (!status) print(arguments, created, first, seconds, arguments->profile ? &of : NULL);
   free(of.calls);
+  free(of.seconds);
   free(seconds);
   return status;
 }

@@ -59,12 +59,15 @@ static int write_file(const char *path, const void *from, size_t size) {
   return FINE;
 }
 
-/* Memory for each tensor, zeroed, in one array of pointers; NULL without memory. */
+/* Memory for each tensor, zeroed and aligned as kernels want it, in one array of pointers; NULL
+ * without memory. */
 static void **buffers(const tvmcomp_tensor *tensors, int32_t count) {
   void **made = calloc((size_t)count + 1, sizeof *made);
   for (int32_t i = 0; made && i < count; i++) {
-    made[i] = calloc(tensors[i].nbytes ? (size_t)tensors[i].nbytes : 1, 1);
+    size_t size = ((size_t)tensors[i].nbytes / 64 + 1) * 64;
+    made[i] = aligned_alloc(64, size);
     if (!made[i]) return NULL; /* the program ends */
+    memset(made[i], 0, size);
   }
   return made;
 }

@@ -13,7 +13,8 @@ typedef struct {
   tvmcomp_status (*create)(const tvmcomp_options *, tvmcomp_context **);
   tvmcomp_status (*run)(tvmcomp_context *, const void *const *, void *const *);
   tvmcomp_status (*time)(tvmcomp_context *, const void *const *, void *const *, int32_t, double *);
-  tvmcomp_status (*set_hook)(tvmcomp_context *, tvmcomp_hook, void *);
+  tvmcomp_status (*profile)(tvmcomp_context *, const void *const *, void *const *, tvmcomp_call *,
+                            int64_t, int64_t *);
   void (*destroy)(tvmcomp_context *);
   const char *(*status_text)(tvmcomp_status);
   const void *const *inputs;  /* reference inputs, or NULL */

@@ -16,7 +16,8 @@ from tvmcomp.artifact.artifact import Artifact
 
 #: Every processor that code is made for, and one that has what ARMv7 need not: division.
 TARGETS = ("arm", "armv7", "rpi2", "riscv64")
-MODEL = EXAMPLE / "model.onnx"
+MODEL, SAMPLES = EXAMPLE / "model.onnx", EXAMPLE / "calib.npz"
+IMAGE = {"x": np.load(EXAMPLE / "test.npz")["x"][:1]}
 
 pytestmark = [pytest.mark.slow, pytest.mark.ci]
 
@@ -42,28 +43,29 @@ def outputs_of(artifact: Artifact, inputs: dict[str, np.ndarray], folder: Path) 
     }
 
 
-def images() -> dict[str, np.ndarray]:
-    return {"x": np.load(EXAMPLE / "test.npz")["x"][:1]}
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> dict[Path | None, dict]:
+    """What programs for this machine give, by what they were calibrated with."""
+    return {
+        samples: outputs_of(
+            artifact_of(MODEL, IMAGE, "native", samples), IMAGE, tmp_path_factory.mktemp("here")
+        )
+        for samples in (None, SAMPLES)
+    }
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_example_in_float(target: str, tmp_path: Path) -> None:
-    inputs = images()
-    (tmp_path / "here").mkdir()
-    here = outputs_of(artifact_of(MODEL, inputs), inputs, tmp_path / "here")
-    there = outputs_of(artifact_of(MODEL, inputs, target), inputs, tmp_path)
-    for name, wanted in here.items():
+def test_the_example_in_float(target: str, here: dict, tmp_path: Path) -> None:
+    there = outputs_of(artifact_of(MODEL, IMAGE, target), IMAGE, tmp_path)
+    for name, wanted in here[None].items():
         assert share_of_range(there[name], wanted) <= 1e-5
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_the_example_in_int8(target: str, tmp_path: Path) -> None:
-    inputs, samples = images(), EXAMPLE / "calib.npz"
-    (tmp_path / "here").mkdir()
-    # The activations' integers are signed there and unsigned here: what they stand for is the same.
-    here = outputs_of(artifact_of(MODEL, inputs, "native", samples), inputs, tmp_path / "here")
-    there = outputs_of(artifact_of(MODEL, inputs, target, samples), inputs, tmp_path)
-    for name, wanted in here.items():
+def test_the_example_in_int8(target: str, here: dict, tmp_path: Path) -> None:
+    """The activations' integers are signed there and unsigned here: they stand for the same."""
+    there = outputs_of(artifact_of(MODEL, IMAGE, target, SAMPLES), IMAGE, tmp_path)
+    for name, wanted in here[SAMPLES].items():
         np.testing.assert_array_equal(there[name], wanted)
 
 

@@ -42,6 +42,9 @@ TVMCOMP_API tvmcomp_status {name}_run(tvmcomp_context *context, const void *cons
                                       void *const *outputs);
 TVMCOMP_API tvmcomp_status {name}_time(tvmcomp_context *context, const void *const *inputs,
                                        void *const *outputs, int32_t runs, double *seconds);
+TVMCOMP_API tvmcomp_status {name}_profile(tvmcomp_context *context, const void *const *inputs,
+                                          void *const *outputs, tvmcomp_call *calls,
+                                          int64_t capacity, int64_t *count);
 TVMCOMP_API tvmcomp_status {name}_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user);
 TVMCOMP_API void {name}_destroy(tvmcomp_context *context);
 TVMCOMP_API const char *{name}_status_text(tvmcomp_status status);
@@ -78,6 +81,12 @@ tvmcomp_status {name}_time(tvmcomp_context *context, const void *const *inputs,
   return tvmcomp_time(context, inputs, outputs, runs, seconds);
 }}
 
+tvmcomp_status {name}_profile(tvmcomp_context *context, const void *const *inputs,
+                              void *const *outputs, tvmcomp_call *calls, int64_t capacity,
+                              int64_t *count) {{
+  return tvmcomp_profile(context, inputs, outputs, calls, capacity, count);
+}}
+
 tvmcomp_status {name}_set_hook(tvmcomp_context *context, tvmcomp_hook hook, void *user) {{
   return tvmcomp_set_hook(context, hook, user);
 }}
@@ -92,7 +101,8 @@ _SHOWN = 16
 
 #: What a shared library shows: the functions of the header.
 FUNCTIONS = (
-    "info", "missing_feature", "create", "run", "time", "set_hook", "destroy", "status_text",
+    "info", "missing_feature", "create", "run", "time", "profile", "set_hook", "destroy",
+    "status_text",
 )  # fmt: skip
 
 

@@ -17,7 +17,7 @@ _TEXT = """\
     .create = {name}_create,
     .run = {name}_run,
     .time = {name}_time,
-    .set_hook = {name}_set_hook,
+    .profile = {name}_profile,
     .destroy = {name}_destroy,
     .status_text = {name}_status_text,
 {reference}}};
