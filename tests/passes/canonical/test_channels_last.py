@@ -209,3 +209,69 @@ def test_a_weight_that_is_no_constant_is_transposed_at_run_time():
 def test_a_network_without_images_is_untouched():
     mod = module(lambda emit, x: emit(relax.op.nn.gelu(x), "y"), x=(2, 5, 7))
     assert_same_module(channels_last(mod), mod)
+
+
+def test_pixels_in_a_run_stay_channels_last():
+    """As where patches become tokens: the source's transpose is none, and nor is ours."""
+    scale, shift = uniform(RNG, 4), uniform(RNG, 4)
+
+    def build(emit, c):
+        run = emit(relax.op.reshape(c, (2, 4, 30)), "run")
+        tokens = emit(relax.op.permute_dims(run, [0, 2, 1]), "tokens")
+        normal = emit(relax.op.nn.layer_norm(tokens, const(scale), const(shift), axes=[-1]), "norm")
+        return emit(relax.op.add(normal, tokens), "sum")
+
+    assert operators(after(build, 2, 3, 6, 5)) == [
+        "permute_dims",  # of the input
+        "nn.conv2d",
+        "reshape",
+        "nn.layer_norm",
+        "add",
+    ]
+
+
+def test_tokens_become_an_image_without_a_transpose():
+    def build(emit, c):
+        run = emit(relax.op.reshape(c, (2, 4, 30)), "run")
+        tokens = emit(relax.op.permute_dims(run, [0, 2, 1]), "tokens")
+        mixed = emit(relax.op.matmul(tokens, const(uniform(RNG, 4, 4))), "mixed")
+        back = emit(relax.op.permute_dims(mixed, [0, 2, 1]), "back")
+        image = emit(relax.op.reshape(back, (2, 4, 6, 5)), "image")
+        return emit(relax.op.nn.conv2d(image, const(uniform(RNG, 2, 4, 3, 3)), padding=1), "d")
+
+    assert operators(after(build, 2, 3, 6, 5)) == [
+        "permute_dims",  # of the input
+        "nn.conv2d",
+        "reshape",
+        "matmul",
+        "reshape",
+        "nn.conv2d",
+        "permute_dims",  # of the output
+    ]
+
+
+def test_tokens_are_transposed_once_and_not_at_every_layer():
+    """From an input that has them last: normalizations and residuals are over rows as they lie."""
+
+    def network(emit, x):
+        tokens = emit(relax.op.permute_dims(x, [0, 2, 1]), "tokens")
+        for i in range(2):
+            factors = const(uniform(RNG, 8)), const(uniform(RNG, 8))
+            normal = emit(relax.op.nn.layer_norm(tokens, *factors, axes=[-1]), f"norm{i}")
+            product = emit(relax.op.matmul(normal, const(uniform(RNG, 8, 8))), f"product{i}")
+            tokens = emit(relax.op.add(tokens, product), f"sum{i}")
+        return tokens
+
+    mod = module(network, x=(1, 8, 5))
+    changed = channels_last(mod)
+    assert operators(changed).count("permute_dims") == 1
+    x = uniform(RNG, 1, 8, 5)
+    for actual, expected in zip(run_plain(changed, x), run_plain(mod, x), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_reshape_that_mixes_channels_and_pixels_is_of_the_plain_form():
+    def build(emit, c):
+        return emit(relax.op.reshape(c, (2, 2, 60)), "mixed")
+
+    assert operators(after(build, 2, 3, 6, 5))[-2:] == ["permute_dims", "reshape"]

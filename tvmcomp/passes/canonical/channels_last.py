@@ -72,6 +72,7 @@ class _ChannelsLast(BindingRewriter):
             "nn.layer_norm": self.layer_norm,
             "nn.pad": self.pad,
             "permute_dims": self.permute,
+            "reshape": self.reshape,
             "quantize": self.quantize,
             "dequantize": self.quantize,
             "split": self.split,
@@ -279,8 +280,9 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(data))
         axes = sorted(int(axis) % rank for axis in call.attrs.axes)
         moved = [to_last(rank).index(axis) for axis in axes]
-        if moved != sorted(moved):
-            return None
+        trailing = list(range(rank - len(axes), rank))
+        if moved != sorted(moved) or (axes == trailing and moved != trailing):
+            return None  # Tokens: what follows is a product with the channels last as they are.
         attrs = with_attributes(call.attrs, axes=moved)
         args = [self.last(data), *(self.plain(factor) for factor in factors)]
         return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
@@ -336,6 +338,15 @@ class _ChannelsLast(BindingRewriter):
             return None
         item = relax.TupleGetItem(split.last, value.index)
         return _Forms(last=self.emit(item, var.name))
+
+    def reshape(self, var: Var, call: Call, name: str) -> _Forms | None:
+        """Between an image and the run of its pixels."""
+        data = call.args[0]
+        before, after = shape_of(data), shape_of(var)
+        if not 3 <= len(after) <= 5 or before[:2] != after[:2] or not self.prefers_last(data):
+            return None
+        shape = [after[axis] for axis in to_last(len(after))]
+        return _Forms(last=self.emit(relax.op.reshape(self.last(data), shape), name))
 
     def permute(self, var: Var, call: Call, name: str) -> _Forms | None:
         """A transpose of the source model: between the two forms it is none at all."""
