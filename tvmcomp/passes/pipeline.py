@@ -124,7 +124,7 @@ def _lowering(
             "integer_products": in_bodies(lambda mod: integer_products(mod, target)),
             "lower_block_matmul": in_bodies(lambda mod: lower_block_matmul(mod, target)),
             "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
-            "lower_matmul": in_bodies(lambda mod: lower_matmul(mod, target)),
+            "lower_matmul": in_bodies(lambda mod: lower_matmul(mod, target, half)),
             "lower_anchors": in_bodies(
                 lambda mod: lower_anchors(mod, target, half, winograd, sparse)
             ),

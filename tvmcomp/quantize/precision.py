@@ -121,10 +121,11 @@ def _half_notes(half: str | None, target: TargetDescription) -> list[str]:
     kernel = bfloat16_kernel(target) if half == "bfloat16" else None
     if kernel is None:
         return []
+    attention = ", attention too," if target.family == "x86" else ""
     return [
         f"bf16: operators with weights multiply bfloat16 ({kernel.instruction}; depthwise "
-        "convolutions in float32) and add up in float32; tensors between kernels are bfloat16, "
-        "the network's inputs and outputs and the results of reductions float32"
+        f"convolutions in float32){attention} and add up in float32; tensors between kernels "
+        "are bfloat16, the network's inputs and outputs and the results of reductions float32"
     ]
 
 

@@ -29,6 +29,8 @@ from tvmcomp.schedules.matmul.attention import ATTENTION
 from tvmcomp.schedules.matmul.attention_schedule import schedule_attention
 from tvmcomp.schedules.matmul.batched_matmul import BATCHED_MATMUL
 from tvmcomp.schedules.matmul.batched_matmul_schedule import schedule_batched_matmul
+from tvmcomp.schedules.matmul.bfloat16_attention import BFLOAT16_ATTENTION
+from tvmcomp.schedules.matmul.bfloat16_attention_schedule import schedule_bfloat16_attention
 from tvmcomp.schedules.rows.default import schedule_default
 from tvmcomp.schedules.sparse.conv_schedule import schedule_sparse_conv
 from tvmcomp.schedules.sparse.plan import SPARSE_CONV
@@ -107,6 +109,7 @@ def _of_packed_weight(schedule: Callable[..., None]) -> Callable[..., None]:
 #: The schedule of each kind of anchor, by the value of its :data:`ANCHOR` attribute.
 _SCHEDULES: dict[str, Callable[..., None]] = {
     ATTENTION: schedule_attention,
+    BFLOAT16_ATTENTION: schedule_bfloat16_attention,
     BATCHED_MATMUL: schedule_batched_matmul,
     AMX_CONV: schedule_amx_conv,
     WINOGRAD: schedule_winograd_conv,

@@ -24,6 +24,8 @@ tirx = tvm.tirx
 BITS = "uint16"
 #: Block attribute of a stage that widens bfloat16 to float32.
 WIDENING = "tvmcomp.widening"
+#: PrimFunc attribute: written out as one block, it can't widen what it reads of float32.
+READS_FLOAT32 = "tvmcomp.reads_float32"
 _ROUND = "tirx.tvmcomp.round_to_bfloat16"
 #: Vectors that schedules make. Others are rounded in integer arithmetic.
 _LANES = (1, 2, 4, 8, 16, 32)

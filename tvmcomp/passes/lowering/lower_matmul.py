@@ -13,8 +13,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tvmcomp.passes.lowering.attention_operands import Tensors, TracedAttention, distinct
 from tvmcomp.passes.lowering.attention_pattern import Attention, find_attention
-from tvmcomp.passes.lowering.operands import Operand, trace_operand, trace_view, view_through
+from tvmcomp.passes.lowering.operands import Operand, trace_view, view_through
+from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const_value,
@@ -25,13 +27,15 @@ from tvmcomp.passes.rewriter import (
     shape_of,
 )
 from tvmcomp.schedules.dot import MULTIPLIED
-from tvmcomp.schedules.matmul.attention import AttentionShape, attention
+from tvmcomp.schedules.matmul.attention import attention
 from tvmcomp.schedules.matmul.batched_matmul import (
     MatmulShape,
     batched_matmul,
     packs_right,
     pads_columns,
 )
+from tvmcomp.schedules.matmul.bfloat16_attention import bfloat16_attention
+from tvmcomp.schedules.matmul.bfloat16_plan import AttentionPlan, plan_bfloat16_attention
 from tvmcomp.schedules.matmul.output_axes import is_writable
 from tvmcomp.schedules.matmul.register_tile import widest_vector
 from tvmcomp.schedules.matmul.view import View
@@ -44,27 +48,15 @@ relax = tvm.relax
 tirx = tvm.tirx
 
 
-def lower_matmul(mod: Module, target: TargetDescription) -> Module:
-    """Lower every matrix product of ``mod`` without a constant matrix on its right side."""
-    return _LowerMatmul(mod, target).run()
+def lower_matmul(mod: Module, target: TargetDescription, half: str | None = None) -> Module:
+    """Lower every matrix product of ``mod`` without a constant matrix on its right side.
 
-
-@dataclass(frozen=True)
-class _Tensors:
-    """The TE tensors that stand for the sources of a kernel's operands."""
-
-    sources: Sequence[Any]
-    tensors: Sequence[Any]
-
-    def element(self, operand: Operand, shape: Sequence[int]) -> Callable[..., Any]:
-        """Gives an element of ``operand`` broadcast to ``shape``, at its indices."""
-        tensor = next(
-            tensor
-            for source, tensor in zip(self.sources, self.tensors, strict=True)
-            if source.same_as(operand.source)
-        )
-        view = operand.view.broadcast(shape)
-        return lambda *at: tensor[tuple(view.index(at))]
+    Args:
+        mod: the module.
+        target: the device.
+        half: ``bfloat16`` to multiply so in attention, where ``target`` does.
+    """
+    return _LowerMatmul(mod, target, half).run()
 
 
 @dataclass(frozen=True)
@@ -73,7 +65,21 @@ class _Kernel:
 
     name: str
     operands: Sequence[Operand]
-    compute: Callable[[_Tensors], Any]
+    compute: Callable[[Tensors], Any]
+
+
+@dataclass(frozen=True)
+class _NarrowAttention:
+    """An attention to emit in bfloat16, how it is cut, and its result's ``view`` that is wanted."""
+
+    traced: TracedAttention
+    plan: AttentionPlan
+    view: View
+
+    @property
+    def operands(self) -> Sequence[Operand]:
+        """What it reads."""
+        return self.traced.operands
 
 
 @dataclass(frozen=True)
@@ -85,14 +91,16 @@ class _Result:
 
 
 class _LowerMatmul(BindingRewriter):
-    def __init__(self, mod: Module, target: TargetDescription) -> None:
+    def __init__(self, mod: Module, target: TargetDescription, half: str | None) -> None:
         super().__init__(mod)
-        self.target = target
+        self.target, self.half = target, half
         bindings = main_bindings(mod) or []
         self.users = consumers(mod)
         self.producer = {binding.var: binding.value for binding in bindings}
         #: The variables that a kernel computes.
-        self.kernels: dict[Any, _Kernel] = {}
+        self.kernels: dict[Any, _Kernel | _NarrowAttention] = {}
+        #: Tensors in bfloat16, by their source.
+        self.known_rounded: dict[Any, Any] = {}
         #: What a kernel computes on its way: nothing else reads it.
         self.inside: set[Var] = set()
         #: What kernels read: it stays, however its own producer's result is wanted.
@@ -109,8 +117,11 @@ class _LowerMatmul(BindingRewriter):
     def rewrite(self, var: Var, value: Expr) -> Expr:
         if var in self.inside:
             return None
-        if var in self.kernels:
-            return self.emit_kernel(self.kernels[var])
+        kernel = self.kernels.get(var)
+        if isinstance(kernel, _NarrowAttention):
+            return self.emit_narrow(kernel)
+        if kernel is not None:
+            return self.emit_kernel(kernel)
         return super().rewrite(var, value)
 
     def is_product(self, call: Call) -> bool:
@@ -161,7 +172,7 @@ class _LowerMatmul(BindingRewriter):
         packed = packs_right(shape, right.view.contiguous(len(right.view.dims) - 1), self.target)
         result = self.wanted(binding.var, not pads_columns(shape, packed, self.target))
 
-        def compute(tensors: _Tensors) -> Any:
+        def compute(tensors: Tensors) -> Any:
             return batched_matmul(
                 shape,
                 tensors.element(left, (*batch, rows, depth)),
@@ -173,7 +184,7 @@ class _LowerMatmul(BindingRewriter):
 
         self.plan(result.var, _Kernel(binding.var.name, (left, right), compute))
 
-    def plan(self, var: Var, kernel: _Kernel) -> None:
+    def plan(self, var: Var, kernel: _Kernel | _NarrowAttention) -> None:
         """Compute ``var`` by ``kernel``; what is traced back later ends there."""
         self.kernels[var] = kernel
         self.read.update(operand.source for operand in kernel.operands)
@@ -181,64 +192,58 @@ class _LowerMatmul(BindingRewriter):
 
     def plan_attention(self, found: Attention) -> None:
         """Emit ``found`` as one kernel, where its sizes suit the vectors."""
-        query, key = (trace_operand(arg, self.producer) for arg in (found.query, found.key))
-        value = trace_view(found.value, self.producer)
-        masks = [
-            step.operand
-            if isinstance(step.operand, float)
-            else trace_view(step.operand, self.producer)
-            for step in found.steps
-        ]
-        *batch, rows, width = shape_of(found.var)
-        keys, depth = shape_of(found.key)[-1], shape_of(found.query)[-1]
+        traced = TracedAttention.of(found, self.producer)
+        shape = traced.shape
         lanes = self.target.vector_bits // 32
-        if rows < max(2, lanes // 2) or widest_vector(width, self.target) < min(4, lanes):
+        narrow = plan_bfloat16_attention(shape, self.target) if self.half == "bfloat16" else None
+        width = shape.width if narrow is not None else widest_vector(shape.width, self.target)
+        if shape.rows < max(2, lanes // 2) or width < min(4, lanes):
             return  # Most of each vector would be waste.
-        shape = AttentionShape(tuple(batch), rows, keys, depth, width)
         result = self.wanted(found.var)
         self.inside.update(found.inside)
+        if narrow is not None:
+            self.plan(result.var, _NarrowAttention(traced, narrow, result.view))
+            return
 
-        def compute(tensors: _Tensors) -> Any:
-            queries = tensors.element(query, (*batch, rows, depth))
-            transposed_keys = tensors.element(key, (*batch, depth, keys))
-            scale = query.scale * key.scale
-            scores = (*batch, rows, keys)
-            others = [
-                mask if isinstance(mask, float) else tensors.element(mask, scores) for mask in masks
-            ]
+        def compute(tensors: Tensors) -> Any:
+            of = traced.elements(tensors, scaled_scores=False)
+            return attention(shape, of.query, of.key, of.value, of.adjust, result.view, self.target)
 
-            def adjust(score: Any, *at: Any) -> Any:
-                for step, other in zip(found.steps, others, strict=True):
-                    number = (
-                        tirx.const(other, "float32") if isinstance(other, float) else other(*at)
-                    )
-                    score = step.apply(score, number)
-                return score
+        self.plan(result.var, _Kernel(found.var.name, traced.operands, compute))
 
-            return attention(
-                shape,
-                lambda *i: (
-                    queries(*i) if scale == 1 else queries(*i) * tirx.const(scale, "float32")
-                ),
-                lambda *i: transposed_keys(*i[:-2], i[-1], i[-2]),
-                tensors.element(value, (*batch, keys, width)),
-                adjust,
-                result.view,
-                self.target,
-            )
+    def emit_narrow(self, kernel: _NarrowAttention) -> Any:
+        """Bind the result of an attention in bfloat16."""
+        traced, name = kernel.traced, kernel.traced.found.var.name
+        sources = distinct(operand.source for operand in traced.operands)
+        multiplied = [operand.source for operand in traced.multiplied]
+        given = [
+            self.rounded(self.substitute(source), f"{name}_rounded")
+            if any(source.same_as(each) for each in multiplied)
+            else self.substitute(source)
+            for source in sources
+        ]
+        function = bfloat16_attention(
+            kernel.plan,
+            [(shape_of(each), dtype_of(each)) for each in given],
+            lambda tensors: traced.elements(Tensors(sources, tensors), scaled_scores=True),
+            kernel.view,
+            self.target,
+        )
+        result = relax.TensorType(kernel.view.shape, "float32")
+        return self.emit(relax.call_tir(self.builder.add_func(function, name), given, result), name)
 
-        operands = (query, key, value, *(mask for mask in masks if isinstance(mask, Operand)))
-        self.plan(result.var, _Kernel(found.var.name, operands, compute))
+    def rounded(self, data: Expr, name: str) -> Expr:
+        """``data`` in bfloat16, for all who need it so."""
+        if data not in self.known_rounded:
+            self.known_rounded[data] = self.emit(rounded(self.builder, data, name), name)
+        return self.known_rounded[data]
 
     def emit_kernel(self, kernel: _Kernel) -> Any:
         """Bind a kernel's result. An operand that it reads in several ways is passed once."""
-        sources: list[Any] = []
-        for operand in kernel.operands:
-            if not any(operand.source.same_as(source) for source in sources):
-                sources.append(operand.source)
+        sources = distinct(operand.source for operand in kernel.operands)
 
         def compute(*tensors: Any) -> Any:
-            return kernel.compute(_Tensors(sources, tensors))
+            return kernel.compute(Tensors(sources, tensors))
 
         call = self.builder.call_te(
             compute,

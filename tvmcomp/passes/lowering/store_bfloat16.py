@@ -31,7 +31,14 @@ from tvmcomp.passes.rewriter import (
     substitute,
 )
 from tvmcomp.schedules import find_anchor
-from tvmcomp.schedules.bfloat16 import BITS, WIDENING, import_functions, round_to_bfloat16, widen
+from tvmcomp.schedules.bfloat16 import (
+    BITS,
+    READS_FLOAT32,
+    WIDENING,
+    import_functions,
+    round_to_bfloat16,
+    widen,
+)
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Builder, Call, Expr, Module, PrimFunc, Var
@@ -217,6 +224,8 @@ def _plan(mod: Module) -> set[Module]:
         readers = [reader for reader in groups if reader is not None]
         if not is_float_tensor(var) or len(readers) < len(groups) or _is_statistic(mod, group):
             continue  # Part of a tuple, an output of the network, or what must be exact.
+        if any(_reads_float32(mod, reader, var) for reader in readers):
+            continue
         if var in from_anchor or any(_rounds_input(mod, reader, var) for reader in readers):
             stored.add(var)
     return stored
@@ -239,6 +248,16 @@ def _rounds_input(mod: Module, group: _Group, arg: Expr) -> bool:
     param = group.params[group.args.index(arg)]
     return any(
         _rounds(mod, binding.value) and binding.value.args[1].fields[0].same_as(param)
+        for binding in group.bindings
+    )
+
+
+def _reads_float32(mod: Module, group: _Group, arg: Expr) -> bool:
+    """Whether a kernel of the group must be given what ``main`` passes as ``arg`` in float32."""
+    param = group.params[group.args.index(arg)]
+    return any(
+        _has_attribute(mod, binding.value, READS_FLOAT32)
+        and any(field.same_as(param) for field in binding.value.args[1].fields)
         for binding in group.bindings
     )
 
@@ -285,8 +304,12 @@ def _is_statistic(mod: Module, group: _Group) -> bool:
 
 
 def _rounds(mod: Module, call: Call) -> bool:
+    return _has_attribute(mod, call, _ROUNDING)
+
+
+def _has_attribute(mod: Module, call: Call, name: str) -> bool:
     attrs = mod[call.args[0]].attrs
-    return bool(attrs and _ROUNDING in attrs.keys())  # noqa: SIM118  not a dict
+    return bool(attrs and name in attrs.keys())  # noqa: SIM118  not a dict
 
 
 def _name(call: Call) -> str:

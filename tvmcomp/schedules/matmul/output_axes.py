@@ -50,14 +50,21 @@ def roles_of(output: View) -> list[str]:
     ]
 
 
-def split_by_role(sch: Schedule, block: Block) -> tuple[list[Any], Any, Any]:
-    """Split the spatial loops of ``block``, which has :data:`ROLES`, where its roles meet.
+def split_by_role(
+    sch: Schedule, block: Block, roles: Block | None = None
+) -> tuple[list[Any], Any, Any]:
+    """Split the spatial loops of ``block`` where its roles meet.
+
+    Args:
+        sch: the schedule.
+        block: writes the output.
+        roles: the block that has :data:`ROLES`, where that is another.
 
     Returns:
         The batch's loops, the rows' loop and the columns' loop; loops of reductions stay behind.
     """
     batch, rows, columns = [], None, None
-    dims = [str(dim).split(",") for dim in sch.get(block).annotations[ROLES]]
+    dims = [str(dim).split(",") for dim in sch.get(roles or block).annotations[ROLES]]
     for loop, parts in zip(sch.get_loops(block), dims, strict=False):
         names, extents = zip(*(part.split() for part in parts), strict=True)
         loops = [loop]

@@ -208,22 +208,26 @@ def _replace(expr: PrimExpr, load: Any, element: PrimExpr) -> Any:
 
 
 def _exchange(before: Any, after: Any, side: int, step: int) -> list[Any]:
-    """One of the log2(side) steps of a transpose: rows a and b, ``step`` apart, exchange the
-    elements of a at the columns with that bit and those of b at the columns without it."""
-    statements = []
+    """One of the log2(side) steps of a transpose: see :func:`exchanged`."""
+    return [
+        tirx.BufferStore(after, exchanged(before, i, side, step), [_run(i, side)])
+        for i in range(side)
+    ]
 
-    def row(i: int) -> Any:
-        return tirx.BufferLoad(before, [tirx.Ramp(index(i * side), index(1), side)])
 
-    def put(i: int, picks: list[int]) -> Any:
-        a, b = row(i & ~step), row(i | step)
-        value = tirx.Shuffle([a, b], [tirx.const(p, "int32") for p in picks])
-        return tirx.BufferStore(after, value, [tirx.Ramp(index(i * side), index(1), side)])
+def exchanged(rows: Any, i: int, side: int, step: int) -> Any:
+    """Row ``i`` after a step of the transpose of ``rows``, a flat array of ``side`` vectors.
 
-    for i in range(side):
-        if i & step:
-            picks = [side + j if j & step else j + step for j in range(side)]
-        else:
-            picks = [side + j - step if j & step else j for j in range(side)]
-        statements.append(put(i, picks))
-    return statements
+    Rows a and b, ``step`` apart, exchange the elements of a at the columns with that bit and those
+    of b at the columns without it.
+    """
+    a, b = (tirx.BufferLoad(rows, [_run(row, side)]) for row in (i & ~step, i | step))
+    if i & step:
+        picks = [side + j if j & step else j + step for j in range(side)]
+    else:
+        picks = [side + j - step if j & step else j for j in range(side)]
+    return tirx.Shuffle([a, b], [tirx.const(pick, "int32") for pick in picks])
+
+
+def _run(row: int, side: int) -> Any:
+    return tirx.Ramp(index(row * side), index(1), side)

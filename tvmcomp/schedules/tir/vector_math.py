@@ -20,6 +20,7 @@ tirx = tvm.tirx
 
 #: Operators of ours, of float32 only: what computes several functions at once divides once.
 BOUNDED_EXP = "tirx.tvmcomp.bounded_exp"
+ROUGH_EXP = "tirx.tvmcomp.rough_exp"
 TANH_OVER = "tirx.tvmcomp.tanh_over"
 TANH_UNDER = "tirx.tvmcomp.tanh_under"
 _PURE = 1  # tirx::CallEffectKind::kPure
@@ -41,6 +42,9 @@ _EXP = (0.4999999403953552, 0.1666652113199234, 0.04166838899254799, 0.008368745
         0.0013814539415761828)  # fmt: skip
 _LOG = (3.3333331174e-1, -2.4999993993e-1, 2.0000714765e-1, -1.6668057665e-1, 1.4249322787e-1,
         -1.2420140846e-1, 1.1676998740e-1, -1.1514610310e-1, 7.0376836292e-2)  # fmt: skip
+# 2^r on [-1/2, 1/2], within 2^-13.7 of itself: weighted least squares, iterated.
+_ROUGH_EXP = (0.9999280571937561, 0.6932609677314758, 0.2426111400127411, 0.055171627551317215)
+_ROUGH_LOWEST = -86.0
 _ROOT_HALF_BITS = 0x3F3504F3
 
 # x * P(x^2) / Q(x^2), fitted for the least relative error below the bound from which the function
@@ -74,6 +78,16 @@ def bounded_exp(f: Function, x: str) -> str:
     """e^x of x kept within 40 of 0: 2^n is one factor, and products of such numbers are finite."""
     shifted, power = _exp_parts(f, f.clamp(x, -_BOUND, _BOUND), _ROUND_FIELD)
     return f.multiply(power, _field(f, f.bits(shifted)))
+
+
+def rough_exp(f: Function, x: str) -> str:
+    """e^x of x at most 0, within 2^-13 of itself: what is rounded to bfloat16 needs no more. Below
+    -86 it is e^-86."""
+    y = f.where(x, "lt", f.number(_ROUGH_LOWEST), f.number(_ROUGH_LOWEST), x)
+    shifted = f.multiply_add(y, f.number(_LOG2_E), f.number(_ROUND_FIELD))
+    n = f.exact_subtract(shifted, f.number(_ROUND_FIELD))
+    r = f.subtract(f.multiply(y, f.number(_LOG2_E)), n)
+    return f.multiply(f.polynomial(r, _ROUGH_EXP), _field(f, f.bits(shifted)))
 
 
 def _exp_parts(f: Function, y: str, rounding: float) -> tuple[str, str]:
@@ -160,6 +174,7 @@ FUNCTIONS: dict[str, Callable[[Function, str], str]] = {
     "tirx.tanh": tanh,
     "tirx.sigmoid": sigmoid,
     BOUNDED_EXP: bounded_exp,
+    ROUGH_EXP: rough_exp,
     TANH_OVER: tanh_over,
     TANH_UNDER: tanh_under,
 }
@@ -203,7 +218,7 @@ def _constant(value: PrimExpr) -> int:
 def _register() -> None:
     """Teach TVM our operators, vectorizable and without effects."""
     register = tvm.ir._ffi_api
-    for name in (BOUNDED_EXP, TANH_OVER, TANH_UNDER):
+    for name in (BOUNDED_EXP, ROUGH_EXP, TANH_OVER, TANH_UNDER):
         register.RegisterOp(name, f"see tvmcomp.schedules.tir.vector_math.{name.split('.')[-1]}")
         register.RegisterOpAttr(name, "TVectorizable", True, 10)
         register.RegisterOpAttr(name, "TCallEffectKind", _PURE, 10)
