@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -11,16 +12,9 @@ import numpy as np
 from needed import missing
 from networks import onnxruntime_outputs
 
-from tvmcomp import frontend, targets
+import tvmcomp
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.artifact.code import Code
 from tvmcomp.artifact.reference import Reference
-from tvmcomp.codegen.native.emit import emit
-from tvmcomp.passes.pipeline import lower
-from tvmcomp.progress import NoProgress
-from tvmcomp.quantize import QuantConfig
-from tvmcomp.quantize.data import load_samples
-from tvmcomp.quantize.precision import choose_precision
 
 SECONDS = 600
 
@@ -32,32 +26,11 @@ def artifact_of(
     calibration: Path | None = None,
     with_reference: bool = True,
 ) -> Artifact:
-    """An artifact with code to export, whose reference is ONNX Runtime's float result; int8 where
-    samples are given."""
-    description, settings = targets.load(target), QuantConfig()
+    """An artifact whose reference is ONNX Runtime's float result; int8 where samples are given."""
     quant = "int8" if calibration else None
-    network = frontend.load_model(model, {}, for_quantization=quant is not None)
-    samples = None
-    if calibration is not None:
-        chosen = settings.calibration
-        samples = load_samples(calibration, network.signature, chosen.images, chosen.max_samples)
-    choice = choose_precision(
-        network, description, targets.detect(), quant, samples, settings, NoProgress(), None
-    )
-    lowered = lower(choice.mod, description)
-    code = emit(lowered, description, network.signature)
-    return Artifact.create(
-        library=b"",
-        code=Code(code.kernels, code.driver),
-        constants={f"constant_{i}": array for i, array in enumerate(lowered.constants)},
-        target=description,
-        signature=network.signature,
-        source=str(model),
-        source_digest="0" * 64,
-        quant=choice.precision,
-        reference=Reference(inputs, onnxruntime_outputs(model, inputs)) if with_reference else None,
-        unaligned_inputs=lowered.unaligned_inputs,
-    )
+    made = tvmcomp.build(model, target, quant, calibration, reference=False)
+    wanted = Reference(inputs, onnxruntime_outputs(model, inputs)) if with_reference else None
+    return dataclasses.replace(made, reference=wanted)
 
 
 def tool(name: str) -> str:
