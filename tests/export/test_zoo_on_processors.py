@@ -1,0 +1,40 @@
+"""Trained networks from the wild as programs of other processors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from exported import artifact_of
+from networks import share_of_range
+from program_outputs import outputs_of
+
+from benchmarks.zoo.catalogue import fetch
+from benchmarks.zoo.data import load, sample_files
+
+pytestmark = pytest.mark.slow
+
+NETWORKS = ("text-direction", "orientation", "mobilenet-v2")
+TARGETS = ("arm", "armv7", "riscv64")
+
+
+@pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_network(name: str, quantized: bool, tmp_path: Path) -> None:
+    """Float32 within 1e-5 of the range of what this machine gives, int8 its bits."""
+    model = fetch(name)
+    inputs = {key: array[:1] for key, array in load(name)[1].inputs.items()}
+    samples = sample_files(name)[0] if quantized else None
+    found = {}
+    for target in ("native", *TARGETS):
+        folder = tmp_path / target
+        folder.mkdir()
+        found[target] = outputs_of(artifact_of(model, inputs, target, samples), inputs, folder)
+    for target in TARGETS:
+        for output, wanted in found["native"].items():
+            given = found[target][output]
+            if quantized:
+                np.testing.assert_array_equal(given, wanted, err_msg=target)
+            else:
+                assert share_of_range(given, wanted) <= 1e-5, target
