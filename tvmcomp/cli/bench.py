@@ -56,6 +56,7 @@ def command(
     from tvmcomp.artifact.artifact import Artifact
     from tvmcomp.artifact.reference import compare
     from tvmcomp.runtime.bench import benchmark
+    from tvmcomp.runtime.profile import moves
     from tvmcomp.runtime.profile import profile as profile_kernels
     from tvmcomp.runtime.session import load_on
 
@@ -83,6 +84,8 @@ def command(
         out.print(_latency_table(result, artifact.stat().st_size))
         if profile:
             out.print(_kernel_table(kernels))
+            moved = moves(kernels)
+            out.print(f"{moved.calls} calls only move data: {moved.ms:.4f} ms, {moved.share:.1%}")
         if agreements and agrees:
             out.print("outputs agree with the reference ones")
     if not agrees:

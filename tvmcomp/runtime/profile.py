@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +28,25 @@ class KernelTime(msgspec.Struct, frozen=True):
     calls: int
     ms: float
     share: float
+
+
+#: A kernel whose name has nothing but these in it computes nothing.
+_MOVES = re.compile(
+    r"(fused_)?((copy|join|part|transpose|reshape|concatenate|split|strided_slice|take)\d*_?)+"
+    r"((placed|halo)\d*)?|(?!fused_)\w+_pad\d*"
+)
+
+
+def moves(kernels: Iterable[KernelTime]) -> KernelTime:
+    """The kernels of a profile that only move data, as one: transposes, copies into a join, parts
+    that are read from an address, borders that no kernel writes."""
+    found = [each for each in kernels if _MOVES.fullmatch(each.name)]
+    return KernelTime(
+        "(moves data)",
+        sum(each.calls for each in found),
+        sum(each.ms for each in found),
+        sum(each.share for each in found),
+    )
 
 
 def profile(session: Session, runs: int = 10) -> list[KernelTime]:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.canonical.channel_pieces import arranged, pieces_of
-from tvmcomp.passes.canonical.channel_shuffle import order_of_shuffle
+from tvmcomp.passes.canonical.channel_pieces import parts_in_place
+from tvmcomp.passes.canonical.channel_shuffle import pair_of, shuffled
 from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.operator_kinds import CONVOLUTIONS
 from tvmcomp.passes.rewriter import (
@@ -100,21 +100,10 @@ class _ChannelOrder(BindingRewriter):
     def plain(self, var: Var) -> Any:
         """``var`` with its channels in the plain order."""
         new, order = self.env[var], self.orders[var]
-        shape = shape_of(var)
-        groups = int(order[1]) if len(order) > 1 else 1
-        for each in (groups, len(order) // max(groups, 1)):
-            if each and len(order) % each == 0:
-                pair = (len(order) // each, each)
-                if np.array_equal(order, order_of_shuffle(*pair)):
-                    return self.shuffled(new, shape, pair, var.name)
-        return self.emit(relax.op.take(new, const(order), len(shape) - 1), f"{var.name}_in_order")
-
-    def shuffled(self, data: Expr, shape: tuple[int, ...], pair: tuple[int, int], name: str) -> Any:
-        rank = len(shape)
-        apart = self.emit(relax.op.reshape(data, [*shape[:-1], *pair]), f"{name}_apart")
-        axes = [*range(rank - 1), rank, rank - 1]
-        moved = self.emit(relax.op.permute_dims(apart, axes), f"{name}_moved")
-        return self.emit(relax.op.reshape(moved, list(shape)), f"{name}_in_order")
+        axis, pair = len(shape_of(var)) - 1, pair_of(order)
+        if pair is not None:
+            return shuffled(self.emit, new, axis, pair, var.name)
+        return self.emit(relax.op.take(new, const(order), axis), f"{var.name}_in_order")
 
     def order(self, expr: Expr) -> Order | None:
         return self.orders.get(expr) if isinstance(expr, relax.Var) else None
@@ -136,27 +125,12 @@ class _ChannelOrder(BindingRewriter):
         if indices.ndim != 1 or not np.array_equal(np.sort(indices), np.arange(shape[axis])):
             return None
         if axis != len(shape) - 1:
-            return self.shuffle_elsewhere(var, call, indices, axis)
+            pair = pair_of(indices)
+            moved = self.plainly(data)
+            return None if pair is None else shuffled(self.emit, moved, axis, pair, var.name)
         before = self.order(data)
         order = indices if before is None else before[indices]
         return self.give(var, self.substitute(data), order.astype(np.int64))
-
-    def shuffle_elsewhere(self, var: Var, call: Call, indices: Order, axis: int) -> Any | None:
-        """A shuffle of another axis than the channels, as reshapes again."""
-        shape = shape_of(var)
-        each = int(indices[1]) if len(indices) > 1 else 1
-        if not each or len(indices) % each:
-            return None
-        pair = (len(indices) // each, each)
-        if not np.array_equal(indices, order_of_shuffle(*pair)):
-            return None
-        data = self.plainly(call.args[0])
-        apart = self.emit(
-            relax.op.reshape(data, [*shape[:axis], *pair, *shape[axis + 1 :]]), f"{var.name}_apart"
-        )
-        axes = [*range(axis), axis + 1, axis, *range(axis + 2, len(shape) + 1)]
-        moved = self.emit(relax.op.permute_dims(apart, axes), f"{var.name}_moved")
-        return self.emit(relax.op.reshape(moved, list(shape)), var.name)
 
     def concat(self, var: Var, call: Call) -> Any | None:
         fields = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
@@ -254,43 +228,14 @@ class _ChannelOrder(BindingRewriter):
             return None
         if item.tuple_value not in self.splits:
             sizes = [int(kind.shape[-1]) for kind in item.tuple_value.ty.fields]
-            self.splits[item.tuple_value] = self.parts(data, sizes)
+            new = self.env[data]
+            order = self.orders.get(data, np.arange(shape_of(data)[-1]))
+            fields = self.joined.get(new, [new])
+            self.splits[item.tuple_value] = parts_in_place(
+                self.emit, new, fields, order, sizes, data.name
+            )
         parts = self.splits[item.tuple_value]
         if parts is None:
             return None
         new, order = parts[int(item.index)]
         return self.give(var, new, order)
-
-    def parts(self, data: Var, sizes: list[int]) -> list[tuple[Any, Order]] | None:
-        """The parts of ``data`` along its channels, each a slice of one whole, and their orders."""
-        new, shape = self.env[data], shape_of(data)
-        order = self.orders.get(data, np.arange(shape[-1]))
-        ends = np.cumsum(sizes)
-        wanted = [order[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-        fields = self.joined.get(new, [new])
-        arrangement = arranged(wanted, [shape_of(field)[-1] for field in fields])
-        if arrangement is None:
-            return None
-        channels = np.concatenate(arrangement)
-        if not np.array_equal(channels, np.arange(len(channels))):
-            pieces = [
-                self.slice(fields[number], first, last, f"{data.name}_piece")
-                for number, first, last in pieces_of(channels, [shape_of(f)[-1] for f in fields])
-            ]
-            new = self.emit(relax.op.concat(pieces, len(shape) - 1), f"{data.name}_arranged")
-        found, begin = [], 0
-        for there, part in zip(arrangement, wanted, strict=True):
-            end = begin + len(there)
-            place = {int(channel): i for i, channel in enumerate(there)}
-            own = np.array([place[int(channel)] for channel in part])
-            found.append((self.slice(new, begin, end, f"{data.name}_part"), own))
-            begin = end
-        return found
-
-    def slice(self, data: Any, first: int, last: int, name: str) -> Any:
-        """The channels ``first`` to ``last`` of ``data``, a tensor of the new function."""
-        shape = shape_of(data)
-        if (first, last) == (0, shape[-1]):
-            return data
-        axis = len(shape) - 1
-        return self.emit(relax.op.strided_slice(data, [axis], [first], [last]), name)

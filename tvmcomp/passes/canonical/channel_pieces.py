@@ -11,11 +11,64 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
+from tvmcomp.passes.canonical.channel_shuffle import Emit
+from tvmcomp.passes.rewriter import shape_of
+from tvmcomp.tvm_import import tvm
+
+relax = tvm.relax
+
 #: Runs in a part, at most: shorter ones cost as much as copying element by element.
 _MOST_RUNS = 12
+
+
+def parts_in_place(
+    emit: Emit, data: Any, fields: Sequence[Any], order: np.ndarray, sizes: Sequence[int], name: str
+) -> list[tuple[Any, np.ndarray]] | None:
+    """The parts of a split along the channels, each a slice of one whole.
+
+    Args:
+        emit: binds an expression to a variable of a name.
+        data: what is split, channels last; its channels lie in another order.
+        fields: what ``data`` is the join of, or it alone.
+        order: where each channel lies in ``data``.
+        sizes: channels of the parts.
+        name: a person's name for ``data``.
+
+    Returns:
+        Each part, and where each of its channels lies in it; None where that is not worth it.
+    """
+    ends = np.cumsum(sizes)
+    wanted = [order[end - size : end] for end, size in zip(ends, sizes, strict=True)]
+    lengths = [shape_of(field)[-1] for field in fields]
+    arrangement = arranged(wanted, lengths)
+    if arrangement is None:
+        return None
+    channels = np.concatenate(arrangement)
+    if not np.array_equal(channels, np.arange(len(channels))):
+        pieces = [
+            _slice(emit, fields[number], first, last, f"{name}_piece")
+            for number, first, last in pieces_of(channels, lengths)
+        ]
+        data = emit(relax.op.concat(pieces, len(shape_of(data)) - 1), f"{name}_arranged")
+    found, begin = [], 0
+    for there, part in zip(arrangement, wanted, strict=True):
+        place = {int(channel): i for i, channel in enumerate(there)}
+        own = np.array([place[int(channel)] for channel in part])
+        found.append((_slice(emit, data, begin, begin + len(there), f"{name}_part"), own))
+        begin += len(there)
+    return found
+
+
+def _slice(emit: Emit, data: Any, first: int, last: int, name: str) -> Any:
+    """The channels ``first`` to ``last`` of ``data``."""
+    shape = shape_of(data)
+    if (first, last) == (0, shape[-1]):
+        return data
+    return emit(relax.op.strided_slice(data, [len(shape) - 1], [first], [last]), name)
 
 
 def arranged(wanted: Sequence[np.ndarray], sizes: Sequence[int]) -> list[np.ndarray] | None:

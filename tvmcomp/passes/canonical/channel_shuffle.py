@@ -9,6 +9,9 @@ fold it into weights. What stays becomes reshapes again there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tvmcomp.passes.rewriter import BindingRewriter, const, main_bindings, op_name, shape_of
@@ -16,6 +19,8 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
+#: Binds an expression to a variable of a name.
+Emit = Callable[[Any, str], Any]
 
 
 def channel_shuffles(mod: Module) -> Module:
@@ -26,6 +31,28 @@ def channel_shuffles(mod: Module) -> Module:
 def order_of_shuffle(groups: int, each: int) -> np.ndarray:
     """Where the channels come from that a shuffle of ``groups`` of ``each`` channels gives."""
     return np.arange(groups * each).reshape(groups, each).T.reshape(-1)
+
+
+def pair_of(order: np.ndarray) -> tuple[int, int] | None:
+    """The groups and channels a group of the shuffle that gives ``order``; None where none does."""
+    each = int(order[1]) if len(order) > 1 else 1
+    for size in (each, len(order) // max(each, 1)):
+        if size and len(order) % size == 0:
+            pair = (len(order) // size, size)
+            if np.array_equal(order, order_of_shuffle(*pair)):
+                return pair
+    return None
+
+
+def shuffled(emit: Emit, data: Expr, axis: int, pair: tuple[int, int], name: str) -> Any:
+    """The shuffle of ``pair``, groups and channels a group, along ``axis``: as reshapes again."""
+    shape = shape_of(data)
+    apart = emit(
+        relax.op.reshape(data, [*shape[:axis], *pair, *shape[axis + 1 :]]), f"{name}_apart"
+    )
+    axes = [*range(axis), axis + 1, axis, *range(axis + 2, len(shape) + 1)]
+    moved = emit(relax.op.permute_dims(apart, axes), f"{name}_moved")
+    return emit(relax.op.reshape(moved, list(shape)), f"{name}_in_order")
 
 
 class _ChannelShuffles(BindingRewriter):
