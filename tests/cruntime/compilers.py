@@ -75,8 +75,8 @@ RISCV64 = Variant("riscv64", ("-O2", "-static"), "riscv64-linux-musl")
 THREADLESS = Variant("threadless", ("-O1", "-DTVMCOMP_WITHOUT_THREADS"))
 
 
-def run(program: Path, check: str, *before: str) -> None:
-    """Run one check of a program, under the command ``before``.
+def run(program: Path, check: str, *before: str, more: tuple[str, ...] = ()) -> None:
+    """Run one check of a program, under the command ``before``; ``more`` are further arguments.
 
     gcc's ThreadSanitizer knows no addresses as random as newer kernels make them.
     """
@@ -84,7 +84,7 @@ def run(program: Path, check: str, *before: str) -> None:
     options = "allocator_may_return_null=1:halt_on_error=1"
     environment = {**os.environ, "ASAN_OPTIONS": options, "TSAN_OPTIONS": options}
     done = subprocess.run(
-        [*steady, *before, str(program), check],
+        [*steady, *before, str(program), check, *more],
         env=environment,
         capture_output=True,
         text=True,

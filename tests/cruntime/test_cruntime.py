@@ -38,7 +38,12 @@ CHECKS = {
     "check_cores": "crowded bound sleeping cycles lent",
     "check_fork": "used destroyed used_and_destroyed grandchild in_threads amid_a_run",
 }
-EMULATORS = {"aarch64": "qemu-aarch64", "armv7": "qemu-arm", "riscv64": "qemu-riscv64"}
+EMULATORS = {
+    "aarch64": "qemu-aarch64",
+    "armv7": "qemu-arm",
+    "musl": "qemu-x86_64",
+    "riscv64": "qemu-riscv64",
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +54,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def program(check: str, variant: Variant, folder: Path) -> Path:
     made = folder / f"{check}-{variant.name}"
     return made if made.exists() else variant.program(check, folder)
+
+
+def emulator(variant: Variant) -> str:
+    name = EMULATORS[variant.name]
+    command = shutil.which(f"{name}-static") or shutil.which(name)
+    return command or missing(f"{name} (Debian's qemu-user-static) is not installed")
 
 
 def every(*checks: str) -> list[tuple[str, str]]:
@@ -82,13 +93,40 @@ def test_without_threads(name: str, folder: Path) -> None:
 @pytest.mark.parametrize("variant", [AARCH64, ARMV7, RISCV64], ids=lambda variant: variant.name)
 @pytest.mark.parametrize(("check", "name"), every(*CHECKS))
 def test_on_other_architectures(check: str, name: str, variant: Variant, folder: Path) -> None:
-    emulator = EMULATORS[variant.name]
-    command = shutil.which(f"{emulator}-static") or shutil.which(emulator)
-    if command is None:
-        missing(f"{emulator} (Debian's qemu-user-static) is not installed")
+    command = emulator(variant)
     if name in ("amid_a_run", "sleeping"):
         pytest.skip("qemu 7 gives a forked process what it asked to be wiped, and all states are R")
     run(program(check, variant, folder), name, command)
+
+
+@pytest.mark.parametrize("feature", cpu_features.known(cpu_features.host_architecture()))
+def test_what_this_cpu_lacks_is_an_error(feature: str, folder: Path) -> None:
+    says = "has" if feature in cpu_features.host_features() else "lacks"
+    run(program("check_feature", ZIG, folder), says, more=(feature,))
+
+
+#: Of each CPU that qemu knows: features that it has, and that it lacks (the CPUs' manuals).
+CPUS = [
+    (MUSL, "qemu64", "sse3 cx16", "avx avx2 fma avx512f amx-tile"),
+    (MUSL, "max", "avx2 fma bmi2", "avx512f avx512vnni amx-int8"),
+    (AARCH64, "cortex-a53", "neon", "dotprod i8mm bf16 fullfp16"),
+    (AARCH64, "cortex-a76", "neon dotprod fullfp16", "i8mm bf16"),
+    (ARMV7, "cortex-a7", "neon vfp3 vfp4 hwdiv-arm", ""),
+    (ARMV7, "cortex-a9", "neon vfp3", "vfp4 hwdiv-arm"),
+    (RISCV64, "rv64,v=false", "m a f d c", "v"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("variant", "cpu", "there", "lacking"), CPUS, ids=lambda of: str(of)[:12])
+def test_features_of_emulated_cpus(
+    variant: Variant, cpu: str, there: str, lacking: str, folder: Path
+) -> None:
+    command = (emulator(variant), "-cpu", cpu)
+    made = program("check_feature", variant, folder)
+    for says, features in (("has", there), ("lacks", lacking)):
+        for feature in features.split():
+            run(made, says, *command, more=(feature,))
 
 
 @pytest.mark.parametrize("variant", [ADDRESSES, MUSL], ids=lambda variant: variant.name)
