@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import ml_dtypes
 import numpy as np
 
+#: What :mod:`ml_dtypes` is not asked for.
+_NUMPYS_OWN = {"bool", "float16", "float32", "float64"} | {
+    f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)
+}
 #: Numpy numbers its own types from 0, and those that others register with it from here.
 _FIRST_REGISTERED = 256
 
@@ -15,7 +18,11 @@ def numpy_dtype(name: str) -> np.dtype:
     Raises:
         TypeError: there is none of that name, or it is not a number's.
     """
-    extension = getattr(ml_dtypes, name, None)
+    extension = None
+    if name not in _NUMPYS_OWN:
+        import ml_dtypes  # late: most networks need none of it
+
+        extension = getattr(ml_dtypes, name, None)
     dtype = np.dtype(name if extension is None else extension)
     # A name from a file must not make numpy take bytes for pointers to Python objects.
     if dtype.hasobject or (extension is None and dtype.kind not in "biuf"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
@@ -87,8 +86,7 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     generic: bool = False
 
 
-@dataclass(frozen=True)
-class Model:
+class Model(msgspec.Struct, frozen=True, eq=False):
     """A network imported into Relax.
 
     Attributes:

@@ -1,1 +1,1 @@
-"""The C runtime of compiled networks, by itself."""
+"""What a compiled network costs beside its kernels: to load, to call, to wait for threads."""

@@ -8,9 +8,17 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
-from small_artifacts import HERE, ROWS, compile_and_link, dense_artifact, parallel_artifact
+from small_artifacts import (
+    HERE,
+    ROWS,
+    compile_and_link,
+    dense_artifact,
+    dense_module,
+    parallel_artifact,
+)
 
 from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.codegen.compile import link
 from tvmcomp.errors import ArtifactError, ToolError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime import buffers, native_library
@@ -274,6 +282,19 @@ def test_a_library_of_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(native_library, "_ABI", 999)
     with pytest.raises(ArtifactError, match="calls version 999"):
         network(double, (7, 3))
+
+
+def test_a_library_of_something_else() -> None:
+    """As those of TVM's virtual machine were."""
+    made = dense_artifact()
+    executable = tvm.compile(dense_module(), tvm.target.Target(HERE.tvm_target_dict()))
+    other = Artifact.create(
+        library=link(executable, HERE), constants={}, target=HERE, source="s", source_digest="0",
+        signature=made.metadata.signature,
+    )  # fmt: skip
+    with pytest.raises(ArtifactError, match="tvmcomp_library") as caught:
+        load(other)
+    assert "Build the artifact again" in str(caught.value)
 
 
 def test_a_file_that_is_no_library() -> None:

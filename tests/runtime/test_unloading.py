@@ -6,10 +6,10 @@ import gc
 import os
 import random
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from small_artifacts import (
@@ -155,7 +155,7 @@ def test_a_pass_over_a_network_with_kernels_replaced(path: Path) -> None:
     """The tuner loads a library for each candidate that it times in a network."""
     target = tvm.target.Target(HERE.tvm_target_dict())
     executable = link(tvm.compile(dense_module(), target), HERE)
-    network = _Network(replace(Artifact.load(path), library=executable))
+    network = _Network(msgspec.structs.replace(Artifact.load(path), library=executable))
     library = path.with_name("candidate.so")
     library.write_bytes(link(matmul(), HERE))
     gc.collect()

@@ -9,8 +9,8 @@ import pytest
 
 from tvmcomp import targets
 from tvmcomp.errors import TargetError
-from tvmcomp.targets import compatible
 from tvmcomp.targets import features as cpu_features
+from tvmcomp.targets import gpu as gpu_driver
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def test_a_gpu_of_another_generation_is_named(
 ) -> None:
     h100 = targets.load("h100")
     gpu = msgspec.structs.replace(h100, cuda_arch=here)
-    monkeypatch.setattr(compatible, "detect_cuda", lambda: gpu)
+    monkeypatch.setattr(gpu_driver, "detect_cuda", lambda: gpu)
     reason = targets.runs_here(msgspec.structs.replace(h100, cuda_arch=built_for))
     assert (reason is None) == runs
     assert runs or (reason is not None and here in reason and built_for in reason)
@@ -76,5 +76,5 @@ def test_no_gpu_is_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_gpu() -> targets.TargetDescription:
         raise TargetError("NVIDIA's driver finds no GPU")
 
-    monkeypatch.setattr(compatible, "detect_cuda", no_gpu)
+    monkeypatch.setattr(gpu_driver, "detect_cuda", no_gpu)
     assert targets.runs_here(targets.load("h100")) == "NVIDIA's driver finds no GPU"

@@ -5,7 +5,7 @@ It is a ``.tar.xz`` of ``kernels.o`` and ``driver.c``, so that ``tar`` shows it,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from tvmcomp.errors import ArtifactError
 
@@ -14,8 +14,7 @@ _KERNELS, _DRIVER = "kernels.o", "driver.c"
 _MOST = 1 << 30
 
 
-@dataclass(frozen=True)
-class Code:
+class Code(msgspec.Struct, frozen=True):
     """What a compiler of C makes a network of, with the runtime that ships.
 
     Attributes:

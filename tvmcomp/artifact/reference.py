@@ -9,7 +9,6 @@ import io
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import msgspec
 import numpy as np
@@ -23,8 +22,7 @@ from tvmcomp.npy_header import read_header
 _NAME_LIMIT = 1 << 15
 
 
-@dataclass(frozen=True)
-class Reference:
+class Reference(msgspec.Struct, frozen=True, eq=False):
     """Arrays by name that match the signature's inputs and outputs."""
 
     inputs: Mapping[str, np.ndarray]

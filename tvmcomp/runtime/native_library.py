@@ -22,6 +22,7 @@ from tvmcomp.temporary_folder import temporary_folder
 #: ``TVMCOMP_ABI`` of the ``tvmcomp.h`` that what follows is written to.
 _ABI = 1
 
+_BUILD_AGAIN = "Build the artifact again with this version."
 #: Room for the calls of a run, before it is known how many there are.
 _FIRST_CALLS = 256
 
@@ -98,6 +99,14 @@ class NativeLibrary:
     def __init__(self, library: bytes) -> None:
         loaded = _load(library)
         weakref.finalize(self, _ctypes.dlclose, loaded._handle).atexit = False
+        try:
+            self._find_functions(loaded)
+        except AttributeError as error:
+            raise ArtifactError(
+                f"its library has not the C interface of this tvmcomp: {error}", hint=_BUILD_AGAIN
+            ) from None
+
+    def _find_functions(self, loaded: ctypes.CDLL) -> None:
         loaded.tvmcomp_library.restype = ctypes.POINTER(Network)
         found = loaded.tvmcomp_library()
         self.network: Network = found.contents
@@ -105,7 +114,7 @@ class NativeLibrary:
             raise ArtifactError(
                 f"its library has version {self.network.abi} of tvmcomp's C interface; this "
                 f"tvmcomp calls version {_ABI}",
-                hint="Build the artifact again with this version.",
+                hint=_BUILD_AGAIN,
             )
         self._found = found
         self._create = loaded.tvmcomp_create

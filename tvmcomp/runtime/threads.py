@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+
+import msgspec
 
 from tvmcomp import arguments
 from tvmcomp.errors import ConfigError
@@ -15,8 +16,7 @@ from tvmcomp.targets.host import physical_cores
 Pin = bool | Sequence[int]
 
 
-@dataclass(frozen=True)
-class Threads:
+class Threads(msgspec.Struct, frozen=True):
     """What a session runs on.
 
     Attributes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tvmcomp.errors import TargetError
 from tvmcomp.targets import features as cpu_features
 from tvmcomp.targets.description import TargetDescription
-from tvmcomp.targets.gpu import detect_cuda
 
 
 def runs_here(target: TargetDescription) -> str | None:
@@ -26,6 +25,8 @@ def runs_here(target: TargetDescription) -> str | None:
 
 
 def _gpu_mismatch(cuda_arch: str) -> str | None:
+    from tvmcomp.targets.gpu import detect_cuda
+
     try:
         here = detect_cuda().cuda_arch
     except TargetError as error:
