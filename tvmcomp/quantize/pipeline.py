@@ -23,6 +23,7 @@ from tvmcomp.quantize.effort import guard_effort, run_cost, spread
 from tvmcomp.quantize.equalize import equalized
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
+from tvmcomp.quantize.judged_outputs import with_judged_outputs
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
@@ -102,6 +103,11 @@ def quantize_network(
             f"do is measured on the samples that they were fitted on (from {FEWEST_SAMPLES} on a "
             "quarter is held out)"
         )
+    if with_judged_outputs(mod, operators) is not mod:
+        notes.append(
+            "rows of the outputs are chosen by what the network computes: judged are the numbers "
+            "that they are chosen from, and by"
+        )
     if result.keep_float:
         notes.append(
             f"{len(result.keep_float)} of {len(guard.names)} operators stay float to keep the "
@@ -173,7 +179,7 @@ def _fit(
     """Plan and calibrate ``mod`` on the samples ``fitted``."""
     operators = plan_operators(mod, config)
     progress.stage("preparing calibration")
-    probe = Probe(mod, operators, here)
+    probe = Probe(with_judged_outputs(mod, operators), operators, here)
     step = progress.stage("calibrating", len(fitted))
     calibrated = calibrate(probe, fitted, config, step)
     noise = OutputNoise(probe, judging)

@@ -29,7 +29,7 @@ def test_operators(cases, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(1, 9))
+@pytest.mark.parametrize("seed", range(1, 13))
 def test_many_cases_of_every_operator(seed, tmp_path):
     wrong = {}
     for cases in batches(4 * len(GENERATORS), seed):

@@ -29,6 +29,7 @@ from tvmcomp.frontend.onnx.limits import TensorLimits
 from tvmcomp.frontend.onnx.loop_bodies import Bodies, Captured
 from tvmcomp.frontend.onnx.named_builder import NamedBuilder
 from tvmcomp.frontend.onnx.narrow import NARROW, follow_narrow, numpy_held
+from tvmcomp.frontend.onnx.node_attributes import attributes_with_defaults
 from tvmcomp.frontend.onnx.node_facts import GraphFacts, NodeFacts
 from tvmcomp.frontend.onnx.node_results import is_leaf, is_static_tensor, outputs_of, tensor_facts
 from tvmcomp.frontend.onnx.reasons import reason
@@ -212,7 +213,7 @@ class _GraphImporter:
 
     def _add_node(self, node: onnx.NodeProto, name: str) -> None:
         inputs = [self.value(input_) if input_ else None for input_ in node.input]
-        attributes = {a.name: _attribute(a) for a in node.attribute}
+        attributes = attributes_with_defaults(node, self.opset)
         follow_narrow(node, attributes, self.narrow)
         if node.op_type == "If":
             results = self._if(inputs[0], attributes, name)
@@ -292,8 +293,3 @@ class _GraphImporter:
 
 def _nth(name: str, index: int) -> str:
     return f"{name}__{index}" if index else name
-
-
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    value = onnx.helper.get_attribute_value(attribute)
-    return tuple(value) if isinstance(value, list) else value
