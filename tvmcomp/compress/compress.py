@@ -192,6 +192,8 @@ def compress(
             "budget": seconds,
             "seed": seed,
             "times": times.identity,
+            "max_drop": allowed,
+            "metric": "a function" if callable(judged_by) else judged_by,
             "version": __version__,
         },
     )
@@ -207,6 +209,7 @@ def compress(
         folder,
         times,
         allowed,
+        judged_by,
     )
     graph = steps.run(chosen.steps, seconds)
     progress.stage("judging")

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
+from tvmcomp.compress.called_metric import CalledMetric
 from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.proof import StepProof
@@ -20,6 +21,7 @@ from tvmcomp.compress.technique import Run, Technique
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
+from tvmcomp.runtime.metrics import LABELLED, Metric
 
 
 class Steps:
@@ -39,6 +41,7 @@ class Steps:
         folder: RunFolder,
         times: OperatorTimes,
         max_drop: float,
+        metric: Metric | CalledMetric | None = None,
     ) -> None:
         """Args:
         original: the network, prepared.
@@ -46,13 +49,17 @@ class Steps:
         signature: the network's.
         folder: keeps what is done.
         max_drop: points that all steps together may lose.
+        metric: what they are of; one that needs labels, or is a function, is not known of watched
+            samples, and as with None what suits the network is taken.
         """
         self.proofs: list[StepProof] = []
         self._original, self._parts, self._signature = original, parts, signature
         self._seed, self._progress, self._folder = seed, progress, folder
         self._times, self._max_drop = times, max_drop
         self._teacher = Runner(original)
-        self._metric = default_metric(signature, False, gives_scores(self._teacher, parts.watch))
+        if metric is None or callable(metric) or metric in LABELLED:
+            metric = default_metric(signature, False, gives_scores(self._teacher, parts.watch))
+        self._metric: Metric = metric
 
     def run(self, steps: Sequence[Technique], seconds: float) -> onnx.ModelProto:
         """The network that ``steps`` make of the original.
@@ -118,6 +125,7 @@ class Steps:
             times=self._times,
             compute=compute,
             max_drop=self._max_drop / max(lossy, 1),
+            lost=lambda model: self._judged(model)[1][0].drop,
             folder=folder,
         )
 

@@ -38,6 +38,8 @@ class Run:
         times: what small models take on the target that the network is made for.
         compute: what the finished network's products are computed in.
         max_drop: points that this step may lose: its share of what the run may.
+        lost: points that a network loses on the watched samples: by the metric that the run is
+            judged by, where that needs no labels.
         folder: the step's own, for checkpoints; None keeps none.
     """
 
@@ -49,6 +51,7 @@ class Run:
     times: OperatorTimes
     compute: Compute
     max_drop: float
+    lost: Callable[[onnx.ModelProto], float]
     folder: Path | None = None
 
 

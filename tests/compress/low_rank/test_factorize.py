@@ -13,7 +13,9 @@ pytest.importorskip("torch")
 
 import tvmcomp
 from tests.compress.fake_quantize.rounded_networks import node, normal, prepared, samples_of
+from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.cost import OperatorTimes
+from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.low_rank import LowRankSettings, factorize
 from tvmcomp.compress.low_rank.choose import descents, saved
 from tvmcomp.compress.low_rank.study import study, table
@@ -49,8 +51,13 @@ def network(rank: int | None):
 def factorized(model, **settings):
     given = {"drop": 1.0, **settings}
     parts = divide(samples_of(model, 60), 0)
+    yardstick = Yardstick(model, parts.watch)
+
+    def lost(other):
+        return yardstick.loss(BatchedNetwork(other, parts.watch))
+
     return factorize(
-        model, model, parts, LowRankSettings(**given), TIMES, "float", NoProgress()
+        model, lost, parts, LowRankSettings(**given), TIMES, "float", NoProgress()
     ), parts  # fmt: skip
 
 

@@ -6,13 +6,12 @@ or the last that lose no more than they may -> least squares
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 
-from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.channels.choice import Widths
 from tvmcomp.compress.channels.cost import Meter
 from tvmcomp.compress.channels.cut import cut
@@ -21,7 +20,6 @@ from tvmcomp.compress.channels.repair import repaired
 from tvmcomp.compress.channels.study import Study, study
 from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.cost.arithmetic import multiply_adds
-from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.samples import Parts
 from tvmcomp.progress import Progress
@@ -67,7 +65,7 @@ class Pruned:
 
 def prune(
     model: onnx.ModelProto,
-    teacher: onnx.ModelProto,
+    lost: Callable[[onnx.ModelProto], float],
     parts: Parts,
     settings: PruneSettings,
     times: OperatorTimes,
@@ -80,7 +78,7 @@ def prune(
 
     Args:
         model: a prepared graph in float.
-        teacher: the original network.
+        lost: points that a network loses on the watched samples.
         parts: samples.
         settings: the goal.
         times: what small models take on the target.
@@ -93,7 +91,7 @@ def prune(
         ConfigError: a pattern matches nothing.
         TvmcompError: torch can't compute the network, or it can't be built.
     """
-    return _Pruning(model, teacher, parts, settings, times, compute, seed, progress, folder).done()
+    return _Pruning(model, lost, parts, settings, times, compute, seed, progress, folder).done()
 
 
 @dataclass(frozen=True)
@@ -109,7 +107,7 @@ class _Pruning:
     def __init__(
         self,
         model: onnx.ModelProto,
-        teacher: onnx.ModelProto,
+        lost: Callable[[onnx.ModelProto], float],
         parts: Parts,
         settings: PruneSettings,
         times: OperatorTimes,
@@ -128,7 +126,7 @@ class _Pruning:
         self.study: Study = study(model, parts.fit, meter, lanes, seed, progress, folder)
         names = {g.name for g in self.study.groups.groups if keep & {*g.makers, *g.readers}}
         self.widths = list(self.study.descent(names))
-        self.yardstick = Yardstick(teacher, parts.watch)
+        self.points = lost
         #: Classes that are removed -> how many times as fast the network then is.
         self.speedups: dict[frozenset[int], float] = {}
 
@@ -210,8 +208,7 @@ class _Pruning:
     def tried(self, widths: Widths) -> _Tried:
         self.progress.stage("least squares")
         model = repaired(self.study.groups, widths.removed, self.parts.fit)
-        network = BatchedNetwork(model, self.parts.watch)
-        return _Tried(widths, model, self.yardstick.loss(network))
+        return _Tried(widths, model, self.points(model))
 
     def ladder(self, most: _Tried) -> str:
         """What is lost on the way to it, until no more is than may be."""

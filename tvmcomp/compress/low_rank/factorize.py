@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import onnx
 
-from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.cost import Compute, OperatorTimes
-from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.low_rank.choose import Choice, descents, saved
 from tvmcomp.compress.low_rank.options import LowRankSettings
@@ -45,7 +43,7 @@ class Factorized:
 
 def factorize(
     model: onnx.ModelProto,
-    teacher: onnx.ModelProto,
+    lost: Callable[[onnx.ModelProto], float],
     parts: Parts,
     settings: LowRankSettings,
     times: OperatorTimes,
@@ -56,8 +54,8 @@ def factorize(
 
     Args:
         model: a prepared graph.
-        teacher: the network that what is lost is measured against.
-        parts: factors are fitted on ``fit``; what is kept is decided on ``watch``.
+        lost: points that a network loses on the watched samples.
+        parts: factors are fitted on ``fit``; their harm is measured on ``watch``.
         settings: how far.
         times: on the target.
         compute: what the finished network's products are computed in.
@@ -74,7 +72,7 @@ def factorize(
     if settings.faster is not None:
         choice = _faster(model, prospects, settings.faster, times, compute)
     else:
-        choice = _for_drop(model, teacher, parts, prospects, settings.drop)
+        choice = _for_drop(model, lost, prospects, settings.drop)
     notes: list[str] = []
     small = replaced(model, chosen_factors(choice)) if choice else model
     if choice:
@@ -120,20 +118,17 @@ def _faster(
 
 def _for_drop(
     model: onnx.ModelProto,
-    teacher: onnx.ModelProto,
-    parts: Parts,
+    lost: Callable[[onnx.ModelProto], float],
     prospects: Sequence[Prospect],
     drop: float,
 ) -> Choice:
     """The furthest descent that loses no more than ``drop`` beyond what ``model`` lost before."""
-    yardstick = Yardstick(teacher, parts.watch)
     steps = list(descents(prospects))
-    allowed = drop + yardstick.loss(BatchedNetwork(model, yardstick.samples))
+    allowed = drop + lost(model)
     low, high = 0, len(steps)
     while high - low > 1:
         middle = (low + high) // 2
-        tried = replaced(model, chosen_factors(steps[middle]))
-        if yardstick.loss(BatchedNetwork(tried, yardstick.samples)) <= allowed:
+        if lost(replaced(model, chosen_factors(steps[middle]))) <= allowed:
             low = middle
         else:
             high = middle

@@ -15,8 +15,7 @@ class LowRankSettings:
     A pattern is a node's name, its ONNX operator or a glob of either; of several the last counts.
 
     Attributes:
-        drop: points that may be lost on the watched samples, of agreement where the first output is
-            scores of classes, else percent of its variance.
+        drop: points that may be lost on the watched samples.
         faster: how many times as fast the network is to be; with it ``drop`` does not count.
         ranks: pattern -> rank of the operators that it matches, be they faster or not.
         kept: patterns of what stays as it is.

@@ -82,7 +82,7 @@ class LowRank:
         options = self.options
         made = factorize(
             model,
-            run.teacher,
+            run.lost,
             run.parts,
             LowRankSettings(
                 drop=run.max_drop if options.drop is None else options.drop,

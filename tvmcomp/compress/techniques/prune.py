@@ -91,7 +91,7 @@ class Prune:
         options = self.options
         made = prune(
             model,
-            run.teacher,
+            run.lost,
             run.parts,
             PruneSettings(
                 speedup=options.speedup,
