@@ -26,6 +26,20 @@ def test_this_machine_runs_its_own_code() -> None:
 
 
 @pytest.mark.usefixtures("cascade_lake")
+@pytest.mark.parametrize(("libc", "runs"), [("glibc", "x86-64-v3"), ("", "x86-64-v3-musl")])
+def test_another_c_library_is_named(monkeypatch: pytest.MonkeyPatch, libc: str, runs: str) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
+    for name in ("x86-64-v3", "x86-64-v3-musl"):
+        reason = targets.runs_here(targets.load(name))
+        if name == runs:
+            assert reason is None
+        else:
+            assert reason is not None
+            assert "musl" in reason
+            assert "glibc" in reason
+
+
+@pytest.mark.usefixtures("cascade_lake")
 @pytest.mark.parametrize("name", ["x86-64-v2", "x86-64-v3", "x86-64-v4", "cascadelake"])
 def test_a_lower_level_runs(name: str) -> None:
     assert targets.runs_here(targets.load(name)) is None

@@ -6,6 +6,9 @@ from tvmcomp.errors import TargetError
 from tvmcomp.targets import features as cpu_features
 from tvmcomp.targets.description import TargetDescription
 
+#: The C libraries, as triples name them and as people do.
+_LIBCS = {"gnu": "glibc", "musl": "musl"}
+
 
 def runs_here(target: TargetDescription) -> str | None:
     """Return why code for ``target`` can't run on this machine, or None when it can.
@@ -17,6 +20,10 @@ def runs_here(target: TargetDescription) -> str | None:
     here = cpu_features.host_architecture()
     if needed != here:
         return f"it is code for {needed}, and this machine is {here}"
+    libc = cpu_features.host_libc()
+    if next((name for name in _LIBCS if name in target.triple), libc) != libc:
+        other = _LIBCS["musl" if libc == "gnu" else "gnu"]
+        return f"it is code for systems with {other}, and this one has {_LIBCS[libc]}"
     comparable = set(cpu_features.known(here))
     missing = sorted(comparable.intersection(target.features) - cpu_features.host_features())
     if missing:

@@ -95,6 +95,11 @@ def host_architecture() -> str:
     return "armv7" if arch == "aarch64" and sys.maxsize < 2**32 else arch
 
 
+def host_libc() -> str:
+    """Return the C library of this system as triples name it: ``gnu`` or ``musl``."""
+    return "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
+
+
 def host_features(root: Path = Path("/")) -> frozenset[str]:
     """Return LLVM's names of the :func:`known` features that this machine's CPU has."""
     arch = host_architecture()

@@ -121,7 +121,7 @@ def _kernel_grants_amx() -> bool:
 
 
 def _libc(arch: str) -> str:
-    libc = "gnu" if platform.libc_ver()[0] == "glibc" else "musl"
+    libc = cpu_features.host_libc()
     return f"{libc}eabihf" if arch == "armv7" else libc
 
 
