@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from needed import missing
 from networks import onnxruntime_outputs
@@ -30,7 +30,7 @@ def artifact_of(
     quant = "int8" if calibration else None
     made = tvmcomp.build(model, target, quant, calibration, reference=False)
     wanted = Reference(inputs, onnxruntime_outputs(model, inputs)) if with_reference else None
-    return dataclasses.replace(made, reference=wanted)
+    return msgspec.structs.replace(made, reference=wanted)
 
 
 def tool(name: str) -> str:

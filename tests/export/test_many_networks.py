@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+from elftools.elf.elffile import ELFFile
 from exported import STRICT, artifact_of, run, tool
 from networks import images, onnxruntime_outputs, share_of_range, speech
 
@@ -88,3 +91,34 @@ def test_two_networks(form: str, artifact: Artifact, model: Path, tmp_path: Path
         given, found = found[: wanted[name].size], found[wanted[name].size :]
         assert share_of_range(given.reshape(wanted[name].shape), wanted[name]) < 1e-5
     assert found.size == 0
+
+
+@pytest.mark.parametrize("form", ["static", "source", "cmake"])
+def test_the_runtime_inside_a_shared_library_is_its_own(
+    form: str, exported: Callable[[str], Path], tmp_path: Path
+) -> None:
+    """A user's shared library of the archives shows the network, and no function of the runtime."""
+    tool("gcc")
+    folder = shutil.copytree(
+        exported("static" if form == "static" else "source"), tmp_path / "copy"
+    )
+    if form == "cmake":
+        folder = tmp_path / "build"
+        run([tool("cmake"), "-S", tmp_path / "copy", "-B", folder])
+        run(["cmake", "--build", folder, "--target", "mobile_net"])
+        libraries = [folder / "libmobile_net.a", folder / "libtvmcomp_runtime.a"]
+    else:
+        if form == "source":
+            run([tool("make"), "CC=gcc"], folder)
+        place = folder / "lib" if form == "static" else folder
+        libraries = [place / "libmobile_net.a", place / "libtvmcomp.a"]
+    whole = ["-Wl,--whole-archive", *libraries, "-Wl,--no-whole-archive", "-Wl,-z,defs"]
+    run(["gcc", "-shared", *whole, "-lm", "-lpthread", "-o", tmp_path / "users.so"])
+    elf = ELFFile.load_from_path(tmp_path / "users.so")
+    shown = {
+        each.name
+        for each in elf.get_section_by_name(".dynsym").iter_symbols()
+        if each["st_shndx"] != "SHN_UNDEF" and each["st_info"]["type"] == "STT_FUNC"
+    }
+    assert "mobile_net_run" in shown
+    assert not {name for name in shown if name.startswith("tvmcomp")}

@@ -43,6 +43,9 @@ if(NOT TARGET tvmcomp_runtime) # one for all networks
   set_target_properties(tvmcomp_runtime PROPERTIES C_STANDARD 11 POSITION_INDEPENDENT_CODE ON)
   target_include_directories(tvmcomp_runtime PUBLIC "${{CMAKE_CURRENT_SOURCE_DIR}}/tvmcomp/include")
   target_link_libraries(tvmcomp_runtime PUBLIC Threads::Threads m)
+  # Two shared libraries, each with the runtime inside, must not share one of the two.
+  target_compile_definitions(tvmcomp_runtime PRIVATE
+    "TVMCOMP_API=__attribute__((visibility(\\"hidden\\")))")
 endif()
 
 add_library({name} STATIC {name}_api.c {name}_driver.c {name}_weights.S {name}_kernels.o)
@@ -75,6 +78,9 @@ PROGRAM = {name}_program.c.o{reference} $(patsubst %, %.o, $(wildcard tvmcomp/pr
 LIBRARIES = lib{name}.a libtvmcomp.a
 
 all: $(LIBRARIES)
+
+# Two shared libraries, each with the runtime inside, must not share one of the two.
+$(RUNTIME): OWN += '-DTVMCOMP_API=__attribute__((visibility("hidden")))'
 
 lib{name}.a: $(NETWORK)
 \t$(AR) rcs $@ $^

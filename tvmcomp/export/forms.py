@@ -17,6 +17,8 @@ from tvmcomp.targets.features import architecture
 from tvmcomp.temporary_folder import temporary_folder
 
 _FLAGS = (*cruntime.FLAGS, "-ffunction-sections", "-DTVMCOMP_EMBEDDED")
+#: Two shared libraries of a user's, each with the runtime inside, must not share one of the two.
+_HIDDEN = '-DTVMCOMP_API=__attribute__((visibility("hidden")))'
 #: What is not used is left out: of the runtime, of libc.
 _LINK = ("-Wl,--gc-sections", "-Wl,-z,defs", "-lm", "-lpthread")
 
@@ -29,7 +31,8 @@ def static(network: Network, folder: Path, linker: str | None) -> None:
         own = files.write_network(network, work)
         library = _library_folder(network, folder, "static")
         _archive(compiler, own, library / f"lib{network.name}.a", work)
-        _archive(compiler, cruntime.sources(sorts=True), library / "libtvmcomp.a", work)
+        runtime = cruntime.sources(sorts=True)
+        _archive(compiler, runtime, library / "libtvmcomp.a", work, _HIDDEN)
 
 
 def shared(network: Network, folder: Path, linker: str | None) -> None:
@@ -98,14 +101,16 @@ def _library_folder(network: Network, folder: Path, form: Literal["static", "sha
     return library
 
 
-def _archive(compiler: CCompiler, sources: Sequence[Path], path: Path, work: Path) -> None:
+def _archive(
+    compiler: CCompiler, sources: Sequence[Path], path: Path, work: Path, *options: str
+) -> None:
     objects = []
     for each in sources:
         if each.suffix == ".o":
             objects.append(each)
             continue
         made = work / f"{path.stem}_{each.stem}.o"
-        compiler.run("compiling", made, ["-c", *_arguments([each], work)])
+        compiler.run("compiling", made, ["-c", *options, *_arguments([each], work)])
         objects.append(made)
     archive(compiler.target, path, objects)
 
