@@ -17,13 +17,19 @@ from tvmcomp.codegen.native.workspace import ALIGNMENT, Workspace
 from tvmcomp.model import Signature
 
 _CALL = """\
+/* Not inlined: a driver of thousands of calls would take compilers a minute. */
+static __attribute__((noinline)) void tell(const tvmcomp_frame *frame, int32_t kernel,
+                                           int32_t before) {
+  if (frame->hook) frame->hook(frame->hook_user, kernel, before);
+}
+
 /* Run a kernel between the two calls of a hook; end with what it returns, unless that is 0. */
-#define CALL(number, call)                                     \\
-  do {                                                         \\
-    if (frame->hook) frame->hook(frame->hook_user, number, 1); \\
-    const int32_t status = call;                               \\
-    if (frame->hook) frame->hook(frame->hook_user, number, 0); \\
-    if (status) return status;                                 \\
+#define CALL(kernel, call)       \\
+  do {                           \\
+    tell(frame, kernel, 1);      \\
+    const int32_t status = call; \\
+    tell(frame, kernel, 0);      \\
+    if (status) return status;   \\
   } while (0)
 """
 
@@ -56,7 +62,7 @@ def driver_text(
         f"/* {comment(name)}: written by tvmcomp. */\n"
         '#include <string.h>\n\n#include "tvmcomp.h"\n',
         _kernels(plan, name),
-        _CALL,
+        _CALL if plan.kernels else "",
         *_scalars(plan),
         _run(plan, addresses, name),
         _shapes(plan),

@@ -67,19 +67,19 @@ def place(plan: Plan, copied_inputs: Iterable[int] = ()) -> Workspace:
 
 def _placed(blocks: Mapping[Place, _Block]) -> Workspace:
     offsets: dict[Place, int] = {}
+    living: dict[int, list[Place]] = {}  # at each moment, of those that have an offset
     size = 0
     for each, block in blocks.items():
-        meets = sorted(
-            (offsets[other], blocks[other].size)
-            for other in offsets
-            if blocks[other].first <= block.last and block.first <= blocks[other].last
-        )
+        moments = range(block.first, block.last + 1)
+        others = {other for moment in moments for other in living.get(moment, ())}
         at = 0
-        for begin, length in meets:
+        for begin, length in sorted((offsets[other], blocks[other].size) for other in others):
             if at + block.size <= begin:
                 break
             at = max(at, begin + length)
         offsets[each] = at
+        for moment in moments:
+            living.setdefault(moment, []).append(each)
         size = max(size, at + block.size)
     return Workspace(offsets, size)
 
