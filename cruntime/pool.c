@@ -32,44 +32,19 @@ static tvmcomp_status start_threads(tvmcomp_pool *pool) {
   return pool->threads == 1 || pool->parallel_for ? TVMCOMP_OK : TVMCOMP_NO_THREADS;
 }
 #else
-#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include "affinity.h"
-#include "clock.h"
+#include "spin.h"
 
 /* Sleeping and waking cost some 50 us; the gaps between kernels and between quick calls are shorter. */
 #define DEFAULT_SPIN_NS 1000000
+/* Where threads share a core, one that spins keeps another from its work: no longer than to sleep and
+ * wake takes. (4 threads on 2 busy cores took up to 6 times the CPU's time with the above.) */
+#define CROWDED_SPIN_NS 10000
 /* Kernels keep small arrays on the stack; musl's threads would have 128 KiB. */
 #define STACK_BYTES (1u << 20)
-/* Between two looks at the clock, and offers of the core to another thread. */
-#define SPINS 64
-
-static inline void pause_core(void) {
-#if defined(__x86_64__) || defined(__i386__)
-  __builtin_ia32_pause();
-#elif defined(__aarch64__) || defined(__arm__)
-  __asm__ volatile("yield");
-#endif
-}
-
-/* Waits until *word is not `old`, for `limit` ns if it is not negative; returns whether it is. */
-static int spin_while(_Atomic uint32_t *word, uint32_t old, int64_t limit, int32_t crowded) {
-  int64_t end = -1;
-  for (uint32_t i = 1; atomic_load_explicit(word, memory_order_acquire) == old; i++) {
-    /* The thread that is waited for may need this very core. */
-    if (!crowded && i % SPINS) {
-      pause_core();
-      continue;
-    }
-    sched_yield();
-    if (limit < 0) continue;
-    if (end < 0) end = tvmcomp_now_ns() + limit;
-    if (tvmcomp_now_ns() >= end) return atomic_load_explicit(word, memory_order_acquire) != old;
-  }
-  return 1;
-}
 
 static void sleep_while(tvmcomp_pool *pool, uint32_t old) {
   pthread_mutex_lock(&pool->mutex);
@@ -94,7 +69,7 @@ static void *work(void *argument) {
   tvmcomp_pool *pool = worker->pool;
   tvmcomp_current = worker;
   for (uint32_t seen = 0;;) {
-    if (!spin_while(&pool->round, seen, pool->spin_ns, pool->crowded)) sleep_while(pool, seen);
+    if (!tvmcomp_spin_while(&pool->round, seen, pool->spin_ns, pool->crowded)) sleep_while(pool, seen);
     seen++;
     if (atomic_load_explicit(&pool->quit, memory_order_relaxed)) return NULL;
     worker->result = pool->lambda(worker->index, &pool->env, pool->data);
@@ -137,6 +112,8 @@ static tvmcomp_status start_threads(tvmcomp_pool *pool) {
   if (pool->threads > 1 && !pool->parallel_for) {
     int32_t cores = pool->num_cores ? pool->num_cores : tvmcomp_affinity_count();
     pool->crowded = cores && pool->threads > cores;
+    pool->spin_ns = pool->spin_us < 0 ? 0 : (int64_t)pool->spin_us * 1000;
+    if (!pool->spin_us) pool->spin_ns = pool->crowded ? CROWDED_SPIN_NS : DEFAULT_SPIN_NS;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->wake, NULL);
     pthread_attr_t attributes;
@@ -182,7 +159,7 @@ static void run_threads(tvmcomp_pool *pool, tvmcomp_lambda lambda, void *data) {
   next_round(pool);
   pool->workers[0].result = lambda(0, &pool->env, data);
   for (int32_t i = 1; i < pool->threads; i++)
-    spin_while(&pool->workers[i].done, before, -1, pool->crowded);
+    tvmcomp_spin_while(&pool->workers[i].done, before, -1, pool->crowded);
 }
 #endif
 
@@ -222,8 +199,7 @@ tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmcomp_options *opt
     pool->workers[i].index = i;
   }
 #ifndef TVMCOMP_WITHOUT_THREADS
-  pool->spin_ns = options->spin_us < 0 ? 0 : (int64_t)options->spin_us * 1000;
-  if (!options->spin_us) pool->spin_ns = DEFAULT_SPIN_NS;
+  pool->spin_us = options->spin_us;
   pool->cores = options->cores;
   pool->num_cores = options->num_cores;
 #endif

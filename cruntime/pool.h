@@ -42,7 +42,8 @@ struct tvmcomp_pool {
   int64_t process; /* that the threads run in */
   int32_t checked; /* that it is this one, in this run */
   int32_t crowded; /* more threads than cores to run them on */
-  int64_t spin_ns;
+  int32_t spin_us; /* as the options have it */
+  int64_t spin_ns; /* how long that is */
   const int32_t *cores; /* the context's copy */
   int32_t num_cores;
   /* The loop of this round; written before `round`, read after it. */

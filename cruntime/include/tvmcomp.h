@@ -83,7 +83,9 @@ typedef int (*tvmcomp_parallel_for)(void *user, tvmcomp_task task, int32_t tasks
 /* All zero are the defaults. */
 typedef struct {
   int32_t threads; /* that kernels run on, the calling one included; 0: one */
-  int32_t spin_us; /* how long a thread without work spins before it sleeps; 0: default, < 0: not */
+  /* How long a thread without work spins before it sleeps; < 0: not at all. 0: 1 ms, or 10 us where
+   * there are more threads than cores for them. */
+  int32_t spin_us;
   /* The cores to run on: thread i on cores[i] if there is one for each, else all on all of them. The
    * calling thread is bound while it runs the network, and afterwards is as it was. 0: no binding. */
   const int32_t *cores;
