@@ -132,8 +132,6 @@ def _lowering(
             "lower_scans": in_bodies(lambda mod: lower_scans(mod, target)),
             "lower_scatter": in_bodies(lambda mod: lower_scatter(mod, target)),
         }
-        if half == "bfloat16" and has_bfloat16(target):
-            del passes["keep_moves"]  # Fused kernels widen what they read.
     passes["lift_constants"] = lift
     return Phase("lowering", passes, requires=(convolutions_channels_last,))
 

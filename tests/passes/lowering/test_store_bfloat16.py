@@ -132,10 +132,46 @@ def gated(emit, x):
     return conv(emit, emit(relax.op.multiply(a, gate), "gated"), W2, "c2")
 
 
+def fire(emit, x):
+    """Two convolutions and a pool side by side, joined with the network's own input, and read by
+    a window with a border."""
+    a = relu(emit, conv(emit, x, W0, "c0"), "a")
+    one = relu(emit, conv(emit, a, uniform(RNG, 16, 1, 1, 7), "one"), "r1")
+    three = relu(emit, conv(emit, a, uniform(RNG, 9, 3, 3, 7), "three"), "r3")
+    pool = relax.op.nn.max_pool2d(a, (3, 3), strides=(1, 1), padding=1, layout="NHWC")
+    joined = emit(relax.op.concat([one, three, emit(pool, "pool")], axis=3), "joined")
+    again = emit(relax.op.concat([joined, x], axis=3), "again")
+    return [conv(emit, joined, uniform(RNG, 5, 3, 3, 32), "c3"),
+            conv(emit, again, uniform(RNG, 5, 1, 1, 37), "c4"), again]  # fmt: skip
+
+
+def dense(emit, x):
+    """Each layer reads all before it, normalized and cut off at 0."""
+    features = relu(emit, conv(emit, x, uniform(RNG, 16, 3, 3, 5), "stem"), "s")
+    for i in range(3):
+        channels = 16 + 8 * i
+        scaled = emit(relax.op.multiply(features, const(uniform(RNG, channels))), f"scaled{i}")
+        new = conv(emit, relu(emit, scaled, f"n{i}"), uniform(RNG, 8, 3, 3, channels), f"d{i}")
+        features = emit(relax.op.concat([features, new], axis=3), f"features{i}")
+    return conv(emit, features, uniform(RNG, 6, 1, 1, 40), "last")
+
+
+def cross_stage(emit, x):
+    """Half of the channels goes past a residual block."""
+    a = relu(emit, conv(emit, x, uniform(RNG, 32, 3, 3, 5), "c0"), "a")
+    halves = emit(relax.op.split(a, 2, axis=3), "halves")
+    past, through = (emit(relax.TupleGetItem(halves, i), f"half{i}") for i in (0, 1))
+    b = relu(emit, conv(emit, through, uniform(RNG, 16, 3, 3, 16), "c1"), "b")
+    c = emit(relax.op.add(through, conv(emit, b, uniform(RNG, 16, 1, 1, 16), "c2")), "c")
+    joined = emit(relax.op.concat([past, c, through], axis=3), "joined")
+    return conv(emit, joined, uniform(RNG, 6, 1, 1, 48), "last")
+
+
+BUILDS = [residual, depthwise, moved, averaged, split_in_two, gated, fire, dense, cross_stage]
+
+
 @here
-@pytest.mark.parametrize(
-    "build", [residual, depthwise, moved, averaged, split_in_two, gated], ids=lambda b: b.__name__
-)
+@pytest.mark.parametrize("build", BUILDS, ids=lambda b: b.__name__)
 def test_close_to_float32(build):
     mod = module(build, x=SHAPE)
     x = uniform(np.random.default_rng(2), *SHAPE)
@@ -146,6 +182,20 @@ def test_close_to_float32(build):
         difference = np.abs(actual - expected) / np.abs(expected).max()
         assert difference.max() < 0.03
         assert difference.mean() < 0.005
+
+
+def test_a_join_of_what_convolutions_give_is_no_kernel():
+    """They write into their places of it, in bfloat16."""
+
+    def build(emit, x):
+        a = relu(emit, conv(emit, x, W0, "c0"), "a")
+        parts = [conv(emit, a, uniform(RNG, 16, k, k, 7), f"c{k}") for k in (1, 3)]
+        return conv(emit, emit(relax.op.concat(parts, axis=3), "j"), uniform(RNG, 5, 1, 1, 32), "d")
+
+    names = operators(lower(module(build, x=SHAPE), BF16, half="bfloat16").mod)
+    assert "placed" in names[-3]
+    assert names[-2] == "call_tir_inplace"
+    assert not [name for name in names if "join" in name or "copy" in name]
 
 
 def test_what_is_only_moved_stays_as_it_is():
