@@ -127,8 +127,7 @@ for worker in workers:
 def test_kernels_of_tvms_own_pool_run_in_the_child(path: Path) -> None:
     """A build runs networks in TVM's virtual machine; its pool has lost its workers."""
     code = """
-from tvmcomp.runtime.threads import Threads
-from tvmcomp.runtime.tvm_threads import use_threads
+import tvmcomp.api
 from tvmcomp.tvm_import import tvm
 from tvm import te
 a = te.placeholder((8,), name="a")
@@ -140,13 +139,14 @@ def twice():
     y = tvm.runtime.empty((8,), "float32")
     kernel(tvm.runtime.tensor(x), y)
     return bool((y.numpy() == 2 * x).all())
-use_threads(Threads(2))
 assert twice()
 time.sleep(pause)
 child = os.fork()
 if child == 0:
     signal.alarm(30)
     assert twice()  # in one thread
+    from tvmcomp.runtime.threads import Threads
+    from tvmcomp.runtime.tvm_threads import use_threads
     use_threads(Threads(2))
     assert twice()
     sys.exit(0)

@@ -20,6 +20,7 @@ from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered, lower
 from tvmcomp.passes.scheduled.schedule import Tuned
+from tvmcomp.runtime import tvm_threads  # noqa: F401  children of a fork after run_here
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.targets import TargetDescription
 from tvmcomp.temporary_folder import temporary_folder
