@@ -161,3 +161,24 @@ def test_more_threads_than_rows():
     x = drawn(1, 3000)
     (rows,) = run(module(build, x=(1, 3000)), x)
     close(rows.sum(), 1)
+
+
+def test_parts_of_one_tensor():
+    """Kernels that write their parts of a concat, whose whole and parts are read again."""
+
+    def build(emit, image):
+        layouts = {"data_layout": "NHWC", "kernel_layout": "OHWI"}
+        parts = [
+            emit(op.nn.relu(op.nn.conv2d(image, const(kernel), **layouts)), f"part{i}")
+            for i, kernel in enumerate(kernels)
+        ]
+        whole = emit(op.concat(parts, 3), "whole")
+        return [emit(op.nn.conv2d(whole, const(last), **layouts), "last"), parts[1], whole]
+
+    kernels = [drawn(16, 1, 1, 8), drawn(32, 1, 1, 8), drawn(16, 1, 1, 8)]
+    last, image = drawn(16, 1, 1, 64), drawn(1, 6, 6, 8)
+    got, part, whole = run(module(build, image=(1, 6, 6, 8)), image)
+    wanted = [np.maximum(image @ kernel[:, 0, 0].T, 0) for kernel in kernels]
+    close(whole, np.concatenate(wanted, 3))
+    close(part, wanted[1])
+    np.testing.assert_allclose(got, whole @ last[:, 0, 0].T, rtol=1e-4, atol=1e-4)

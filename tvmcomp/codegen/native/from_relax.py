@@ -113,6 +113,7 @@ class _Walk:
         """A call whose last operand is its result, too: other kernels wrote other parts of it."""
         kernel = str(expr.args[0].name_hint)
         *inputs, whole = _flat(self.value(expr.args[1], known))
+        assert whole.place.kind == "buffer", f"{kernel} would write what is not the network's own"
         steps.append(
             Call(self.kernels.setdefault(kernel, len(self.kernels)), tuple(inputs), (whole,))
         )
