@@ -28,7 +28,8 @@ def artifact_of(
 ) -> Artifact:
     """An artifact whose reference is ONNX Runtime's float result; int8 where samples are given."""
     quant = "int8" if calibration else None
-    made = tvmcomp.build(model, target, quant, calibration, reference=False)
+    shapes = {name: array.shape for name, array in inputs.items()}
+    made = tvmcomp.build(model, target, quant, calibration, shapes, reference=False)
     wanted = Reference(inputs, onnxruntime_outputs(model, inputs)) if with_reference else None
     return msgspec.structs.replace(made, reference=wanted)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from networks import EXAMPLE, onnxruntime_outputs
 import tvmcomp
 
 COUNT = 40
+PYTHON = f"PYTHON={sys.executable}"
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def folder(request: pytest.FixtureRequest, exported_network: Path, tmp_path: Pat
     place = tmp_path / request.param
     shutil.copytree(EXAMPLE.parent / request.param, place)
     (tmp_path / "mnist").mkdir()
-    shutil.copy(EXAMPLE / "model.onnx", tmp_path / "mnist")
+    for name in ("model.onnx", "test.npz"):
+        shutil.copy(EXAMPLE / name, tmp_path / "mnist")
     (place / "digits.tvmc").touch()
     shutil.copytree(exported_network, place / "net", copy_function=shutil.copy)
     return place
@@ -45,8 +48,9 @@ def digits(images: np.ndarray) -> list[int]:
 @pytest.mark.parametrize("folder", ["c"], indirect=True)
 def test_c(folder: Path) -> None:
     tool("gcc")
-    run([tool("make"), "CC=gcc", f"CFLAGS={' '.join(STRICT)}", "TVMCOMP=false"], folder)
+    run([tool("make"), "CC=gcc", f"CFLAGS={' '.join(STRICT)}", "TVMCOMP=false", PYTHON], folder)
     images = np.load(EXAMPLE / "test.npz")["x"][:5]
+    assert (folder / "digit.bin").read_bytes() == images[0].tobytes()
     for image, wanted in zip(images, digits(images), strict=True):
         image.tofile(folder / "digit.bin")
         assert run(["./digits", "digit.bin"], folder) == f"{wanted}\n"
@@ -55,8 +59,10 @@ def test_c(folder: Path) -> None:
 @pytest.mark.parametrize("folder", ["cpp"], indirect=True)
 def test_threads_in_cpp(folder: Path) -> None:
     tool("g++")
-    run([tool("make"), "CXX=g++", f"CXXFLAGS={' '.join(STRICT)}", "TVMCOMP=false"], folder)
-    images = np.load(EXAMPLE / "test.npz")["x"][:COUNT]
+    run([tool("make"), "CXX=g++", f"CXXFLAGS={' '.join(STRICT)}", "TVMCOMP=false", PYTHON], folder)
+    images = np.load(EXAMPLE / "test.npz")["x"]
+    assert (folder / "images.bin").read_bytes() == images.tobytes()
+    images = images[:COUNT]
     images.tofile(folder / "images.bin")
     wanted = "".join(f"{digit}\n" for digit in digits(images))
     for threads in (1, 8):
