@@ -167,7 +167,14 @@ def cross_stage(emit, x):
     return conv(emit, joined, uniform(RNG, 6, 1, 1, 48), "last")
 
 
-BUILDS = [residual, depthwise, moved, averaged, split_in_two, gated, fire, dense, cross_stage]
+def gelu(emit, x):
+    a = conv(emit, x, W0, "c0")
+    inner = emit(relax.op.erf(emit(relax.op.multiply(a, const(np.float32(0.7071))), "z")), "erf")
+    grown = emit(relax.op.multiply(a, emit(relax.op.add(inner, const(np.float32(1))), "one")), "g")
+    return conv(emit, grown, W2, "c2")
+
+
+BUILDS = [gelu, residual, depthwise, moved, averaged, split_in_two, gated, fire, dense, cross_stage]
 
 
 @here

@@ -11,7 +11,7 @@ from passes.relax_modules import module, relax
 from tvmcomp import targets
 from tvmcomp.codegen.compile import generate, run_here
 from tvmcomp.passes.pipeline import lower
-from tvmcomp.schedules.tir.vector_math import ROUGH_EXP
+from tvmcomp.schedules.tir.vector_math import ROUGH_ERF, ROUGH_EXP
 from tvmcomp.tvm_import import tvm
 
 HERE = targets.detect()
@@ -94,16 +94,28 @@ def test_no_libm_on_any_target(name, target):
     assert assembly and not libm & set(assembly.replace("@", " ").split())
 
 
+def evaluate_operator(operator, x):
+    """What an operator of ours gives, in float64."""
+    te, target = tvm.te, tvm.target.Target(HERE.tvm_target_dict())
+    given = te.placeholder(x.shape, "float32", "x")
+    result = te.compute(x.shape, lambda i: tvm.tirx.call_intrin("float32", operator, given[i]))
+    out = tvm.runtime.tensor(np.empty_like(x))
+    tvm.compile(te.create_prim_func([given, result]), target)(tvm.runtime.tensor(x), out)
+    return out.numpy().astype(np.float64)
+
+
+def test_rough_erf_is_as_near_as_bfloat16_needs():
+    x = np.concatenate([np.linspace(-6, 6, 60_001), [np.inf, -np.inf, np.nan]]).astype(np.float32)
+    actual = evaluate_operator(ROUGH_ERF, x)
+    assert np.abs(actual - FUNCTIONS["erf"][1](x.astype(np.float64)))[:-1].max() < 3e-5
+    assert np.abs(actual[:-1]).max() <= 1
+    assert np.isnan(actual[-1])
+
+
 def test_rough_exp_is_as_near_as_bfloat16_needs():
     """Of what is at most 0: to 2^-13, and never above e^-86 where it would vanish."""
-    te, tvm_target = tvm.te, tvm.target.Target(HERE.tvm_target_dict())
     x = np.concatenate([np.linspace(-86, 0, 60_001), [-200, -np.inf, np.nan]]).astype(np.float32)
-    given = te.placeholder(x.shape, "float32", "x")
-    result = te.compute(x.shape, lambda i: tvm.tirx.call_intrin("float32", ROUGH_EXP, given[i]))
-    function = tvm.compile(te.create_prim_func([given, result]), tvm_target)
-    out = tvm.runtime.tensor(np.empty_like(x))
-    function(tvm.runtime.tensor(x), out)
-    actual, exact = out.numpy().astype(np.float64), np.exp(x.astype(np.float64))
+    actual, exact = evaluate_operator(ROUGH_EXP, x), np.exp(x.astype(np.float64))
     assert np.abs(actual[:-3] / exact[:-3] - 1).max() < 2.0**-13
     assert (actual[-3:-1] < 1e-37).all()
     assert np.isnan(actual[-1])

@@ -19,6 +19,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, is_float_tensor
 from tvmcomp.passes.lowering.retype_moves import moved_in_bfloat16
 from tvmcomp.passes.rewriter import (
@@ -39,6 +40,7 @@ from tvmcomp.schedules.bfloat16 import (
     round_to_bfloat16,
     widen,
 )
+from tvmcomp.schedules.tir.vector_math import ROUGH_ERF
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Builder, Call, Expr, Module, PrimFunc, Var
@@ -73,11 +75,25 @@ def store_bfloat16(mod: Module) -> Module:
 
 
 def import_into_kernels(mod: Module, target: TargetDescription) -> Module:
-    """Give each kernel of ``mod`` that touches bfloat16 the functions it calls on ``target``."""
+    """Give each kernel of ``mod`` that touches bfloat16 the functions it calls on ``target``.
+
+    One that gives bfloat16 computes the error function to so many digits only.
+    """
     for var, func in mod.functions.items():
         if isinstance(func, tvm.tirx.PrimFunc) and _touches_bfloat16(func):
-            mod.update_func(var, import_functions(func, target))
+            mod.update_func(var, import_functions(_roughly(func), target))
     return mod
+
+
+def _roughly(func: PrimFunc) -> Any:
+    def replace(call: Call) -> Any:
+        if str(getattr(call.op, "name", "")) != "tirx.erf" or str(call.ty.dtype) != "float32":
+            return call
+        return tvm.tirx.call_intrin("float32", ROUGH_ERF, *call.args)
+
+    if str(func.params[-1].dtype) != BITS:
+        return func
+    return func.with_body(tvm_ffi.structural_map(func.body, ((tvm.ir.Call, replace),)))
 
 
 def _touches_bfloat16(func: PrimFunc) -> bool:
