@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
@@ -14,10 +15,11 @@ from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const
 
 HERE = targets.detect()
-#: Vectors of 8 floats, of 16, and those of this machine.
+#: One float at a time, as a RISC-V without vectors, and vectors of 4, of 8, of 16 floats.
+NO_VECTORS = msgspec.structs.replace(targets.load("x86-64-v2"), name="no-vectors", vector_bits=32)
 RUNNABLE = [HERE] + [
     description
-    for description in map(targets.load, ("x86-64-v3", "x86-64-v4"))
+    for description in (NO_VECTORS, *map(targets.load, ("x86-64-v2", "x86-64-v3", "x86-64-v4")))
     if targets.runs_here(description) is None
 ]
 few = settings(

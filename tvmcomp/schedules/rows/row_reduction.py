@@ -191,7 +191,8 @@ def reduce_vectors(loops: StageLoops, contiguous: Axis) -> Any:
         steps = [loops.start(sums) for sums in arrays]
         steps.append(nest(_extents(others), accumulate))
         folds, folded = _fold(loops, main, list(rest.values()))
-        result = tirx.BufferLoad((folded or main)[-1], [index(0)])
+        whole_row = folded[-1] if folded else main[0]  # all are folded into the first
+        result = tirx.BufferLoad(whole_row, [index(0)])
         return with_arrays([*arrays, *folded], sequence([*steps, *folds, loops.store(result, at)]))
 
     return nest(_extents(loops.inner), body)
