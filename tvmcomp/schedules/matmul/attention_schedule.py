@@ -99,7 +99,7 @@ def _schedule_products(
     sch.reorder(key_outer, row_outer, depth, key, vector, lane)
     rest_apart(sch, key_outer, whole=keys % p == 0)
     sch.set_scope(products, 0, "local")
-    sch.reverse_compute_at(scores, row_outer)
+    sch.reverse_compute_at(scores, row_outer, preserve_unit_loops=True)
     accumulate_tile(sch, products, depth, key, vector, lane)
     key, row = sch.get_loops(scores)[-2:]
     vector, lane = sch.split(row, [None, lanes])

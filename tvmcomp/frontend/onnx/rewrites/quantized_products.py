@@ -142,12 +142,12 @@ def _zero_points(given: np.ndarray | None, columns: int, blocks: int, bits: int)
     """Of each block, float32 ``[columns, blocks, 1]``."""
     if given is None:
         return np.full((columns, blocks, 1), 1 << (bits - 1), np.float32)
-    if given.size == columns * blocks:
-        return given.reshape(columns, blocks, 1).astype(np.float32)
-    bytes_of_row = -(-blocks * bits // 8)
-    if given.dtype != np.uint8 or given.size != columns * bytes_of_row:
+    # One block a row is one byte either way; packed, its upper bits mean nothing.
+    if given.dtype == np.uint8 and given.size == columns * -(-blocks * bits // 8):
+        return _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None].astype(np.float32)
+    if given.size != columns * blocks:
         raise ValueError(f"its zero points are {given.size}, not {columns} x {blocks}")
-    return _unpacked(given.reshape(columns, -1), bits)[:, :blocks, None].astype(np.float32)
+    return given.reshape(columns, blocks, 1).astype(np.float32)
 
 
 def _unpacked(rows: np.ndarray, bits: int) -> np.ndarray:
