@@ -56,7 +56,13 @@ def _bytes(codes: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("rows", "columns", "block"),
-    [((1, 64), 48, 16), ((7, 96), 40, 32), ((2, 3, 80), 17, 32), ((4, 34), 16, 32)],
+    [
+        ((1, 64), 48, 16),
+        ((7, 96), 40, 32),
+        ((2, 3, 80), 17, 32),
+        ((4, 34), 16, 32),
+        ((3, 64), 8, 64),
+    ],
 )
 @pytest.mark.parametrize("one_a_byte", [False, True])  # as NNCF writes zero points
 def test_matmul_nbits(
@@ -70,7 +76,8 @@ def test_matmul_nbits(
                             domain="com.microsoft", K=depth, N=columns, bits=4,
                             block_size=block)  # fmt: skip
     bias = random(columns, seed=1)
-    packed_zeros = _bytes(np.pad(zeros, ((0, 0), (0, blocks % 2))))
+    # What is left of a row's last byte means nothing.
+    packed_zeros = _bytes(np.pad(zeros, ((0, 0), (0, blocks % 2)), constant_values=13))
     weights = {"q": _bytes(padded).reshape(columns, blocks, block // 2), "s": scales,
                "z": zeros.astype(np.uint8) if one_a_byte else packed_zeros,
                "b": bias}  # fmt: skip

@@ -35,7 +35,14 @@ te = tvm.te
 V3 = targets.load("x86-64-v3")
 #: As many lanes as NEON has, and no registers to spare.
 NARROW = msgspec.structs.replace(V3, name="narrow", vector_bits=128, vector_registers=8)
-TARGETS = {"avx2": V3, "avx512": targets.load("x86-64-v4"), "narrow": NARROW}
+#: One float at a time, as a RISC-V without vectors.
+NO_VECTORS = msgspec.structs.replace(V3, name="no-vectors", vector_bits=32)
+TARGETS = {
+    "avx2": V3,
+    "avx512": targets.load("x86-64-v4"),
+    "narrow": NARROW,
+    "no-vectors": NO_VECTORS,
+}
 
 few = settings(
     max_examples=10,
@@ -261,6 +268,7 @@ def test_attention(target):
     @example(Heads(1, 3, 197, 197, 64, 64))
     @example(Heads(1, 2, 128, 128, 32, 32, masked=True))
     @example(Heads(2, 1, 33, 1, 1, 4, masked=True, followed=True))
+    @example(Heads(1, 1, 2, 1, 4, 4))
     def run(case: Heads) -> None:
         arguments, expected = attention_arguments(case)
         executable = compiled(scheduled(attention_function(case, target), target).mod, target)
