@@ -1,13 +1,11 @@
-"""Where PyTorch, TensorFlow and Keras are missing, their tests are skipped, and no file fails.
-
-Continuous integration has all of them installed, and would not see it.
-"""
+"""Every file of tests can be collected, with all others and where frameworks are missing."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 TESTS = Path(__file__).parent
@@ -20,7 +18,15 @@ sys.exit(pytest.main(["--collect-only", "-q", "-n0", "-p", "no:cacheprovider", *
 """
 
 
+def test_no_two_files_have_one_name() -> None:
+    """pytest imports them by it, and would take the second for the first."""
+    names = Counter(path.name for path in TESTS.rglob("*.py"))
+    shared = {name for name, times in names.items() if times > 1}
+    assert shared <= {"conftest.py", "__init__.py", "__main__.py"}
+
+
 def test_files_are_skipped_where_frameworks_are_missing() -> None:
+    """Continuous integration has all frameworks installed, and would not see it."""
     frontend = sorted((TESTS / "frontend").glob("test_*.py"))
     files = [str(path) for path in (TESTS / "compress", *frontend)]
     environment = {name: value for name, value in os.environ.items() if name != "CI"}

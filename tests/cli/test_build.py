@@ -136,13 +136,15 @@ def test_dump_writes_each_phase(folder: Path, tmp_path: Path) -> None:
     files = sorted((tmp_path / "dump").iterdir())
     phases = [
         "imported", "channels_last", "annotated", "realize", "lower_anchors", "fuse_kernels",
-        "schedule",
+        "schedule", "driver",
     ]  # fmt: skip
     positions = [
         next(i for i, file in enumerate(files) if file.stem.endswith(phase)) for phase in phases
     ]
     assert positions == sorted(positions)
-    assert all("def main" in file.read_text() for file in files)
+    *modules, driver = files
+    assert all("def main" in file.read_text() for file in modules)
+    assert "tvmcomp_network" in driver.read_text()
 
 
 def test_threads_and_linker(folder: Path, tmp_path: Path) -> None:

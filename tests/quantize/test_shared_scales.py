@@ -110,4 +110,5 @@ def test_a_dense_block_of_one_scale_requantizes_nothing():
     kernels = [b.value.args[0].name_hint for b in main_bindings(lowered)
                if op_name(b.value) == "call_tir"]  # fmt: skip
     requantize = [name for name in kernels if "quantize" in name and "rescale" not in name]
-    assert requantize == ["quantize"]  # The network's input.
+    # The network's input, in its place of the join.
+    assert requantize == ["quantize_placed"]

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, records, trial, workload
 
@@ -169,6 +169,7 @@ PLACES = ["schema", "type", "workload", "target", "device", "versions", "date", 
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(PLACES), JSON, min_size=1, max_size=2))
 def test_hostile_values_never_hide_a_good_record(changes):
+    assume(changes.get("trace") != [[], []])  # else it is one more measurement of the same
     bad = msgspec.json.encode({**msgspec.to_builtins(trial(seconds=1e-12)), **changes})
     with empty_folder() as folder:
         good = encode(trial(seconds=1e-3, trace=[[], []]))
