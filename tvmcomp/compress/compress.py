@@ -197,9 +197,8 @@ def compress(
             "version": __version__,
         },
     )
-    kept_times = folder.of_times()
-    if kept_times is not None:
-        times.keep_in(kept_times)
+    if folder.times is not None:
+        times.keep_in(folder.times, folder.make)
     steps = Steps(
         original.prepared,
         given.parts,

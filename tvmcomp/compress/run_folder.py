@@ -111,14 +111,19 @@ class RunFolder:
         """
         return self._made(str(index))
 
-    def of_times(self) -> Path | None:
-        """The file of what small models take, in its folder, made; None where nothing is kept.
+    @property
+    def times(self) -> Path | None:
+        """The file of what small models take; None where nothing is kept. :meth:`make` makes its
+        folder."""
+        return None if self.path is None else self.path / _TIMES
+
+    def make(self) -> None:
+        """Make the folder, where anything is kept.
 
         Raises:
-            ModelError: the folder can't be made.
+            ModelError: it can't be made.
         """
-        folder = self._made(".")
-        return None if folder is None else folder / _TIMES
+        self._made(".")
 
     def remove(self) -> None:
         """Remove it, once there is nothing to go on with."""

@@ -93,16 +93,19 @@ def test_times_are_kept_for_the_same_target(
     path = tmp_path / "times.json"
     models = [product(16, 32), product(64, 64)]
     times = OperatorTimes("native")
-    times.keep_in(path)
+    made = []
+    times.keep_in(path, lambda: made.append(path))
+    assert not made  # nothing is measured yet
     found = times.in_turns(models), times.in_turns(models[:1], "int8")
+    assert made
     monkeypatch.setattr("tvmcomp.compress.cost.times.build", None)  # nothing is built any more
     again = OperatorTimes("native")
-    again.keep_in(path)
+    again.keep_in(path, path.parent.mkdir)
     assert (again.in_turns(models), again.in_turns(models[:1], "int8")) == found
     other = OperatorTimes("native", device="tcp://board:1")
-    other.keep_in(path)
+    other.keep_in(path, path.parent.mkdir)
     assert not other._known
     path.write_bytes(b'{"of": "half of it')
     damaged = OperatorTimes("native")
-    damaged.keep_in(path)
+    damaged.keep_in(path, path.parent.mkdir)
     assert not damaged._known

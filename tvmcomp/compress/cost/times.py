@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -61,18 +61,24 @@ class OperatorTimes:
         self.measured = device is not None or known_targets.runs_here(self.target) is None
         self._known: dict[_Key, float] = {}
         self._path: Path | None = None
+        self._make_folder: Callable[[], None] = lambda: None
 
     @property
     def identity(self) -> str:
         """What the times are of, for a person and for a file of them: target and device."""
         return f"{self.target} on {self._device}"
 
-    def keep_in(self, path: Path) -> None:
+    def keep_in(self, path: Path, make_folder: Callable[[], None]) -> None:
         """Take up the times in a file, where it has those of the same target and device, and write
-        there what is measured from now on. Models of time are not worth a file."""
+        there what is measured from now on. Models of time are not worth a file.
+
+        Args:
+            path: the file.
+            make_folder: makes its folder; called before it is written.
+        """
         if not self.measured:
             return
-        self._path = path
+        self._path, self._make_folder = path, make_folder
         for key, seconds in read_numbers(path, self.identity).items():
             digest, compute, cold = key.split()
             self._known[digest, "int8" if compute == "int8" else "float", cold == "cold"] = seconds
@@ -113,6 +119,7 @@ class OperatorTimes:
                 f"{digest} {made_of} {'cold' if cold else 'warm'}": seconds
                 for (digest, made_of, cold), seconds in self._known.items()
             }
+            self._make_folder()
             write_numbers(self._path, self.identity, known)
         return [self._known[digest] for digest in digests]
 
