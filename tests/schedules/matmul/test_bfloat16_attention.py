@@ -171,7 +171,8 @@ def test_both_products_are_instructions_of_bfloat16(kind: str) -> None:
     executable = generate(lower(mod, KINDS[kind], half="bfloat16"), KINDS[kind])
     code = executable.mod.imports[0].inspect_source("asm")
     assert len(re.findall(INSTRUCTIONS[kind], code)) >= 2
-    assert "vcvtneps2bf16" in code
+    # Beside emulated tiles a machine may have no AVX-512.
+    assert "vcvtneps2bf16" in code or "avx512f" not in KINDS[kind].features
 
 
 def test_queries_keys_and_values_come_in_bfloat16_and_a_mask_as_it_is() -> None:
