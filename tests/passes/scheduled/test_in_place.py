@@ -49,7 +49,7 @@ def pool(emit, x):
 def kernels(mod):
     """The names of the kernels that are called once ``mod`` is lowered.
 
-    For one target: narrower vectors compute some of these convolutions otherwise, which needs borders.
+    For one target: with narrower vectors some of these convolutions need borders.
     """
     lowered = lower(mod, targets.load("x86-64-v4")).mod
     calls = [b.value for b in main_bindings(lowered) if op_name(b.value) in CALLS]
