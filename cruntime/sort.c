@@ -7,30 +7,9 @@
 #include <string.h>
 
 #include "kernel_imports.h"
-
-/* TVMFFIAny */
-typedef struct {
-  int32_t type;
-  uint32_t length; /* of a short string */
-  union {
-    int64_t integer;
-    void *pointer;
-    char characters[8];
-  } as;
-} value;
+#include "tvm_values.h"
 
 enum { TENSOR_POINTER = 7, STRING_POINTER = 8, SHORT_STRING = 11 };
-
-/* DLTensor */
-typedef struct {
-  void *data;
-  int32_t device_type, device;
-  int32_t ndim;
-  uint8_t code, bits;
-  uint16_t lanes;
-  const int64_t *shape, *strides;
-  uint64_t byte_offset;
-} tensor;
 
 enum { SIGNED = 0, UNSIGNED = 1, FLOAT = 2 }; /* DLDataTypeCode */
 

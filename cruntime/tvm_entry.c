@@ -13,31 +13,11 @@
 #include <string.h>
 
 #include "include/tvmcomp.h"
-
-/* TVMFFIAny */
-typedef struct {
-  int32_t type;
-  uint32_t padding;
-  union {
-    int64_t integer;
-    void *pointer;
-  } as;
-} value;
+#include "tvm_values.h"
 
 enum { NONE = 0, INTEGER = 1, TENSOR_POINTER = 7, TENSOR_OBJECT = 70 }; /* TVMFFITypeIndex */
 enum { OBJECT_HEAD = 24 };                                              /* sizeof(TVMFFIObject) */
 enum { CPU = 1 };                                                       /* DLDeviceType */
-
-/* DLTensor */
-typedef struct {
-  void *data;
-  int32_t device_type, device;
-  int32_t ndim;
-  uint8_t code, bits;
-  uint16_t lanes;
-  const int64_t *shape, *strides;
-  uint64_t byte_offset;
-} tensor;
 
 /* The network of this library, which the driver defines. */
 extern const tvmcomp_network *tvmcomp_library(void);
@@ -124,7 +104,7 @@ static tvmcomp_context *next_context(reader *from) {
 
 static int give(value *result, int64_t integer) {
   result->type = INTEGER;
-  result->padding = 0;
+  result->length = 0;
   result->as.integer = integer;
   return 0;
 }

@@ -61,10 +61,15 @@ def unpack_code(packed: bytes, where: str) -> Code:
         if not decoder.eof:
             raise EOFError("it is cut off")
         with tarfile.open(fileobj=io.BytesIO(plain), mode="r:") as archive:
-            members = {info.name: archive.extractfile(info) for info in archive}
-        kernels, driver = members[_KERNELS], members[_DRIVER]
+            # A link or a sparse file could say that it is something else, or of any size.
+            members = {
+                info.name: archive.extractfile(info)
+                for info in archive
+                if info.isreg() and not info.issparse()
+            }
+        kernels, driver = members.get(_KERNELS), members.get(_DRIVER)
         if kernels is None or driver is None:
-            raise KeyError
+            raise ValueError(f"it has not both {_KERNELS} and {_DRIVER}")
         return Code(kernels.read(), driver.read().decode())
-    except (lzma.LZMAError, tarfile.TarError, KeyError, ValueError, EOFError) as error:
+    except (lzma.LZMAError, tarfile.TarError, ValueError, EOFError) as error:
         raise ArtifactError(f"its code can't be unpacked: {error}", where=where) from None

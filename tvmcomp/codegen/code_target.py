@@ -24,19 +24,25 @@ def code_target(target: TargetDescription, in_integers: bool) -> Any:
     return tvm.target.Target(options)
 
 
+def unchecked() -> Any:
+    """The context that code of kernels is generated in: they don't check their arguments, which
+    would be two thirds of a small network's code. Whoever calls them vouches for these.
+    """
+    current = tvm.transform.PassContext.current()
+    config = {**current.config, "tirx.disable_assert": True}
+    return tvm.transform.PassContext(opt_level=current.opt_level, config=config)
+
+
 def machine_code(module: Module, target: TargetDescription, in_integers: bool) -> Any:
     """An executable of scheduled kernels, with a virtual machine's ``main`` or without.
 
-    Kernels don't check their arguments: of a small network that would be two thirds of the code.
-    ``main`` checks the network's inputs; all else are tensors of its own, and constants, which the
-    artifact's digests vouch for.
+    ``main`` checks the network's inputs; all else that kernels get are tensors of its own, and
+    constants, which the artifact's digests vouch for.
 
     Args:
         module: what to generate code for.
         target: the device.
         in_integers: see :func:`code_target`.
     """
-    current = tvm.transform.PassContext.current()
-    config = {**current.config, "tirx.disable_assert": True}
-    with tvm.transform.PassContext(opt_level=current.opt_level, config=config):
+    with unchecked():
         return tvm.compile(module, target=code_target(target, in_integers))

@@ -59,11 +59,7 @@ def with_prefix(data: bytes, old: str, new: str) -> bytes:
     """
     kind = _class(data)
     made = bytearray(data)
-    for table in _symbol_tables(data, kind):
-        (link,) = struct.unpack_from("<I", data, table + kind.link)
-        names_header = _sections(data, kind)[link]
-        start, size = struct.unpack_from(kind.extent[1], data, names_header + kind.extent[0])
-        names = bytearray(data[start : start + size])
+    for table, names_header, names in _symbol_tables(data, kind):
         for symbol in _symbols(data, kind, table):
             name = _name(names, data, symbol)
             if name.startswith(old):
@@ -88,11 +84,7 @@ def with_weak_open(data: bytes, prefix: str) -> bytes:
     """
     kind = _class(data)
     made = bytearray(data)
-    for table in _symbol_tables(data, kind):
-        (link,) = struct.unpack_from("<I", data, table + kind.link)
-        names_header = _sections(data, kind)[link]
-        start, size = struct.unpack_from(kind.extent[1], data, names_header + kind.extent[0])
-        names = data[start : start + size]
+    for table, _, names in _symbol_tables(data, kind):
         for symbol in _symbols(data, kind, table):
             values = struct.unpack_from(kind.fields, data, symbol + 4)
             fields = dict(zip(kind.order, values, strict=True))
@@ -119,10 +111,14 @@ def _sections(data: bytes, kind: _Class) -> list[int]:
     return [table + i * size for i in range(count)]
 
 
-def _symbol_tables(data: bytes, kind: _Class) -> Iterator[int]:
-    for section in _sections(data, kind):
+def _symbol_tables(data: bytes, kind: _Class) -> Iterator[tuple[int, int, bytearray]]:
+    """Of each table of symbols: its section's entry, that of its names, and a copy of these."""
+    sections = _sections(data, kind)
+    for section in sections:
         if struct.unpack_from("<I", data, section + 4)[0] == _SYMBOL_TABLE:
-            yield section
+            (link,) = struct.unpack_from("<I", data, section + kind.link)
+            start, size = struct.unpack_from(kind.extent[1], data, sections[link] + kind.extent[0])
+            yield section, sections[link], bytearray(data[start : start + size])
 
 
 def _symbols(data: bytes, kind: _Class, table: int) -> range:
@@ -131,6 +127,6 @@ def _symbols(data: bytes, kind: _Class, table: int) -> range:
     return range(start, start + size, kind.symbol)
 
 
-def _name(names: bytes | bytearray, data: bytes, symbol: int) -> str:
+def _name(names: bytearray, data: bytes, symbol: int) -> str:
     (at,) = struct.unpack_from("<I", data, symbol)
     return bytes(names[at : names.index(0, at)]).decode("utf-8", "replace")

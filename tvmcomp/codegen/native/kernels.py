@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tvmcomp.codegen.code_target import code_target
+from tvmcomp.codegen.code_target import code_target, unchecked
 from tvmcomp.codegen.native.imports import check_names, check_variables
 from tvmcomp.codegen.native.plain_signature import PLAIN
 from tvmcomp.codegen.object_files import object_file
@@ -30,9 +30,7 @@ def kernel_object(
     for func in kernels.values():
         check_names(func)
     named = {name: func.with_attr("global_symbol", name) for name, func in kernels.items()}
-    current = tvm.transform.PassContext.current()
-    config = {**current.config, "tirx.disable_assert": True}
-    with tvm.transform.PassContext(opt_level=current.opt_level, config=config):
+    with unchecked():
         built = tvm.tirx.build(tvm.IRModule(named), code_target(target, in_integers), PLAIN)
     code = object_file(built)
     check_variables(code)
