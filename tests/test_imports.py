@@ -14,7 +14,7 @@ ROOT = Path(tvmcomp.__file__).parent
 #: but for those that stand here.
 ORDER = (
     "targets", "frontend", "artifact", "schedules", "passes", "runtime", "codegen", "export",
-    "quantize", "tuning", "report", "reference_run", "api", "compress", "cli", "__main__",
+    "quantize", "tuning", "report", "reference_run", "api", "compress", "search", "cli", "__main__",
 )  # fmt: skip
 
 

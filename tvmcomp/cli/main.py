@@ -21,7 +21,7 @@ from tvmcomp.errors import TvmcompError
 #: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
 COMMANDS = (
     "bench", "build", "compress", "convert", "devices", "eval", "export", "inspect", "logs", "run",
-    "targets", "tune",
+    "search", "targets", "tune",
 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ class Steps:
         times: OperatorTimes,
         max_drop: float,
         metric: Metric | CalledMetric | None = None,
+        shared: Path | None = None,
     ) -> None:
         """Args:
         original: the network, prepared.
@@ -55,7 +56,7 @@ class Steps:
         self.proofs: list[StepProof] = []
         self._original, self._parts, self._signature = original, parts, signature
         self._seed, self._progress, self._folder = seed, progress, folder
-        self._times, self._max_drop = times, max_drop
+        self._times, self._max_drop, self._shared = times, max_drop, shared
         self._teacher = Runner(original)
         if metric is None or callable(metric) or metric in LABELLED:
             metric = default_metric(signature, False, gives_scores(self._teacher, parts.watch))
@@ -127,6 +128,7 @@ class Steps:
             max_drop=self._max_drop / max(lossy, 1),
             lost=lambda model: self._judged(model)[1][0].drop,
             folder=folder,
+            shared=self._shared,
         )
 
     def _judged(self, model: onnx.ModelProto) -> tuple[int, list[Score]]:

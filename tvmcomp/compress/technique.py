@@ -41,6 +41,8 @@ class Run:
         lost: points that a network loses on the watched samples: by the metric that the run is
             judged by, where that needs no labels.
         folder: the step's own, for checkpoints; None keeps none.
+        shared: a folder of numbers that hold for every run of the same network, samples and seed;
+            None: the step's own.
     """
 
     teacher: onnx.ModelProto
@@ -53,6 +55,7 @@ class Run:
     max_drop: float
     lost: Callable[[onnx.ModelProto], float]
     folder: Path | None = None
+    shared: Path | None = None
 
 
 @dataclass(frozen=True)

@@ -69,6 +69,7 @@ class NetworkCost:
     Attributes:
         whole: with all of them.
         vectors: of each group.
+        units: of the network.
     """
 
     def __init__(self, groups: Groups, meter: Meter, lanes: int) -> None:
@@ -83,7 +84,7 @@ class NetworkCost:
         self.vectors = [
             Vectors.of(len(group.classes), width(groups, group), lanes) for group in groups.groups
         ]
-        units = units_of(groups)
+        units = self.units = units_of(groups)
         points = [list(self._points(unit)) for unit in units]
         models: list[onnx.ModelProto] = []
         for unit, tried in zip(units, points, strict=True):
@@ -113,6 +114,10 @@ class NetworkCost:
     def total(self, shares: Mapping[int, float]) -> float:
         """The network's cost with these shares of its groups."""
         return sum(law.cost(shares) for law in self._laws)
+
+    def of_unit(self, unit: int, shares: Mapping[int, float]) -> float:
+        """A unit's cost, by its position, with these shares of its groups."""
+        return self._laws[unit].cost(shares)
 
     def saved(self, shares: Mapping[int, float], group: int, share: float) -> float:
         """What less it costs if one group's share becomes another."""

@@ -92,15 +92,15 @@ def study(
             room in the folder.
     """
     groups = find_groups(model)
-    worth = _worth(groups, samples, seed, progress, folder)
+    worth = worth_of(groups, samples, seed, progress, folder)
     progress.stage("what channels cost")
     return Study(groups, worth, NetworkCost(groups, meter, lanes))
 
 
-def _worth(
+def worth_of(
     groups: Groups, samples: Sequence[Sample], seed: int, progress: Progress, folder: Path | None
 ) -> dict[int, float]:
-    """What each class is worth, as it is kept in the folder or found anew."""
+    """What each class is worth, as it is kept in the folder or found anew; as of :func:`study`."""
     of = f"{content_digest(groups.model)} {seed} {len(samples)}"
     path = None if folder is None else folder / _WORTH
     if path is not None:

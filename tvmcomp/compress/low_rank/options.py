@@ -19,12 +19,14 @@ class LowRankSettings:
         faster: how many times as fast the network is to be; with it ``drop`` does not count.
         ranks: pattern -> rank of the operators that it matches, be they faster or not.
         kept: patterns of what stays as it is.
+        only: what has no rank given stays, too.
     """
 
     drop: float
     faster: float | None = None
     ranks: Mapping[str, int] = field(default_factory=dict)
     kept: tuple[str, ...] = ()
+    only: bool = False
 
     def rank(self, name: str, kind: str) -> int | None:
         """The rank that is given for a node; None where none is."""
@@ -33,4 +35,6 @@ class LowRankSettings:
 
     def keeps(self, name: str, kind: str) -> bool:
         """Whether a node is to stay."""
+        if self.only and self.rank(name, kind) is None:
+            return True
         return any(matches(pattern, name, kind) for pattern in self.kept)

@@ -37,11 +37,13 @@ class LowRankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         drop: in place of ``faster``: points that may be lost on the watched samples; None is this
             step's share of what the run may lose.
         operators: rules, pattern to settings.
+        only: operators without a rule stay as they are.
     """
 
     faster: Annotated[float, msgspec.Meta(gt=1)] | None = None
     drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     operators: dict[str, RankRule] = {}
+    only: bool = False
 
     def __post_init__(self) -> None:
         if self.faster is not None and self.drop is not None:
@@ -89,6 +91,7 @@ class LowRank:
                 faster=options.faster,
                 ranks={p: r.rank for p, r in options.operators.items() if r.rank is not None},
                 kept=tuple(p for p, r in options.operators.items() if r.keep),
+                only=options.only,
             ),
             run.times,
             run.compute,

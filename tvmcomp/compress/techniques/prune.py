@@ -24,6 +24,7 @@ class PruneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             this step's share of what the run may lose.
         keep: patterns of operators whose channels stay: a node's name, its operator (``Conv``) or a
             glob of either.
+        left: in place of a goal, how many channels of which operator are left.
     """
 
     speedup: (
@@ -46,9 +47,11 @@ class PruneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ) = None
     drop: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
     keep: tuple[str, ...] = ()
+    left: dict[str, Annotated[int, msgspec.Meta(ge=1)]] = {}
 
     def __post_init__(self) -> None:
         goals = [n for n in ("speedup", "macs", "drop") if getattr(self, n) is not None]
+        goals += ["left"] if self.left else []
         if len(goals) > 1:
             raise ValueError(f"{' and '.join(goals)} are two goals; give one")
 
@@ -88,7 +91,12 @@ class Prune:
         """See :class:`tvmcomp.compress.technique.Technique`."""
         from tvmcomp.compress.channels.prune import PruneSettings, prune
 
-        options = self.options
+        options, folder = self.options, run.shared or run.folder
+        if options.left:
+            from tvmcomp.compress.channels.named_widths import with_widths
+
+            model = with_widths(model, run.parts.fit, options.left, run.seed, run.progress, folder)
+            return Applied(model)
         made = prune(
             model,
             run.lost,
@@ -103,7 +111,7 @@ class Prune:
             run.compute,
             run.seed,
             run.progress,
-            run.folder,
+            folder,
         )
         return Applied(made.model, made.notes)
 

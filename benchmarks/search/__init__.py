@@ -1,0 +1,1 @@
+"""The search beside what it must beat: ``python -m benchmarks.search TABLE``."""

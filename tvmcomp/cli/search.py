@@ -1,0 +1,153 @@
+"""``tvmcomp search``: from a trained network and a goal on a device to what reaches it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import click
+
+from tvmcomp.cli.binding_options import binding_arguments, binding_options
+from tvmcomp.cli.common import Duration, err, out
+
+if TYPE_CHECKING:
+    from tvmcomp.progress import Progress
+    from tvmcomp.runtime.metrics import Metric
+    from tvmcomp.search.events import Event
+    from tvmcomp.search.outcome import Front
+
+#: Kept here too, so that --help needs no import of torch; a test holds them equal.
+METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
+
+
+@click.command("search")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="FOLDER",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Everything goes here; a search that was stopped goes on from it.",
+)
+@click.option(
+    "--data",
+    metavar="PATH",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Samples of what the network will see: an .npz, or a folder of .npy, .npz or images.",
+)
+@click.option(
+    "--labels",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    help="Labels of --data, one a sample: an .npy, or an .npz with `label`.",
+)
+@click.option(
+    "--eval",
+    "evaluation",
+    metavar="D.npz",
+    type=click.Path(path_type=Path),
+    help="A third of these chooses, the rest judges; with `label` [default: parts of --data].",
+)
+@click.option(
+    "--metric",
+    type=click.Choice(METRICS),
+    help="[default: top1 with labels, else agreement; sqnr where outputs are no class scores]",
+)
+@click.option("--max-drop", type=click.FloatRange(0, 100), help="Points that may be lost.")
+@click.option("--max-latency", metavar="TIME", help="Median latency on the device: 8ms, 900us.")
+@click.option("--max-size", metavar="SIZE", help="Of the artifact's file: 2MB, 800KB.")
+@click.option("--max-memory", metavar="SIZE", help="Of the process that runs it: 6MB.")
+@click.option(
+    "--budget", type=Duration(), default="30m", show_default=True, help="Time: 90s, 20m, 2h."
+)
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of what is drawn.")
+@click.option("--target", default="native", show_default=True, help="Build for this target.")
+@click.option("--device", metavar="ADDRESS", help="Measure there; as of `tvmcomp bench`.")
+@binding_options()
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print events, then the front, one JSON object a line."
+)
+def command(
+    model: Path,
+    output: Path,
+    data: Path,
+    labels: Path | None,
+    evaluation: Path | None,
+    metric: str | None,
+    max_drop: float | None,
+    max_latency: str | None,
+    max_size: str | None,
+    max_memory: str | None,
+    budget: float,
+    seed: int,
+    target: str,
+    device: str | None,
+    as_json: bool,
+    **bindings: Any,
+) -> None:
+    """Search for the network that reaches goals on a device, starting from MODEL.
+
+    Number formats, channels kept and bits of stored weights are chosen together, layer by layer,
+    by what each costs on the device and what it harms on the samples. The best few are trained to
+    give what MODEL gives, built, measured there, and judged on samples that no choice used.
+
+    Any subset of the goals may be given; without one, FOLDER/front.json has the front. Best of what
+    reaches them is the fastest where --max-drop is given, else what loses least:
+    FOLDER/best.tvmc. Where nothing reaches them the exit status is 1, and the nearest is named.
+
+    Stopped by Ctrl-C, or worse, the same command goes on where it was.
+
+    \b
+    Examples:
+      tvmcomp search net.onnx --data samples.npz --max-drop 0.5 --budget 2h -o found
+      tvmcomp search net.onnx --data samples.npz --eval test.npz --target rpi4 \\
+          --device 192.168.1.7:9190 --max-latency 8ms --max-size 2MB -o found
+    """
+    from tvmcomp.cli.build_progress import BuildProgress
+    from tvmcomp.report.search import print_event, print_front
+    from tvmcomp.search.search import search
+
+    def run(progress: Progress | None, tell: Callable[[Event], None]) -> Front:
+        return search(
+            model,
+            output,
+            data,
+            eval=evaluation,
+            labels=labels,
+            metric=cast("Metric | None", metric),  # click.Choice checked it
+            max_drop=max_drop,
+            max_latency=max_latency,
+            max_size=max_size,
+            max_memory=max_memory,
+            budget=budget,
+            seed=seed,
+            target=target,
+            device=device,
+            progress=progress,
+            tell=tell,
+            **binding_arguments(bindings),
+        )
+
+    try:
+        if as_json:
+            front = run(None, _print_line)
+            _print_line(front)
+        else:
+            with BuildProgress(err) as progress:
+                front = run(progress, lambda event: print_event(event, err))
+            print_front(front, output, out)
+    except KeyboardInterrupt:
+        err.print("Stopped. What was measured is kept; the same command goes on from there.")
+        sys.exit(1)
+    sys.exit(1 if front.reached is False else 0)
+
+
+def _print_line(document: Event | Front) -> None:
+    import msgspec
+
+    sys.stdout.write(msgspec.json.encode(document).decode() + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,184 @@
+"""The folder of a search: looked at while it goes on, and gone on with after a kill.
+
+    search.json          what the search is of: model, samples, target, device, seed, version
+    measurements.jsonl   a line for each finished measurement
+    front.json           what was found so far
+    table.json           the tables of costs and harms
+    candidates/ID/       model.onnx, model.tvmc and recipe.toml of each candidate
+    best.tvmc, best.onnx
+    work/                steps that are done of what is being made, and numbers that took long
+
+A line is appended with one write and synced; a torn last line, of a kill in its midst, is cut off.
+Every other file is written beside its place and then renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from tvmcomp.errors import ConfigError, ModelError
+from tvmcomp.replaced_file import replaced_file
+
+_RUN, _LINES, FRONT, TABLE = "search.json", "measurements.jsonl", "front.json", "table.json"
+#: More than any search writes; what is larger is none of ours.
+_MOST_BYTES = 1 << 28
+
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+class Measurement(msgspec.Struct, frozen=True):
+    """A line.
+
+    Attributes:
+        kind: what was measured.
+        of: a candidate's id, or another key.
+        at: when it was finished, in UTC.
+        seconds: that it took.
+        found: what came of it.
+    """
+
+    kind: str
+    of: str
+    at: str
+    seconds: float
+    found: dict[str, Any]
+
+
+class Folder:
+    """A search's folder.
+
+    Attributes:
+        path: it.
+        resumed: whether an earlier run's work was found.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Args:
+        path: made where it is not there.
+        identity: what the search is of, as JSON can hold it.
+
+        Raises:
+            ConfigError: it holds something else, or another search.
+            ModelError: it can't be written to.
+        """
+        self.path = path
+        self._lines = path / _LINES
+        wanted = json.loads(json.dumps(identity, default=str))
+        if path.exists():
+            _check(path, wanted)
+        self.resumed = self._lines.exists()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self.write(_RUN, wanted)
+            self._known = {(each.kind, each.of): each for each in self._read()}
+        except OSError as error:
+            raise ModelError(
+                f"can't be written to: {error.strerror or error}",
+                where=str(path),
+                hint="Make room, or give another folder with -o.",
+            ) from error
+
+    def known(self, kind: str, of: str) -> dict[str, Any] | None:
+        """What a measurement found that is finished; None where it is not."""
+        found = self._known.get((kind, of))
+        return None if found is None else found.found
+
+    @property
+    def seconds(self) -> float:
+        """What all finished measurements took."""
+        return sum(each.seconds for each in self._known.values())
+
+    def keep(self, kind: str, of: str, began: float, found: Mapping[str, Any]) -> None:
+        """Keep a finished measurement.
+
+        Args:
+            kind, of: its key.
+            began: when, by ``time.monotonic()``.
+            found: what came of it.
+        """
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        line = Measurement(kind, of, now, round(time.monotonic() - began, 3), dict(found))
+        with self._lines.open("ab") as file:
+            file.write(msgspec.json.encode(line) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        self._known[kind, of] = line
+
+    def write(self, name: str, document: Any) -> None:
+        """Write a JSON document, as a whole or not at all."""
+        with replaced_file(self.path / name) as temporary:
+            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+    def of(self, candidate: str) -> Path:
+        """The folder of a candidate's files, made."""
+        return self._made("candidates", candidate)
+
+    def work(self, name: str) -> Path:
+        """The folder of what is being made, made."""
+        return self._made("work", name)
+
+    def _made(self, *names: str) -> Path:
+        folder = self.path.joinpath(*names)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _read(self) -> list[Measurement]:
+        """The lines; what a kill left of the last is cut off."""
+        if not self._lines.exists():
+            return []
+        text = self._lines.read_bytes()
+        whole = text[: text.rfind(b"\n") + 1]
+        if len(whole) < len(text):
+            os.truncate(self._lines, len(whole))
+        try:
+            return [msgspec.json.decode(line, type=Measurement) for line in whole.splitlines()]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise ConfigError(
+                "is damaged", where=str(self._lines), hint="Give another folder with -o."
+            ) from None
+
+
+def read_front(path: Path, kind: type[S]) -> S | None:
+    """What a search found so far, by its file; None where nothing is written yet.
+
+    Raises:
+        ConfigError: it is damaged.
+    """
+    file = path / FRONT
+    try:
+        if not file.exists():
+            return None
+        if file.stat().st_size > _MOST_BYTES:
+            raise ConfigError("is no file of a search: it is too large", where=str(file))
+        return msgspec.json.decode(file.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError("is damaged, or can't be read", where=str(file)) from error
+
+
+def _check(path: Path, wanted: Mapping[str, Any]) -> None:
+    """See that a folder is empty or of this search."""
+    try:
+        empty = path.is_dir() and not any(path.iterdir())
+        found = None if empty else json.loads((path / _RUN).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        raise ConfigError(
+            "is there, and is no folder of a search",
+            where=str(path),
+            hint="Give another folder with -o.",
+        ) from None
+    if found is None or found == wanted:
+        return
+    differing = [n for n in wanted if not isinstance(found, dict) or found.get(n) != wanted[n]]
+    raise ConfigError(
+        f"is of another search: {', '.join(differing)} differ",
+        where=str(path),
+        hint="Give another folder with -o; what was measured on the device is found again.",
+    )

@@ -1,0 +1,189 @@
+"""A network's tables, measured: costs on the device, harms on samples."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from tvmcomp.compress.channels.cost import Vectors
+from tvmcomp.compress.channels.groups import Groups, find_groups
+from tvmcomp.compress.channels.named_widths import named_groups
+from tvmcomp.compress.channels.study import worth_of
+from tvmcomp.compress.channels.units import Sizes
+from tvmcomp.compress.cost import Compute, OperatorTimes
+from tvmcomp.compress.fake_quantize.weights import Weight
+from tvmcomp.compress.samples import Parts
+from tvmcomp.progress import Progress
+from tvmcomp.search.costs import Costs
+from tvmcomp.search.folder import Folder
+from tvmcomp.search.harms import Harms
+from tvmcomp.search.ranks import ranks
+from tvmcomp.search.tables import Group, Level, Tables, Unit
+from tvmcomp.search.unit_table import UnitTable
+
+#: Shares of a group's channels that may be left.
+_SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
+#: A unit has a config for each combination of levels: beyond this its groups keep their channels.
+_MOST_GROUPS = 3
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a search chooses from.
+
+    Attributes:
+        tables: them.
+        weighted: unit -> its operators that hold weights.
+        notes: what is not in them, and why.
+    """
+
+    tables: Tables
+    weighted: Mapping[str, tuple[str, ...]]
+    notes: tuple[str, ...]
+
+
+def measure_tables(
+    model: onnx.ModelProto,
+    parts: Parts,
+    times: OperatorTimes,
+    folder: Folder,
+    shared: Path,
+    seed: int,
+    seconds: float,
+    progress: Progress,
+) -> Measured:
+    """Measure the tables of ``model``, a prepared graph in float.
+
+    Args:
+        model: the network.
+        parts: samples.
+        times: on the target.
+        folder: keeps harms.
+        shared: keeps what channels are worth, as recipes' steps look it up.
+        seed: of what is drawn.
+        seconds: that costs may take.
+        progress: is told of each stage.
+
+    Raises:
+        TvmcompError: torch can't compute the network, it can't be built, or the device failed.
+    """
+    groups, end = find_groups(model), time.monotonic() + seconds
+    costs = Costs(groups, times, end, progress)
+    network = costs.by_compute["float"]
+    harms = Harms(model, parts, folder)
+    step = progress.stage("measuring harm of few bits", len(harms.plan.weights))
+    bits = harms.bits(step)
+    crowded = {g for unit in network.units if len(unit.groups) > _MOST_GROUPS for g in unit.groups}
+    named = set(named_groups(groups))
+    levels: list[list[int]] = []
+    for g, group in enumerate(groups.groups):
+        fixed = g in crowded or group.name not in named
+        levels.append([len(group.classes)] if fixed else _levels(network.vectors[g]))
+    found_groups = _groups(groups, network.vectors, levels, harms, parts, seed, shared, progress)
+    by_rank = {}
+    computes: tuple[Compute, ...] = ("int8", "float")
+    notes = list(costs.notes)
+    for compute in computes:
+        left = end - time.monotonic()
+        found = ranks(model, parts, times, compute, folder, left, progress)
+        if found is None:
+            notes.append(f"lower ranks in {compute} were not looked at: the budget is too short")
+        else:
+            by_rank[compute] = found
+    weights: dict[str, list[Weight]] = {}
+    for weight in harms.plan.weights:
+        weights.setdefault(weight.node, []).append(weight)
+    sizes = Sizes(groups)
+    step = progress.stage("measuring harm of integers", len(network.units))
+    units, weighted = [], {}
+    for position, unit in enumerate(network.units):
+        own = [each for node in unit.nodes for each in weights.get(node, ())]
+        name = own[0].node if own else unit.nodes[0]
+        harm = harms.integers(name, {each.node for each in own}) if own else 0.0
+        if own:
+            weighted[name] = tuple(dict.fromkeys(each.node for each in own))
+        lower = {c: found.get(name, []) for c, found in by_rank.items()} if len(own) == 1 else {}
+        table = UnitTable(position, unit, own, bits, harm, costs, sizes, levels, lower)
+        units.append(Unit(name, unit.nodes, unit.groups, tuple(table.configs())))
+        step()
+    if crowded:
+        names = ", ".join(groups.groups[g].name for g in sorted(crowded)[:4])
+        notes.append(
+            f"{len(crowded)} groups of channels meet more than {_MOST_GROUPS - 1} others at an "
+            f"operator and keep all of them: {names}"
+        )
+    return Measured(Tables(found_groups, tuple(units)), weighted, tuple(notes))
+
+
+def _groups(
+    groups: Groups,
+    vectors: Sequence[Vectors],
+    levels: Sequence[Sequence[int]],
+    harms: Harms,
+    parts: Parts,
+    seed: int,
+    shared: Path,
+    progress: Progress,
+) -> tuple[Group, ...]:
+    """The groups, with the harm of each level."""
+    open_ = any(len(each) > 1 for each in levels)
+    worth = worth_of(groups, parts.fit, seed, progress, shared) if open_ else {}
+    means = harms.means(groups) if open_ else {}
+    step = progress.stage("measuring harm of channels", len(levels))
+    found = []
+    for group, each, counts in zip(groups.groups, vectors, levels, strict=True):
+        order = sorted(group.classes, key=lambda c: worth.get(c, 0.0))
+        made = [Level(len(order) * each.width, 0.0)]
+        for left in counts[1:]:
+            harm = harms.channels(groups, group, order[: len(order) - left], means)
+            made.append(Level(left * each.width, harm))
+        found.append(Group(group.name, tuple(made)))
+        step()
+    return tuple(found)
+
+
+def _levels(vectors: Vectors) -> list[int]:
+    """Classes that may be left: all of them, and shares in whole vectors."""
+    found = [vectors.classes]
+    for share in _SHARES:
+        left = max(1, round(share * vectors.whole / vectors.size)) * vectors.size
+        if left < found[-1]:
+            found.append(left)
+    return found
+
+
+def table_document(tables: Tables) -> dict[str, object]:
+    """The tables as a person or a report looks at them: formats with all channels only."""
+    return {
+        "version": 1,
+        "groups": [
+            {
+                "name": group.name,
+                "levels": [{"left": level.left, "harm": level.harm} for level in group.levels],
+            }
+            for group in tables.groups
+        ],
+        "units": [
+            {
+                "name": unit.name,
+                "nodes": unit.nodes,
+                "formats": [
+                    {
+                        "format": config.format.compute,
+                        "bits": config.format.bits,
+                        "rank": config.format.rank,
+                        "us": 1e6 * config.seconds,
+                        "bytes": config.bytes,
+                        "harm": config.harm,
+                    }
+                    for config in unit.configs
+                    if not any(config.levels)
+                ],
+            }
+            for unit in tables.units
+        ],
+    }

@@ -1,0 +1,238 @@
+"""The course of a search: tables, whole networks, tables corrected by them, training, judgement."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import msgspec
+
+from tvmcomp.search.candidate import ORIGINAL, Candidate, of_choice
+from tvmcomp.search.events import Event, Found, Said
+from tvmcomp.search.folder import FRONT, TABLE
+from tvmcomp.search.found_so_far import front_of
+from tvmcomp.search.goals import Goals
+from tvmcomp.search.making import Maker
+from tvmcomp.search.measured_tables import Measured, measure_tables, table_document
+from tvmcomp.search.outcome import Front, settled
+from tvmcomp.search.points import Point, Predicted, preferred, with_front
+from tvmcomp.search.proposals import Predictions, plain, proposals, reachable
+from tvmcomp.search.tables import Choice, Config
+
+#: Of the budget: what timing operators may take, and when the last network is tried that is not
+#: trained; the rest is for training and judging.
+_TABLES, _TRIED = 0.35, 0.65
+#: Networks that are trained; what they may lose before, beyond the tolerance, in points.
+_TRAINED, _TO_WIN_BACK = 3, 10.0
+#: Of what is left then, for training; the rest builds and judges.
+_TRAINING = 0.7
+#: Points that are judged beside the front's.
+_JUDGED = 8
+#: Points that may be lost where nobody says.
+DEFAULT_TOLERANCE = 1.0
+
+
+@dataclass
+class Search:
+    """One search.
+
+    Attributes:
+        maker: makes candidates and measures them.
+        goals: what is to be reached.
+        budget: seconds.
+        spent: of them, before this run.
+        tell: is told of what is found.
+        notes: what a person should know.
+        points: what was measured, by the candidate's id.
+        slowest: what takes most time of the original, a few words each.
+    """
+
+    maker: Maker
+    goals: Goals
+    budget: float
+    spent: float
+    tell: Callable[[Event], None]
+    notes: list[str] = field(default_factory=list)
+    points: dict[str, Point] = field(default_factory=dict)
+    slowest: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._began = time.monotonic()
+        self._candidates: dict[str, Candidate] = {}
+        self._measured: list[tuple[Choice, float, float, float | None]] = []
+
+    @property
+    def seconds(self) -> float:
+        """That the search took so far, with earlier runs."""
+        return self.spent + time.monotonic() - self._began
+
+    def run(self) -> Front:
+        """The front, with the best of it or what is in the way."""
+        self._singles()
+        measured = self._tables()
+        predictions = Predictions(measured.tables)
+        self._calibrate(predictions)
+        self._by_layer(predictions, measured)
+        self._train()
+        self._judge()
+        return settled(self.front(), self.slowest)
+
+    def front(self) -> Front:
+        """What was found so far."""
+        points = with_front([*self.points.values()])
+        return front_of(self.maker, points, self.goals, self.budget, self.seconds, self.notes)
+
+    def _singles(self) -> None:
+        """Each technique alone, at settings that are worth a try: what the joint choice has to
+        beat."""
+        self._measure(ORIGINAL)
+        alone = [
+            Candidate("int8", "int8 alone", ({"name": "quantize"},)),
+            Candidate("int8, 4 bits", "few bits alone", ({"name": "quantize", "bits": 4},)),
+        ]
+        if self.maker.times.target.bfloat16:
+            alone.append(Candidate("bf16", "bf16 alone", quant="bf16"))
+        for candidate in alone:
+            if self.seconds < _TABLES * self.budget or len(self.points) < 2:
+                self._measure(candidate)
+
+    def _tables(self) -> Measured:
+        maker = self.maker
+        measured = measure_tables(
+            maker.original.prepared,
+            maker.data.parts,
+            maker.times,
+            maker.folder,
+            maker.folder.work("numbers"),
+            maker.seed,
+            max(5.0, _TABLES * self.budget - self.seconds),
+            maker.progress,
+        )
+        maker.folder.write(TABLE, table_document(measured.tables))
+        for note in measured.notes:
+            self._say(note)
+        units = sorted(measured.tables.units, key=lambda unit: -unit.configs[0].seconds)
+        self.slowest = [f"{u.name} ({1e6 * u.configs[0].seconds:.0f} us)" for u in units[:3]]
+        return measured
+
+    def _calibrate(self, predictions: Predictions) -> None:
+        """Hold the tables against networks whose choice is plain."""
+        plain_ones: dict[str, Callable[[Config], bool]] = {
+            "float32 alone": lambda config: config.format.compute == "float32",
+            "int8 alone": lambda config: config.format.bits == 8,
+        }
+        for point in list(self.points.values()):
+            if point.origin in plain_ones:
+                choice = plain(predictions.tables, plain_ones[point.origin])
+                self._learn(choice, point, predictions)
+        for name, least in reachable(predictions, self.goals).items():
+            shown = f"{least:.4g} ms" if name == "time" else f"{least / 1e6:.4g} MB"
+            self._say(f"no choice of the tables reaches the goal of {name}: the least is {shown}")
+
+    def _by_layer(self, predictions: Predictions, measured: Measured) -> None:
+        """Joint choices, whole networks of them, and better tables after each."""
+        for proposal in proposals(predictions, self.goals):
+            if self.seconds > _TRIED * self.budget:
+                return
+            choice = proposal.choice
+            candidate = of_choice(choice, measured.tables, "by layer", measured.weighted)
+            tried = self.maker.tried(candidate)
+            if proposal.bisection is not None:
+                proposal.bisection.learn(proposal.harm, tried.lost.drop)
+            predicted = Predicted(predictions.ms(choice), predictions.file_bytes(choice))
+            if tried.lost.drop > self._tolerance + _TO_WIN_BACK:
+                continue
+            new = candidate.id not in self.points
+            point = self._measure(candidate, predicted)
+            if new:
+                self._learn(choice, point, predictions)
+
+    def _train(self) -> None:
+        """Train the networks that would be the best if they lost less."""
+        best = preferred(self._untrained(), self.goals)[0]
+        over = [
+            point
+            for point in self._untrained()
+            if point.recipe
+            and point.chosen_by.drop <= self._tolerance + _TO_WIN_BACK
+            and (point.p50_ms < best.p50_ms or point.file_bytes < best.file_bytes or point is best)
+            and point.noise > 0
+        ]
+        chosen = sorted(over, key=lambda point: (point.chosen_by.drop, point.p50_ms))[:_TRAINED]
+        for left, point in zip(range(len(chosen), 0, -1), chosen, strict=True):
+            seconds = _TRAINING * (self.budget - self.seconds) / left
+            if seconds < 5:
+                return
+            candidate = self._trained(self._candidates[point.id], seconds)
+            self.maker.tried(candidate, seconds)
+            self._measure(candidate)
+
+    def _trained(self, candidate: Candidate, seconds: float) -> Candidate:
+        """The candidate with training behind; the one that an earlier run began with."""
+        began = time.monotonic()
+        known = self.maker.folder.known("distil", candidate.id)
+        if known is None:
+            known = {"seconds": seconds}
+            self.maker.folder.keep("distil", candidate.id, began, known)
+        return candidate.distil(float(known["seconds"]))
+
+    def _judge(self) -> None:
+        """The front and the best, timed once more in turns, and judged."""
+        points = with_front([*self.points.values()])
+        first = preferred(points, self.goals)[:_JUDGED]
+        finalists = [p for p in points if p in first or p.id == ORIGINAL.id]
+        for point in finalists:
+            candidate = self._candidates[point.id]
+            again = self.maker.timed_again(candidate, 1)
+            if again.p50_ms < point.p50_ms:
+                point = msgspec.structs.replace(point, p50_ms=again.p50_ms, p99_ms=again.p99_ms)
+            judged = self.maker.judged(candidate, point.p50_ms)
+            self.points[point.id] = msgspec.structs.replace(point, judged=judged)
+            self._write()
+
+    def _write(self) -> None:
+        self.maker.folder.write(FRONT, self.front())
+
+    def _measure(self, candidate: Candidate, predicted: Predicted | None = None) -> Point:
+        """Build and time a candidate, and tell of it."""
+        if candidate.id in self.points:
+            return self.points[candidate.id]
+        known = self.maker.folder.known("timed", candidate.id) is not None
+        point = self.maker.point(candidate, predicted)
+        self.points[candidate.id] = point
+        self._candidates[candidate.id] = candidate
+        self._write()
+        best = preferred(self.points.values(), self.goals)[0]
+        self.tell(
+            Found(
+                candidate.name,
+                candidate.origin,
+                point.chosen_by.drop,
+                point.p50_ms,
+                point.file_bytes,
+                point.peak_memory_bytes,
+                best.name,
+                best.chosen_by.drop,
+                best.p50_ms,
+                best.file_bytes,
+                max(0.0, self.budget - self.seconds),
+                known,
+            )
+        )
+        return point
+
+    def _learn(self, choice: Choice, point: Point, predictions: Predictions) -> None:
+        self._measured.append((choice, point.p50_ms, point.file_bytes, point.peak_memory_bytes))
+        predictions.fit(self._measured)
+
+    def _untrained(self) -> list[Point]:
+        return [point for point in self.points.values() if not point.distilled]
+
+    @property
+    def _tolerance(self) -> float:
+        return DEFAULT_TOLERANCE if self.goals.max_drop is None else self.goals.max_drop
+
+    def _say(self, note: str) -> None:
+        self.notes.append(note)
+        self.tell(Said(note))
