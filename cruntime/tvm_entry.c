@@ -2,25 +2,26 @@
  * C interface (version 0.1), named __tvm_ffi_NAME, which a client calls over TVM's RPC. Tensors lie in
  * the CPU's memory, are contiguous, and are the client's to keep as long as they are used.
  *
- *     open(threads, n, core 1 .. core n, constants) -> context, as an integer
+ *     open(shape, threads, n, core 1 .. core n, constants) -> context, as an integer; the network may
+ *         have been compiled for several shapes
  *     run(context, inputs, outputs)
  *     time(context, runs, seconds: float64[runs], inputs, outputs)
  *     profile(context, kernels: int32[n], seconds: float64[n], inputs, outputs) -> calls in one run
- *     kernels(text: uint8[n]) -> bytes of the kernels' names, each with a zero behind it
+ *     kernels(shape, text: uint8[n]) -> bytes of the kernels' names, each with a zero behind it
  *     close(context) */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "include/tvmcomp.h"
+#include "context.h"
 #include "tvm_values.h"
 
 enum { NONE = 0, INTEGER = 1, TENSOR_POINTER = 7, TENSOR_OBJECT = 70 }; /* TVMFFITypeIndex */
 enum { OBJECT_HEAD = 24 };                                              /* sizeof(TVMFFIObject) */
 enum { CPU = 1 };                                                       /* DLDeviceType */
 
-/* The network of this library, which the driver defines. */
-extern const tvmcomp_network *tvmcomp_library(void);
+/* The network of this library for a shape, NULL behind the last; the driver defines it. */
+extern const tvmcomp_network *tvmcomp_library(int32_t shape);
 
 /* TVM's loader writes the address of its function here. */
 TVMCOMP_API void (*__TVMFFIErrorSetRaisedFromCStr)(const char *kind, const char *message);
@@ -31,7 +32,7 @@ static int fail(const char *message) {
 }
 
 static int fail_as(tvmcomp_status status) {
-  const char *lacking = tvmcomp_missing_feature(tvmcomp_library());
+  const char *lacking = tvmcomp_missing_feature(tvmcomp_library(0));
   if (status != TVMCOMP_MISSING_FEATURE || !lacking) return fail(tvmcomp_status_text(status));
   char message[80];
   snprintf(message, sizeof message, "this CPU lacks %s", lacking);
@@ -88,18 +89,31 @@ static void next_places(reader *from, const tvmcomp_tensor *tensors, int32_t cou
 /* Memory for `count` pointers or numbers, and never for none; to be given to free(). */
 static void *room_for(int64_t count, size_t size) { return calloc((size_t)(count > 0 ? count : 1), size); }
 
+static tvmcomp_context *next_context(reader *from) {
+  tvmcomp_context *context = (tvmcomp_context *)(uintptr_t)next_integer(from);
+  if (!context) from->bad = 1;
+  return context;
+}
+
+/* The network of the shape that the next argument is the number of. */
+static const tvmcomp_network *next_network(reader *from) {
+  int64_t shape = next_integer(from);
+  const tvmcomp_network *network = NULL;
+  if (shape >= 0 && shape <= INT32_MAX) network = tvmcomp_library((int32_t)shape);
+  if (!network) from->bad = 1;
+  return network;
+}
+
 /* Reads the inputs and outputs, which end the arguments. The outputs begin at (*places)[num_inputs]. */
-static tvmcomp_status last_places(reader *from, void ***places) {
-  const tvmcomp_network *network = tvmcomp_library();
+static tvmcomp_status last_places(reader *from, const tvmcomp_context *context, void ***places) {
+  *places = NULL;
+  if (from->bad) return TVMCOMP_BAD_ARGUMENT;
+  const tvmcomp_network *network = context->network;
   *places = room_for((int64_t)network->num_inputs + network->num_outputs, sizeof(void *));
   if (!*places) return TVMCOMP_NO_MEMORY;
   next_places(from, network->inputs, network->num_inputs, *places);
   next_places(from, network->outputs, network->num_outputs, *places + network->num_inputs);
   return from->bad || from->left ? TVMCOMP_BAD_ARGUMENT : TVMCOMP_OK;
-}
-
-static tvmcomp_context *next_context(reader *from) {
-  return (tvmcomp_context *)(uintptr_t)next_integer(from); /* NULL is a bad argument to all */
 }
 
 static int give(value *result, int64_t integer) {
@@ -114,11 +128,12 @@ static int give(value *result, int64_t integer) {
   int __tvm_ffi_##name(void *self, const value *arguments, int32_t count, value *result)
 
 static tvmcomp_status open_context(reader *from, tvmcomp_context **context) {
-  const tvmcomp_network *network = tvmcomp_library();
+  const tvmcomp_network *network = next_network(from);
   tvmcomp_options options = {0};
   options.threads = (int32_t)next_integer(from);
   options.num_cores = (int32_t)next_integer(from);
-  if (options.num_cores < 0 || options.num_cores > from->left) return TVMCOMP_BAD_ARGUMENT;
+  if (from->bad || options.num_cores < 0 || options.num_cores > from->left)
+    return TVMCOMP_BAD_ARGUMENT;
   int32_t *cores = room_for(options.num_cores, sizeof *cores);
   void **constants = room_for(network->num_constants, sizeof *constants);
   tvmcomp_status status = cores && constants ? TVMCOMP_OK : TVMCOMP_NO_MEMORY;
@@ -148,9 +163,9 @@ ENTRY(run) {
   reader from = {arguments, count, 0};
   tvmcomp_context *context = next_context(&from);
   void **places;
-  tvmcomp_status status = last_places(&from, &places);
+  tvmcomp_status status = last_places(&from, context, &places);
   if (!status)
-    status = tvmcomp_run(context, (const void *const *)places, places + tvmcomp_library()->num_inputs);
+    status = tvmcomp_run(context, (const void *const *)places, places + context->network->num_inputs);
   free(places);
   return status ? fail_as(status) : 0;
 }
@@ -164,10 +179,10 @@ ENTRY(time) {
   double *seconds = next_tensor(&from, &bytes);
   if (runs < 0 || runs > INT32_MAX || bytes != (uint64_t)runs * sizeof *seconds) from.bad = 1;
   void **places;
-  tvmcomp_status status = last_places(&from, &places);
+  tvmcomp_status status = last_places(&from, context, &places);
   if (!status)
-    status = tvmcomp_time(context, (const void *const *)places, places + tvmcomp_library()->num_inputs,
-                          (int32_t)runs, seconds);
+    status = tvmcomp_time(context, (const void *const *)places,
+                          places + context->network->num_inputs, (int32_t)runs, seconds);
   free(places);
   return status ? fail_as(status) : 0;
 }
@@ -183,11 +198,11 @@ ENTRY(profile) {
   if (second_bytes / sizeof *seconds != (uint64_t)capacity) from.bad = 1;
   tvmcomp_call *calls = from.bad ? NULL : room_for(capacity, sizeof *calls);
   void **places;
-  tvmcomp_status status = last_places(&from, &places);
+  tvmcomp_status status = last_places(&from, context, &places);
   if (!status && !calls) status = TVMCOMP_NO_MEMORY;
   if (!status)
     status = tvmcomp_profile(context, (const void *const *)places,
-                             places + tvmcomp_library()->num_inputs, calls, capacity, &made);
+                             places + context->network->num_inputs, calls, capacity, &made);
   for (int64_t i = 0; !status && i < made && i < capacity; i++) {
     kernels[i] = calls[i].kernel;
     seconds[i] = calls[i].seconds;
@@ -199,8 +214,8 @@ ENTRY(profile) {
 
 ENTRY(kernels) {
   (void)self;
-  const tvmcomp_network *network = tvmcomp_library();
   reader from = {arguments, count, 0};
+  const tvmcomp_network *network = next_network(&from);
   uint64_t bytes, used = 0;
   char *text = next_tensor(&from, &bytes);
   if (from.bad || from.left) return fail_as(TVMCOMP_BAD_ARGUMENT);

@@ -194,5 +194,5 @@ def compile_and_link(mod: tvm.IRModule, target: TargetDescription, signature: Si
     lowered = Lowered(
         kernels, kernels, [], {}, {}, {}, unaligned_inputs=False, scheduled=kernels, target=target
     )
-    code = emit(lowered, target, signature)
+    code = emit([lowered], target, [signature])
     return Linked(library=link_shared(code, target), code=Code(code.kernels, code.driver))

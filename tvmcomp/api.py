@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,9 +23,10 @@ from tvmcomp.passes.lowering.sparse_form import sparse_notes
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
-from tvmcomp.quantize.precision import choose_precision
+from tvmcomp.quantize.precision import choose_precision, same_precision
 from tvmcomp.reference_run import cost_of_float, first_inputs, named, reference_of
 from tvmcomp.runtime.acceptance import accept
+from tvmcomp.shape_bindings import Shapes, check_shapes, shape_bindings, shape_notes
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
 from tvmcomp.tuning.kernels import check_tunable, tune_kernels
@@ -40,7 +42,7 @@ def build(
     target: str | TargetDescription = "native",
     quant: Quant | None = None,
     calibration: SampleSource | None = None,
-    shapes: Mapping[str, tuple[int, ...]] | None = None,
+    shapes: Mapping[str, Shapes] | None = None,
     trials: int = 0,
     log: Location | Sequence[Location] | None = None,
     *,
@@ -51,7 +53,7 @@ def build(
     dump: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
-    dims: Mapping[str, int] | None = None,
+    dims: Mapping[str, int | Sequence[int]] | None = None,
     fixed: Mapping[str, Any] | None = None,
     example_inputs: Any = None,
     dynamic_shapes: Any = None,
@@ -72,8 +74,12 @@ def build(
             accumulate in float32.
         calibration: an iterable of ``{input name: array}``, or a path to an .npz file or to a
             folder of .npy, .npz or images.
-        shapes: full shapes of inputs with dynamic dimensions.
-        dims: sizes of dimensions that the model has names for: ``{"batch": 1, "seq": 128}``.
+        shapes: full shapes of inputs with dynamic dimensions. A list of shapes of one input builds
+            the network for each of them, with one set of weights (the k-th of several inputs go
+            together): ``{"x": [(1, 3, 224, 224), (8, 3, 224, 224)]}``. It is calibrated, and its
+            reference is kept, for the first.
+        dims: sizes of dimensions that the model has names for: ``{"batch": 1, "seq": 128}``; or a
+            list of sizes, as for ``shapes``.
         fixed: values of inputs that become constants: ``{"sr": 16000}``. What depends on them alone
             is folded.
         trials: candidates to measure for each kernel; 0 tunes nothing and uses what the log holds.
@@ -98,8 +104,8 @@ def build(
     """
     linker = renamed("cc", cc, "linker", linker)
     reference = renamed("golden", golden, "reference", reference)
-    quant, bound = arguments.number_format(quant), arguments.shapes(shapes)
-    sizes, values = arguments.dims(dims), arguments.fixed(fixed)
+    quant, values = arguments.number_format(quant), arguments.fixed(fixed)
+    bindings = shape_bindings(shapes, dims)
     trials = arguments.integer(trials, "trials", 0)
     device, linker = _texts(device=device, linker=linker)
     arguments.function(tuning_progress, "tuning_progress")
@@ -114,30 +120,39 @@ def build(
     if trials > 0:
         check_tunable(description, device, records)
     progress.stage("importing")
-    network = frontend.load_model(
-        model,
-        bound,
-        dims=sizes,
-        fixed=values,
-        for_quantization=quant is not None,
-        example_inputs=example_inputs,
-        dynamic_shapes=dynamic_shapes,
-        signature=signature,
-    )
+    networks = [
+        frontend.load_model(
+            model,
+            bound.shapes,
+            dims=bound.dims,
+            fixed=values,
+            for_quantization=quant is not None,
+            example_inputs=example_inputs,
+            dynamic_shapes=dynamic_shapes,
+            signature=signature,
+        )
+        for bound in bindings
+    ]
+    check_shapes(networks, description)
+    network, signatures = networks[0], [each.signature for each in networks]
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
+    mods = [choice.mod]
+    for other in networks[1:]:
+        mods.append(same_precision(choice, other, description, here, quant, settings, watch))
     if trials > 0:
         options = TuneOptions(trials, device=device, linker=linker, progress=tuning_progress)
-        summary = tune_kernels(network, choice, description, records, options)
-        if summary.interrupted:  # What was measured is kept; the same build goes on from there.
-            raise KeyboardInterrupt
+        for each, mod in zip(networks, mods, strict=True):
+            summary = tune_kernels(each, replace(choice, mod=mod), description, records, options)
+            if summary.interrupted:  # What was measured is kept; the same build goes on from there.
+                raise KeyboardInterrupt
     progress.stage("compiling")
     with UsedRecords(records, description, linker) as used:
         library = compile_module(
-            choice.mod,
+            mods,
             description,
-            network.signature,
+            signatures,
             watch=watch,
             tuned=used,
             half=choice.half,
@@ -150,6 +165,8 @@ def build(
     progress.stage("checking")
     inputs = first_inputs(network, samples)
     notes = [*choice.notes, *used.notes(), *sparse_notes(library.sparse, description)]
+    constants = sum(array.nbytes for array in library.constants)
+    notes += shape_notes(signatures, library.shared_nbytes, constants)
     finish = partial(
         Artifact.create,
         library=library.binary,
@@ -164,6 +181,7 @@ def build(
         operators=operators,
         unaligned_inputs=library.unaligned_inputs,
         states=network.states,
+        variants=signatures[1:],
     )
     artifact = finish(notes=notes)
     notes += cost_of_float(choice, artifact, here, inputs)

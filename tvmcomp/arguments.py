@@ -203,6 +203,12 @@ def _shape(name: str, sizes: Any) -> tuple[int, ...]:
         raise ConfigError(
             f"the shape of input {name!r} is {_shown(sizes)}, not a tuple of whole numbers"
         )
+    sizes = list(sizes)
+    if sizes and all(isinstance(size, list | tuple) for size in sizes):
+        raise ConfigError(
+            f"input {name!r} has {len(sizes)} shapes, where one is taken",
+            hint="`build` takes several; give one at a time here.",
+        )
     return tuple(integer(size, f"a size in the shape of input {name!r}") for size in sizes)
 
 

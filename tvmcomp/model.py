@@ -27,6 +27,11 @@ class Signature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
 
+    @property
+    def shapes_text(self) -> str:
+        """The inputs' shapes, for a person: ``x[1, 3, 224, 224]``."""
+        return ", ".join(f"{spec.name}{list(spec.shape)}" for spec in self.inputs)
+
 
 class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An input that keeps its value from run to run.

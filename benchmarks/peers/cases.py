@@ -43,6 +43,7 @@ class Case:
         inputs: one sample, with the batch axis of 1.
         calibration: input name -> (samples, ...).
         trained: whether its answers mean anything, so that accuracy is to be kept.
+        batches: what our artifact is built for, where that is not ``shapes``.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Case:
     inputs: Arrays
     calibration: Arrays
     trained: bool
+    batches: tuple[int, ...] = ()
 
     @property
     def transformer(self) -> bool:
@@ -102,6 +104,7 @@ def _file_case(path: Path) -> Case:
             continue
         tensor = value.type.tensor_type
         shape = tuple(dim.dim_value for dim in tensor.shape.dim)
+        shape = (shape[0] or 1, *shape[1:]) if shape else shape  # an open batch is bound to 1
         if 0 in shape or not shape or shape[0] != 1:
             raise ZooError(f"{path}: input {value.name!r} is not of a fixed shape of batch 1")
         dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)

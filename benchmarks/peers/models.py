@@ -105,6 +105,7 @@ def _source(case: Case, engine: str, number: str, isa: Isa) -> dict[str, Any]:
     source: dict[str, Any] = {
         "network": sha256_of(case.model),
         "shapes": {name: list(shape) for name, shape in case.shapes.items()},
+        "batches": list(case.batches),
     }
     if number == "int8":
         digest = hashlib.sha256()
@@ -178,7 +179,8 @@ def _our_command(case: Case, number: str, isa: Isa, output: Path, calibration: P
     if isa.target != "native":  # which knows its cores
         command += ["--threads", str(os.cpu_count() or 1)]
     for name, shape in case.shapes.items():
-        command += ["--shape", f"{name}={','.join(map(str, shape))}"]
+        for batch in case.batches or shape[:1]:
+            command += ["--shape", f"{name}={','.join(map(str, (batch, *shape[1:])))}"]
     if number == "int8":
         command += ["--quant", "int8", "--calibration", str(calibration)]
         if not case.trained:  # there is no accuracy to guard

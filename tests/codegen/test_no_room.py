@@ -90,9 +90,9 @@ def test_kernels_with_a_limit_on_files(size: int) -> None:
     lowered = lower(softmax(), HERE)
     spec = TensorSpec("x", (4, 64), "float32")
     with file_size_limit(size), pytest.raises(ToolError, match=f"files of {size} bytes at most"):
-        emit(lowered, HERE, Signature((spec,), (spec,)))
+        emit([lowered], HERE, [Signature((spec,), (spec,))])
     with file_size_limit(1 << 24):
-        emitted = emit(lowered, HERE, Signature((spec,), (spec,)))
+        emitted = emit([lowered], HERE, [Signature((spec,), (spec,))])
     assert emitted.kernels.startswith(b"\x7fELF")
 
 

@@ -11,7 +11,7 @@ from tvmcomp.passes.rewriter import const
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.channel_links import channel_links
 from tvmcomp.quantize.config import QuantConfig
-from tvmcomp.quantize.equalize import Scales, equalized, scale_channels
+from tvmcomp.quantize.equalize import Scales, find_scales, scale_channels
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.probe import Probe
 
@@ -110,7 +110,7 @@ def test_only_unequal_channels_are_worth_a_second_network(spread: float) -> None
     mod = module(build, x=(5, 12))
     probe = Probe(mod, plan_operators(mod), targets.detect())
     samples = [[uniform(RNG, 5, 12)] for _ in range(8)]
-    found = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    found = find_scales(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
     assert (found is None) == (spread == 1.0)
 
 
@@ -128,7 +128,9 @@ def test_a_tensor_that_is_pinned_is_multiplied_for_its_matrix_products() -> None
     mod = module(build, x=(5, 16))
     probe = Probe(mod, plan_operators(mod), targets.detect())
     samples = [[uniform(RNG, 5, 16)] for _ in range(8)]
-    new = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    scales = find_scales(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    assert scales is not None
+    new = scale_channels(mod, scales)
     assert operators(new).count("multiply") == operators(mod).count("multiply") + 1
     x = samples[0][0]
     np.testing.assert_allclose(run_plain(new, x)[0], run_plain(mod, x)[0], rtol=1e-4, atol=1e-6)
@@ -158,8 +160,9 @@ def test_the_data_of_a_depthwise_convolution_is_multiplied_where_it_is_quantized
     mod = module(build, x=(1, 6, 6, 4))
     probe = Probe(mod, plan_operators(mod), targets.detect())
     samples = [[uniform(RNG, 1, 6, 6, 4)] for _ in range(8)]
-    new = equalized(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
-    assert (new is None) == pooled
-    if new is not None:
+    scales = find_scales(mod, probe, calibrate(probe, samples, QuantConfig()), samples)
+    assert (scales is None) == pooled
+    if scales is not None:
+        new = scale_channels(mod, scales)
         x = samples[0][0]
         np.testing.assert_allclose(run_plain(new, x)[0], run_plain(mod, x)[0], rtol=1e-4, atol=1e-6)

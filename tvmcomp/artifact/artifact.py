@@ -93,13 +93,14 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         notes: Sequence[str] = (),
         unaligned_inputs: bool = False,
         states: Sequence[State] = (),
+        variants: Sequence[Signature] = (),
     ) -> Artifact:
         """Put an artifact together in memory.
 
         Args:
             library: the bytes of the shared library.
             code: what that was linked from, for a CPU.
-            constants: the weights by name, in the order of ``main``'s parameters.
+            constants: the weights by name, in the order in which the library takes them.
             calibration: values that JSON can hold.
             reference: arrays as ``signature`` says, of any memory layout and byte order.
 
@@ -138,6 +139,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
             states=tuple(states),
+            variants=tuple(variants),
             coding=packed.coding,
         )
         return cls(metadata, library, arrays, reference, packed_code)

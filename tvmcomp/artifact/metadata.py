@@ -35,12 +35,14 @@ class Metadata(
         quant: the precision that was asked for.
         calibration: how it was calibrated; empty where nothing was.
         operators: what was decided for each operator.
-        constants: the arrays of ``constants.bin``, in the order of ``main``'s parameters.
+        constants: the arrays of ``constants.bin``, in the order in which the library takes them.
         digests: SHA-256 of each other member.
         notes: what the build wants a person to know.
         unaligned_inputs: the kernels read an input at any address that suits its elements; else
             at a multiple of 64.
         states: inputs that keep their value from run to run.
+        variants: inputs and outputs for the network's other shapes, in the order of the library's;
+            they differ from ``signature`` in shapes alone.
         coding: which constants are coded in the file, and how.
     """
 
@@ -60,7 +62,13 @@ class Metadata(
     notes: tuple[str, ...] = ()
     unaligned_inputs: bool = False
     states: tuple[State, ...] = ()
+    variants: tuple[Signature, ...] = ()
     coding: Coding | None = None
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """Inputs and outputs for each shape; the first one's are ``signature``."""
+        return (self.signature, *self.variants)
 
 
 class _FormatOnly(msgspec.Struct):
@@ -122,6 +130,7 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
         metadata = msgspec.json.decode(data, type=Metadata)
         check_names(metadata.signature, where)
         _check_states(metadata, where)
+        _check_variants(metadata, where)
         return metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
@@ -158,3 +167,22 @@ def _check_states(metadata: Metadata, where: str) -> None:
             raise ArtifactError(f"{state.input!r} is no state of the network", where=where)
         if math.prod(spec.shape) * numpy_dtype(spec.dtype).itemsize != len(state.start):
             raise ArtifactError(f"state {state.input!r} starts as something else", where=where)
+
+
+def _check_variants(metadata: Metadata, where: str) -> None:
+    """Raise ArtifactError where another shape's inputs or outputs are others than the first's, two
+    shapes are one, or states have several."""
+
+    def named(signature: Signature) -> list[list[tuple[str, str]]]:
+        both = signature.inputs, signature.outputs
+        return [[(spec.name, spec.dtype) for spec in specs] for specs in both]
+
+    def shapes(signature: Signature) -> tuple[tuple[int, ...], ...]:
+        return tuple(spec.shape for spec in signature.inputs)
+
+    signatures = metadata.signatures
+    alike = all(named(variant) == named(metadata.signature) for variant in metadata.variants)
+    if not alike or len(set(map(shapes, signatures))) < len(signatures):
+        raise ArtifactError("its shapes are not those of one network", where=where)
+    if metadata.variants and metadata.states:
+        raise ArtifactError("it has states, and more than one shape", where=where)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.table import Table
 
+from tvmcomp.cli.binding_options import parse_shapes
 from tvmcomp.cli.common import err, json_option, out, print_json
 from tvmcomp.cli.machine_options import machine_for, machine_options
 from tvmcomp.fitted import Column, fitted_table
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
     type=click.IntRange(1, 2**31 - 1),
     help="Timed runs after the warm-up [default: what fits in 3 s, 10 to 2000].",
 )
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="NAME=DIM,…",
+    help="Which of the shapes that it was built for: x=8,3,224,224.  [default: the first]",
+)
 @click.option("--profile", is_flag=True, help="Show the time of each kernel as well.")
 @machine_options
 @json_option
@@ -33,6 +41,7 @@ def command(
     ctx: click.Context,
     artifact: Path,
     repeat: int | None,
+    shapes: tuple[str, ...],
     profile: bool,
     device: str | None,
     threads: int | None,
@@ -49,6 +58,7 @@ def command(
     \b
     Examples:
       tvmcomp bench net.tvmc --threads 2 --profile
+      tvmcomp bench net.tvmc --shape x=8,3,224,224
       tvmcomp bench net.tvmc --device 127.0.0.1:9190/rpi4
     """
     import msgspec
@@ -56,6 +66,7 @@ def command(
     from tvmcomp.artifact.artifact import Artifact
     from tvmcomp.artifact.reference import compare
     from tvmcomp.runtime.bench import benchmark
+    from tvmcomp.runtime.by_shape import signature_of
     from tvmcomp.runtime.profile import moves
     from tvmcomp.runtime.profile import profile as profile_kernels
     from tvmcomp.runtime.session import load_on
@@ -69,18 +80,21 @@ def command(
         if loaded.reference is not None:
             outputs = session.run(loaded.reference.inputs)
             agreements = compare(outputs, loaded.reference, loaded.metadata.quant)
-        result = benchmark(session, repeat)
+        signature = signature_of(session.signatures, parse_shapes(shapes))
+        result = benchmark(session, repeat, signature)
         kernels = profile_kernels(session) if profile else []
     agrees = all(agreement.agrees for agreement in agreements)
     if as_json:
         document = msgspec.to_builtins(result)
+        document["shapes"] = {spec.name: spec.shape for spec in signature.inputs}
         document["artifact_mib"] = artifact.stat().st_size / 2**20
         document["agrees"] = agrees if agreements else None
         if profile:
             document["kernels"] = msgspec.to_builtins(kernels)
         print_json(document)
     else:
-        out.print(f"{result.runs} runs on {result.machine}, {result.threads} threads")
+        shape = f", {signature.shapes_text}" if len(session.signatures) > 1 else ""
+        out.print(f"{result.runs} runs on {result.machine}, {result.threads} threads{shape}")
         out.print(_latency_table(result, artifact.stat().st_size))
         if profile:
             out.print(_kernel_table(kernels))

@@ -15,14 +15,15 @@ _OPTIONS = {
         "shapes",
         multiple=True,
         metavar="NAME=DIM,…",
-        help="Bind an input's shape: x=1,3,224,224; repeatable.",
+        help="Bind an input's shape: x=1,3,224,224; repeatable. `build` takes several of one "
+        "input; the k-th of all inputs go together.",
     ),
     "dims": click.option(
         "--dim",
         "dims",
         multiple=True,
         metavar="NAME=SIZE",
-        help="Bind a named dimension of inputs: batch=1; repeatable.",
+        help="Bind a named dimension of inputs: batch=1; repeatable; batch=1,8 for `build`.",
     ),
     "fixed": click.option(
         "--fix",
@@ -56,7 +57,7 @@ def binding_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         click.BadParameter: one is malformed.
     """
     parsers: dict[str, Callable[[Any], Any]] = {
-        "shapes": _parse_shapes,
+        "shapes": parse_shapes,
         "dims": _parse_dims,
         "fixed": parse_fixed,
         "signature": lambda signature: signature,
@@ -64,33 +65,41 @@ def binding_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return {name: parse(options[name]) for name, parse in parsers.items() if name in options}
 
 
-def _parse_shapes(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
-    """``--shape x=1,3,224,224`` as ``{"x": (1, 3, 224, 224)}``."""
-    shapes = {}
+def parse_shapes(texts: tuple[str, ...]) -> dict[str, Any]:
+    """Parse ``--shape x=1,3,224,224`` options into ``{"x": (1, 3, 224, 224)}``; several shapes of
+    one input become a list.
+
+    Raises:
+        click.BadParameter: an option is not of that form.
+    """
+    shapes: dict[str, list[tuple[int, ...]]] = {}
     for text in texts:
         name, equals, dims = text.rpartition("=")
         try:
             if not equals or not name:
                 raise ValueError
-            shapes[name] = tuple(int(dim) for dim in dims.split(",") if dim.strip())
+            shape = tuple(int(dim) for dim in dims.split(",") if dim.strip())
         except ValueError:
             raise click.BadParameter(
                 f"{text!r} is not NAME=DIM,DIM,…; an example: --shape x=1,3,224,224"
             ) from None
-        if any(dim < 0 for dim in shapes[name]):
+        if any(dim < 0 for dim in shape):
             raise click.BadParameter(f"{text!r}: no dimension may be below 0")
-    return shapes
+        shapes.setdefault(name, []).append(shape)
+    return {name: each[0] if len(each) == 1 else each for name, each in shapes.items()}
 
 
-def _parse_dims(texts: tuple[str, ...]) -> dict[str, int]:
-    """``--dim batch=1`` as ``{"batch": 1}``."""
-    dims = {}
+def _parse_dims(texts: tuple[str, ...]) -> dict[str, Any]:
+    """``--dim batch=1`` as ``{"batch": 1}``, ``--dim batch=1,8`` as ``{"batch": [1, 8]}``."""
+    dims: dict[str, list[int]] = {}
     for text in texts:
-        name, equals, size = text.rpartition("=")
-        if not equals or not name or not size.strip().isdecimal() or int(size) < 1:
+        name, equals, given = text.rpartition("=")
+        sizes = [size.strip() for size in given.split(",")]
+        wrong = [size for size in sizes if not size.isdecimal() or int(size) < 1]
+        if not equals or not name or wrong:
             raise click.BadParameter(f"{text!r} is not NAME=SIZE; an example: --dim batch=1")
-        dims[name] = int(size)
-    return dims
+        dims[name] = [int(size) for size in sizes]
+    return {name: each[0] if len(each) == 1 else each for name, each in dims.items()}
 
 
 def parse_fixed(texts: tuple[str, ...]) -> dict[str, list[int] | list[float]]:

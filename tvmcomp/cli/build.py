@@ -54,6 +54,10 @@ def command(
     It ends with the operators that matter: what stays float and why, what has only a generic
     kernel, what takes most multiplications. --all shows every one, and --json everything.
 
+    Several shapes of one input (--shape x=1,3,224,224 --shape x=8,3,224,224, or --dim batch=1,8)
+    give one file that runs each of them with the same weights; a run's inputs say which. The first
+    is calibrated for and measured.
+
     \b
     Examples:
       tvmcomp build net.onnx -o net.tvmc

@@ -13,6 +13,7 @@ from tvmcomp.artifact.code import Code
 from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.link import link_shared
+from tvmcomp.codegen.native.shared_constants import shared_constants
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.model import Signature
@@ -30,12 +31,13 @@ from tvmcomp.tvm_types import Module
 
 @dataclass(frozen=True)
 class Library:
-    """A linked network.
+    """A linked network. Of one built for several shapes, what is known of kernels is the first's.
 
     Attributes:
         binary: the shared library.
         code: what that was linked from; None for a GPU.
-        constants: what ``main`` takes after its inputs, in order.
+        constants: what it takes beside the inputs, in order.
+        shared_nbytes: bytes of the constants that every shape reads.
         sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
         tasks: the kernels before they were scheduled, by name.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
@@ -45,6 +47,7 @@ class Library:
     binary: bytes
     code: Code | None
     constants: list[np.ndarray]
+    shared_nbytes: int
     sources: dict[str, frozenset[str]]
     tasks: dict[str, Any]
     unaligned_inputs: bool
@@ -73,9 +76,9 @@ def link(executable: Any, target: TargetDescription, linker: str | None = None) 
 
 
 def compile_module(
-    mod: Module,
+    mods: Sequence[Module],
     target: TargetDescription,
-    signature: Signature,
+    signatures: Sequence[Signature],
     *,
     watch: Watch | None = None,
     tuned: Tuned | None = None,
@@ -86,9 +89,9 @@ def compile_module(
     """Compile Relax (float, or integer after ``realize``) for ``target``.
 
     Args:
-        mod: the module, NHWC.
-        target: the device.
-        signature: names of the module's inputs and outputs.
+        mods: the module, NHWC, for each shape that the network is built for.
+        target: the device; a GPU takes one shape.
+        signatures: for each shape, names of the module's inputs and outputs.
         watch: called after each phase.
         tuned: gives schedules of tuning records.
         half: ``float16`` or ``bfloat16`` for the anchors' weights, None to leave them.
@@ -99,22 +102,26 @@ def compile_module(
         ToolError: a tool of the build is missing or failed.
         ModelError: the network does something that no driver in C can.
     """
-    lowered = lower(mod, target, watch=watch, tuned=tuned, half=half, race=race)
+    shapes = [lower(mod, target, watch=watch, tuned=tuned, half=half, race=race) for mod in mods]
+    first = shapes[0]
     code = None
     if target.family == "cuda":
-        binary = link(generate(lowered, target), target, linker)
+        constants = shared_constants([first.constants])
+        binary = link(generate(first, target), target, linker)
     else:
-        native = emit(lowered, target, signature, watch=watch)
+        native = emit(shapes, target, signatures, watch=watch)
+        constants = native.constants
         binary = link_shared(native, target, linker)
         code = Code(native.kernels, native.driver)
     return Library(
         binary,
         code,
-        lowered.constants,
-        lowered.sources,
-        lowered.tasks,
-        lowered.unaligned_inputs,
-        lowered.sparse,
+        constants.arrays,
+        constants.shared_nbytes,
+        first.sources,
+        first.tasks,
+        all(lowered.unaligned_inputs for lowered in shapes),
+        first.sparse,
     )
 
 

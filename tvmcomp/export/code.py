@@ -19,16 +19,16 @@ def renamed(kernels: bytes, driver: str, new: str, old: str = CODE_NAME) -> tupl
     What the kernels call of the runtime becomes undefined, so that it is found in an archive.
 
     Args:
-        kernels: an object file with the kernels ``old_k0``, ``old_k1``, …
+        kernels: an object file with the kernels ``old_k0``, ``old_k1``, …, ``old_shape1_k0``, …
         driver: the C source that calls them and defines ``old_network``.
         new: another identifier of C.
         old: the name that they were made with.
     """
-    shared = re.compile(rf"\b{re.escape(old)}_(k\d+|network|constants)\b")
+    shared = re.compile(rf"\b{re.escape(old)}_((?:shape\d+_)?(?:k\d+|network)|constants)\b")
     text = shared.sub(lambda found: f"{new}_{found[1]}", driver)
-    for own in ('.name = "{}"', "/* {}: "):
-        text = text.replace(own.format(old), own.format(new), 1)
-    return with_weak_open(with_prefix(kernels, f"{old}_k", f"{new}_k"), _IMPORTS), text
+    text = text.replace(f"/* {old}: ", f"/* {new}: ", 1)
+    text = re.sub(rf'\.name = "{re.escape(old)}(\w*)"', rf'.name = "{new}\1"', text)
+    return with_weak_open(with_prefix(kernels, f"{old}_", f"{new}_"), _IMPORTS), text
 
 
 def workspace_of(driver: str) -> int:

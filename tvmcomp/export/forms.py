@@ -10,7 +10,7 @@ from tvmcomp.codegen import cruntime
 from tvmcomp.codegen.toolchain import CCompiler, archive, c_compiler
 from tvmcomp.export import files
 from tvmcomp.export.build_files import cmake_lists, cmake_package, makefile
-from tvmcomp.export.interface import FUNCTIONS
+from tvmcomp.export.interface import functions
 from tvmcomp.export.network import Network
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
@@ -43,7 +43,7 @@ def shared(network: Network, folder: Path, linker: str | None) -> None:
         files.write_header(network, work)
         own = files.write_network(network, work)
         shown = work / "shown.map"
-        names = "".join(f" {name}_{function};" for function in FUNCTIONS)
+        names = "".join(f" {function};" for function in functions(network))
         shown.write_text(f"{{ global:{names} local: *; }};\n")
         library = _library_folder(network, folder, "shared") / f"lib{name}.so"
         options = ["-shared", f"-Wl,-soname,{library.name}", f"-Wl,--version-script={shown}"]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tvmcomp.codegen.native.c_text import comment
+from tvmcomp.codegen.native.driver import name_of_shape
 from tvmcomp.export.data import joined, pointers
 from tvmcomp.export.network import Network
 from tvmcomp.model import TensorSpec
@@ -35,7 +36,7 @@ extern "C" {{
 TVMCOMP_API const tvmcomp_network *{name}_info(void);
 /* The first feature that this CPU lacks and the code needs, or NULL. */
 TVMCOMP_API const char *{name}_missing_feature(void);
-
+{shapes}
 /* As the functions tvmcomp_... of tvmcomp.h. */
 TVMCOMP_API tvmcomp_status {name}_create(const tvmcomp_options *options, tvmcomp_context **context);
 TVMCOMP_API tvmcomp_status {name}_run(tvmcomp_context *context, const void *const *inputs,
@@ -53,6 +54,16 @@ TVMCOMP_API const char *{name}_status_text(tvmcomp_status status);
 }}
 #endif
 #endif
+"""
+
+_SHAPES = """
+/* It was compiled for {count} shapes, which share the weights: {texts}.
+ * Shape 0 is the one that {name}_info and {name}_create take; contexts of all are run alike. */
+#define {guard}_SHAPES {count}
+/* Of the shape of this number; NULL, and TVMCOMP_BAD_ARGUMENT, where there is none. */
+TVMCOMP_API const tvmcomp_network *{name}_shape_info(int32_t shape);
+TVMCOMP_API tvmcomp_status {name}_shape_create(int32_t shape, const tvmcomp_options *options,
+                                               tvmcomp_context **context);
 """
 
 _SOURCE = """\
@@ -96,14 +107,33 @@ void {name}_destroy(tvmcomp_context *context) {{ tvmcomp_destroy(context); }}
 const char *{name}_status_text(tvmcomp_status status) {{ return tvmcomp_status_text(status); }}
 """
 
+_SHAPES_SOURCE = """
+{declared}
+const tvmcomp_network *{name}_shape_info(int32_t shape) {{
+  static const tvmcomp_network *const networks[] = {{{networks}}};
+  return shape >= 0 && shape < {count} ? networks[shape] : 0;
+}}
+
+tvmcomp_status {name}_shape_create(int32_t shape, const tvmcomp_options *options,
+                                   tvmcomp_context **context) {{
+  return tvmcomp_create({name}_shape_info(shape), options, context);
+}}
+"""
+
 #: Bytes of a state's first value that the header shows.
 _SHOWN = 16
 
-#: What a shared library shows: the functions of the header.
-FUNCTIONS = (
+_FUNCTIONS = (
     "info", "missing_feature", "create", "run", "time", "profile", "set_hook", "destroy",
     "status_text",
 )  # fmt: skip
+_SHAPE_FUNCTIONS = ("shape_info", "shape_create")
+
+
+def functions(network: Network) -> list[str]:
+    """What a shared library shows: the functions of the header."""
+    names = _FUNCTIONS + (_SHAPE_FUNCTIONS if network.variants else ())
+    return [f"{network.name}_{name}" for name in names]
 
 
 def header(network: Network) -> str:
@@ -124,6 +154,7 @@ def header(network: Network) -> str:
         target=comment(network.target.name),
         tensors="\n".join(tensors),
         states=_states(network),
+        shapes=_shapes(network),
         constants=sum(array.nbytes for array in network.constants),
         workspace=network.workspace,
         guard=guard,
@@ -140,7 +171,16 @@ def api_source(network: Network, weights: Sequence[int]) -> str:
     """
     name = network.name
     constants = pointers(f"{name}_constants", f"{name}_weights", weights)
-    return _SOURCE.format(name=name, constants=constants)
+    text = _SOURCE.format(name=name, constants=constants)
+    if not network.variants:
+        return text
+    networks = [f"{name_of_shape(name, i)}_network" for i in range(len(network.variants) + 1)]
+    return text + _SHAPES_SOURCE.format(
+        name=name,
+        declared="".join(f"extern const tvmcomp_network {other};\n" for other in networks[1:]),
+        networks=", ".join(f"&{other}" for other in networks),
+        count=len(networks),
+    )
 
 
 def weights_of(network: Network) -> tuple[bytes, list[int]]:
@@ -150,6 +190,19 @@ def weights_of(network: Network) -> tuple[bytes, list[int]]:
 
 def _described(spec: TensorSpec) -> str:
     return f"{comment(spec.name)}, {spec.dtype}[{', '.join(map(str, spec.shape))}]"
+
+
+def _shapes(network: Network) -> str:
+    """What the header has for several shapes; nothing for one."""
+    if not network.variants:
+        return ""
+    shapes = [network.signature, *network.variants]
+    return _SHAPES.format(
+        name=network.name,
+        guard=network.name.upper(),
+        count=len(shapes),
+        texts="; ".join(comment(shape.shapes_text) for shape in shapes),
+    )
 
 
 def _states(network: Network) -> str:

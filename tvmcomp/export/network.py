@@ -23,7 +23,8 @@ class Network:
     Attributes:
         name: an identifier of C; what other files see begins with it.
         target: the device that its code is for.
-        signature: inputs and outputs.
+        signature: inputs and outputs; for the first shape.
+        variants: those for its other shapes.
         states: inputs that keep their value from run to run.
         kernels: machine code, an object file.
         driver: C source.
@@ -37,6 +38,7 @@ class Network:
     name: str
     target: TargetDescription
     signature: Signature
+    variants: Sequence[Signature]
     states: Sequence[State]
     kernels: bytes
     driver: str
@@ -72,6 +74,7 @@ def network_of(artifact: Artifact, name: str) -> Network:
         name=name,
         target=metadata.target,
         signature=metadata.signature,
+        variants=metadata.variants,
         states=metadata.states,
         kernels=kernels,
         driver=driver,

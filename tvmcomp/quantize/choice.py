@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvmcomp.model import Operator, Precision
+from tvmcomp.quantize.other_shape import Decisions
 from tvmcomp.tvm_types import Module
 
 
@@ -23,6 +24,8 @@ class PrecisionChoice:
             some.
         calibration: how it was calibrated, for the artifact's metadata.
         notes: what a person should know.
+        decisions: how the float network was quantized, where it was calibrated; it holds for other
+            shapes of the network.
     """
 
     mod: Module
@@ -32,3 +35,4 @@ class PrecisionChoice:
     without_guard: Any | None = None
     calibration: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    decisions: Decisions | None = None

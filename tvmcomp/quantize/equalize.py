@@ -49,13 +49,13 @@ class Scales:
     multiplied: dict[Var, np.ndarray] = field(default_factory=dict)
 
 
-def equalized(
+def find_scales(
     mod: Module,
     probe: Probe,
     qparams: Mapping[Var, QParams],
     samples: Sequence[list[np.ndarray]],
-) -> Any:
-    """``mod`` with channels scaled where that promises less noise; None where nowhere much less.
+) -> Scales | None:
+    """How to scale channels where that promises less noise; None where nowhere much less.
 
     Args:
         mod: float Relax, channels last, that ``probe`` was made of.
@@ -99,7 +99,7 @@ def equalized(
         least = min(least, noise)
         if noise < _MULTIPLIED:
             scales.multiplied.update(dict.fromkeys(readers, found))
-    return scale_channels(mod, scales) if least < _WORTH else None
+    return scales if least < _WORTH else None
 
 
 def scale_channels(mod: Module, scales: Scales) -> Any:

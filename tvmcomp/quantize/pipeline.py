@@ -20,11 +20,12 @@ from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
 from tvmcomp.quantize.effort import guard_effort, run_cost, spread
-from tvmcomp.quantize.equalize import equalized
+from tvmcomp.quantize.equalize import find_scales, scale_channels
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
 from tvmcomp.quantize.judged_outputs import with_judged_outputs
 from tvmcomp.quantize.operator_report import report_operators
+from tvmcomp.quantize.other_shape import Decisions
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
@@ -69,14 +70,17 @@ def quantize_network(
     judging = spread(held_out, effort.judging)
     fit = partial(_fit, fitted=fitted, judging=judging, config=config, here=here, progress=progress)
     network = fit(mod)
-    rounding, is_equalized = Rounding(NEAREST, {}, {}), False
+    rounding, scales = Rounding(NEAREST, {}, {}), None
     if config.round == "best":
-        scaled = equalized(mod, network.probe, network.qparams, spread(fitted, _SCALING_SAMPLES))
-        if scaled is not None:
+        few = spread(fitted, _SCALING_SAMPLES)
+        scales = find_scales(mod, network.probe, network.qparams, few)
+        if scales is not None:
             # By the nearest integers: what better ones gain comes on top of either.
-            other = fit(scaled)
-            is_equalized = other.nearest_db() > network.nearest_db() + _WORTH_DB
-            network = other if is_equalized else network
+            other = fit(scale_channels(mod, scales))
+            if other.nearest_db() > network.nearest_db() + _WORTH_DB:
+                network = other
+            else:
+                scales = None
         step = progress.stage("rounding weights", None)
         rounding = best_rounding(
             network.probe, network.qparams, fitted, network.noise, network.names, step
@@ -121,7 +125,7 @@ def quantize_network(
         "judged_on": len(judging),
         "held_out": len(ordered) - len(fitted),
         "rounding": rounding.method,
-        "equalized": is_equalized,
+        "equalized": scales is not None,
         "rounding_sqnr_db": {name: _finite(db) for name, db in rounding.sqnr_db.items()},
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
@@ -132,6 +136,9 @@ def quantize_network(
     }
     own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, result.weight_only).items()}
     alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
+    decisions = Decisions(
+        config, scales, result.keep_float, result.weight_only, qparams, rounding.weights
+    )
     return PrecisionChoice(
         annotate(mod, final, qparams, rounding.weights),
         "int8",
@@ -141,6 +148,7 @@ def quantize_network(
         else None,
         calibration=calibration,
         notes=notes,
+        decisions=decisions,
     )
 
 

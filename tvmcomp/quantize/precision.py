@@ -14,7 +14,7 @@ from tvmcomp.passes.integers.real_weights import has_integer_weights_only, real_
 from tvmcomp.passes.lowering.store_float16 import store_float16
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import canonical
-from tvmcomp.progress import Progress
+from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
@@ -27,6 +27,7 @@ from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.schedules.dot import bfloat16_kernel
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_types import Module
 
 _HALF = {"fp16": "float16", "bf16": "bfloat16"}
 
@@ -63,11 +64,7 @@ def choose_precision(
             f"{target.name} has no bfloat16 arithmetic",
             hint="Choose --quant fp16 or int8, or a target with bfloat16 (`tvmcomp targets list`).",
         )
-    mod = canonical(network.mod, watch)
-    if (quant in ("int8", "dynamic") or has_qdq(mod)) and not config.allow_nan:
-        check_finite(mod)
-    if quant in ("int8", "dynamic") and has_integer_weights_only(mod):
-        mod = real_weights(mod)
+    mod = _float_network(network, quant, config, watch)
     if any(map(has_qdq, views(mod))):
         mod = in_bodies(quantize_in_layout)(mod)
         notes = ["the model came quantized: its own scales and zero points are used"]
@@ -106,6 +103,39 @@ def choose_precision(
     return PrecisionChoice(
         mod, quant or "none", operators, half=half, notes=_half_notes(half, target)
     )
+
+
+def same_precision(
+    choice: PrecisionChoice,
+    network: Model,
+    target: TargetDescription,
+    here: TargetDescription,
+    quant: Quant | None,
+    config: QuantConfig,
+    watch: Watch | None,
+) -> Module:
+    """The same network of another shape, as ``choice`` has the first one.
+
+    The other arguments are those of :func:`choose_precision`.
+
+    Raises:
+        ModelError: it computes otherwise than the first.
+    """
+    if choice.decisions is None:  # nothing depends on samples
+        return choose_precision(network, target, here, quant, None, config, NoProgress(), watch).mod
+    return choice.decisions.put_to(_float_network(network, quant, config, watch))
+
+
+def _float_network(
+    network: Model, quant: Quant | None, config: QuantConfig, watch: Watch | None
+) -> Module:
+    """The network in NHWC, as quantization takes it."""
+    mod = canonical(network.mod, watch)
+    if (quant in ("int8", "dynamic") or has_qdq(mod)) and not config.allow_nan:
+        check_finite(mod)
+    if quant in ("int8", "dynamic") and has_integer_weights_only(mod):
+        mod = real_weights(mod)
+    return mod
 
 
 def _own_half(network: Model, target: TargetDescription) -> str | None:

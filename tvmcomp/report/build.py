@@ -26,6 +26,7 @@ def build_report(artifact: Artifact, path: Path) -> dict[str, Any]:
         "target": metadata.target.name,
         "quant": metadata.quant,
         "signature": msgspec.to_builtins(metadata.signature),
+        "variants": msgspec.to_builtins(metadata.variants),
         "calibration": metadata.calibration,
         "operators": msgspec.to_builtins(metadata.operators),
         "notes": list(metadata.notes),

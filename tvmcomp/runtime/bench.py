@@ -7,6 +7,7 @@ import math
 import msgspec
 import numpy as np
 
+from tvmcomp.model import Signature
 from tvmcomp.runtime.example_inputs import example_inputs
 from tvmcomp.runtime.session import Session
 
@@ -41,17 +42,20 @@ class Benchmark(msgspec.Struct, frozen=True):
     machine: str
 
 
-def benchmark(session: Session, runs: int | None = None) -> Benchmark:
+def benchmark(
+    session: Session, runs: int | None = None, signature: Signature | None = None
+) -> Benchmark:
     """Time ``session`` on its reference inputs, or on any where it has none.
 
     Args:
         session: what to measure.
         runs: timed runs; None takes what fits in about 3 s, between 10 and 2000.
+        signature: for which of its shapes; None is the first.
 
     Raises:
         DeviceError: the device failed.
     """
-    session.set_inputs(example_inputs(session.artifact))
+    session.set_inputs(example_inputs(session.artifact, signature))
     # The first call starts threads and touches memory; the ones after it heat up the clock.
     once = min(session.time(2))
     session.time(_runs_in(_WARM_UP_SECONDS, once, fewest=1))

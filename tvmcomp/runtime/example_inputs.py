@@ -11,10 +11,18 @@ from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.model import Signature
 
 
-def example_inputs(artifact: Artifact) -> Mapping[str, np.ndarray]:
-    """The reference inputs, or :func:`any_inputs` where there are none."""
-    reference = artifact.reference
-    return reference.inputs if reference else any_inputs(artifact.metadata.signature)
+def example_inputs(
+    artifact: Artifact, signature: Signature | None = None
+) -> Mapping[str, np.ndarray]:
+    """The reference inputs, or :func:`any_inputs` where there are none for the shape.
+
+    Args:
+        artifact: the network.
+        signature: for which of its shapes; None is the first.
+    """
+    first, reference = artifact.metadata.signature, artifact.reference
+    wanted = signature or first
+    return reference.inputs if reference and wanted == first else any_inputs(wanted)
 
 
 def any_inputs(signature: Signature) -> dict[str, np.ndarray]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError
 from tvmcomp.runtime.amx_permission import allow_amx
-from tvmcomp.runtime.native_program import NativeProgram
+from tvmcomp.runtime.by_shape import by_shape
+from tvmcomp.runtime.native_program import native_programs
 from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.threads import Pin, Threads, choose_threads
 from tvmcomp.targets import runs_here
@@ -71,7 +72,7 @@ class ThisMachine:
         self.check_target(target)
         chosen = choose_threads(threads, pin)
         if target.family != "cuda":
-            return NativeProgram(artifact, chosen)
+            return by_shape(artifact, native_programs(artifact, chosen))
         from tvmcomp.runtime.copying_program import CopyingProgram
         from tvmcomp.runtime.tvm_threads import use_threads
 

@@ -93,7 +93,7 @@ class NativeLibrary:
     """A loaded library. While it runs, other Python threads do.
 
     Attributes:
-        network: what it describes itself as.
+        networks: what it describes itself as, for each shape that it was built for.
     """
 
     def __init__(self, library: bytes) -> None:
@@ -108,15 +108,17 @@ class NativeLibrary:
 
     def _find_functions(self, loaded: ctypes.CDLL) -> None:
         loaded.tvmcomp_library.restype = ctypes.POINTER(Network)
-        found = loaded.tvmcomp_library()
-        self.network: Network = found.contents
-        if self.network.abi != _ABI:
-            raise ArtifactError(
-                f"its library has version {self.network.abi} of tvmcomp's C interface; this "
-                f"tvmcomp calls version {_ABI}",
-                hint=_BUILD_AGAIN,
-            )
-        self._found = found
+        loaded.tvmcomp_library.argtypes = [c_int32]
+        self.networks: list[Network] = []
+        while found := loaded.tvmcomp_library(len(self.networks)):
+            network = found.contents
+            if network.abi != _ABI:
+                raise ArtifactError(
+                    f"its library has version {network.abi} of tvmcomp's C interface; this "
+                    f"tvmcomp calls version {_ABI}",
+                    hint=_BUILD_AGAIN,
+                )
+            self.networks.append(network)
         self._create = loaded.tvmcomp_create
         self._create.argtypes = [c_void_p, ctypes.POINTER(Options), ctypes.POINTER(c_void_p)]
         self._destroy = loaded.tvmcomp_destroy
@@ -131,14 +133,14 @@ class NativeLibrary:
         self._profile = loaded.tvmcomp_profile
         self._profile.argtypes = [*[c_void_p] * 4, c_int64, ctypes.POINTER(c_int64)]
 
-    def create(self, options: Options) -> int:
-        """A context of the network; its address.
+    def create(self, shape: int, options: Options) -> int:
+        """A context of the network for the shape of this number; its address.
 
         Raises:
             DeviceError: this machine lacks what the code needs, memory or threads.
         """
-        context = c_void_p()
-        self.check(self._create(self._found, ctypes.byref(options), ctypes.byref(context)))
+        context, network = c_void_p(), ctypes.byref(self.networks[shape])
+        self.check(self._create(network, ctypes.byref(options), ctypes.byref(context)))
         assert context.value is not None
         return context.value
 
@@ -162,9 +164,12 @@ class NativeLibrary:
         self.check(self._time(context, inputs, outputs, runs, seconds))
         return list(seconds)
 
-    def profile(self, context: int, inputs: int, outputs: int) -> list[tuple[str, float]]:
+    def profile(
+        self, shape: int, context: int, inputs: int, outputs: int
+    ) -> list[tuple[str, float]]:
         """Each call of a kernel in one run: its name, and seconds."""
-        names = [name.decode() for name in self.network.kernels[: self.network.num_kernels]]
+        network = self.networks[shape]
+        names = [name.decode() for name in network.kernels[: network.num_kernels]]
         room, count = _FIRST_CALLS, c_int64()
         while True:
             calls = (_Call * room)()

@@ -12,11 +12,31 @@ import numpy as np
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.model import TensorSpec
+from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.buffers import InputSlot, OutputSlot, address, aligned
 from tvmcomp.runtime.inputs import check_names
 from tvmcomp.runtime.native_library import NativeLibrary, Options, Tensor, library_of
 from tvmcomp.runtime.threads import Threads
+
+
+def native_programs(artifact: Artifact, threads: Threads) -> list[NativeProgram]:
+    """A program for each shape that the artifact was built for; they share its weights.
+
+    Raises:
+        ArtifactError: the library is not what the artifact says.
+        DeviceError: this machine lacks what the code needs, memory or threads.
+    """
+    library, signatures = library_of(artifact), artifact.metadata.signatures
+    if len(library.networks) != len(signatures):
+        raise ArtifactError(
+            f"its library is for {len(library.networks)} shapes, its metadata lists "
+            f"{len(signatures)}"
+        )
+    constants = [aligned(array) for array in artifact.constants]
+    return [
+        NativeProgram(library, shape, signature, constants, threads)
+        for shape, signature in enumerate(signatures)
+    ]
 
 
 class NativeProgram:
@@ -24,16 +44,29 @@ class NativeProgram:
 
     It has threads of its own, so programs of several Python threads run at once. A call costs about
     as much as a small kernel, so :meth:`run` does nothing twice.
+
+    Args:
+        library: the network's.
+        shape: for which of its shapes.
+        signature: what that takes and gives.
+        constants: the weights, aligned.
+        threads: to run on.
     """
 
-    def __init__(self, artifact: Artifact, threads: Threads) -> None:
+    def __init__(
+        self,
+        library: NativeLibrary,
+        shape: int,
+        signature: Signature,
+        constants: Sequence[np.ndarray],
+        threads: Threads,
+    ) -> None:
         self.threads = threads
-        signature = artifact.metadata.signature
-        library = library_of(artifact)
-        network = library.network
+        network = library.networks[shape]
         _check("inputs", network.inputs[: network.num_inputs], signature.inputs)
         _check("outputs", network.outputs[: network.num_outputs], signature.outputs)
-        self._library = library
+        _check_constants(network.constants[: network.num_constants], constants)
+        self._library, self._shape = library, shape
         self._specs = signature.inputs
         self._inputs = [(spec.name, InputSlot(spec).contiguous) for spec in signature.inputs]
         self._outputs = [(spec.name, OutputSlot(spec).empty) for spec in signature.outputs]
@@ -41,7 +74,6 @@ class NativeProgram:
         self._places = (c_size_t * len(self._inputs))()
         self._results = (c_size_t * len(self._outputs))()
         self._arrays: list[np.ndarray] = []
-        constants = _placed(artifact, network.constants[: network.num_constants])
         places = (c_size_t * len(constants))(*map(address, constants))
         cores = threads.cores or ()
         options = Options(
@@ -50,7 +82,7 @@ class NativeProgram:
             num_cores=len(cores),
             constants=cast(places, POINTER(c_void_p)),
         )
-        self._context = library.create(options)
+        self._context = library.create(shape, options)
         # The library and the weights stay as long as the context.
         self._end = weakref.finalize(self, _destroy, library, self._context, constants)
         self._end.atexit = False
@@ -96,7 +128,7 @@ class NativeProgram:
         kept = self._make_ready()
         places = addressof(self._places), addressof(self._results)
         for _ in range(runs):
-            for kernel, taken in self._library.profile(self._context, *places):
+            for kernel, taken in self._library.profile(self._shape, self._context, *places):
                 seconds[kernel].append(taken)
         del kept
         return dict(seconds)
@@ -130,17 +162,10 @@ def _destroy(library: NativeLibrary, context: int, _constants: Sequence[np.ndarr
     library.destroy(context)
 
 
-def _placed(artifact: Artifact, tensors: Sequence[Tensor]) -> list[np.ndarray]:
-    """The weights, where the network can read them.
-
-    Raises:
-        ArtifactError: they are not what the library takes.
-    """
-    wanted = [tensor.nbytes for tensor in tensors]
-    given = [array.nbytes for array in artifact.constants]
-    if wanted != given:
+def _check_constants(tensors: Sequence[Tensor], constants: Sequence[np.ndarray]) -> None:
+    """Raise ArtifactError where the weights are not what the library takes."""
+    if [tensor.nbytes for tensor in tensors] != [array.nbytes for array in constants]:
         raise ArtifactError("its library takes other weights than the artifact holds")
-    return [aligned(array) for array in artifact.constants]
 
 
 def _check(kind: str, tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> None:

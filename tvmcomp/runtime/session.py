@@ -94,8 +94,13 @@ class Session:
 
     @property
     def signature(self) -> Signature:
-        """Names, shapes and dtypes of inputs and outputs."""
+        """Names, shapes and dtypes of inputs and outputs; of several shapes, for the first."""
         return self.artifact.metadata.signature
+
+    @property
+    def signatures(self) -> tuple[Signature, ...]:
+        """The signature for each shape that the artifact was built for."""
+        return self.artifact.metadata.signatures
 
     @property
     def threads(self) -> int:
@@ -111,7 +116,7 @@ class Session:
         """Run the network once.
 
         On this machine's CPU an input is read where it lies if it is contiguous; another is
-        copied first.
+        copied first. Of several shapes that the artifact was built for, the inputs' is taken.
 
         Args:
             inputs: one array for each input, of exactly its shape and dtype; states may all be

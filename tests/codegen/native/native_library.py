@@ -81,7 +81,7 @@ class NativeNetwork:
         for name in ("tvmcomp_run", "tvmcomp_set_hook", "tvmcomp_destroy"):
             getattr(self.library, name).argtypes = [_POINTER] * 3
         self.library.tvmcomp_destroy.argtypes = [_POINTER]
-        self.info = self.library.tvmcomp_library().contents
+        self.info = self.library.tvmcomp_library(0).contents
         self.weights = []
         for array, info in zip(constants, self.info.constants[: len(constants)], strict=True):
             data = np.ascontiguousarray(array).tobytes()

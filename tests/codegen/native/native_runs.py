@@ -39,7 +39,7 @@ def _specs(letter: str, types: Sequence[Any]) -> tuple[TensorSpec, ...]:
 def emitted(mod: Any, half: str | None = None) -> tuple[Lowered, NativeCode]:
     """A module, lowered for this machine, and its native code."""
     lowered = lower(mod, HERE, half=half)
-    return lowered, emit(lowered, HERE, signature_of(lowered))
+    return lowered, emit([lowered], HERE, [signature_of(lowered)])
 
 
 def on_machine(lowered: Lowered, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from passes.relax_modules import module
 from waiting import run
 
 from tvmcomp.codegen.cruntime import include_folder
-from tvmcomp.codegen.native.driver import driver_text
+from tvmcomp.codegen.native.driver import Inference, driver_text
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.plan import Call, Loop, Place, Plan, Tensor
 from tvmcomp.codegen.native.workspace import place
@@ -63,7 +63,8 @@ def signature(inputs=("x", "trips"), outputs=NAMES):
 def text(alignments=(4, 8), **names):
     copied = [i for i, alignment in enumerate(alignments) if alignment == 64]
     space = place(PLAN, copied)
-    return driver_text(PLAN, space, signature(**names), "net", ["avx2", "fma"], alignments), space
+    inference = Inference(PLAN, space, signature(**names), alignments)
+    return driver_text([inference], "net", ["avx2", "fma"]), space
 
 
 def test_a_call_says_what_it_takes_and_gives():
@@ -73,7 +74,7 @@ def test_a_call_says_what_it_takes_and_gives():
     hidden = space.offsets[HIDDEN.place]
     assert lines[at + 1] == f"  CALL(0, net_k0(in[0], weight[0], scalar0, w + {hidden}));"
     assert "int32_t net_k0(const void *, const void *, const void *, void *); /* wide */" in lines
-    assert "static const _Alignas(64) uint8_t scalar0[] = {254, 255}; /* int16 -2 */" in lines
+    assert "  static const _Alignas(64) uint8_t scalar0[] = {254, 255}; /* int16 -2 */" in lines
 
 
 def test_outputs_lie_where_the_caller_wants_them():
@@ -131,7 +132,7 @@ def test_names_that_others_see_begin_with_the_networks():
     for line in text()[0].splitlines():
         if line and line[0].isalpha() and not line.startswith(("static", "TVMCOMP_API")):
             assert line.startswith(("int32_t net_k", "extern const")) or " net_" in line or (
-                line.startswith("const tvmcomp_network *tvmcomp_library(void)")
+                line.startswith("const tvmcomp_network *tvmcomp_library(int32_t shape)")
             )  # fmt: skip
 
 
@@ -157,6 +158,6 @@ def test_a_dump_shows_it(tmp_path):
     dump = Dump(tmp_path)
     dump("scheduled", tvm.IRModule({}))
     lowered = lower(module(lambda emit, x: x, x=(2,)), HERE)
-    code = emit(lowered, HERE, signature_of(lowered), watch=dump)
+    code = emit([lowered], HERE, [signature_of(lowered)], watch=dump)
     assert (tmp_path / "01_driver.c").read_text() == code.driver
     assert [path.name for path in sorted(tmp_path.iterdir())] == ["00_scheduled.py", "01_driver.c"]

@@ -75,4 +75,4 @@ def test_an_operator_that_no_kernel_computes():
         builder.emit_func_output(builder.emit(printed))
     lowered = lower(builder.get(), HERE)
     with pytest.raises(ModelError, match="call_pure_packed"):
-        emit(lowered, HERE, signature_of(lowered))
+        emit([lowered], HERE, [signature_of(lowered)])

@@ -76,7 +76,7 @@ def test_no_kernel_at_all():
         return [y, x]
 
     lowered, code = emitted(module(build, x=(2,), y=(3, 1)))
-    assert (code.kernel_names, code.workspace) == ((), 0)
+    assert (code.kernel_names, code.workspaces) == (((),), (0,))
     x, y = drawn(2), drawn(3, 1)
     got = run_native(lowered, code, [x, y])
     np.testing.assert_array_equal(got[0], y)

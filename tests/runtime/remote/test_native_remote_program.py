@@ -52,7 +52,7 @@ def empty(shape: tuple[int, ...], dtype: str = "float32") -> Any:
 def test_runs_times_and_profiles(loaded: Callable[[Artifact], Any], threads: int) -> None:
     library = loaded(dense_artifact())
     weights = [tensor(array) for array in dense_weights().values()]  # used where they lie
-    context = library["open"](threads, 0, *weights)
+    context = library["open"](0, threads, 0, *weights)
     for seed in range(3):
         x = np.random.default_rng(seed).standard_normal((1, 8)).astype("float32")
         y, z, wanted = empty((1, 4)), empty((1, 4)), dense_reference(x, dense_weights())
@@ -65,9 +65,9 @@ def test_runs_times_and_profiles(loaded: Callable[[Artifact], Any], threads: int
     assert (seconds.numpy() > 0).all()
     np.testing.assert_allclose(y.numpy(), wanted["y"], atol=1e-5)
 
-    size = library["kernels"](empty((1,), "uint8"))
+    size = library["kernels"](0, empty((1,), "uint8"))
     text = tensor(np.full(size + 3, 7, "uint8"))
-    assert library["kernels"](text) == size
+    assert library["kernels"](0, text) == size
     *names, rest = bytes(text.numpy()).split(b"\0")
     assert rest == b"\7\7\7" and b"matmul" in names
     for room in (1, len(names), 100):
@@ -87,18 +87,20 @@ def test_wrong_arguments_are_told_and_nothing_is_written(
     library = loaded(dense_artifact())
     w, b = map(tensor, dense_weights().values())
     x, y, z = tensor(np.ones((1, 8), "float32")), tensor(np.zeros((1, 4), "float32")), empty((1, 4))
-    context = library["open"](1, 0, w, b)
+    context = library["open"](0, 1, 0, w, b)
     seconds = tensor(np.zeros(2))
     wrong: list[tuple[str, tuple[Any, ...]]] = [
         ("open", ()),
-        ("open", (1, 0, w)),
-        ("open", (1, 0, b, w)),
-        ("open", (1, 0, w, b, b)),
-        ("open", (-1, 0, w, b)),
-        ("open", (1, -1, w, b)),
-        ("open", (1, 2, 0, w, b)),
-        ("open", (1, 1, 1 << 20, w, b)),
-        ("open", ("one", 0, w, b)),
+        ("open", (0, 1, 0, w)),
+        ("open", (0, 1, 0, b, w)),
+        ("open", (0, 1, 0, w, b, b)),
+        ("open", (0, -1, 0, w, b)),
+        ("open", (0, 1, -1, w, b)),
+        ("open", (0, 1, 2, 0, w, b)),
+        ("open", (0, 1, 1, 1 << 20, w, b)),
+        ("open", (0, "one", 0, w, b)),
+        ("open", (1, 1, 0, w, b)),
+        ("open", (-1, 1, 0, w, b)),
         ("run", (0, x, y, z)),
         ("run", (context, x, y)),
         ("run", (context, x, y, z, z)),
@@ -108,7 +110,8 @@ def test_wrong_arguments_are_told_and_nothing_is_written(
         ("time", (context, 3, seconds, x, y, z)),
         ("time", (context, -1, seconds, x, y, z)),
         ("profile", (context, tensor(np.zeros(2, "int32")), tensor(np.zeros(1)), x, y, z)),
-        ("kernels", (1,)),
+        ("kernels", (0, 1)),
+        ("kernels", (1, tensor(np.zeros(9, "uint8")))),
         ("close", ("context",)),
     ]
     for name, arguments in wrong:

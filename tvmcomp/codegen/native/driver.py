@@ -1,14 +1,17 @@
-"""Write a plan down in C: the network's descriptor, and the function that runs it.
+"""Write plans down in C: the network's descriptor, and the function that runs it.
 
     NAME_network    what tvmcomp.h calls a network: tensors, kernels, the function ``run``
     run(frame)      the calls, in order, on addresses in the caller's tensors and the workspace
 
-Names that other files see begin with the network's; all others are static.
+A network that was built for several shapes has a descriptor for each (``NAME_shape1_network``) and
+one table of constants for all. Names that other files see begin with the network's; all others are
+static.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tvmcomp.codegen.native.c_text import comment, declared_shape, literal, numbers, shape_name
 from tvmcomp.codegen.native.driver_steps import Addresses, Steps
@@ -34,47 +37,69 @@ static __attribute__((noinline)) void tell(const tvmcomp_frame *frame, int32_t k
 """
 
 
-def driver_text(
-    plan: Plan,
-    workspace: Workspace,
-    signature: Signature,
-    name: str,
-    features: Sequence[str],
-    input_alignments: Sequence[int],
-) -> str:
-    """The C source of a network's driver.
+@dataclass(frozen=True)
+class Inference:
+    """An inference of one shape.
 
-    Args:
-        plan: what an inference does.
+    Attributes:
+        plan: what it does.
         workspace: where its buffers lie.
         signature: names of inputs and outputs.
-        name: the network's, an identifier of C.
-        features: of the CPU, as LLVM calls them, that the kernels need.
         input_alignments: bytes, what each input's address must be a multiple of; another one is
             copied, where ``workspace`` has a place for it.
     """
-    inputs = [spec.name for spec in signature.inputs]
-    outputs = [spec.name for spec in signature.outputs]
-    constants = [f"constant_{i}" for i in range(len(plan.constants))]
-    aligned = [ALIGNMENT] * max(len(outputs), len(constants))
-    addresses = Addresses(plan, workspace, inputs)
+
+    plan: Plan
+    workspace: Workspace
+    signature: Signature
+    input_alignments: Sequence[int]
+
+
+def name_of_shape(name: str, shape: int) -> str:
+    """What the network ``name`` is called in C as it is for the shape of this number."""
+    return f"{name}_shape{shape}" if shape else name
+
+
+def driver_text(inferences: Sequence[Inference], name: str, features: Sequence[str]) -> str:
+    """The C source of a network's driver.
+
+    Args:
+        inferences: for each of its shapes; their plans have the same constants.
+        name: the network's, an identifier of C.
+        features: of the CPU, as LLVM calls them, that the kernels need.
+    """
+    constants = inferences[0].plan.constants
+    names = [f"constant_{i}" for i in range(len(constants))]
     parts = [
         f"/* {comment(name)}: written by tvmcomp. */\n"
         '#include <string.h>\n\n#include "tvmcomp.h"\n',
-        _kernels(plan, name),
-        _CALL if plan.kernels else "",
-        *_scalars(plan),
-        _run(plan, addresses, name),
-        _shapes(plan),
-        _tensors("inputs", plan.inputs, inputs, input_alignments),
-        _tensors("outputs", plan.outputs, outputs, aligned),
-        _tensors("constants", plan.constants, constants, aligned),
-        _network(plan, workspace, name, features),
+        _CALL if any(each.plan.kernels for each in inferences) else "",
+        _shapes([each.plan for each in inferences]),
+        _tensors("constants", constants, names, [ALIGNMENT] * len(constants)),
+        _CONSTANT_DATA.format(name=name),
     ]
+    for shape, each in enumerate(inferences):
+        parts += _inference(each, name, shape, features)
+    parts.append(_library([name_of_shape(name, shape) for shape in range(len(inferences))]))
     return "\n".join(part for part in parts if part)
 
 
-def _kernels(plan: Plan, name: str) -> str:
+def _inference(of: Inference, name: str, shape: int, features: Sequence[str]) -> list[str]:
+    plan, own = of.plan, name_of_shape(name, shape)
+    static = f"_shape{shape}" if shape else ""
+    inputs = [spec.name for spec in of.signature.inputs]
+    outputs = [spec.name for spec in of.signature.outputs]
+    addresses = Addresses(plan, of.workspace, inputs)
+    return [
+        _kernels(plan, own, static),
+        _run(plan, addresses, own, static),
+        _tensors(f"inputs{static}", plan.inputs, inputs, of.input_alignments),
+        _tensors(f"outputs{static}", plan.outputs, outputs, [ALIGNMENT] * len(outputs)),
+        _network(of, own, static, features),
+    ]
+
+
+def _kernels(plan: Plan, name: str, static: str) -> str:
     shapes: dict[int, Call] = {}
     for step in _calls(plan.steps):
         shapes.setdefault(step.kernel, step)
@@ -84,7 +109,7 @@ def _kernels(plan: Plan, name: str) -> str:
         kinds = ["const void *"] * len(call.inputs) + ["void *"] * len(call.outputs)
         lines.append(f"int32_t {name}_k{index}({', '.join(kinds) or 'void'}); /* {kernel} */")
     names = ",\n    ".join(literal(kernel) for kernel in plan.kernels) or "0"
-    lines.append(f"\nstatic const char *const kernels[] = {{\n    {names},\n}};")
+    lines.append(f"\nstatic const char *const kernels{static}[] = {{\n    {names},\n}};")
     return "\n".join(lines) + "\n"
 
 
@@ -95,17 +120,10 @@ def _calls(steps: Sequence[Step]) -> list[Call]:
     return found
 
 
-def _scalars(plan: Plan) -> list[str]:
-    return [
-        f"static const _Alignas({ALIGNMENT}) uint8_t scalar{i}[] = {{{numbers(value)}}}; "
-        f"/* {value.dtype} {comment(str(value))} */"
-        for i, value in enumerate(plan.scalars)
-    ]
-
-
-def _run(plan: Plan, addresses: Addresses, name: str) -> str:
+def _run(plan: Plan, addresses: Addresses, name: str, static: str) -> str:
     lines = [
-        "static int32_t run(const tvmcomp_frame *frame) {",
+        f"static int32_t run{static}(const tvmcomp_frame *frame) {{",
+        *_scalars(plan),
         "  const void *const *const in = frame->inputs;",
         "  const void *const *const weight = frame->constants;",
         "  void *const *const out = frame->outputs;",
@@ -118,6 +136,14 @@ def _run(plan: Plan, addresses: Addresses, name: str) -> str:
         "}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _scalars(plan: Plan) -> list[str]:
+    return [
+        f"  static const _Alignas({ALIGNMENT}) uint8_t scalar{i}[] = {{{numbers(value)}}}; "
+        f"/* {value.dtype} {comment(str(value))} */"
+        for i, value in enumerate(plan.scalars)
+    ]
 
 
 def _tensors(
@@ -133,23 +159,29 @@ def _tensors(
     return "\n".join([f"static const tvmcomp_tensor {what}[] = {{", *rows, "};", ""])
 
 
-def _shapes(plan: Plan) -> str:
-    shapes = dict.fromkeys(t.shape for t in (*plan.inputs, *plan.outputs, *plan.constants))
+def _shapes(plans: Sequence[Plan]) -> str:
+    tensors = [t for plan in plans for t in (*plan.inputs, *plan.outputs, *plan.constants)]
+    shapes = dict.fromkeys(tensor.shape for tensor in tensors)
     return "\n".join([*map(declared_shape, shapes), ""]) if shapes else ""
 
 
-def _network(plan: Plan, workspace: Workspace, name: str, features: Sequence[str]) -> str:
-    def array(what: str, tensors: Sequence[Tensor]) -> str:
-        return what if tensors else "0"
-
-    return f"""\
+_CONSTANT_DATA = """\
 #ifdef TVMCOMP_EMBEDDED
 extern const void *const {name}_constants[];
 #define CONSTANT_DATA {name}_constants
 #else
 #define CONSTANT_DATA 0
 #endif
+"""
 
+
+def _network(of: Inference, name: str, static: str, features: Sequence[str]) -> str:
+    plan = of.plan
+
+    def array(what: str, tensors: Sequence[Tensor]) -> str:
+        return what if tensors else "0"
+
+    return f"""\
 extern const tvmcomp_network {name}_network;
 const tvmcomp_network {name}_network = {{
     .abi = TVMCOMP_ABI,
@@ -159,17 +191,26 @@ const tvmcomp_network {name}_network = {{
     .num_outputs = {len(plan.outputs)},
     .num_constants = {len(plan.constants)},
     .num_kernels = {len(plan.kernels)},
-    .inputs = {array("inputs", plan.inputs)},
-    .outputs = {array("outputs", plan.outputs)},
+    .inputs = {array(f"inputs{static}", plan.inputs)},
+    .outputs = {array(f"outputs{static}", plan.outputs)},
     .constants = {array("constants", plan.constants)},
     .constant_data = CONSTANT_DATA,
-    .kernels = kernels,
-    .workspace = {workspace.size}u,
-    .run = run,
+    .kernels = kernels{static},
+    .workspace = {of.workspace.size}u,
+    .run = run{static},
 }};
+"""
 
+
+def _library(names: Sequence[str]) -> str:
+    """What a loader of the shared library asks for the network of each shape."""
+    networks = ", ".join(f"&{name}_network" for name in names)
+    return f"""\
 #ifdef TVMCOMP_SHARED
-TVMCOMP_API const tvmcomp_network *tvmcomp_library(void);
-const tvmcomp_network *tvmcomp_library(void) {{ return &{name}_network; }}
+TVMCOMP_API const tvmcomp_network *tvmcomp_library(int32_t shape);
+const tvmcomp_network *tvmcomp_library(int32_t shape) {{
+  static const tvmcomp_network *const networks[] = {{{networks}}};
+  return shape >= 0 && shape < {len(names)} ? networks[shape] : 0;
+}}
 #endif
 """

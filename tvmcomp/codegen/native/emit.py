@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvmcomp.codegen.code_target import code_target
-from tvmcomp.codegen.native.driver import driver_text
+from tvmcomp.codegen.native.driver import Inference, driver_text, name_of_shape
 from tvmcomp.codegen.native.from_relax import only_calls, plan_of
 from tvmcomp.codegen.native.imports import calls_by_name
 from tvmcomp.codegen.native.kernels import kernel_object
+from tvmcomp.codegen.native.plan import Plan, with_constants
+from tvmcomp.codegen.native.shared_constants import SharedConstants, shared_constants
 from tvmcomp.codegen.native.workspace import ALIGNMENT, place
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import Signature
@@ -24,14 +27,17 @@ class NativeCode:
     Attributes:
         kernels: an object file.
         driver: C source; it includes ``tvmcomp.h``.
-        kernel_names: of the module's kernels, in the order of the driver's numbers.
-        workspace: bytes that an inference needs beside its inputs, outputs and constants.
+        kernel_names: of each shape's kernels, in the order of the driver's numbers.
+        workspaces: bytes that an inference of each shape needs beside its inputs, outputs and
+            constants.
+        constants: one table for all shapes, in the order of the driver's.
     """
 
     kernels: bytes
     driver: str
-    kernel_names: tuple[str, ...]
-    workspace: int
+    kernel_names: tuple[tuple[str, ...], ...]
+    workspaces: tuple[int, ...]
+    constants: SharedConstants
 
     @property
     def calls_by_name(self) -> bool:
@@ -40,18 +46,18 @@ class NativeCode:
 
 
 def emit(
-    lowered: Lowered,
+    shapes: Sequence[Lowered],
     target: TargetDescription,
-    signature: Signature,
+    signatures: Sequence[Signature],
     name: str = "network",
     watch: Watch | None = None,
 ) -> NativeCode:
     """Code for a CPU.
 
     Args:
-        lowered: the scheduled network.
+        shapes: the scheduled network, for each shape that it is built for.
         target: the device.
-        signature: names of its inputs and outputs.
+        signatures: for each shape, names of its inputs and outputs.
         name: an identifier of C; the names that object files share begin with it.
         watch: is given the driver.
 
@@ -59,21 +65,36 @@ def emit(
         ModelError: the network does something that no driver can; the message names it.
         ToolError: a kernel calls a function that no device has.
     """
-    mod = only_calls(lowered.looped, code_target(target, lowered.in_integers))
-    plan = plan_of(mod, len(signature.inputs))
+    constants = shared_constants([lowered.constants for lowered in shapes])
+    mods = [only_calls(each.looped, code_target(target, each.in_integers)) for each in shapes]
+    plans = [plan_of(mod, len(own.inputs)) for mod, own in zip(mods, signatures, strict=True)]
+    if len(plans) > 1:
+        plans = with_constants(plans, constants.places)
+    inferences = [
+        _inference(plan, lowered, signature)
+        for plan, lowered, signature in zip(plans, shapes, signatures, strict=True)
+    ]
+    kernels = {
+        f"{name_of_shape(name, shape)}_k{i}": mod[kernel]
+        for shape, (mod, plan) in enumerate(zip(mods, plans, strict=True))
+        for i, kernel in enumerate(plan.kernels)
+    }
+    driver = driver_text(inferences, name, target.features)
+    if watch is not None:
+        watch("driver", driver)
+    return NativeCode(
+        kernel_object(kernels, target, any(lowered.in_integers for lowered in shapes)),
+        driver,
+        tuple(plan.kernels for plan in plans),
+        tuple(each.workspace.size for each in inferences),
+        constants,
+    )
+
+
+def _inference(plan: Plan, lowered: Lowered, signature: Signature) -> Inference:
     alignments = [
         max(1, tvm_ffi.dtype(tensor.dtype).bits // 8) if lowered.unaligned_inputs else ALIGNMENT
         for tensor in plan.inputs
     ]
     copied = [i for i, alignment in enumerate(alignments) if alignment == ALIGNMENT]
-    workspace = place(plan, copied)
-    kernels = {f"{name}_k{i}": mod[kernel] for i, kernel in enumerate(plan.kernels)}
-    driver = driver_text(plan, workspace, signature, name, target.features, alignments)
-    if watch is not None:
-        watch("driver", driver)
-    return NativeCode(
-        kernel_object(kernels, target, lowered.in_integers),
-        driver,
-        plan.kernels,
-        workspace.size,
-    )
+    return Inference(plan, place(plan, copied), signature, alignments)

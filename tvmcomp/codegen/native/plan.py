@@ -8,7 +8,7 @@ A plan knows nothing of TVM, and nothing of addresses: :mod:`.workspace` gives b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
@@ -152,3 +152,24 @@ def moved(steps: Iterable[Step], places: Mapping[Place, Place]) -> tuple[Step, .
         )
 
     return tuple(map(step_at, steps))
+
+
+def with_constants(plans: Sequence[Plan], places: Sequence[Sequence[int]]) -> list[Plan]:
+    """``plans`` with one table of constants, that all of them take.
+
+    Args:
+        plans: of a network's shapes, each with constants of its own.
+        places: for each plan, where in the table each of its constants is.
+    """
+    table: dict[int, Tensor] = {}
+    for plan, own in zip(plans, places, strict=True):
+        for constant, place in zip(plan.constants, own, strict=True):
+            table[place] = constant.at(Place("constant", place))
+    constants = tuple(table[place] for place in sorted(table))
+    found = []
+    for plan, own in zip(plans, places, strict=True):
+        new = {Place("constant", i): Place("constant", place) for i, place in enumerate(own)}
+        outputs = tuple(output.at(new.get(output.place, output.place)) for output in plan.outputs)
+        steps = moved(plan.steps, new)
+        found.append(replace(plan, constants=constants, steps=steps, outputs=outputs))
+    return found

@@ -14,12 +14,13 @@ import msgspec
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, TvmcompError
+from tvmcomp.runtime.by_shape import by_shape
 from tvmcomp.runtime.copying_program import CopyingProgram
 from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.remote.address import Address, parse_address
 from tvmcomp.runtime.remote.board import ARCHITECTURE, PEAK_MEMORY, REFUSAL, SET_THREADS
 from tvmcomp.runtime.remote.device_errors import call_error, connect_error, overdue_error
-from tvmcomp.runtime.remote.native_remote_program import NativeRemoteProgram
+from tvmcomp.runtime.remote.native_remote_program import native_remote_programs
 from tvmcomp.runtime.remote.rpc_connection import OverdueError, RpcConnection
 from tvmcomp.runtime.remote.tracker import request_device
 from tvmcomp.runtime.threads import Pin, Threads
@@ -91,8 +92,10 @@ class Device:
         self.check_target(target)
         chosen = self.set_threads(threads, pin)
         library = self.call("loading the library", self.load_library, artifact.library)
-        kind = CopyingProgram if target.family == "cuda" else NativeRemoteProgram
-        return kind(artifact, library, self, chosen, self._use_threads)
+        if target.family == "cuda":
+            return CopyingProgram(artifact, library, self, chosen, self._use_threads)
+        programs = native_remote_programs(artifact, library, self, chosen, self._use_threads)
+        return by_shape(artifact, programs)
 
     def check_target(self, target: TargetDescription) -> None:
         """Raise ArtifactError if the board can't run code for ``target``."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -23,14 +23,39 @@ if TYPE_CHECKING:
 _FIRST_CALLS = 256
 
 
+def native_remote_programs(
+    artifact: Artifact,
+    library: Any,
+    machine: Machine,
+    threads: Threads,
+    use_threads: Callable[[Threads], None],
+) -> list[NativeRemoteProgram]:
+    """A program for each shape that the artifact was built for; the weights are sent once.
+
+    The arguments are those of :class:`NativeRemoteProgram`.
+    """
+    device = machine.tvm_device(artifact.metadata.target)
+
+    def send() -> list[Any]:
+        return [tvm.runtime.tensor(array, device) for array in artifact.constants]
+
+    constants = machine.call("sending the weights", send)
+    return [
+        NativeRemoteProgram(artifact, shape, constants, library, machine, threads, use_threads)
+        for shape in range(len(artifact.metadata.signatures))
+    ]
+
+
 class NativeRemoteProgram:
     """The :class:`~tvmcomp.runtime.program.Program` of a board's CPU.
 
-    The weights are sent once. Inputs and outputs are tensors there that every run uses. What is
-    called is in ``cruntime/tvm_entry.c``.
+    Inputs and outputs are tensors there that every run uses. What is called is in
+    ``cruntime/tvm_entry.c``.
 
     Args:
         artifact: the network.
+        shape: for which of its shapes: a number.
+        constants: its weights, there.
         library: its library, loaded there.
         machine: the board.
         threads: what the kernels run on there.
@@ -43,6 +68,8 @@ class NativeRemoteProgram:
     def __init__(
         self,
         artifact: Artifact,
+        shape: int,
+        constants: Sequence[Any],
         library: Any,
         machine: Machine,
         threads: Threads,
@@ -52,12 +79,13 @@ class NativeRemoteProgram:
         self._use_threads = use_threads
         self._call = machine.call
         self._library = library
-        self._signature = artifact.metadata.signature
+        self._shape = shape
+        self._signature = artifact.metadata.signatures[shape]
         self._device = machine.tvm_device(artifact.metadata.target)
-        self._constants: list[Any] = []
+        self._constants = constants
         self._inputs: list[Any] = []
         self._outputs: list[Any] = []
-        self._call("sending the weights", self._send, artifact)
+        self._call("making room for inputs and outputs", self._make_room)
         self._context = int(self._call("opening the network", self._open))
         self._kernels: list[str] | None = None
 
@@ -93,9 +121,7 @@ class NativeRemoteProgram:
         self._constants, self._inputs, self._outputs = [], [], []
         del self._library
 
-    def _send(self, artifact: Artifact) -> None:
-        for array in artifact.constants:
-            self._constants.append(tvm.runtime.tensor(array, self._device))
+    def _make_room(self) -> None:
         for specs, tensors in (
             (self._signature.inputs, self._inputs),
             (self._signature.outputs, self._outputs),
@@ -108,7 +134,8 @@ class NativeRemoteProgram:
     def _open(self) -> int:
         cores = self.threads.cores or ()
         open_context = self._library["open"]
-        return int(open_context(self.threads.count, len(cores), *cores, *self._constants))
+        threads = self.threads.count, len(cores), *cores
+        return int(open_context(self._shape, *threads, *self._constants))
 
     def _fill_inputs(self, arrays: list[np.ndarray]) -> None:
         for tensor, array in zip(self._inputs, arrays, strict=True):
@@ -127,9 +154,9 @@ class NativeRemoteProgram:
 
     def _kernel_names(self) -> list[str]:
         kernels = self._library["kernels"]
-        size = int(kernels(self._empty((1,), "uint8")))
+        size = int(kernels(self._shape, self._empty((1,), "uint8")))
         text = self._empty((max(size, 1),), "uint8")
-        kernels(text)
+        kernels(self._shape, text)
         return bytes(text.numpy())[:size].decode().split("\0")[:-1]
 
     def _profile(self, runs: int, names: list[str], seconds: dict[str, list[float]]) -> None:

@@ -2,14 +2,18 @@
 
 The loop nest, outermost first: parallel over (batch, group, channel block, rows), then blocks of
 pixels in a row; inside, the window and the input channels, and innermost a fully unrolled block of
-``pixels x vectors`` accumulators. The epilogue (requantize, bias, activation, residual) follows in
-the same tile, so accumulators never reach memory. After Georganas et al., "Anatomy of
-High-Performance Deep Learning Convolutions on SIMD Architectures" (2018), in plain NHWC.
+``pixels x vectors`` accumulators. Where that is less to read, the channel block comes before the
+batch: weights stay in the cache, and images change. The epilogue (requantize, bias, activation,
+residual) follows in the same tile, so accumulators never reach memory. In plain NHWC, after
+Georganas et al., "Anatomy of High-Performance Deep Learning Convolutions on SIMD Architectures"
+(2018).
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks, stages_data
 from tvmcomp.schedules.conv.staging import stage_data, steps_of_vector
@@ -18,7 +22,7 @@ from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channe
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Block, Schedule
+from tvmcomp.tvm_types import Block, Loop, Schedule
 
 _REDUCE = tvm.tirx.IterVar.CommReduce
 #: Choices offered to the tuner for the accumulator block.
@@ -61,9 +65,14 @@ def schedule_direct_conv(
     order = decide(sch, "channels_inside", [0, 1, 2], 0)
     tiles = [*rows, width_outer]
     tiles.insert((0, len(rows), len(rows) + 1)[order], channel_outer)
-    sch.reorder(*lead, *tiles, *taps, reduce_outer, width_block, channel_block, lanes, reduce_inner)
-    sch.reverse_compute_at(epilogue, tiles[-1])
-    parallelize(sch, [*lead, *tiles[:-1]], work, decide)
+    nest = [*lead, *tiles]
+    if order == 0 and _weights_stay(
+        sch, block, lead, int(sch.get(channel_outer).extent), target.l2_kib
+    ):
+        nest = [channel_outer, *lead, *tiles[1:]]
+    sch.reorder(*nest, *taps, reduce_outer, width_block, channel_block, lanes, reduce_inner)
+    sch.reverse_compute_at(epilogue, nest[-1])
+    parallelize(sch, nest[:-1], work, decide)
     sch.unroll(width_block)
     sch.unroll(channel_block)
     depth = int(sch.get(reduce_outer).extent)
@@ -90,3 +99,22 @@ def schedule_direct_conv(
     if kernel.intrin is not None:
         sch.tensorize(lanes, kernel.intrin)
     vectorize_channels(sch, epilogue, target)
+
+
+def _weights_stay(
+    sch: Schedule, block: Block, lead: Sequence[Loop], channel_blocks: int, l2_kib: int
+) -> bool:
+    """Whether all images of a batch go through a block of channels before the next one does.
+
+    Else every image takes all weights through a core's cache; so every block takes all images.
+    """
+    data, weight = (access.source for access in sch.get(block).reads[-2:])
+    images, groups = math.prod(int(sch.get(loop).extent) for loop in lead), int(weight.shape[0])
+    if images == 1 or groups > 1 or _nbytes(weight) <= l2_kib << 10:
+        return False
+    return channel_blocks * _nbytes(data) < images * _nbytes(weight)
+
+
+def _nbytes(tensor: Any) -> int:
+    elements = math.prod(int(size) for size in tensor.shape)
+    return elements * tvm.DataType(tensor.dtype).bits // 8

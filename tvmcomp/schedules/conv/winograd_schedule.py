@@ -39,7 +39,9 @@ def schedule_winograd_conv(
     fitting = [block for block in blocks if columns % block[0] == 0][:_BLOCK_CHOICES]
     p, v = choose_block(sch, "block", fitting, decide)
     row_bytes = 4 * columns * reach**2 * channels
-    guess = _rows_a_task(batch, rows, row_bytes, target)
+    weight_bytes = 4 * reach**2 * channels * out_channels
+    channel_blocks = out_channels // (v * lanes)
+    guess = _rows_a_task(batch, rows, row_bytes, weight_bytes, channel_blocks, target)
     rows_a_task = decide(sch, "rows_a_task", sorted({0, 1, 2, 4, guess}), guess)
     by_row = rows_a_task > 0
 
@@ -72,15 +74,26 @@ def schedule_winograd_conv(
     _schedule_transform(sch, transformed, part, target, by_row)
 
 
-def _rows_a_task(batch: int, rows: int, row_bytes: int, target: TargetDescription) -> int:
+def _rows_a_task(
+    batch: int,
+    rows: int,
+    row_bytes: int,
+    weight_bytes: int,
+    channel_blocks: int,
+    target: TargetDescription,
+) -> int:
     """Rows of tiles that a task transforms for itself; 0: all are transformed beforehand.
 
     A task's transformed rows take at most half of a core's cache, and the tasks share out evenly.
+    Of a batch all are transformed beforehand where to read them for each block of channels takes
+    less than to read the weights for each task.
     """
     half_cache = (target.l2_kib << 10) // 2
     if batch * rows * row_bytes <= half_cache or batch * rows < target.cores:
         return 0
     tasks = -(-rows // max(1, half_cache // row_bytes))
+    if batch > 1 and channel_blocks * rows * row_bytes < tasks * weight_bytes:
+        return 0
     tasks = -(-tasks // target.cores) * target.cores
     return -(-rows // tasks)
 
