@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tvmcomp import arguments
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Model, Signature
-from tvmcomp.targets.description import TargetDescription
+
+if TYPE_CHECKING:
+    from tvmcomp.targets.description import TargetDescription
 
 #: A shape, or several.
 Shapes = tuple[int, ...] | Sequence[tuple[int, ...]]
