@@ -20,14 +20,18 @@ int tvmcomp_usable(const void *const *places, const tvmcomp_tensor *tensors, int
   return 1;
 }
 
+static const tvmcomp_weights *weights_of(const tvmcomp_network *network,
+                                         const tvmcomp_options *options) {
+  return network->weights ? network->weights : options->weights;
+}
+
 static tvmcomp_status check(const tvmcomp_network *network, const tvmcomp_options *options) {
   if (network->abi != TVMCOMP_ABI) return TVMCOMP_WRONG_ABI;
   if (options->threads < 0 || options->num_cores < 0) return TVMCOMP_BAD_ARGUMENT;
   if (options->num_cores && !options->cores) return TVMCOMP_BAD_ARGUMENT;
   if (misaligned(options->workspace, TVMCOMP_ALIGNMENT)) return TVMCOMP_BAD_ARGUMENT;
-  const void *const *constants = network->constant_data ? network->constant_data : options->constants;
-  if (!tvmcomp_usable(constants, network->constants, network->num_constants, UINT32_MAX))
-    return TVMCOMP_BAD_ARGUMENT;
+  const tvmcomp_weights *weights = weights_of(network, options);
+  if (network->num_constants && (!weights || !weights->arrays)) return TVMCOMP_BAD_ARGUMENT;
   if (tvmcomp_lacking(network->features)) return TVMCOMP_MISSING_FEATURE;
   return tvmcomp_ask_leave(network->features) ? TVMCOMP_NO_PERMISSION : TVMCOMP_OK;
 }
@@ -39,14 +43,29 @@ static void *copy_of(const void *source, int32_t count, size_t size) {
   return copy;
 }
 
-static tvmcomp_status take_memory(tvmcomp_context *context, const tvmcomp_options *options) {
+static tvmcomp_status take_weights(tvmcomp_context *context, const tvmcomp_weights *weights) {
   const tvmcomp_network *network = context->network;
-  context->frame.constants = network->constant_data;
-  if (!network->constant_data && network->num_constants) {
-    context->constants = copy_of(options->constants, network->num_constants, sizeof(void *));
+  if (!network->num_constants) return TVMCOMP_OK;
+  context->frame.constants = weights->arrays;
+  if (weights != network->weights || weights->coded) {
+    context->constants = copy_of(weights->arrays, network->num_constants, sizeof(void *));
     if (!context->constants) return TVMCOMP_NO_MEMORY;
     context->frame.constants = context->constants;
   }
+  if (weights->coded) {
+    tvmcomp_status status =
+        tvmcomp_take_decoded(network, weights, context->constants, &context->decoded);
+    if (status) return status;
+  }
+  int fit = tvmcomp_usable(context->frame.constants, network->constants, network->num_constants,
+                           UINT32_MAX);
+  return fit ? TVMCOMP_OK : TVMCOMP_BAD_ARGUMENT;
+}
+
+static tvmcomp_status take_memory(tvmcomp_context *context, const tvmcomp_options *options) {
+  const tvmcomp_network *network = context->network;
+  tvmcomp_status status = take_weights(context, weights_of(network, options));
+  if (status) return status;
   if (options->num_cores) {
     context->cores = copy_of(options->cores, options->num_cores, sizeof(int32_t));
     if (!context->cores) return TVMCOMP_NO_MEMORY;
@@ -65,6 +84,7 @@ static void free_memory(tvmcomp_context *context) {
   free(context->own_workspace);
   free(context->cores);
   free(context->constants);
+  tvmcomp_give_decoded(context->decoded);
   free(context);
 }
 
@@ -119,6 +139,7 @@ const char *tvmcomp_status_text(tvmcomp_status status) {
     case TVMCOMP_NO_THREADS: return "the threads can't be started";
     case TVMCOMP_KERNEL_FAILED: return "a kernel failed";
     case TVMCOMP_WRONG_ABI: return "the network was compiled for another version of this runtime";
+    case TVMCOMP_DAMAGED_WEIGHTS: return "the coded weights are damaged";
   }
   return "an unknown status";
 }

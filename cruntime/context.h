@@ -5,6 +5,7 @@
 #include "include/tvmcomp.h"
 #include "pool.h"
 #include "turn.h"
+#include "weights.h"
 
 /* Of the workspace, and of what the driver copies where the caller's place lacks it. */
 #define TVMCOMP_ALIGNMENT 64
@@ -14,7 +15,8 @@ struct tvmcomp_context {
   tvmcomp_turn turn; /* of the calls that share this context */
   const tvmcomp_network *network;
   tvmcomp_frame frame;    /* all that stays the same from run to run, and the hook */
-  const void **constants; /* our copy of the caller's pointers, or NULL */
+  const void **constants; /* where each lies: what was given, and what was decoded */
+  tvmcomp_decoded *decoded; /* NULL: none was */
   int32_t *cores;
   int32_t num_cores;
   void *own_workspace; /* NULL: the caller's */

@@ -2,8 +2,9 @@
  * C interface (version 0.1), named __tvm_ffi_NAME, which a client calls over TVM's RPC. Tensors lie in
  * the CPU's memory, are contiguous, and are the client's to keep as long as they are used.
  *
- *     open(shape, threads, n, core 1 .. core n, constants) -> context, as an integer; the network may
- *         have been compiled for several shapes
+ *     open(shape, threads, n, core 1 .. core n, constants [, coded: uint8[n]]) -> context, as an integer;
+ *         the network may have been compiled for several shapes; a constant is None where `coded`
+ *         holds it
  *     run(context, inputs, outputs)
  *     time(context, runs, seconds: float64[runs], inputs, outputs)
  *     profile(context, kernels: int32[n], seconds: float64[n], inputs, outputs) -> calls in one run
@@ -77,6 +78,15 @@ static void *next_tensor(reader *from, uint64_t *bytes) {
   return (char *)x->data + x->byte_offset;
 }
 
+/* The same, and NULL for None, of which the size is 0. */
+static void *next_tensor_or_none(reader *from, uint64_t *bytes) {
+  if (from->left < 1 || from->next->type != NONE) return next_tensor(from, bytes);
+  from->left--;
+  from->next++;
+  *bytes = 0;
+  return NULL;
+}
+
 /* Reads a place for each of the tensors. */
 static void next_places(reader *from, const tvmcomp_tensor *tensors, int32_t count, void **places) {
   for (int32_t i = 0; i < count; i++) {
@@ -135,13 +145,19 @@ static tvmcomp_status open_context(reader *from, tvmcomp_context **context) {
   if (from->bad || options.num_cores < 0 || options.num_cores > from->left)
     return TVMCOMP_BAD_ARGUMENT;
   int32_t *cores = room_for(options.num_cores, sizeof *cores);
-  void **constants = room_for(network->num_constants, sizeof *constants);
+  const void **constants = room_for(network->num_constants, sizeof *constants);
   tvmcomp_status status = cores && constants ? TVMCOMP_OK : TVMCOMP_NO_MEMORY;
   if (!status) {
     for (int32_t i = 0; i < options.num_cores; i++) cores[i] = (int32_t)next_integer(from);
-    next_places(from, network->constants, network->num_constants, constants);
+    for (int32_t i = 0; i < network->num_constants; i++) {
+      uint64_t bytes;
+      constants[i] = next_tensor_or_none(from, &bytes);
+      if (constants[i] && bytes != network->constants[i].nbytes) from->bad = 1;
+    }
+    tvmcomp_weights weights = {.arrays = constants};
+    if (from->left) weights.coded = next_tensor(from, &weights.coded_bytes);
     options.cores = cores;
-    options.constants = (const void *const *)constants;
+    options.weights = &weights;
     status = from->bad || from->left ? TVMCOMP_BAD_ARGUMENT
                                      : tvmcomp_create(network, &options, context);
   }

@@ -50,6 +50,7 @@ def build(
     device: str | None = None,
     linker: str | None = None,
     reference: bool = True,
+    small: bool = False,
     dump: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
     tuning_progress: Callable[[Event], None] | None = None,
@@ -89,6 +90,8 @@ def build(
         device: where to measure while tuning; None for this machine.
         linker: a C compiler's command line to link with, in place of the built-in linker.
         reference: keep reference inputs and outputs in the artifact: what it must give.
+        small: code the weights: the artifact becomes smaller, by nothing that is lost; they are
+            decoded when it is first used, and then take memory of their own.
         dump: a folder to write the module to after every phase.
         progress: is told of each stage.
         tuning_progress: is told of each trial.
@@ -114,6 +117,11 @@ def build(
     progress = progress or NoProgress()
     watch = Dump(arguments.path(dump, "dump")) if dump is not None else None
     description = _target(target)
+    if small and description.family == "cuda":
+        raise ConfigError(
+            f"the weights of {description.name} can't be coded: on a GPU nothing decodes them",
+            hint="Leave --small (small=True) out.",
+        )
     settings = _config(config)
     # An error in it is known now, and not after minutes of work.
     records = open_log(arguments.locations(log, "log"))
@@ -187,6 +195,8 @@ def build(
     notes += cost_of_float(choice, artifact, here, inputs)
     kept = reference_of(choice, artifact, here, inputs) if reference else None
     artifact = finish(notes=notes, reference=kept)
+    if small:
+        artifact = artifact.small()
     accept(artifact, named(network.signature.inputs, inputs))
     return artifact
 

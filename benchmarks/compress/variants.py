@@ -83,7 +83,7 @@ def compressed(seed: int, budget: str = "20m", **options: Any) -> Variant:
             measure=False,
             **options,
         )
-        return _build(case, result.model)
+        return _build(case, result.model).small()
 
     return _built(make)
 

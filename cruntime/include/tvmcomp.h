@@ -15,7 +15,7 @@
 #include <stdint.h>
 
 /* Raised when what is declared here changes. A network and a runtime that differ give WRONG_ABI. */
-#define TVMCOMP_ABI 1
+#define TVMCOMP_ABI 2
 
 #ifndef TVMCOMP_API
 #define TVMCOMP_API __attribute__((visibility("default")))
@@ -33,7 +33,8 @@ typedef enum {
   TVMCOMP_NO_PERMISSION,   /* the kernel does not let this process use AMX's tile registers */
   TVMCOMP_NO_THREADS,      /* threads can't be started, or the runtime was built without */
   TVMCOMP_KERNEL_FAILED,
-  TVMCOMP_WRONG_ABI
+  TVMCOMP_WRONG_ABI,
+  TVMCOMP_DAMAGED_WEIGHTS /* coded ones that do not decode to the network's */
 } tvmcomp_status;
 
 typedef struct tvmcomp_context tvmcomp_context;
@@ -61,6 +62,14 @@ typedef struct {
   void *hook_user;
 } tvmcomp_frame;
 
+/* A network's constants. Those that are coded are decoded with the first context that is made of these
+ * weights, shared by all contexts of the process that are, and freed with the last. */
+typedef struct {
+  const void *const *arrays; /* one for each constant; NULL: it is coded */
+  const void *coded;         /* NULL: none is */
+  uint64_t coded_bytes;
+} tvmcomp_weights;
+
 /* A compiled network: constant data that the emitted driver defines. */
 typedef struct {
   uint32_t abi; /* TVMCOMP_ABI of the header that it was compiled with */
@@ -68,7 +77,7 @@ typedef struct {
   const char *features; /* what the code needs of the CPU: LLVM's names, comma separated */
   int32_t num_inputs, num_outputs, num_constants, num_kernels;
   const tvmcomp_tensor *inputs, *outputs, *constants;
-  const void *const *constant_data; /* embedded weights, or NULL: the options give them */
+  const tvmcomp_weights *weights; /* embedded ones, or NULL: the options give them */
   const char *const *kernels;
   uint64_t workspace;                    /* bytes; its address is a multiple of 64 */
   int32_t (*run)(const tvmcomp_frame *); /* 0, or what a kernel returned */
@@ -90,8 +99,9 @@ typedef struct {
    * calling thread is bound while it runs the network, and afterwards is as it was. 0: no binding. */
   const int32_t *cores;
   int32_t num_cores;
-  void *workspace;              /* of the network's size, its address a multiple of 64; NULL: allocated */
-  const void *const *constants; /* where the network has none embedded; they must outlive the context */
+  void *workspace; /* of the network's size, its address a multiple of 64; NULL: allocated */
+  const tvmcomp_weights *weights; /* where the network has none embedded; the memory that it points to
+                                     must outlive the context */
   tvmcomp_parallel_for parallel_for; /* instead of threads of our own; tasks = threads */
   void *parallel_user;
   tvmcomp_hook hook; /* see tvmcomp_set_hook */
@@ -99,7 +109,7 @@ typedef struct {
 } tvmcomp_options;
 
 /* Makes a context of a network; `options` may be NULL. What they point to is copied, but for the
- * workspace and the constants. On an error *context is NULL. */
+ * workspace and the weights' memory. On an error *context is NULL. */
 TVMCOMP_API tvmcomp_status tvmcomp_create(const tvmcomp_network *network,
                                           const tvmcomp_options *options, tvmcomp_context **context);
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import tvmcomp.artifact.archive
 import tvmcomp.replaced_file
-from tvmcomp.artifact.archive import _write_zip
+from tvmcomp.artifact.archive import _COMMENT_LENGTH, _write_zip
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.code import Code, pack_code
 from tvmcomp.artifact.metadata import FORMAT_VERSION
@@ -302,9 +302,9 @@ def test_containers_that_tvmcomp_never_writes(
         members = {name: archive.read(name) for name in archive.namelist()}
     original = zipfile.ZipFile.writestr
 
-    def writestr(self: zipfile.ZipFile, info: zipfile.ZipInfo, data: bytes) -> None:
+    def writestr(self: zipfile.ZipFile, info: zipfile.ZipInfo, data: bytes, **_: int) -> None:
         if kind == "compressed":
-            info.compress_type = zipfile.ZIP_DEFLATED
+            info.compress_type = zipfile.ZIP_BZIP2
         original(self, info, data)
         if kind == "duplicate" and info.filename == "lib.so":
             original(self, info, data)
@@ -315,6 +315,18 @@ def test_containers_that_tvmcomp_never_writes(
     with pytest.warns(UserWarning) if kind == "duplicate" else pytest.MonkeyPatch.context():
         _write_zip(saved, members)
     with pytest.raises(ArtifactError, match="compressed" if kind == "compressed" else "members"):
+        Artifact.load(saved)
+
+
+@pytest.mark.parametrize("size", [-1, 1, 10**12])
+def test_a_member_that_has_not_the_size_that_is_said(saved: Path, size: int) -> None:
+    data = bytearray(saved.read_bytes()[:-_COMMENT_LENGTH])
+    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"lib.so"))
+    wrong = min(204 + size, 0xFFFFFFF0)
+    data[entry + 24 : entry + 28] = wrong.to_bytes(4, "little")
+    digest = hashlib.sha256(data).hexdigest()
+    saved.write_bytes(bytes(data) + b"sha256:" + digest.encode())
+    with pytest.raises(ArtifactError, match=r"lib\.so has not the size"):
         Artifact.load(saved)
 
 

@@ -27,6 +27,7 @@ static void bad_arguments(void) {
   static _Alignas(64) uint8_t space[3 * 4096 + 64];
   int32_t far[] = {1 << 20}, negative[] = {-1};
   const void *given[KERNELS] = {NULL};
+  tvmcomp_weights weights = {.arrays = given};
   tvmcomp_network other = network;
   CHECK(tvmcomp_create(&network, NULL, NULL) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(NULL, NULL) == TVMCOMP_BAD_ARGUMENT);
@@ -35,12 +36,12 @@ static void bad_arguments(void) {
   CHECK(create(&network, &(tvmcomp_options){.num_cores = 1, .cores = far}) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(&network, &(tvmcomp_options){.num_cores = 1, .cores = negative}) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(&network, &(tvmcomp_options){.workspace = space + 1}) == TVMCOMP_BAD_ARGUMENT);
-  other.constant_data = NULL;
+  other.weights = NULL;
   CHECK(create(&other, NULL) == TVMCOMP_BAD_ARGUMENT);
-  CHECK(create(&other, &(tvmcomp_options){.constants = given}) == TVMCOMP_BAD_ARGUMENT);
+  CHECK(create(&other, &(tvmcomp_options){.weights = &weights}) == TVMCOMP_BAD_ARGUMENT);
   for (int i = 0; i < KERNELS; i++) given[i] = constants[i];
   given[3] = space + 4;
-  CHECK(create(&other, &(tvmcomp_options){.constants = given}) == TVMCOMP_BAD_ARGUMENT);
+  CHECK(create(&other, &(tvmcomp_options){.weights = &weights}) == TVMCOMP_BAD_ARGUMENT);
   other.abi++;
   CHECK(create(&other, NULL) == TVMCOMP_WRONG_ABI);
 
@@ -62,9 +63,10 @@ static void given(void) {
   const void *own[KERNELS];
   for (int i = 0; i < KERNELS; i++) own[i] = constants[i];
   tvmcomp_network bare = network;
-  bare.constant_data = NULL;
+  bare.weights = NULL;
   tvmcomp_context *context;
-  tvmcomp_options options = {.workspace = space, .constants = own};
+  tvmcomp_weights weights = {.arrays = own};
+  tvmcomp_options options = {.workspace = space, .weights = &weights};
   CHECK(tvmcomp_create(&bare, &options, &context) == TVMCOMP_OK);
   memset(own, 0, sizeof own); /* the pointers were copied */
   for (uint32_t i = 0; i < 8; i++) check_run(context, i);

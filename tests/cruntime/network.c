@@ -74,10 +74,11 @@ static const tvmcomp_tensor weights[KERNELS] = {TENSOR("c0"), TENSOR("c1"), TENS
                                                 TENSOR("c3"), TENSOR("c4"), TENSOR("c5")};
 static const void *const embedded[KERNELS] = {constants[0], constants[1], constants[2],
                                               constants[3], constants[4], constants[5]};
+static const tvmcomp_weights held = {.arrays = embedded};
 static const char *const names[KERNELS] = {"k0", "k1", "k2", "k3", "k4", "k5"};
 
 const tvmcomp_network network = {TVMCOMP_ABI, "chain", "", 1,        1,     KERNELS, KERNELS, inputs,
-                                 outputs,     weights, embedded, names, 3 * 4096, run};
+                                 outputs,     weights, &held, names, 3 * 4096, run};
 
 void expected(const uint32_t *x, uint32_t *y) {
   for (int i = 0; i < LENGTH; i++) {

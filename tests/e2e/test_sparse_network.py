@@ -9,7 +9,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import tvmcomp
-from tvmcomp.artifact.constants import pack
+from tvmcomp.artifact.coded import coded
 
 RNG = np.random.default_rng(0)
 CHANNELS = 128
@@ -51,7 +51,7 @@ def test_a_pruned_network_is_smaller_and_right(quant):
         tvmcomp.build(model, "rpi5", quant, samples if quant else None, reference=False)
         for model in (sparse, dense)
     ]
-    sizes = [artifact.constants_nbytes_in_file for artifact in built]
+    sizes = [artifact.small().constants_nbytes_in_file for artifact in built]
     assert sizes[0] < 0.5 * sizes[1]
     notes = [note for note in built[0].metadata.notes if "is sparse" in note]
     assert len(notes) == 2 and all("80% of its" in note and "rpi5" in note for note in notes)
@@ -71,4 +71,4 @@ def test_single_zeros_are_coded_away(dtype):
     """What no sparse kernel computes (a 3x3 window) takes less of the file all the same."""
     weight = RNG.normal(size=(64, 3, 3, 64)) * (RNG.random((64, 3, 3, 64)) < 0.2)
     array = (weight * 40).clip(-127, 127).astype(dtype)
-    assert len(pack(["w"], [array]).data) < 0.5 * array.nbytes
+    assert len(coded([array]).data) < 0.5 * array.nbytes

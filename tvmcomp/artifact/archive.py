@@ -1,4 +1,4 @@
-"""The container of an artifact: a zip of stored members with a digest over all of it.
+"""The container of an artifact: a zip with a digest over all of it.
 
 Nothing is ever extracted to a path that a file names, and no size is believed before it is
 compared with the file's own.
@@ -18,6 +18,7 @@ import os
 import struct
 import weakref
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, NoReturn, cast
@@ -27,11 +28,15 @@ import numpy as np
 from tvmcomp.errors import ArtifactError
 from tvmcomp.replaced_file import replaced_file
 
-#: Bytes that each member's data is aligned to; what TVM's generated code assumes of a tensor.
+#: Bytes that a stored member's data is aligned to; what generated code assumes of a tensor.
 ALIGNMENT = 64
 
 _REQUIRED = ("metadata.json", "lib.so", "constants.bin")
 _OPTIONAL = ("code.tar.xz", "golden.npz")
+#: What is used where it lies, and what another compressor has been at; all others are deflated.
+_STORED = ("constants.bin", "code.tar.xz")
+#: A byte of a deflated member gives at most so many.
+_MOST_FROM_ONE = 1032
 _COMMENT_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_COMMENT_PREFIX) + 64
 _END_RECORD = b"PK\x05\x06"
@@ -65,8 +70,8 @@ def read_archive(path: Path) -> dict[str, np.ndarray]:
     """Read a file, verify its digest, and find its members.
 
     Returns:
-        uint8 arrays by member name: read-only views of memory that is this process's own, and the
-        same for the same file as long as one is in use.
+        uint8 arrays by member name; of stored members read-only views of memory that is this
+        process's own, and the same for the same file as long as one is in use.
 
     Raises:
         ArtifactError: the file is missing, is no artifact, is truncated, or was changed.
@@ -147,8 +152,11 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             if len(data) * 1.05 > zipfile.ZIP64_LIMIT:  # zipfile's rule for a long header
                 unpadded += _ZIP64_EXTRA_LENGTH
             padding = -unpadded % ALIGNMENT
-            info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
-            archive.writestr(info, data)
+            if name in _STORED:
+                info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
+            else:
+                info.compress_type = zipfile.ZIP_DEFLATED
+            archive.writestr(info, data, compresslevel=9)
     body = path.stat().st_size - _COMMENT_LENGTH
     with path.open("r+b") as file:
         digest = hashlib.sha256()
@@ -183,23 +191,42 @@ def _members(memory: mmap.mmap, data: np.ndarray, where: str) -> dict[str, np.nd
             f"may hold {list(_OPTIONAL)}, and nothing else",
             where=where,
         )
-    members = {}
-    for info in infos:
-        start = _data_start(info, data)
-        stop = start + info.file_size
-        if (
-            info.compress_type != zipfile.ZIP_STORED
-            or info.flag_bits & 1
-            or info.file_size != info.compress_size
-            or start < 0
-            or stop > data.size
-        ):
-            raise ArtifactError(
-                f"member {info.filename} is compressed, encrypted, or reaches past the file's end",
-                where=where,
-            )
-        members[info.filename] = np.asarray(data[start:stop])
-    return members
+    return {info.filename: _content(info, data, where) for info in infos}
+
+
+def _content(info: zipfile.ZipInfo, data: np.ndarray, where: str) -> np.ndarray:
+    """The bytes of a member.
+
+    Args:
+        info: what the file says of it.
+        data: the whole file.
+        where: names it in errors.
+    """
+    start = _data_start(info, data)
+    stop = start + info.compress_size
+    method = zipfile.ZIP_STORED if info.filename in _STORED else zipfile.ZIP_DEFLATED
+    if info.compress_type != method or info.flag_bits & 1 or start < 0 or stop > data.size:
+        raise ArtifactError(
+            f"member {info.filename} is compressed as tvmcomp does not, encrypted, or reaches past "
+            "the file's end",
+            where=where,
+        )
+    stored = np.asarray(data[start:stop])
+    content = stored if method == zipfile.ZIP_STORED else _inflated(stored, info.file_size)
+    if content is None or content.size != info.file_size:
+        raise ArtifactError(f"member {info.filename} has not the size that is said", where=where)
+    return content
+
+
+def _inflated(stored: np.ndarray, size: int) -> np.ndarray | None:
+    """What a deflated member gives, at most a byte more than ``size``; None: nothing."""
+    if size > _MOST_FROM_ONE * stored.size:
+        return None
+    decoder = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
+    try:
+        return np.frombuffer(decoder.decompress(stored.data, size + 1), np.uint8)
+    except zlib.error:
+        return None
 
 
 def _data_start(info: zipfile.ZipInfo, data: np.ndarray) -> int:

@@ -1,13 +1,13 @@
 """The ``.tvmc`` file: what is in an artifact, how it is written, how it is checked when read.
 
-An artifact is a zip of stored (uncompressed) members, so ``unzip -l`` shows it:
+An artifact is a zip, so ``unzip -l`` shows it; what is not used where it lies is deflated:
 
 - ``metadata.json``: :class:`Metadata`;
 - ``lib.so``: the network as a shared library: with a C interface (``tvmcomp.h``) for a CPU, an
   executable of TVM's virtual machine for a GPU;
 - ``code.tar.xz``: what that library was linked from, for a CPU (:mod:`tvmcomp.artifact.code`);
 - ``constants.bin``: the packed weights, used where they lie in the memory that the file is read to
-  or, of few bits, coded (:mod:`tvmcomp.artifact.constants`);
+  or, with `--small`, coded (:mod:`tvmcomp.artifact.constants`);
 - ``golden.npz``: inputs and the outputs they must give (optional).
 
 The zip's comment is ``sha256:<hex>`` over every byte before it: any changed byte is found before
@@ -28,7 +28,7 @@ import numpy as np
 from tvmcomp import arguments
 from tvmcomp.artifact.archive import read_archive, write_archive
 from tvmcomp.artifact.code import Code, pack_code, unpack_code
-from tvmcomp.artifact.constants import pack, stored_nbytes, unpack
+from tvmcomp.artifact.constants import Constants, pack, plain, small, specs_of, unpack
 from tvmcomp.artifact.metadata import (
     FORMAT_VERSION,
     Metadata,
@@ -49,16 +49,18 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
     Attributes:
         metadata: what it is.
         library: the shared library's bytes.
-        constants: the weights, in the order of ``metadata.constants``.
+        constants: the weights, in the order of ``metadata.constants``; None: it is coded.
         reference: inputs and the outputs that they must give, or None.
         packed_code: ``code.tar.xz``, empty where there is none: see :attr:`code`.
+        coded: the coded weights, which the library decodes; uint8, empty where none is.
     """
 
     metadata: Metadata
     library: bytes
-    constants: Sequence[np.ndarray]
+    constants: Sequence[np.ndarray | None]
     reference: Reference | None = None
     packed_code: bytes = b""
+    coded: np.ndarray = msgspec.field(default_factory=lambda: np.empty(0, np.uint8))
 
     @property
     def code(self) -> Code | None:
@@ -119,9 +121,9 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         )
         if reference is not None:
             reference = canonical(reference, signature)
-        packed = pack(tuple(constants), arrays)
+        weights = plain(arrays)
         packed_code = b"" if code is None else pack_code(code)
-        members = _with_bytes(library, packed_code, packed.data, reference, signature)
+        members = _with_bytes(library, packed_code, pack(weights), reference, signature)
         metadata = Metadata(
             format=FORMAT_VERSION,
             tvmcomp=version("tvmcomp"),
@@ -134,15 +136,55 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             quant=quant,
             calibration=dict(calibration or {}),
             operators=tuple(operators),
-            constants=packed.specs,
+            constants=specs_of(tuple(constants), arrays, weights),
             digests=_digests(members),
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
             states=tuple(states),
             variants=tuple(variants),
-            coding=packed.coding,
         )
         return cls(metadata, library, arrays, reference, packed_code)
+
+    def small(self) -> Artifact:
+        """The same with its weights coded, where that makes them smaller. They are decoded when a
+        session first needs them, and then take memory of their own.
+
+        Raises:
+            ArtifactError: they are coded already, or the library, a GPU's, can't decode them.
+        """
+        if self.metadata.target.family == "cuda":
+            raise ArtifactError(
+                f"the weights can't be coded: {self.metadata.target.name} has no decoder",
+                where=self.metadata.source,
+                hint="Leave --small (small=True) out for a GPU.",
+            )
+        arrays = self.plain_constants
+        weights = small(arrays)
+        names = [spec.name for spec in self.metadata.constants]
+        metadata = msgspec.structs.replace(
+            self.metadata,
+            constants=specs_of(names, arrays, weights),
+            digests={**self.metadata.digests, **_digests({"constants.bin": pack(weights)})},
+        )
+        return msgspec.structs.replace(
+            self, metadata=metadata, constants=weights.arrays, coded=weights.coded
+        )
+
+    @property
+    def plain_constants(self) -> Sequence[np.ndarray]:
+        """The weights, where none is coded.
+
+        Raises:
+            ArtifactError: one is, and only the library can read it.
+        """
+        plain = [array for array in self.constants if array is not None]
+        if len(plain) != len(self.constants):
+            raise ArtifactError(
+                "its weights are coded: its library reads them on a CPU, nothing else does",
+                where=self.metadata.source,
+                hint="Build it without --small.",
+            )
+        return plain
 
     @property
     def constants_nbytes(self) -> int:
@@ -152,7 +194,8 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
     @property
     def constants_nbytes_in_file(self) -> int:
         """Bytes that the weights take in the file."""
-        return stored_nbytes(self.metadata.constants, self.metadata.coding)
+        plain = sum(array.nbytes for array in self.constants if array is not None)
+        return plain + self.coded.nbytes
 
     def save(self, path: str | bytes | os.PathLike[str]) -> None:
         """Write the file and read it back; a reader never sees it half written.
@@ -186,37 +229,29 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         return cls._from_members(read_archive(place), str(place))
 
     def _members(self) -> dict[str, bytes]:
-        names = [spec.name for spec in self.metadata.constants]
-        packed = pack(names, self.constants)
         others = _with_bytes(
             self.library,
             self.packed_code,
-            packed.data,
+            pack(Constants(tuple(self.constants), self.coded)),
             self.reference,
             self.metadata.signature,
         )
-        # Another zlib codes the same constants into other bytes.
-        metadata = msgspec.structs.replace(
-            self.metadata,
-            constants=packed.specs,
-            coding=packed.coding,
-            digests=_digests(others),
-        )
+        metadata = msgspec.structs.replace(self.metadata, digests=_digests(others))
         return {"metadata.json": encode_metadata(metadata), **others}
 
     @classmethod
     def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
         metadata = decode_metadata(members["metadata.json"].tobytes(), where)
         _check_digests(metadata, members, where)
-        data = members["constants.bin"]
-        arrays = unpack(metadata.constants, metadata.coding, data, where)
+        weights = unpack(metadata.constants, members["constants.bin"], where)
         reference = None
         if "golden.npz" in members:
             reference = decode_reference(
                 members["golden.npz"].tobytes(), metadata.signature, where=where
             )
         code = members["code.tar.xz"].tobytes() if "code.tar.xz" in members else b""
-        return cls(metadata, members["lib.so"].tobytes(), arrays, reference, code)
+        library = members["lib.so"].tobytes()
+        return cls(metadata, library, weights.arrays, reference, code, weights.coded)
 
 
 def _with_bytes(

@@ -1,10 +1,8 @@
-"""Constants of few values in the file: each value once, and for each element which it is."""
+"""Constants of few values: each value once, and for each element which it is."""
 
 from __future__ import annotations
 
 import numpy as np
-
-from tvmcomp.errors import ArtifactError
 
 #: What a byte can point at.
 _MOST = 256
@@ -20,7 +18,7 @@ def with_book(content: bytes, itemsize: int) -> tuple[bytes, bytes] | None:
         content: elements of ``itemsize`` bytes.
         itemsize: 1, 2, 4 or 8.
     """
-    if itemsize == 1:
+    if itemsize not in (2, 4, 8):
         return None
     elements = np.frombuffer(content, f"<u{itemsize}")
     if len(np.unique(elements[:_GLANCE])) > _MOST:
@@ -29,20 +27,3 @@ def with_book(content: bytes, itemsize: int) -> tuple[bytes, bytes] | None:
     if len(book) > _MOST:
         return None
     return book.tobytes(), indices.astype(np.uint8).tobytes()
-
-
-def look_up(book: np.ndarray, indices: np.ndarray, result: np.ndarray, where: str) -> None:
-    """Put the entries of ``book`` that ``indices`` name into ``result``.
-
-    Args:
-        book: uint8 [entries, itemsize].
-        indices: uint8 [elements].
-        result: uint8 [elements, itemsize].
-        where: names the file in errors.
-
-    Raises:
-        ArtifactError: an index is past the end of the book.
-    """
-    if indices.size and int(indices.max()) >= len(book):
-        raise ArtifactError("a constant points past its code book", where=where)
-    np.take(book, indices, axis=0, out=result)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tvmcomp.artifact.constants import Coding, ConstantSpec
+from tvmcomp.artifact.constants import ConstantSpec
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Operator, Precision, Signature, State
@@ -16,7 +16,7 @@ from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version would misread a file of the new one, or call
 #: it damaged.
-FORMAT_VERSION = 6
+FORMAT_VERSION = 7
 
 
 class Metadata(
@@ -35,7 +35,7 @@ class Metadata(
         quant: the precision that was asked for.
         calibration: how it was calibrated; empty where nothing was.
         operators: what was decided for each operator.
-        constants: the arrays of ``constants.bin``, in the order in which the library takes them.
+        constants: what is in ``constants.bin``, in the order in which the library takes it.
         digests: SHA-256 of each other member.
         notes: what the build wants a person to know.
         unaligned_inputs: the kernels read an input at any address that suits its elements; else
@@ -43,7 +43,6 @@ class Metadata(
         states: inputs that keep their value from run to run.
         variants: inputs and outputs for the network's other shapes, in the order of the library's;
             they differ from ``signature`` in shapes alone.
-        coding: which constants are coded in the file, and how.
     """
 
     format: int
@@ -63,7 +62,6 @@ class Metadata(
     unaligned_inputs: bool = False
     states: tuple[State, ...] = ()
     variants: tuple[Signature, ...] = ()
-    coding: Coding | None = None
 
     @property
     def signatures(self) -> tuple[Signature, ...]:

@@ -28,6 +28,7 @@ from tvmcomp.cli.network_options import network_arguments, network_options
 @click.option("--trials", type=click.IntRange(min=0), default=0, help="Tune: trials a kernel.")
 @log_option
 @click.option("--device", metavar="ADDRESS", help="Measure there while tuning.")
+@click.option("--small", is_flag=True, help="Code the weights: a smaller file, a slower load.")
 @click.option("--dump", type=click.Path(file_okay=False), help="Write each phase's module here.")
 @all_option
 @json_option
@@ -37,6 +38,7 @@ def command(
     trials: int,
     log: tuple[str, ...],
     device: str | None,
+    small: bool,
     dump: str | None,
     show_all: bool,
     as_json: bool,
@@ -62,6 +64,7 @@ def command(
     Examples:
       tvmcomp build net.onnx -o net.tvmc
       tvmcomp build net.onnx -o net.tvmc --target rpi5 --quant int8 --calibration calib.npz
+      tvmcomp build net.onnx -o net.tvmc --quant dynamic --small
       tvmcomp build net.onnx --shape x=1,3,224,224 --quant fp16 --target graviton3
     """
     import tvmcomp
@@ -83,6 +86,7 @@ def command(
             trials=trials,
             log=log or None,
             device=device,
+            small=small,
             dump=dump,
             progress=progress,
             tuning_progress=progress.trial,

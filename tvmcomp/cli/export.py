@@ -71,7 +71,8 @@ def _report(network: Network, folder: Path, form: str) -> dict[str, Any]:
         "form": form,
         "name": network.name,
         "target": network.target.name,
-        "constants_bytes": sum(array.nbytes for array in network.constants),
+        "constants_bytes": network.constants_nbytes,
+        "constants_bytes_in_file": network.constants_nbytes_in_file,
         "workspace_bytes": network.workspace,
         "files": {str(path.relative_to(folder)): path.stat().st_size for path in files},
     }

@@ -15,11 +15,14 @@ _ALWAYS = (
     "affinity.c",
     "arm_division.c",
     "borrowed.c",
+    "coded.c",
     "context.c",
     "cpu_features.c",
     "pool.c",
+    "rans.c",
     "run.c",
     "turn.c",
+    "weights.c",
     "workspace.c",
 )
 #: What a network with a TopK needs too: its kernels call by name.

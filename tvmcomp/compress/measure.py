@@ -20,6 +20,7 @@ import onnx
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from tvmcomp import targets
 from tvmcomp.compress.proof import Built, Side
 from tvmcomp.compress.samples import Sample
 from tvmcomp.frontend.binding import Binding
@@ -94,6 +95,8 @@ class Measurement:
 
     def _built(self, path: Path, kind: str, options: list[Any]) -> Built:
         artifact = self._artifact(path.stem, kind)
+        if targets.load(self.target).family != "cuda":
+            options = [*options, "--small"]
         report, problem = _tvmcomp("build", path, "-o", artifact, "--target", self.target, *options)
         return Built(
             artifact_bytes=report.get("artifact_bytes"),

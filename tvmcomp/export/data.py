@@ -14,6 +14,7 @@ import numpy as np
 #: What kernels take their tensors to be aligned to, in bytes.
 _ALIGNMENT = 64
 
+_NO_ROWS = "    0,\n"
 _ASSEMBLER = """\
 /* {symbol}: the bytes of {file}, read-only, at a multiple of {alignment}.
  * Their SHA-256 tells a compiler's cache that they are others: {digest} */
@@ -40,21 +41,20 @@ def assembler(symbol: str, file: str, data: bytes) -> str:
     return _ASSEMBLER.format(symbol=symbol, file=file, alignment=_ALIGNMENT, digest=digest)
 
 
-def joined(arrays: Sequence[np.ndarray]) -> tuple[bytes, list[int]]:
+def joined(arrays: Sequence[np.ndarray | None]) -> tuple[bytes, list[int | None]]:
     """The arrays one after the other, each aligned, and where each begins; at least one byte."""
     parts: list[bytes] = []
-    places, end = [], 0
+    places: list[int | None] = []
+    end = 0
     for array in arrays:
-        places.append(end)
-        parts += [array.tobytes(), bytes(-array.nbytes % _ALIGNMENT)]
-        end += array.nbytes + -array.nbytes % _ALIGNMENT
+        places.append(None if array is None else end)
+        if array is not None:
+            parts += [array.tobytes(), bytes(-array.nbytes % _ALIGNMENT)]
+            end += array.nbytes + -array.nbytes % _ALIGNMENT
     return b"".join(parts) or bytes(_ALIGNMENT), places
 
 
-def pointers(name: str, symbol: str, places: Sequence[int], static: bool = False) -> str:
-    """C that defines the array of pointers ``name`` to places in the data ``symbol``."""
-    kind = "static" if static else "extern"
-    rows = "".join(f"    {symbol} + {place},\n" for place in places) or "    0,\n"
-    declared = f"{kind} const void *const {name}[];\n" if not static else ""
-    prefix = "static " if static else ""
-    return f"{declared}{prefix}const void *const {name}[] = {{\n{rows}}};\n"
+def pointers(name: str, symbol: str, places: Sequence[int | None]) -> str:
+    """C that defines the array ``name`` of pointers into the data ``symbol``; NULL for None."""
+    rows = "".join(f"    {'0' if at is None else f'{symbol} + {at}'},\n" for at in places)
+    return f"static const void *const {name}[] = {{\n{rows or _NO_ROWS}}};\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tvmcomp.codegen import cruntime
 from tvmcomp.export.data import assembler
 from tvmcomp.export.example import example
-from tvmcomp.export.interface import api_source, header, weights_of
+from tvmcomp.export.interface import api_source, header
 from tvmcomp.export.network import Network
 from tvmcomp.export.selftest import program_source
 
@@ -26,10 +26,10 @@ def write_network(network: Network, folder: Path) -> list[Path]:
         The files that are compiled or linked; ``NAME.h`` and ``tvmcomp.h`` must be found.
     """
     name = network.name
-    weights, places = weights_of(network)
+    text, weights = api_source(network)
     api, driver = folder / f"{name}_api.c", folder / f"{name}_driver.c"
     kernels = folder / f"{name}_kernels.o"
-    api.write_text(api_source(network, places))
+    api.write_text(text)
     driver.write_text(network.driver)
     kernels.write_bytes(network.kernels)
     return [api, driver, kernels, _write_data(folder, f"{name}_weights", weights)]

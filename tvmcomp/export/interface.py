@@ -6,8 +6,6 @@ networks, and a shared library keeps its own runtime to itself.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tvmcomp.codegen.native.c_text import comment
 from tvmcomp.codegen.native.driver import name_of_shape
 from tvmcomp.export.data import joined, pointers
@@ -20,7 +18,7 @@ _HEADER = """\
  * Inputs and outputs, in the order of the arrays that {name}_run takes:
 {tensors}
  *{states}
- * {constants} bytes of weights lie in read-only data. A context takes {workspace} bytes, and a
+ * {weights} A context takes {workspace} bytes, and a
  * stack for each thread. example.c shows the use; tvmcomp.h says what each function does. */
 #ifndef {guard}_H
 #define {guard}_H
@@ -73,7 +71,10 @@ _SOURCE = """\
 extern const tvmcomp_network {name}_network;
 
 extern const unsigned char {name}_weights[];
-{constants}
+{arrays}
+extern const tvmcomp_weights {name}_constants;
+const tvmcomp_weights {name}_constants = {{.arrays = arrays{coded}}};
+
 const tvmcomp_network *{name}_info(void) {{ return &{name}_network; }}
 
 const char *{name}_missing_feature(void) {{ return tvmcomp_missing_feature(&{name}_network); }}
@@ -155,37 +156,42 @@ def header(network: Network) -> str:
         tensors="\n".join(tensors),
         states=_states(network),
         shapes=_shapes(network),
-        constants=sum(array.nbytes for array in network.constants),
+        weights=_weights(network),
         workspace=network.workspace,
         guard=guard,
         macros="\n".join(macros) + "\n",
     )
 
 
-def api_source(network: Network, weights: Sequence[int]) -> str:
-    """The text of ``NAME_api.c``.
-
-    Args:
-        network: the network.
-        weights: where each constant begins in the data ``NAME_weights``.
-    """
-    name = network.name
-    constants = pointers(f"{name}_constants", f"{name}_weights", weights)
-    text = _SOURCE.format(name=name, constants=constants)
+def api_source(network: Network) -> tuple[str, bytes]:
+    """The text of ``NAME_api.c``, and the bytes of ``NAME_weights`` that it points into."""
+    name, symbol = network.name, f"{network.name}_weights"
+    data, places = joined([*network.constants, network.coded])
+    *arrays, begin = places
+    coded = ""
+    if network.coded.nbytes:
+        coded = f", .coded = {symbol} + {begin}, .coded_bytes = {network.coded.nbytes}u"
+    text = _SOURCE.format(name=name, arrays=pointers("arrays", symbol, arrays), coded=coded)
     if not network.variants:
-        return text
+        return text, data
     networks = [f"{name_of_shape(name, i)}_network" for i in range(len(network.variants) + 1)]
-    return text + _SHAPES_SOURCE.format(
+    more = _SHAPES_SOURCE.format(
         name=name,
         declared="".join(f"extern const tvmcomp_network {other};\n" for other in networks[1:]),
         networks=", ".join(f"&{other}" for other in networks),
         count=len(networks),
     )
+    return text + more, data
 
 
-def weights_of(network: Network) -> tuple[bytes, list[int]]:
-    """The bytes of ``NAME_weights``, and where each constant begins."""
-    return joined(network.constants)
+def _weights(network: Network) -> str:
+    nbytes, coded = network.constants_nbytes, network.coded.nbytes
+    if not coded:
+        return f"{nbytes} bytes of weights lie in read-only data."
+    return (
+        f"{nbytes} bytes of weights are coded in {network.constants_nbytes_in_file} of read-only"
+        " data. They\n * are decoded with the first context, and freed with the last."
+    )
 
 
 def _described(spec: TensorSpec) -> str:

@@ -28,7 +28,9 @@ class Network:
         states: inputs that keep their value from run to run.
         kernels: machine code, an object file.
         driver: C source.
-        constants: the weights, in the driver's order.
+        constants: the weights, in the driver's order; None: it is coded.
+        coded: those, as the runtime decodes them; empty where none is.
+        constants_nbytes: what all of them take in memory.
         reference: inputs and what they must give, or None.
         tolerance: how far from it an output may be, as a share of its range.
         workspace: bytes that a context takes beside them.
@@ -42,11 +44,19 @@ class Network:
     states: Sequence[State]
     kernels: bytes
     driver: str
-    constants: Sequence[np.ndarray]
+    constants: Sequence[np.ndarray | None]
+    coded: np.ndarray
+    constants_nbytes: int
     reference: Reference | None
     tolerance: float
     workspace: int
     source: str
+
+    @property
+    def constants_nbytes_in_file(self) -> int:
+        """What the weights take in the program."""
+        plain = sum(array.nbytes for array in self.constants if array is not None)
+        return plain + self.coded.nbytes
 
     def reference_arrays(self, kind: str) -> list[np.ndarray]:
         """The reference's ``inputs`` or ``outputs``, in the order of the signature."""
@@ -79,6 +89,8 @@ def network_of(artifact: Artifact, name: str) -> Network:
         kernels=kernels,
         driver=driver,
         constants=artifact.constants,
+        coded=artifact.coded,
+        constants_nbytes=artifact.constants_nbytes,
         reference=artifact.reference,
         tolerance=TOLERANCE[metadata.quant],
         workspace=workspace_of(driver),

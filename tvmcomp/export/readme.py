@@ -10,7 +10,8 @@ _TEXT = """\
 {source}, compiled by tvmcomp for {target} ({triple}).
 It needs nothing but {needs}.
 
-Weights: {weights} bytes, in read-only data. A context takes {workspace} bytes and, for each
+Weights: {weights}
+A context takes {workspace} bytes and, for each
 thread beside the calling one, a stack. No function prints or ends the program; each says by its
 result what is wrong. Contexts are independent of each other: each thread of a program may have its
 own.
@@ -94,11 +95,21 @@ def readme(network: Network, form: str) -> str:
         target=network.target.name,
         triple=network.target.triple,
         needs=_NEEDS[form],
-        weights=sum(array.nbytes for array in network.constants),
+        weights=_weights(network),
         workspace=network.workspace,
         files="".join(f"{path:{width}}  {what}\n" for path, what in rows),
         how=_how(name, form),
         program=f"./{name}" if form == "program" else f"./{name}_selftest",
+    )
+
+
+def _weights(network: Network) -> str:
+    nbytes, stored = network.constants_nbytes, network.constants_nbytes_in_file
+    if not network.coded.nbytes:
+        return f"{nbytes} bytes, in read-only data."
+    return (
+        f"{nbytes} bytes, coded in {stored} of read-only data: they are decoded with the first\n"
+        "context, shared by all, and freed with the last."
     )
 
 

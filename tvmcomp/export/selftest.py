@@ -38,8 +38,8 @@ def program_source(network: Network) -> tuple[str, bytes]:
     arrays = "\n".join(
         [
             f"extern const unsigned char {symbol}[];\n",
-            pointers("inputs", symbol, places[: len(inputs)], static=True),
-            pointers("outputs", symbol, places[len(inputs) :], static=True),
+            pointers("inputs", symbol, places[: len(inputs)]),
+            pointers("outputs", symbol, places[len(inputs) :]),
             "",
         ]
     )

@@ -89,7 +89,7 @@ class CopyingProgram:
 
     def _send(self, artifact: Artifact) -> None:
         """Weights once and for all; inputs as tensors that every run's values are copied into."""
-        for array in artifact.constants:
+        for array in artifact.plain_constants:
             self._constants.append(tvm.runtime.tensor(array, self._device))
         for spec in artifact.metadata.signature.inputs:
             self._inputs.append(tvm.runtime.empty(spec.shape, spec.dtype, self._device))

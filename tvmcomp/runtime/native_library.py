@@ -20,7 +20,7 @@ from tvmcomp.runtime.fork_lock import open_in_children
 from tvmcomp.temporary_folder import temporary_folder
 
 #: ``TVMCOMP_ABI`` of the ``tvmcomp.h`` that what follows is written to.
-_ABI = 1
+_ABI = 2
 
 _BUILD_AGAIN = "Build the artifact again with this version."
 #: Room for the calls of a run, before it is known how many there are.
@@ -65,10 +65,20 @@ class Network(ctypes.Structure):
         ("inputs", ctypes.POINTER(Tensor)),
         ("outputs", ctypes.POINTER(Tensor)),
         ("constants", ctypes.POINTER(Tensor)),
-        ("constant_data", ctypes.POINTER(c_void_p)),
+        ("weights", c_void_p),
         ("kernels", ctypes.POINTER(c_char_p)),
         ("workspace", c_uint64),
         ("run", c_void_p),
+    )
+
+
+class Weights(ctypes.Structure):
+    """``tvmcomp_weights``."""
+
+    _fields_ = (
+        ("arrays", ctypes.POINTER(c_void_p)),
+        ("coded", c_void_p),
+        ("coded_bytes", c_uint64),
     )
 
 
@@ -81,7 +91,7 @@ class Options(ctypes.Structure):
         ("cores", ctypes.POINTER(c_int32)),
         ("num_cores", c_int32),
         ("workspace", c_void_p),
-        ("constants", ctypes.POINTER(c_void_p)),
+        ("weights", ctypes.POINTER(Weights)),
         ("parallel_for", c_void_p),
         ("parallel_user", c_void_p),
         ("hook", c_void_p),

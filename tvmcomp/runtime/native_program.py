@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, addressof, c_int32, c_size_t, c_void_p, cast
+from ctypes import POINTER, addressof, c_int32, c_size_t, c_void_p, cast, pointer
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.buffers import InputSlot, OutputSlot, address, aligned
 from tvmcomp.runtime.inputs import check_names
-from tvmcomp.runtime.native_library import NativeLibrary, Options, Tensor, library_of
+from tvmcomp.runtime.native_library import NativeLibrary, Options, Tensor, Weights, library_of
 from tvmcomp.runtime.threads import Threads
 
 
@@ -32,9 +32,9 @@ def native_programs(artifact: Artifact, threads: Threads) -> list[NativeProgram]
             f"its library is for {len(library.networks)} shapes, its metadata lists "
             f"{len(signatures)}"
         )
-    constants = [aligned(array) for array in artifact.constants]
+    constants = [None if array is None else aligned(array) for array in artifact.constants]
     return [
-        NativeProgram(library, shape, signature, constants, threads)
+        NativeProgram(library, shape, signature, constants, artifact.coded, threads)
         for shape, signature in enumerate(signatures)
     ]
 
@@ -49,7 +49,8 @@ class NativeProgram:
         library: the network's.
         shape: for which of its shapes.
         signature: what that takes and gives.
-        constants: the weights, aligned.
+        constants: the weights, aligned; None: it is coded.
+        coded: those.
         threads: to run on.
     """
 
@@ -58,7 +59,8 @@ class NativeProgram:
         library: NativeLibrary,
         shape: int,
         signature: Signature,
-        constants: Sequence[np.ndarray],
+        constants: Sequence[np.ndarray | None],
+        coded: np.ndarray,
         threads: Threads,
     ) -> None:
         self.threads = threads
@@ -74,17 +76,17 @@ class NativeProgram:
         self._places = (c_size_t * len(self._inputs))()
         self._results = (c_size_t * len(self._outputs))()
         self._arrays: list[np.ndarray] = []
-        places = (c_size_t * len(constants))(*map(address, constants))
         cores = threads.cores or ()
         options = Options(
             threads=threads.count,
             cores=(c_int32 * len(cores))(*cores),
             num_cores=len(cores),
-            constants=cast(places, POINTER(c_void_p)),
+            weights=pointer(_weights(constants, coded)),
         )
         self._context = library.create(shape, options)
         # The library and the weights stay as long as the context.
-        self._end = weakref.finalize(self, _destroy, library, self._context, constants)
+        kept = [*constants, coded]
+        self._end = weakref.finalize(self, _destroy, library, self._context, kept)
         self._end.atexit = False
         #: The arguments never change: to make them anew would take longer than the call.
         self._run = library.bound_run(self._context, self._places, self._results)
@@ -158,14 +160,29 @@ class NativeProgram:
             places[index] = address(array)
 
 
-def _destroy(library: NativeLibrary, context: int, _constants: Sequence[np.ndarray]) -> None:
+def _destroy(library: NativeLibrary, context: int, _weights: Sequence[object]) -> None:
     library.destroy(context)
 
 
-def _check_constants(tensors: Sequence[Tensor], constants: Sequence[np.ndarray]) -> None:
-    """Raise ArtifactError where the weights are not what the library takes."""
-    if [tensor.nbytes for tensor in tensors] != [array.nbytes for array in constants]:
+def _check_constants(tensors: Sequence[Tensor], constants: Sequence[np.ndarray | None]) -> None:
+    """Raise ArtifactError where the weights are not what the library takes; it checks coded ones."""
+    if len(tensors) != len(constants) or any(
+        array is not None and array.nbytes != tensor.nbytes
+        for tensor, array in zip(tensors, constants, strict=True)
+    ):
         raise ArtifactError("its library takes other weights than the artifact holds")
+
+
+def _weights(constants: Sequence[np.ndarray | None], coded: np.ndarray) -> Weights:
+    """What the library gets of them; programs that share ``coded`` share what it decodes to."""
+    places = (c_size_t * len(constants))(
+        *(0 if array is None else address(array) for array in constants)
+    )
+    return Weights(
+        arrays=cast(places, POINTER(c_void_p)),
+        coded=address(coded) if coded.nbytes else None,
+        coded_bytes=coded.nbytes,
+    )
 
 
 def _check(kind: str, tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> None:

@@ -83,7 +83,7 @@ class _Network:
 
         vm = start_vm(executable, tvm_ffi.device("cpu", 0))
         vm["set_instrument"](note)
-        vm[MAIN](*tensors, *map(in_place_or_copied, artifact.constants))
+        vm[MAIN](*tensors, *map(in_place_or_copied, artifact.plain_constants))
         self._calls = calls
         self._functions = {
             name: library.get_function(name)

@@ -43,10 +43,18 @@ class NetworkInfo(ctypes.Structure):
         ("inputs", ctypes.POINTER(TensorInfo)),
         ("outputs", ctypes.POINTER(TensorInfo)),
         ("constants", ctypes.POINTER(TensorInfo)),
-        ("constant_data", _POINTER),
+        ("weights", _POINTER),
         ("kernels", ctypes.POINTER(_TEXT)),
         ("workspace", ctypes.c_uint64),
         ("run", _POINTER),
+    ]
+
+
+class Weights(ctypes.Structure):
+    _fields_ = [
+        ("arrays", ctypes.POINTER(_POINTER)),
+        ("coded", _POINTER),
+        ("coded_bytes", ctypes.c_uint64),
     ]
 
 
@@ -57,7 +65,7 @@ class Options(ctypes.Structure):
         ("cores", _POINTER),
         ("num_cores", ctypes.c_int32),
         ("workspace", _POINTER),
-        ("constants", ctypes.POINTER(_POINTER)),
+        ("weights", ctypes.POINTER(Weights)),
         ("parallel_for", _POINTER),
         ("parallel_user", _POINTER),
         ("hook", _POINTER),
@@ -88,11 +96,11 @@ class NativeNetwork:
             assert len(data) == info.nbytes, (info.name, len(data), info.nbytes)
             self.weights.append(aligned_bytes(len(data)))
             self.weights[-1][:] = np.frombuffer(data, np.uint8)
-        self._constants = _addresses(self.weights)
+        given = Weights(arrays=_addresses(self.weights))
         # With guards behind it: what is written there was not planned.
         self.workspace = aligned_bytes(self.info.workspace + 64)
         options = Options(
-            threads=threads, constants=self._constants, workspace=self.workspace.ctypes.data
+            threads=threads, weights=ctypes.pointer(given), workspace=self.workspace.ctypes.data
         )
         self.context = _POINTER()
         status = self.library.tvmcomp_create(

@@ -167,10 +167,10 @@ def _shapes(plans: Sequence[Plan]) -> str:
 
 _CONSTANT_DATA = """\
 #ifdef TVMCOMP_EMBEDDED
-extern const void *const {name}_constants[];
-#define CONSTANT_DATA {name}_constants
+extern const tvmcomp_weights {name}_constants;
+#define WEIGHTS &{name}_constants
 #else
-#define CONSTANT_DATA 0
+#define WEIGHTS 0
 #endif
 """
 
@@ -194,7 +194,7 @@ const tvmcomp_network {name}_network = {{
     .inputs = {array(f"inputs{static}", plan.inputs)},
     .outputs = {array(f"outputs{static}", plan.outputs)},
     .constants = {array("constants", plan.constants)},
-    .constant_data = CONSTANT_DATA,
+    .weights = WEIGHTS,
     .kernels = kernels{static},
     .workspace = {of.workspace.size}u,
     .run = run{static},

@@ -37,7 +37,9 @@ def native_remote_programs(
     device = machine.tvm_device(artifact.metadata.target)
 
     def send() -> list[Any]:
-        return [tvm.runtime.tensor(array, device) for array in artifact.constants]
+        coded = [artifact.coded] if artifact.coded.nbytes else []
+        arrays = (*artifact.constants, *coded)
+        return [None if each is None else tvm.runtime.tensor(each, device) for each in arrays]
 
     constants = machine.call("sending the weights", send)
     return [
@@ -55,7 +57,7 @@ class NativeRemoteProgram:
     Args:
         artifact: the network.
         shape: for which of its shapes: a number.
-        constants: its weights, there.
+        constants: its weights, there; None: it is coded, and the coded ones follow.
         library: its library, loaded there.
         machine: the board.
         threads: what the kernels run on there.
