@@ -76,7 +76,9 @@ def test_what_gains_is_coded_and_nothing_else(saved: Path) -> None:
 
 
 def test_a_gpu_has_no_decoder() -> None:
-    gpu = TargetDescription(name="g", description="d", family="cuda", triple="x86_64-linux-gnu")
+    gpu = TargetDescription(
+        name="g", description="d", family="cuda", triple="x86_64-linux-gnu", cuda_arch="sm_90"
+    )
     with pytest.raises(ArtifactError, match="can't be coded"):
         artifact(CONSTANTS, gpu).small()
 

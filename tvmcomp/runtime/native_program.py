@@ -165,7 +165,7 @@ def _destroy(library: NativeLibrary, context: int, _weights: Sequence[object]) -
 
 
 def _check_constants(tensors: Sequence[Tensor], constants: Sequence[np.ndarray | None]) -> None:
-    """Raise ArtifactError where the weights are not what the library takes; it checks coded ones."""
+    """Raise ArtifactError where the weights, coded ones apart, are not what the library takes."""
     if len(tensors) != len(constants) or any(
         array is not None and array.nbytes != tensor.nbytes
         for tensor, array in zip(tensors, constants, strict=True)
