@@ -109,11 +109,42 @@ def shuffle_unit(emit, x, rng):
     return conv(emit, rng, join(emit, first, branch), 16)
 
 
+def windows_of_parts(emit, x, rng):
+    """Each half is read by windows that reach beyond it: its border is a piece of the whole's."""
+    first, second = halves(emit, conv(emit, rng, x, 28))
+    paths = conv(emit, rng, first, 14, 3, groups=14), conv(emit, rng, second, 14, 5, groups=14)
+    return conv(emit, rng, join(emit, *paths), 16)
+
+
+def part_of_bordered_join(emit, x, rng):
+    whole = join(emit, conv(emit, rng, x, 12), conv(emit, rng, x, 14))
+    axes, first, last = ([3], [9], [21])
+    part = emit(relax.op.strided_slice(whole, axes, first, last), "part")
+    paths = conv(emit, rng, whole, 8, 5), conv(emit, rng, part, 8, 3), conv(emit, rng, part, 8)
+    return conv(emit, rng, join(emit, *paths), 16)
+
+
+def cropped(emit, x, rng):
+    """What lies around the middle is no border of it: what a transposed convolution cuts off."""
+    axes, first, last = ([1, 2], [1, 1], [8, 6])
+    middle = emit(relax.op.strided_slice(conv(emit, rng, x, 16), axes, first, last), "middle")
+    return conv(emit, rng, middle, 16, 3)
+
+
 @pytest.mark.parametrize(
     ("build", "left"),
     # The half that goes round is copied; what has a border for one reader and lies in a join for
     # another is copied once.
-    [(dense, 0), (growing, 0), (inception, 0), (cross_stage, 0), (shuffle_unit, 1)],
+    [
+        (dense, 0),
+        (growing, 0),
+        (inception, 0),
+        (cross_stage, 0),
+        (shuffle_unit, 1),
+        (windows_of_parts, 0),
+        (part_of_bordered_join, 0),
+        (cropped, 1),
+    ],
 )
 def test_numbers_stay_and_moves_go(build, left):
     mod = module(lambda emit, x: build(emit, x, np.random.default_rng(0)), x=(1, 9, 7, 3))
@@ -141,6 +172,9 @@ def random_network(seed):
             else:
                 new = conv(emit, rng, chosen[0], int(rng.choice([8, 14, 26])), 1 + 2 * (seed % 2))
             tensors.append(new)
+        if seed % 3 == 0:  # No join reads the last parts: windows do.
+            first, second = halves(emit, conv(emit, rng, tensors[-1], 28))
+            return [conv(emit, rng, first, 8, 3), conv(emit, rng, second, 14, 5, groups=14)]
         return [conv(emit, rng, join(emit, *tensors[-3:]), 16), tensors[-1]]
 
     return module(build, x=(2, 5, 6, 4))

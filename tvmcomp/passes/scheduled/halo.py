@@ -9,11 +9,15 @@ reader read from there:
     y = conv_1(pad(x), ...)      ->      y = conv_1(x, ...)
     z = add(x, y)                        z = add'(x, y)       reads inside the border
 
+A part of a tensor (:mod:`tvmcomp.passes.lowering.keep_moves`) gets its border from the tensor's
+own, where it reaches from end to end: padded convolutions read a split's parts in place.
+
 No schedule knows of it: a kernel's buffer is replaced by a larger one, its indices shifted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,19 +151,37 @@ def _plan(mod: Module) -> dict[Any, _Halo]:
         if padding is None:
             continue
         data = value.args[1].fields[0]
-        producer = _kernel(mod, producers[data]) if data in producers else None
-        if producer is None or _padding(producer) is not None or not _one_result(producers[data]):
-            continue
-        if not all(user is not None and _kernel(mod, user.value) for user in users[data]):
-            continue  # It is returned, or read by what is no kernel: its layout is fixed.
-        if any(user is not None and _is_join(mod, user.value) for user in users[data]):
-            continue  # It is written there in place.
-        halos[data] = halos.get(data, padding).joined(padding)
-        values.setdefault(data, set()).add(padding.value)
+        while data is not None and _takes_border(mod, data, producers, users):
+            halos[data] = halos.get(data, padding).joined(padding)
+            values.setdefault(data, set()).add(padding.value)
+            data = _part_of(mod, data, producers, padding)
     halos = {data: halo for data, halo in halos.items() if len(values[data]) == 1}
     for value in producers.values():
         _keep_addressed(mod, value, producers, halos)
     return halos
+
+
+def _takes_border(
+    mod: Module, data: Expr, producers: dict[Any, Any], users: Mapping[Any, Sequence[Any]]
+) -> bool:
+    """Whether a kernel of ours can write ``data`` with a border, and all who read it read there."""
+    producer = _kernel(mod, producers[data]) if data in producers else None
+    if producer is None or _padding(producer) is not None or not _one_result(producers[data]):
+        return False
+    if not all(user is not None and _kernel(mod, user.value) for user in users[data]):
+        return False  # It is returned, or read by what is no kernel: its layout is fixed.
+    return not any(_is_join(mod, user.value) for user in users[data])  # It is written there.
+
+
+def _part_of(mod: Module, data: Expr, producers: dict[Any, Any], halo: _Halo) -> Expr | None:
+    """What ``data`` is a part of that reaches from end to end wherever ``halo`` adds something:
+    with the border around it, too, the part lies there in place. None for anything else."""
+    kernel = _kernel(mod, producers[data])
+    if kernel is None or not kernel.attrs or PART not in kernel.attrs.keys():  # noqa: SIM118
+        return None
+    source = producers[data].args[1].fields[0]
+    sizes = zip(halo.before, halo.after, shape_of(data), shape_of(source), strict=True)
+    return source if all(part == whole for b, a, part, whole in sizes if b or a) else None
 
 
 def _keep_addressed(

@@ -7,7 +7,8 @@ The rules, for a module of scheduled kernels:
    that is a part of a larger join along the same axis. Any other has a whole of its own.
 3. A part of a join is written in its place by the kernel that computes it, where that has one
    result, knows no addresses, and all who read it can read a place in a whole.
-4. A part that a kernel takes out of a tensor lies in that tensor, if all can read it there.
+4. A part that a kernel takes out of a tensor lies in that tensor, if all can read it there; with a
+   border of its own only where that is a piece of the tensor's border.
 """
 
 from __future__ import annotations
@@ -182,10 +183,38 @@ class _Planner:
             return
         shape = shape_of(data)
         zeros = (0,) * len(shape)
-        whole = Whole(shape, dtype_of(data), data, zeros, shape)
-        around = self.result.places.get(data) or Place(whole, zeros)
-        self.result.places[binding.var] = around.within(begin)
+        around = self.result.places.get(data)
+        if around is None:
+            around = Place(Whole(shape, dtype_of(data), data, zeros, shape), zeros)
+        elif self.attribute(data, BORDER):
+            around = Place(around.whole, zeros)  # Parts of it begin in its border.
+        before = self.border_in(binding.var, data, begin)
+        if before is None:
+            return
+        first = tuple(b - extra for b, extra in zip(begin, before, strict=True))
+        self.result.places[binding.var] = around.within(first)
         self.result.parts.add(binding.var)
+
+    def border_in(self, part: Any, data: Any, begin: Offset) -> Offset | None:
+        """The elements before ``part`` in its border, where that is a piece of the border around
+        ``data``, in which the part begins at ``begin``; None where it would have to be copied."""
+        own, around = self.attribute(part, BORDER), self.attribute(data, BORDER)
+        rank = len(begin)
+        if own is None:
+            return (0,) * rank
+        if around is None or self.attribute(part, BORDER_VALUE) != self.attribute(
+            data, BORDER_VALUE
+        ):
+            return None
+        for d in range(rank):
+            before, inner = own[d], own[rank + d]
+            after = shape_of(part)[d] - before - inner
+            ends = begin[d] + inner, around[d] + around[rank + d]
+            if before and not (begin[d] == around[d] >= before):
+                return None
+            if after and not (ends[0] == ends[1] <= shape_of(data)[d] - after):
+                return None
+        return own[:rank]
 
 
 def _is_view(kernel: Any) -> bool:
