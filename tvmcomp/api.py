@@ -8,6 +8,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from tvmcomp import arguments, frontend, targets
 from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
@@ -20,6 +22,7 @@ from tvmcomp.old_names import renamed
 from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
 from tvmcomp.passes.lowering.sparse_form import sparse_notes
+from tvmcomp.passes.operator_inputs import operator_inputs
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
@@ -29,6 +32,7 @@ from tvmcomp.runtime.acceptance import accept
 from tvmcomp.shape_bindings import Shapes, check_shapes, shape_bindings, shape_notes
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.events import Event, TuneSummary
+from tvmcomp.tuning.kernel_works import kernel_works
 from tvmcomp.tuning.kernels import check_tunable, tune_kernels
 from tvmcomp.tuning.log.places import Location, open_log
 from tvmcomp.tuning.options import TuneOptions
@@ -170,6 +174,10 @@ def build(
     operators = used.named_in(choice.operators, library.sources)
     if description.family != "cuda":
         operators = with_generic_marked(operators, library.sources, library.tasks)
+    reads = operator_inputs(choice.mod, [operator.name for operator in operators])
+    operators = [
+        msgspec.structs.replace(each, inputs=reads.get(each.name, ())) for each in operators
+    ]
     progress.stage("checking")
     inputs = first_inputs(network, samples)
     notes = [*choice.notes, *used.notes(), *sparse_notes(library.sparse, description)]
@@ -187,6 +195,7 @@ def build(
         quant=choice.precision,
         calibration=choice.calibration,
         operators=operators,
+        kernels=kernel_works(operators, library.computed, library.unscheduled),
         unaligned_inputs=library.unaligned_inputs,
         states=network.states,
         variants=signatures[1:],

@@ -78,6 +78,8 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         macs: multiply-accumulates of one inference.
         record: the tuning record that its kernel was scheduled by, or None.
         generic: it multiplies and adds up, and no schedule is made for its kernel.
+        inputs: positions in the build report of the operators whose results it reads; -1 - i
+            is the network's input i.
     """
 
     name: str
@@ -89,6 +91,26 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     macs: int = 0
     record: UsedRecord | None = None
     generic: bool = False
+    inputs: tuple[int, ...] = ()
+
+
+class KernelWork(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What one call of a kernel does, and for which operators it is called.
+
+    Attributes:
+        name: the kernel's, as a profile has it.
+        dtype: of the tensor that it reads first.
+        macs: multiply-accumulates, counted in the kernel.
+        nbytes: size of the tensors that it reads and writes.
+        calls: for each call of an inference, in their order: the positions in the build report of
+            the operators that it computes, as far as names tell.
+    """
+
+    name: str
+    dtype: str
+    macs: int
+    nbytes: int
+    calls: tuple[tuple[int, ...], ...]
 
 
 class Model(msgspec.Struct, frozen=True, eq=False):

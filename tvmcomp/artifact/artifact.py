@@ -38,7 +38,7 @@ from tvmcomp.artifact.metadata import (
 )
 from tvmcomp.artifact.reference import Reference, canonical, decode_reference, encode_reference
 from tvmcomp.errors import ArtifactError
-from tvmcomp.model import Operator, Precision, Signature, State
+from tvmcomp.model import KernelWork, Operator, Precision, Signature, State
 from tvmcomp.old_names import note_old_name
 from tvmcomp.targets.description import TargetDescription
 
@@ -91,6 +91,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         quant: Precision = "none",
         calibration: Mapping[str, Any] | None = None,
         operators: Sequence[Operator] = (),
+        kernels: Sequence[KernelWork] = (),
         reference: Reference | None = None,
         notes: Sequence[str] = (),
         unaligned_inputs: bool = False,
@@ -136,6 +137,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             quant=quant,
             calibration=dict(calibration or {}),
             operators=tuple(operators),
+            kernels=tuple(kernels),
             constants=specs_of(tuple(constants), arrays, weights),
             digests=_digests(members),
             notes=tuple(notes),
@@ -185,6 +187,11 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
                 hint="Build it without --small.",
             )
         return plain
+
+    def made_by(self, command: Sequence[str]) -> Artifact:
+        """The same artifact, whose metadata says which command line built it."""
+        metadata = msgspec.structs.replace(self.metadata, command=tuple(command))
+        return msgspec.structs.replace(self, metadata=metadata)
 
     @property
     def constants_nbytes(self) -> int:

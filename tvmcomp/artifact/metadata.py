@@ -11,7 +11,7 @@ import msgspec
 from tvmcomp.artifact.constants import ConstantSpec
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
-from tvmcomp.model import Operator, Precision, Signature, State
+from tvmcomp.model import KernelWork, Operator, Precision, Signature, State
 from tvmcomp.targets.description import TargetDescription
 
 #: Raised by one whenever a reader of the old version would misread a file of the new one, or call
@@ -35,6 +35,8 @@ class Metadata(
         quant: the precision that was asked for.
         calibration: how it was calibrated; empty where nothing was.
         operators: what was decided for each operator.
+        kernels: what computes them.
+        command: the command line that built it; empty where Python did.
         constants: what is in ``constants.bin``, in the order in which the library takes it.
         digests: SHA-256 of each other member.
         notes: what the build wants a person to know.
@@ -56,6 +58,8 @@ class Metadata(
     quant: Precision = "none"
     calibration: dict[str, Any] = {}
     operators: tuple[Operator, ...] = ()
+    kernels: tuple[KernelWork, ...] = ()
+    command: tuple[str, ...] = ()
     constants: tuple[ConstantSpec, ...] = ()
     digests: dict[str, str]
     notes: tuple[str, ...] = ()

@@ -15,6 +15,7 @@ from tvmcomp.cli.common import (
     log_option,
     out,
     print_json,
+    typed_line,
 )
 from tvmcomp.cli.network_options import network_arguments, network_options
 
@@ -32,7 +33,9 @@ from tvmcomp.cli.network_options import network_arguments, network_options
 @click.option("--dump", type=click.Path(file_okay=False), help="Write each phase's module here.")
 @all_option
 @json_option
+@click.pass_context
 def command(
+    ctx: click.Context,
     model: Path,
     output: Path | None,
     trials: int,
@@ -91,7 +94,7 @@ def command(
             progress=progress,
             tuning_progress=progress.trial,
             **arguments,
-        )
+        ).made_by(typed_line(ctx))
         artifact.save(path)
     report = build_report(artifact, path)
     if as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -20,12 +21,30 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: Options that have another name now; the old ones work for one version more, with a note.
 _OLD_OPTIONS = {"--cc": "--linker"}
 
+_ARGUMENTS = "tvmcomp.arguments"
+#: Of ``postgresql://user:password@host``: what is before the password.
+_PASSWORD = re.compile(r"(://[^/@\s]*?:)[^/@\s]*@")
+
 #: Tables and reports go to standard output; progress and messages to standard error.
 out = Console(highlight=False)
 err = Console(stderr=True, highlight=False)
 
 
-class NotingCommand(click.Command):
+class RecordingCommand(click.Command):
+    """A command that remembers how it was called, for :func:`typed_line`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See :class:`click.Command`."""
+        ctx.meta[_ARGUMENTS] = [_PASSWORD.sub(r"\1***@", argument) for argument in args]
+        return super().parse_args(ctx, args)
+
+
+def typed_line(ctx: click.Context) -> list[str]:
+    """The command line of a :class:`RecordingCommand`, without passwords in addresses."""
+    return ["tvmcomp", ctx.info_name or "", *ctx.meta[_ARGUMENTS]]
+
+
+class NotingCommand(RecordingCommand):
     """A command that takes options by their old names, too, and says what they are called now."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:

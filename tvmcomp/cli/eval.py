@@ -108,10 +108,18 @@ def command(
         )
         return
     out.print(f"{result.metric} of output {result.output} on {result.samples} samples")
-    out.print(f"  {_quant(loaded):<11} {_format(result.value, result.unit)}")
+    ends = f"{_format(result.low, result.unit)} to {_format(result.high, result.unit)}"
+    out.print(
+        f"  {_quant(loaded):<11} {_format(result.value, result.unit)}, 95% confidence {ends}",
+        soft_wrap=True,
+    )
     if result.float_value is not None and result.difference is not None:
+        ends = f"{result.difference_low:+.2f} to {result.difference_high:+.2f}"
         out.print(f"  {'float':<11} {_format(result.float_value, result.unit)}")
-        out.print(f"  {'difference':<11} {result.difference:+.2f} points")
+        out.print(
+            f"  {'difference':<11} {result.difference:+.2f} points, 95% confidence {ends}",
+            soft_wrap=True,
+        )
     if remark:
         out.print(remark, soft_wrap=True)
 

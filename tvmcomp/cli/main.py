@@ -20,8 +20,8 @@ from tvmcomp.errors import TvmcompError
 
 #: Subcommand -> module of tvmcomp.cli that defines ``command``; imported only when asked for.
 COMMANDS = (
-    "bench", "build", "compress", "convert", "devices", "eval", "export", "inspect", "logs", "run",
-    "search", "targets", "tune",
+    "bench", "build", "compare", "compress", "convert", "devices", "eval", "export", "inspect",
+    "logs", "report", "run", "search", "targets", "tune",
 )  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from tvmcomp.codegen.native.shared_constants import shared_constants
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.model import Signature
+from tvmcomp.passes.lowering.call_sources import CallSources
 from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered, lower
@@ -40,6 +41,8 @@ class Library:
         shared_nbytes: bytes of the constants that every shape reads.
         sources: what each kernel computes, see :func:`tvmcomp.passes.lowering.kernel_sources`.
         tasks: the kernels before they were scheduled, by name.
+        computed: what each call of each kernel of the library computes.
+        unscheduled: those kernels before they were scheduled.
         unaligned_inputs: the inputs may lie at any address that suits their elements.
         sparse: what was decided for weights with zeros in them.
     """
@@ -50,6 +53,8 @@ class Library:
     shared_nbytes: int
     sources: dict[str, frozenset[str]]
     tasks: dict[str, Any]
+    computed: CallSources
+    unscheduled: dict[str, Any]
     unaligned_inputs: bool
     sparse: tuple[SparseDecision, ...]
 
@@ -120,6 +125,8 @@ def compile_module(
         constants.shared_nbytes,
         first.sources,
         first.tasks,
+        first.computed,
+        {kernel: first.tasks[task] for kernel, task in first.tasks_of_kernels().items()},
         all(lowered.unaligned_inputs for lowered in shapes),
         first.sparse,
     )

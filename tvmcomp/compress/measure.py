@@ -6,10 +6,6 @@ the cores to themselves, and what fails there is a remark in the proof.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +22,7 @@ from tvmcomp.compress.samples import Sample
 from tvmcomp.frontend.binding import Binding
 from tvmcomp.frontend.onnx.load import load_proto
 from tvmcomp.frontend.written import write_onnx
+from tvmcomp.own_process import run_tvmcomp
 from tvmcomp.progress import Progress
 from tvmcomp.report.inspect import inspect_model
 from tvmcomp.runtime.arrays import write_npz
@@ -97,7 +94,9 @@ class Measurement:
         artifact = self._artifact(path.stem, kind)
         if targets.load(self.target).family != "cuda":
             options = [*options, "--small"]
-        report, problem = _tvmcomp("build", path, "-o", artifact, "--target", self.target, *options)
+        report, problem = run_tvmcomp(
+            "build", path, "-o", artifact, "--target", self.target, *options
+        )
         return Built(
             artifact_bytes=report.get("artifact_bytes"),
             constants_bytes=report.get("constants_bytes_in_file"),
@@ -114,7 +113,7 @@ class Measurement:
                     continue
                 progress.stage(f"timing ({name}, {kind})")
                 artifact = self._artifact(name, kind)
-                timed, problem = _tvmcomp("bench", artifact, *device)
+                timed, problem = run_tvmcomp("bench", artifact, *device)
                 if "p50_ms" not in timed:
                     builds[name, kind] = replace(each, problem=problem)
                     continue
@@ -148,7 +147,7 @@ class Measurement:
         options: list[Any] = ["--data", data, "--metric", self.metric, *device]
         if self.labels is None:
             options += ["--float", float_network]
-        found, problem = _tvmcomp("eval", artifact, *options)
+        found, problem = run_tvmcomp("eval", artifact, *options)
         return found.get("value"), problem
 
     def _calibration(self) -> Path:
@@ -160,20 +159,3 @@ class Measurement:
 
 def _stacked(samples: list[Sample]) -> dict[str, NDArray]:
     return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
-
-
-def _tvmcomp(*arguments: Any) -> tuple[dict[str, Any], str | None]:
-    """The document that a command prints, empty where it prints none; and what it complains of."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tvmcomp", *map(str, arguments), "--json"],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
-        check=False,
-    )
-    try:
-        document = json.loads(done.stdout)
-    except ValueError:
-        document = {}
-    complaint = " ".join(done.stderr.split())[:300] or f"exit status {done.returncode}"
-    return document, complaint if done.returncode else None

@@ -16,8 +16,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tvmcomp.compress.intervals import Interval, bootstrap, paired_difference, wilson
 from tvmcomp.errors import InputError
+from tvmcomp.intervals import Interval, bootstrap, paired_difference, wilson
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.quantize.output_parts import Part
 from tvmcomp.runtime.metrics import (

@@ -8,7 +8,7 @@ imported Relax --canonical--> NHWC float --(quantize)--> Q/DQ --integers--> inte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ from tvmcomp.passes.canonical.zero_factor import zero_factor
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
+from tvmcomp.passes.lowering.call_sources import CallSources, call_sources, in_order_of
 from tvmcomp.passes.lowering.half import half_precision
 from tvmcomp.passes.lowering.integer_products import integer_products
 from tvmcomp.passes.lowering.keep_moves import keep_moves
@@ -137,18 +138,29 @@ def _lowering(
 
 
 def _fusion(
-    target: TargetDescription, in_bfloat16: bool, sources: dict[str, frozenset[str]]
+    target: TargetDescription,
+    in_bfloat16: bool,
+    sources: dict[str, frozenset[str]],
+    calls: CallSources,
 ) -> Phase:
-    """The others -> kernels, then neighbours -> one kernel; of what is put into ``sources``."""
+    """The others -> kernels, then neighbours -> one kernel; of what is put into ``sources``, for
+    each call into ``calls``."""
+    unfused: list[Module] = []
+
+    def keep(mod: Module) -> Module:
+        unfused.append(mod)
+        return mod
 
     def find_sources(mod: Module) -> Module:
         sources.update(kernel_sources(mod))
+        calls.update(call_sources(unfused.pop(), mod))
         return mod
 
     passes: dict[str, Pass] = {
         "legalize": relax.transform.LegalizeOps(legalizations(target.family)),
         "annotate_patterns": relax.transform.AnnotateTIROpPattern(),
         "mark_patterns": _mark_patterns,
+        "unfused": keep,
         "fuse_operators": relax.transform.FuseOps(),
         "kernel_sources": find_sources,
         "store_bfloat16": in_bodies(store_bfloat16),
@@ -187,6 +199,7 @@ class Lowered:
         scheduled: ``mod`` before the passes that change scheduled kernels.
         target: the device.
         sparse: what was decided for weights with zeros in them.
+        computed: what each call of the kernels of ``mod`` computes, see :func:`call_sources`.
     """
 
     mod: Module
@@ -199,6 +212,7 @@ class Lowered:
     scheduled: Any
     target: TargetDescription
     sparse: tuple[SparseDecision, ...] = ()
+    computed: CallSources = field(default_factory=dict)
 
     @property
     def in_integers(self) -> bool:
@@ -207,11 +221,7 @@ class Lowered:
 
     def tasks_of_kernels(self) -> dict[str, str]:
         """Kernel of ``mod`` -> the task that it was scheduled as."""
-        return {
-            str(var.name_hint): str(func.attrs[SCHEDULED_AS])
-            for var, func in self.mod.functions.items()
-            if _is_scheduled(func)
-        }
+        return _tasks_of_kernels(self.mod)
 
     def rescheduled(self, schedules: Mapping[str, Any]) -> Any:
         """The kernels that ``mod`` would have, under the same names, with other schedules.
@@ -261,12 +271,13 @@ def lower(
     in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
     constants: list[np.ndarray] = []
     sources: dict[str, frozenset[str]] = {}
+    computed: CallSources = {}
     if any(map(has_qdq, views(mod))):
         mod = _integers(target).run(mod, watch)
     sparse = SparseForms(target, race) if winograd else None
     mod = _lowering(target, half, winograd, sparse, constants).run(mod, watch)
     with tvm.target.Target(target.tvm_target_dict()):
-        mod = _fusion(target, in_bfloat16, sources).run(mod, watch)
+        mod = _fusion(target, in_bfloat16, sources, computed).run(mod, watch)
     tasks = {
         str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
         for var, func in mod.functions.items()
@@ -283,7 +294,17 @@ def lower(
     calls = {name: n for name, n in calls.items() if name in kept or not is_move(tasks[name])}
     decisions = tuple(sparse.decisions) if sparse is not None else ()
     return Lowered(
-        expanded, mod, constants, tasks, calls, sources, anywhere, scheduled, target, decisions
+        expanded,
+        mod,
+        constants,
+        tasks,
+        calls,
+        sources,
+        anywhere,
+        scheduled,
+        target,
+        decisions,
+        in_order_of(computed, mod, _tasks_of_kernels(mod)),
     )
 
 
@@ -313,6 +334,14 @@ def _finish(
     }
     phase = Phase("scheduled", passes)
     return phase.run(mod, watch), anywhere[0]
+
+
+def _tasks_of_kernels(mod: Module) -> dict[str, str]:
+    return {
+        str(var.name_hint): str(func.attrs[SCHEDULED_AS])
+        for var, func in mod.functions.items()
+        if _is_scheduled(func)
+    }
 
 
 def _is_scheduled(func: PrimFunc) -> bool:

@@ -9,16 +9,14 @@ import msgspec
 from rich.console import Console
 
 from tvmcomp.fitted import Column, fitted_table, printable
+from tvmcomp.report import texts
 
 if TYPE_CHECKING:
     from tvmcomp.compress.proof import Built, Proof
     from tvmcomp.compress.score import Score
     from tvmcomp.compress.technique import Suggestion
 
-_NONE = "–"
 _CONFIDENCE = "95% confidence"
-#: A change that the table's digits don't show.
-_SAME = 0.005
 
 Row = tuple[str, str, str, str]
 
@@ -67,7 +65,7 @@ def _rows(proof: Proof) -> Iterator[Row]:
         ("parameters", before.parameters, after.parameters),
         ("multiply-accumulates", before.macs, after.macs),
     ):
-        yield title, _count(was), _count(became), _ratio(was, became)
+        yield title, _count(was), _count(became), texts.ratio(was, became)
     for kind in ("float", "int8"):
         if kind in before.builds or kind in after.builds:
             yield from _build_rows(kind, before.builds, after.builds, proof.score)
@@ -83,20 +81,20 @@ def _build_rows(
 
     def row(title: str, name: str, shown: Callable[[Any], str]) -> Row:
         values = [getattr(each, name, None) for each in (was, became, float_was)]
-        change = _ratio(values[0], values[1])
-        beside = _ratio(values[2], values[1])
+        change = texts.ratio(values[0], values[1])
+        beside = texts.ratio(values[2], values[1])
         if beside:
             change += f", beside float {beside}" if change else beside
         return f"{kind}: {title}", shown(values[0]), shown(values[1]), change
 
     if getattr(was, "score", None) is not None or getattr(became, "score", None) is not None:
-        scores = [_value(getattr(each, "score", None), score.unit) for each in (was, became)]
+        scores = [texts.score(getattr(each, "score", None), score.unit) for each in (was, became)]
         yield f"{kind}: {score.metric} as built", scores[0], scores[1], ""
-    yield row("artifact", "artifact_bytes", _bytes)
-    yield row("weights in it", "constants_bytes", _bytes)
-    yield row("p50 latency", "p50_ms", _ms)
-    yield row("p99 latency", "p99_ms", _ms)
-    yield row("peak memory", "peak_memory_mib", _mib)
+    yield row("artifact", "artifact_bytes", texts.size)
+    yield row("weights in it", "constants_bytes", texts.size)
+    yield row("p50 latency", "p50_ms", texts.ms)
+    yield row("p99 latency", "p99_ms", texts.ms)
+    yield row("peak memory", "peak_memory_mib", texts.mib)
 
 
 def _score_row(score: Score) -> Row:
@@ -107,8 +105,8 @@ def _score_row(score: Score) -> Row:
     change = f"{_points(-score.drop, signed=True)}, {_CONFIDENCE} {_range(score)}"
     if score.before is None and score.metric != "agreement":
         change = f"{ends}, {_CONFIDENCE}"
-    before = _NONE if score.before is None else _value(score.before, score.unit)
-    return title, before, _value(score.after, score.unit), change
+    before = texts.NONE if score.before is None else texts.score(score.before, score.unit)
+    return title, before, texts.score(score.after, score.unit), change
 
 
 def _range(score: Score) -> str:
@@ -122,7 +120,7 @@ def _print_steps(proof: Proof, console: Console) -> None:
         (
             step.technique,
             _seconds(step.seconds),
-            f"{_bytes(step.bytes_before)} → {_bytes(step.bytes_after)}",
+            f"{texts.size(step.bytes_before)} → {texts.size(step.bytes_after)}",
             f"{_number(step.drop_before)} → {_points(step.drop_after)}",
             f"{step.sqnr_db_before:.1f} → {step.sqnr_db_after:.1f}",
         )
@@ -145,40 +143,11 @@ def _note(text: str, console: Console) -> None:
 
 
 def _size_row(title: str, was: int | None, became: int | None) -> Row:
-    return title, _bytes(was), _bytes(became), _ratio(was, became)
-
-
-def _ratio(was: float | None, became: float | None) -> str:
-    """How many times smaller; nothing where it can't be said."""
-    if not was or not became:
-        return ""
-    if abs(was / became - 1) < _SAME:
-        return "the same"
-    return f"{was / became:.2f} times less" if became < was else f"{became / was:.2f} times more"
-
-
-def _bytes(count: int | None) -> str:
-    if count is None:
-        return _NONE
-    return f"{count / 2**20:.2f} MiB" if count >= 2**20 else f"{count / 2**10:.1f} KiB"
+    return title, texts.size(was), texts.size(became), texts.ratio(was, became)
 
 
 def _count(count: int | None) -> str:
-    return _NONE if count is None else f"{count:,}"
-
-
-def _ms(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.4g} ms"
-
-
-def _mib(value: float | None) -> str:
-    return _NONE if value is None else f"{value:.1f} MiB"
-
-
-def _value(value: float | None, unit: str) -> str:
-    if value is None:
-        return _NONE
-    return f"{value:.2f}%" if unit == "%" else f"{_number(value)} {unit}".rstrip()
+    return texts.NONE if count is None else f"{count:,}"
 
 
 def _number(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -55,11 +56,30 @@ def benchmark(
     Raises:
         DeviceError: the device failed.
     """
+    return of_times(session, benchmark_times(session, runs, signature))
+
+
+def benchmark_times(
+    session: Session, runs: int | None = None, signature: Signature | None = None
+) -> list[float]:
+    """The seconds of each run that :func:`benchmark` makes its figures of."""
+    once = warm_up(session, signature)
+    return session.time(runs if runs is not None else _runs_in(_SECONDS, once, _FEWEST_RUNS))
+
+
+def warm_up(session: Session, signature: Signature | None = None) -> float:
+    """Run on the reference inputs, or any, until times are steady; returns a run's seconds.
+
+    The first call starts threads and touches memory; the ones after it heat up the clock.
+    """
     session.set_inputs(example_inputs(session.artifact, signature))
-    # The first call starts threads and touches memory; the ones after it heat up the clock.
     once = min(session.time(2))
     session.time(_runs_in(_WARM_UP_SECONDS, once, fewest=1))
-    times = session.time(runs if runs is not None else _runs_in(_SECONDS, once, _FEWEST_RUNS))
+    return once
+
+
+def of_times(session: Session, times: Sequence[float]) -> Benchmark:
+    """The figures of runs of ``session`` that took ``times``, in seconds."""
     peak = session.machine.peak_memory()
     p25, p50, p75, p90, p99 = (1e3 * float(q) for q in np.percentile(times, [25, 50, 75, 90, 99]))
     return Benchmark(

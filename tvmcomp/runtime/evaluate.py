@@ -12,6 +12,7 @@ import numpy as np
 from tvmcomp import arguments
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import InputError
+from tvmcomp.intervals import bootstrap, paired_difference, wilson
 from tvmcomp.model import Signature, TensorSpec
 from tvmcomp.runtime.arrays import read_npz
 from tvmcomp.runtime.inputs import describe
@@ -66,8 +67,10 @@ class Evaluation(msgspec.Struct, frozen=True):
         unit: of the values: ``%``, ``dB`` or none.
         samples: how many.
         value: the artifact's.
+        low, high: where it lies with 95% confidence.
         float_value: the float network's, for a metric against labels; None where there was none.
         difference: ``value - float_value``; points, for percentages.
+        difference_low, difference_high: where that lies with 95% confidence.
     """
 
     metric: Metric
@@ -75,8 +78,12 @@ class Evaluation(msgspec.Struct, frozen=True):
     unit: str
     samples: int
     value: float
+    low: float
+    high: float
     float_value: float | None = None
     difference: float | None = None
+    difference_low: float | None = None
+    difference_high: float | None = None
 
 
 def read_dataset(
@@ -182,27 +189,54 @@ def evaluate(
         given.append(_as_float(session.run(sample)[chosen]))
         if float_session is not None:
             reference.append(_as_float(float_session.run(sample)[chosen]))
-    unit = UNITS[metric]
+    scores = np.stack(given)
+    beside = np.stack(reference) if reference else None
     if metric in LABELLED:
         assert dataset.labels is not None
-        value = _percentage(hits(np.stack(given), dataset.labels, RANKS[metric]))
-        if float_session is None:
-            return Evaluation(metric, chosen, unit, len(dataset), value)
-        float_value = _percentage(hits(np.stack(reference), dataset.labels, RANKS[metric]))
-        return Evaluation(
-            metric, chosen, unit, len(dataset), value, float_value, value - float_value
-        )
-    value = _likeness(metric, np.stack(given), np.stack(reference))
-    return Evaluation(metric, chosen, unit, len(dataset), value)
-
-
-def _likeness(metric: Metric, given: np.ndarray, reference: np.ndarray) -> float:
+        return _against_labels(metric, chosen, dataset.labels, scores, beside)
+    assert beside is not None
     if metric == "agreement":
-        return _percentage(agrees(given, reference))
+        return _share(metric, chosen, agrees(scores, beside))
     if metric == "sqnr":
-        noise, signal = noise_and_signal(given, reference).sum(axis=0)
-        return decibels(noise, signal)
-    return float(np.mean(cosines(given, reference)))
+        energies = noise_and_signal(scores, beside)
+        return _figure(metric, chosen, energies, lambda rows: decibels(*rows.sum(axis=0)))
+    return _figure(metric, chosen, cosines(scores, beside), lambda rows: float(np.mean(rows)))
+
+
+def _against_labels(
+    metric: Metric, output: str, labels: np.ndarray, scores: np.ndarray, beside: np.ndarray | None
+) -> Evaluation:
+    """Of scores ``(N, classes)``, and of those of the float network."""
+    right = hits(scores, labels, RANKS[metric])
+    found = _share(metric, output, right)
+    if beside is None:
+        return found
+    float_right = hits(beside, labels, RANKS[metric])
+    float_value = _percentage(float_right)
+    low, high = paired_difference(right, float_right)
+    return msgspec.structs.replace(
+        found,
+        float_value=float_value,
+        difference=found.value - float_value,
+        difference_low=100 * low,
+        difference_high=100 * high,
+    )
+
+
+def _share(metric: Metric, output: str, right: np.ndarray) -> Evaluation:
+    """Of ``(N,)`` bool: what is true of each sample."""
+    low, high = wilson(float(np.mean(right)), len(right))
+    value = _percentage(right)
+    return Evaluation(metric, output, UNITS[metric], len(right), value, 100 * low, 100 * high)
+
+
+def _figure(
+    metric: Metric, output: str, rows: np.ndarray, figure: Callable[[np.ndarray], float]
+) -> Evaluation:
+    """Of a row a sample, of which ``figure`` makes one number."""
+    return Evaluation(
+        metric, output, UNITS[metric], len(rows), figure(rows), *bootstrap(rows, figure)
+    )
 
 
 def _percentage(shares: np.ndarray) -> float:

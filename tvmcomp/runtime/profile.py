@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,7 +21,7 @@ class KernelTime(msgspec.Struct, frozen=True):
     Attributes:
         name: of the kernel in the library; what is no kernel is one entry, where it is measured.
         calls: in one inference.
-        ms: of all of them in one inference, mean over the runs.
+        ms: of all of them in one inference, each the median over the runs.
         share: of the time of all kernels.
     """
 
@@ -55,14 +56,27 @@ def profile(session: Session, runs: int = 10) -> list[KernelTime]:
     Raises:
         DeviceError: the device failed, or its server has no profiler.
     """
+    calls = profile_calls(session, runs)
+    total = sum(map(sum, calls.values())) or 1.0
+    return sorted(
+        (KernelTime(name, len(ms), sum(ms), sum(ms) / total) for name, ms in calls.items()),
+        key=lambda kernel: -kernel.ms,
+    )
+
+
+def profile_calls(session: Session, runs: int = 10) -> dict[str, list[float]]:
+    """The ms of each call of each kernel in one inference, in their order: medians over the runs,
+    which what else the machine does disturbs least.
+
+    Raises:
+        DeviceError: as :func:`profile`.
+    """
     session.set_inputs(example_inputs(session.artifact))
     session.time(2)
     seconds = session.profile(runs)
-    total = sum(map(sum, seconds.values())) or 1.0
-    return sorted(
-        (
-            KernelTime(name, len(calls) // runs, 1e3 * sum(calls) / runs, sum(calls) / total)
-            for name, calls in seconds.items()
-        ),
-        key=lambda kernel: -kernel.ms,
-    )
+    return {name: _by_call(times, runs) for name, times in seconds.items()}
+
+
+def _by_call(seconds: Sequence[float], runs: int) -> list[float]:
+    calls = max(1, len(seconds) // runs)
+    return [1e3 * median(seconds[call::calls]) for call in range(calls)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from tvmcomp.loops import LOOP_BODY
 from tvmcomp.passes.rewriter import op_name
@@ -45,12 +45,12 @@ def kernels_of_operators(
     known = set(operators)
     found: dict[str, list[str]] = {}
     for kernel, names in sources.items():
-        for operator in {_operator(name, known) for name in names} - {None}:
+        for operator in {operator_of(name, known) for name in names} - {None}:
             found.setdefault(str(operator), []).append(kernel)
     return found
 
 
-def _operator(name: str, known: set[str]) -> str | None:
+def operator_of(name: str, known: Container[str]) -> str | None:
     """The longest operator's name that ``name`` is, but for what lowering adds."""
     for end in range(len(name), 0, -1):
         if name[:end] in known and _ADDED.fullmatch(name[end:]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tvmcomp.compress.intervals import bootstrap, paired_difference, wilson
+from tvmcomp.intervals import bootstrap, paired_difference, wilson
 
 
 def test_wilson_of_known_cases():
