@@ -20,6 +20,18 @@ LIMIT, SLOW_LIMIT = 3600, 4 * 3600
 BOARD_FIXTURES = {"board", "board_root"}
 
 
+@pytest.fixture(scope="session", autouse=True)
+def formats_as_asked() -> Iterator[None]:
+    """Builds keep the number formats that are asked for, unless a test says otherwise: what it
+    expects must not depend on which kernels this machine is fast at, nor be measured each time.
+    """
+    from tvmcomp import arguments
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(arguments, "DEFAULT_FORMATS", "asked")
+        yield
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that need the emulated ARM board, so that `-m "not board"` leaves them out."""

@@ -11,11 +11,13 @@ from typing import Any
 import msgspec
 
 from tvmcomp import arguments, frontend, targets
-from tvmcomp.arguments import Quant
+from tvmcomp.arguments import Formats, Quant
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.codegen.compile import compile_module
 from tvmcomp.codegen.race import race_on
 from tvmcomp.errors import ConfigError
+from tvmcomp.formats.fastest import fastest_formats
+from tvmcomp.formats.variants import Workshop
 from tvmcomp.frontend import ModelSource
 from tvmcomp.model import Model
 from tvmcomp.old_names import renamed
@@ -51,6 +53,7 @@ def build(
     log: Location | Sequence[Location] | None = None,
     *,
     config: QuantConfig | str | os.PathLike[str] | None = None,
+    formats: Formats | None = None,
     device: str | None = None,
     linker: str | None = None,
     reference: bool = True,
@@ -91,7 +94,11 @@ def build(
         log: tuning records to read and write: a folder, a ``.db`` file, a database's address, or
             several of which the first is written; None for the user's own folder.
         config: quantization settings, or a path to their TOML.
-        device: where to measure while tuning; None for this machine.
+        formats: of ``int8``: ``fastest`` (the default) lets operators run in float32 where that is
+            faster, by times measured where the target's code runs, or that the log holds;
+            ``unmeasured`` by the log or a model of the target; ``asked`` keeps all in int8 that the
+            accuracy guard allows.
+        device: where to measure formats, and while tuning; None for this machine.
         linker: a C compiler's command line to link with, in place of the built-in linker.
         reference: keep reference inputs and outputs in the artifact: what it must give.
         small: code the weights: the artifact becomes smaller, by nothing that is lost; they are
@@ -115,6 +122,7 @@ def build(
     bindings = shape_bindings(shapes, dims)
     trials = arguments.integer(trials, "trials", 0)
     device, linker = _texts(device=device, linker=linker)
+    chosen_by = arguments.formats(formats)
     arguments.function(tuning_progress, "tuning_progress")
     if progress is not None and not callable(getattr(progress, "stage", None)):
         raise ConfigError("progress has no method `stage`; see tvmcomp.progress.Progress")
@@ -150,6 +158,11 @@ def build(
     samples = _samples(calibration, network, settings)
     here = targets.detect()
     choice = choose_precision(network, description, here, quant, samples, settings, progress, watch)
+    inputs = first_inputs(network, samples)
+    workshop = Workshop(network, description, records, linker)
+    named_inputs = named(network.signature.inputs, inputs)
+    found = fastest_formats(choice, workshop, chosen_by, device, named_inputs, progress)
+    choice = found.choice
     mods = [choice.mod]
     for other in networks[1:]:
         mods.append(same_precision(choice, other, description, here, quant, settings, watch))
@@ -159,18 +172,21 @@ def build(
             summary = tune_kernels(each, replace(choice, mod=mod), description, records, options)
             if summary.interrupted:  # What was measured is kept; the same build goes on from there.
                 raise KeyboardInterrupt
-    progress.stage("compiling")
-    with UsedRecords(records, description, linker) as used:
-        library = compile_module(
-            mods,
-            description,
-            signatures,
-            watch=watch,
-            tuned=used,
-            half=choice.half,
-            linker=linker,
-            race=race_on(description),
-        )
+    library, used = found.library, found.used
+    timed_is_built = len(mods) == 1 and trials == 0 and watch is None
+    if library is None or used is None or not timed_is_built:
+        progress.stage("compiling")
+        with UsedRecords(records, description, linker) as used:
+            library = compile_module(
+                mods,
+                description,
+                signatures,
+                watch=watch,
+                tuned=used,
+                half=choice.half,
+                linker=linker,
+                race=race_on(description),
+            )
     operators = used.named_in(choice.operators, library.sources)
     if description.family != "cuda":
         operators = with_generic_marked(operators, library.sources, library.tasks)
@@ -179,7 +195,6 @@ def build(
         msgspec.structs.replace(each, inputs=reads.get(each.name, ())) for each in operators
     ]
     progress.stage("checking")
-    inputs = first_inputs(network, samples)
     notes = [*choice.notes, *used.notes(), *sparse_notes(library.sparse, description)]
     constants = sum(array.nbytes for array in library.constants)
     notes += shape_notes(signatures, library.shared_nbytes, constants)
@@ -206,7 +221,7 @@ def build(
     artifact = finish(notes=notes, reference=kept)
     if small:
         artifact = artifact.small()
-    accept(artifact, named(network.signature.inputs, inputs))
+    accept(artifact, named_inputs)
     return artifact
 
 
@@ -222,6 +237,7 @@ def tune(
     calibration: SampleSource | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     config: QuantConfig | str | os.PathLike[str] | None = None,
+    formats: Formats | None = None,
     device: str | None = None,
     linker: str | None = None,
     builders: str | None = None,
@@ -257,6 +273,7 @@ def tune(
     budget = None if budget is None else arguments.seconds(budget, "budget")
     operators = arguments.texts(operators, "operators")
     device, linker, builders = _texts(device=device, linker=linker, builders=builders)
+    chosen_by = arguments.formats(formats)
     arguments.function(progress, "progress")
     description = _target(target)
     settings = _config(config)
@@ -277,6 +294,9 @@ def tune(
     choice = choose_precision(
         network, description, targets.detect(), quant, samples, settings, NoProgress(), None
     )
+    given = named(network.signature.inputs, first_inputs(network, samples))
+    workshop = Workshop(network, description, records, linker)
+    choice = fastest_formats(choice, workshop, chosen_by, device, given, NoProgress()).choice
     options = TuneOptions(
         trials,
         budget=budget,

@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 Quant = Literal["int8", "dynamic", "fp16", "bf16"]
 
+#: Which formats operators run in: the fastest that the guard allows, by times; the same by what is
+#: known without measuring; or whatever is asked for, fast or not.
+Formats = Literal["fastest", "unmeasured", "asked"]
+FORMATS: tuple[Formats, ...] = ("fastest", "unmeasured", "asked")
+#: Where nothing is said; tests of integer kernels say ``asked`` here.
+DEFAULT_FORMATS: Formats = "fastest"
+
 #: What a number format is also called.
 _FORMATS: dict[str, Quant | None] = {
     "none": None, "float32": None, "fp32": None, "int8": "int8", "fp16": "fp16", "float16": "fp16",
@@ -43,6 +50,20 @@ def number_format(quant: Any) -> Quant | None:
     raise ConfigError(
         f"quant is {quant!r}; there are 'int8', 'dynamic', 'fp16', 'bf16', and None for float32"
     )
+
+
+def formats(value: Any) -> Formats:
+    """``value`` as one of :data:`FORMATS`; None as the default.
+
+    Raises:
+        ConfigError: it is none of them.
+    """
+    if value is None:
+        return DEFAULT_FORMATS
+    for known in FORMATS:
+        if isinstance(value, str) and value.strip().lower() == known:
+            return known
+    raise ConfigError(f"formats is {value!r}; there are {', '.join(map(repr, FORMATS))}")
 
 
 def path(value: Any, what: str) -> Path:

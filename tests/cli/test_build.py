@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def int8(folder: Path, out: Path, *options: object) -> dict:
-    calibration = ("--quant", "int8", "--calib", folder / "calib.npz")
+    calibration = ("--quant", "int8", "--formats", "asked", "--calib", folder / "calib.npz")
     return succeeds("build", folder / "net.onnx", "-o", out, *calibration, *options)
 
 

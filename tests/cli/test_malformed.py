@@ -143,6 +143,8 @@ def test_quantization_options(build: Refused, net: Path, tmp_path: Path) -> None
     contains(build(net, "--quant", "int4"), "'int4' is not one of")
     for limit in ("loud", "-3", "0", "nan", "inf"):
         contains(build(net, *int8, "--min-sqnr", limit), limit, "number of dB above 0 nor 'off'")
+    contains(build(net, "--formats", "fastest"), "--formats goes with --quant int8")
+    contains(build(net, *int8, "--formats", "slow"), "'slow' is not one of", "unmeasured")
     contains(build(net, *int8, "--round", "up"), "'up' is not one of", "nearest")
     contains(build(net, "--round", "best"), "--round go with --quant int8")
     contains(build(net, *int8, "--keep-float", "nobody"), "matches 'nobody'", "inspect")

@@ -83,11 +83,12 @@ def test_the_kernels_are_those_of_a_build_with_the_same_options(tmp_path, one_ke
     settings.write_text('keep_float = ["a"]\nobserver = "minmax"\n')
     arguments = [str(tmp_path / "net.onnx"), "--quant", "int8", "--calibration", str(tmp_path)]
     arguments += ["--quant-config", str(settings), "--keep-float", "b", "--min-sqnr", "off"]
+    arguments += ["--formats", "unmeasured"]
     arguments += ["--threads", "3", "--shape", "x=8,64", "--log", str(tmp_path / "log")]
     CliRunner().invoke(command, [*arguments, "--trials", "1", "--json"], catch_exceptions=False)
     CliRunner().invoke(build_command, [*arguments, "-o", str(tmp_path / "net.tvmc")])
     (tuned,), (build,) = one_kernel, built
-    for name in ("target", "quant", "calibration", "shapes", "config"):
+    for name in ("target", "quant", "calibration", "shapes", "config", "formats"):
         assert tuned[name] == build[name], name
     assert tuned["config"].keep_float == ("a", "b") and tuned["config"].min_sqnr_db is None
     assert tuned["config"].observer == "minmax" and tuned["target"].cores == 3

@@ -64,7 +64,8 @@ def built(
         path = folder / f"{name}-{target}-{quant}.tvmc"
         if not path.exists():
             network = networks[name]
-            options = ("--calib", network.calibration) if quant == "int8" else ()
+            in_integers = ("--formats", "asked", "--calib", network.calibration)
+            options = in_integers if quant == "int8" else ()
             options = ("--target", target, "--quant", quant, *options)
             report = succeeds("build", network.model, "-o", path, *options)
             assert report["target"] == target and report["quant"] == quant

@@ -28,7 +28,7 @@ from tvmcomp.cli.network_options import network_arguments, network_options
 @network_options
 @click.option("--trials", type=click.IntRange(min=0), default=0, help="Tune: trials a kernel.")
 @log_option
-@click.option("--device", metavar="ADDRESS", help="Measure there while tuning.")
+@click.option("--device", metavar="ADDRESS", help="Measure formats there, and while tuning.")
 @click.option("--small", is_flag=True, help="Code the weights: a smaller file, a slower load.")
 @click.option("--dump", type=click.Path(file_okay=False), help="Write each phase's module here.")
 @all_option

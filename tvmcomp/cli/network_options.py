@@ -52,6 +52,13 @@ _OPTIONS = (
         "calibration samples; takes longer, minutes for large images.  [default: best]",
     ),
     click.option(
+        "--formats",
+        type=click.Choice(["fastest", "unmeasured", "asked"]),
+        help="Of int8: let operators run in float32 where that is faster, by times measured here "
+        "or on the --device, which the log keeps; by the log or a model alone; or never.  "
+        "[default: fastest]",
+    ),
+    click.option(
         "--threads", type=click.IntRange(1, 4096), help="Cores to build for [the target's]."
     ),
     click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
@@ -82,6 +89,8 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     config = _config(options["quant_config"], keep_float, min_sqnr, rounding)
     if quant != "int8" and (calibration or min_sqnr or rounding):
         raise click.UsageError("--calibration, --min-sqnr and --round go with --quant int8")
+    if quant != "int8" and options["formats"]:
+        raise click.UsageError("--formats goes with --quant int8")
     if quant not in ("int8", "dynamic") and (options["quant_config"] or keep_float):
         raise click.UsageError("--quant-config and --keep-float go with --quant int8 or dynamic")
     target = targets.load(options["target"])
@@ -93,6 +102,7 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
         "calibration": calibration,
         **binding_arguments(options),
         "config": config,
+        "formats": options["formats"],
         "linker": options["linker"],
     }
 

@@ -108,6 +108,18 @@ def compile_module(
         ModelError: the network does something that no driver in C can.
     """
     shapes = [lower(mod, target, watch=watch, tuned=tuned, half=half, race=race) for mod in mods]
+    return compile_lowered(shapes, target, signatures, watch=watch, linker=linker)
+
+
+def compile_lowered(
+    shapes: Sequence[Lowered],
+    target: TargetDescription,
+    signatures: Sequence[Signature],
+    *,
+    watch: Watch | None = None,
+    linker: str | None = None,
+) -> Library:
+    """The second half of :func:`compile_module`: from scheduled kernels to a library."""
     first = shapes[0]
     code = None
     if target.family == "cuda":

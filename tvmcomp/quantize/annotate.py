@@ -17,7 +17,7 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.planned_operator import PlannedOperator
-from tvmcomp.quantize.rounded_weight import RoundedWeight, nearest_weight
+from tvmcomp.quantize.rounded_weight import RoundedWeight, nearest_weight, short_weight
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
@@ -87,7 +87,10 @@ class _Annotate(BindingRewriter):
             assert weight is not None
             if self.anchors[var].stored == "float16":
                 return self.half_precision(value, args[0], weight, var.name)
-            args[1] = self.weight(weight, self.anchors[var])
+            if self.anchors[var].stored == "float32":
+                args[1] = const(short_weight(weight, self.anchors[var]))
+            else:
+                args[1] = self.weight(weight, self.anchors[var])
         result = self.emit(relax.Call(value.op, args, value.attrs, value.ty_args), var.name)
         correction = self.correction_of(var)
         return result if correction is None else self.with_correction(var, result, correction)

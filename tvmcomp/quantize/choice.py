@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from tvmcomp.model import Operator, Precision
 from tvmcomp.quantize.other_shape import Decisions
 from tvmcomp.tvm_types import Module
+
+
+class InFloat(Protocol):
+    """A network whose operators can stay in float one by one."""
+
+    #: The float network, whose operators' names go by.
+    mod: Any
+
+    def choice(self, faster: Mapping[str, str] | None = None) -> PrecisionChoice:
+        """The network with some operators more in float, and what tells that they are faster so."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +37,7 @@ class PrecisionChoice:
         notes: what a person should know.
         decisions: how the float network was quantized, where it was calibrated; it holds for other
             shapes of the network.
+        in_float: makes the same network with more of its operators in float; None where it can't.
     """
 
     mod: Module
@@ -36,3 +48,4 @@ class PrecisionChoice:
     calibration: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     decisions: Decisions | None = None
+    in_float: InFloat | None = None

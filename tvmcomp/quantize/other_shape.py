@@ -6,7 +6,7 @@ samples give alone. Operators and tensors are found by their names, which are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +29,7 @@ class Decisions:
     Attributes:
         config: settings by operator.
         scales: what its channels are divided by, None where they are not.
-        keep_float, weight_only: as :func:`tvmcomp.quantize.plan.plan_operators` takes them.
+        keep_float, weight_only, faster: as :func:`tvmcomp.quantize.plan.plan_operators` takes them.
         qparams: the parameters of each tensor that is quantized.
         rounded: the integers of weights, by the operator's name.
     """
@@ -37,7 +37,8 @@ class Decisions:
     config: QuantConfig
     scales: Scales | None
     keep_float: Sequence[str]
-    weight_only: Sequence[str]
+    weight_only: Collection[str]
+    faster: Mapping[str, str]
     qparams: Mapping[Var, QParams]
     rounded: Mapping[str, RoundedWeight]
 
@@ -49,7 +50,7 @@ class Decisions:
         """
         if self.scales is not None:
             mod = scale_channels(mod, _in_other(self.scales, _by_name(mod)))
-        operators = plan_operators(mod, self.config, self.keep_float, self.weight_only)
+        operators = plan_operators(mod, self.config, self.keep_float, self.weight_only, self.faster)
         variables = _by_name(mod)
         qparams = {_found(variables, var): params for var, params in self.qparams.items()}
         for operator in operators:

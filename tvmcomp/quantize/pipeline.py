@@ -13,7 +13,6 @@ from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
 from tvmcomp.qparams import QParams
-from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.best_rounding import NEAREST, Rounding, best_rounding
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.choice import PrecisionChoice
@@ -24,8 +23,7 @@ from tvmcomp.quantize.equalize import find_scales, scale_channels
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
 from tvmcomp.quantize.judged_outputs import with_judged_outputs
-from tvmcomp.quantize.operator_report import report_operators
-from tvmcomp.quantize.other_shape import Decisions
+from tvmcomp.quantize.outcome import Outcome, finite
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.plan import plan_operators
 from tvmcomp.quantize.planned_operator import PlannedOperator
@@ -96,10 +94,6 @@ def quantize_network(
         probe, qparams, network.noise, ranking, quantized_without, effort.rankings, effort.looks
     )
     result = guard.choose(config.min_sqnr_db, step)
-    final = operators
-    if result.keep_float:
-        final = plan_operators(mod, config, result.keep_float, result.weight_only)
-    on = {operator.name for operator in final if operator.rounds}
     notes = list(samples.warnings)
     if len(fitted) == len(ordered):
         notes.append(
@@ -126,30 +120,14 @@ def quantize_network(
         "held_out": len(ordered) - len(fitted),
         "rounding": rounding.method,
         "equalized": scales is not None,
-        "rounding_sqnr_db": {name: _finite(db) for name, db in rounding.sqnr_db.items()},
+        "rounding_sqnr_db": {name: finite(db) for name, db in rounding.sqnr_db.items()},
         "observer": config.observer,
         "min_sqnr_db": config.min_sqnr_db,
-        "sqnr_db": _finite(result.sqnr_db),
-        "all_quantized_sqnr_db": _finite(result.all_quantized_db),
-        "kept_float": list(result.keep_float),
-        "weight_only": list(result.weight_only),
     }
-    own_db = {name: _finite(db) for name, db in guard.operator_sqnr(on, result.weight_only).items()}
-    alone_db = {name: _finite(db) for name, db in result.alone_db.items()}
-    decisions = Decisions(
-        config, scales, result.keep_float, result.weight_only, qparams, rounding.weights
+    outcome = Outcome(
+        mod, operators, qparams, scales, rounding, guard, result, config, calibration, notes
     )
-    return PrecisionChoice(
-        annotate(mod, final, qparams, rounding.weights),
-        "int8",
-        report_operators(mod, final, own_db, alone_db),
-        without_guard=annotate(mod, operators, qparams, rounding.weights)
-        if result.keep_float
-        else None,
-        calibration=calibration,
-        notes=notes,
-        decisions=decisions,
-    )
+    return outcome.choice()
 
 
 @dataclass(frozen=True)
@@ -204,11 +182,3 @@ def check_patterns(config: QuantConfig, operators: Sequence[Any]) -> None:
             f"no operator of the network matches {', '.join(map(repr, unmatched))}",
             hint="`tvmcomp inspect MODEL` lists the names.",
         )
-
-
-#: JSON has no infinity; no difference at all reads as this ratio.
-_NO_NOISE_DB = 200.0
-
-
-def _finite(db: float) -> float:
-    return float(np.clip(np.nan_to_num(db, nan=-_NO_NOISE_DB), -_NO_NOISE_DB, _NO_NOISE_DB))

@@ -21,7 +21,7 @@ The rules, for a float module in NHWC:
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -57,6 +57,7 @@ def plan_operators(
     config: QuantConfig | None = None,
     keep_float: Collection[str] = (),
     weight_only: Collection[str] = (),
+    faster: Mapping[str, str] | None = None,
 ) -> list[PlannedOperator]:
     """Plan the quantization of ``mod``, in program order.
 
@@ -64,13 +65,16 @@ def plan_operators(
         mod: float Relax in NHWC.
         config: settings by operator.
         keep_float: names that stay float whatever the configuration says (the accuracy guard's).
-        weight_only: those of ``keep_float`` whose weights are stored as int8 nevertheless; those
-            of the others are stored as float16.
+        weight_only: those of ``keep_float`` whose weights are stored as int8 nevertheless, and of
+            ``faster`` whose weights keep 8 bits; those of the others of ``keep_float`` are stored
+            as float16.
+        faster: names that stay float because they are faster so, and what tells.
     """
     if main_bindings(mod) is None:
         return []
     settings = config or QuantConfig()
-    return _Planner(mod, settings, frozenset(keep_float), frozenset(weight_only)).plan()
+    keep = frozenset(keep_float)
+    return _Planner(mod, settings, keep, frozenset(weight_only), faster or {}).plan()
 
 
 class _Planner:
@@ -80,11 +84,13 @@ class _Planner:
         config: QuantConfig,
         keep_float: frozenset[str],
         weight_only: frozenset[str],
+        faster: Mapping[str, str],
     ) -> None:
         self.bindings: list[Any] = main_bindings(mod) or []
         self.config = config
         self.keep_float = keep_float
         self.weight_only = weight_only
+        self.faster = faster
         self.users: dict[Var, list[Binding]] = consumers(mod)
         self.producer = {binding.var: binding for binding in self.bindings}
         self.position = {binding.var: i for i, binding in enumerate(self.bindings)}
@@ -115,12 +121,14 @@ class _Planner:
                 self.capable.add(binding.var)
         return planned
 
-    def stored(self, binding: Binding) -> Literal["int8", "float16"] | None:
-        """How the weight of an anchor that the guard keeps in float is stored."""
+    def stored(self, binding: Binding) -> Literal["int8", "float16", "float32"] | None:
+        """How the weight of an anchor is stored that the guard, or the clock, keeps in float."""
         name, kind = str(binding.var.name), op_name(binding.value)
-        is_anchor = kind in ANCHORS
-        if name not in self.keep_float or not is_anchor or self.anchor_refusal(binding.value):
+        kept = name in self.keep_float or name in self.faster
+        if not kept or kind not in ANCHORS or self.anchor_refusal(binding.value):
             return None
+        if name in self.faster:  # To widen it would take time.
+            return "float32" if name in self.weight_only else None
         return "int8" if name in self.weight_only else "float16"
 
     def refusal(self, binding: Binding) -> str | None:
@@ -130,6 +138,8 @@ class _Planner:
             return "no operator"
         if binding.var.name in self.keep_float:
             return KEPT_BY_GUARD
+        if str(binding.var.name) in self.faster:
+            return self.faster[str(binding.var.name)]
         if self.config.for_operator(binding.var.name, name).dtype == "float":
             return KEPT_AS_ASKED
         if name in ANCHORS:

@@ -27,7 +27,7 @@ class PlannedOperator:
         quantized: whether it runs in integers.
         reason: why not.
         stored: the type that the weight of an operator kept in float is stored in: ``int8`` or
-            ``float16``; None leaves it.
+            ``float16``, or ``float32`` of 8 significant bits; None leaves it.
     """
 
     var: Var
@@ -36,7 +36,7 @@ class PlannedOperator:
     readers: tuple[Any, ...] = ()
     quantized: bool = False
     reason: str | None = None
-    stored: Literal["int8", "float16"] | None = None
+    stored: Literal["int8", "float16", "float32"] | None = None
 
     @property
     def name(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -45,3 +45,16 @@ def nearest_weight(weight: np.ndarray, operator: PlannedOperator) -> RoundedWeig
     axis = EMBEDDING_AXIS if operator.is_embedding else weight_axis(operator.kind)
     params = weight_qparams(weight, axis)
     return RoundedWeight(quantize(weight, params), params)
+
+
+def short_weight(weight: np.ndarray, operator: PlannedOperator) -> np.ndarray:
+    """The float ``weight`` in float32 numbers of at most 8 significant bits: the nearest multiples
+    of a power of two, one for each output channel.
+
+    A kernel multiplies by them as by any others; in the file their lower bytes, which are zero,
+    take nothing.
+    """
+    params = nearest_weight(weight, operator).params
+    step = np.exp2(np.ceil(np.log2(params.scale))).astype(np.float32)
+    grid = replace(params, scale=step)
+    return dequantize(quantize(weight, grid), grid)

@@ -37,7 +37,7 @@ _MARGIN = 1.2
 #: Vector instructions that the transforms take for each value of a tile and a channel.
 _TRANSFORM = 2.5
 #: Bytes a cycle that weights too large for the cache of a core arrive at.
-_BYTES_PER_CYCLE = 3
+BYTES_PER_CYCLE = 3
 #: More vectors of channels than this in a block of accumulators make the compiler spill them.
 _MOST_VECTORS = 2
 
@@ -61,13 +61,14 @@ def winograd_tile(anchor: Anchor, kernel: DotKernel, target: TargetDescription) 
     # Smaller weights first: the larger tile has to be clearly faster.
     best, cost = None, direct / _MARGIN
     for tile in (TWO, FOUR):
-        cycles = _cycles(tile, anchor, target)
+        cycles = winograd_cycles(tile, anchor, target)
         if cycles < cost:
             best, cost = tile, cycles / _MARGIN
     return best
 
 
-def _cycles(tile: Tile, anchor: Anchor, target: TargetDescription) -> float:
+def winograd_cycles(tile: Tile, anchor: Anchor, target: TargetDescription) -> float:
+    """What a tile takes by the model of :func:`winograd_tile`."""
     channels, out_channels = anchor.channels, anchor.out_channels
     rows, columns = tile_grid(tile, anchor, target)
     values = anchor.shape[0] * rows * columns * tile.reach**2
@@ -75,7 +76,7 @@ def _cycles(tile: Tile, anchor: Anchor, target: TargetDescription) -> float:
     lanes = output_lanes(out_channels, target)
     multiplications = values * channels * out_channels / lanes
     transforms = _TRANSFORM * values * (channels + out_channels) / lanes
-    transfer = weight_bytes / _BYTES_PER_CYCLE if weight_bytes > target.l2_kib << 10 else 0
+    transfer = weight_bytes / BYTES_PER_CYCLE if weight_bytes > target.l2_kib << 10 else 0
     return multiplications + transforms + transfer
 
 

@@ -22,15 +22,12 @@ from tvmcomp.tuning.log.record import (
     SCHEMA,
     AnyLine,
     Count,
-    Definition,
-    Finished,
     Hash,
     HashOrNone,
     MeasuredPoint,
     Seconds,
     Target,
     Text,
-    Trial,
     Versions,
     Workload,
 )
@@ -47,7 +44,7 @@ _FIRST_FIELD = b'{"type":"'
 _BEGINNING = re.compile(b"(?=%s)" % re.escape(_FIRST_FIELD))
 #: How this version writes a line, up to its workload's hash.
 _OURS = re.compile(
-    rb'\{"type":"(?:trial|finished|workload)","schema":%d,"workload":\{"hash":"([0-9a-f]{16})"'
+    rb'\{"type":"(?:trial|finished|comparison|workload)","schema":%d,"workload":\{"hash":"([0-9a-f]{16})"'
     % SCHEMA
 )
 
@@ -72,7 +69,7 @@ class Summary(msgspec.Struct, gc=False):
     looked into.
     """
 
-    type: Literal["trial", "finished", "workload"]
+    type: Literal["trial", "finished", "comparison", "workload"]
     schema: Annotated[int, Meta(ge=SCHEMA, le=SCHEMA)]
     workload: _Named
     date: Text
@@ -140,7 +137,7 @@ class Entry:
 
     def check(self) -> None:
         """Raise ValueError where a field does not hold what it should; a trace is some list."""
-        if self.summary.type == "workload":
+        if self.summary.type in ("comparison", "workload"):
             _whole(self.text)
             return
         _parsed(self.text, _Origin)
@@ -195,7 +192,7 @@ def _reason(text: bytes, error: Exception) -> str:
     return str(error)
 
 
-def encode(line: Trial | Finished | Definition) -> bytes:
+def encode(line: AnyLine) -> bytes:
     """``line`` as JSON, without a newline."""
     return msgspec.json.encode(line)
 

@@ -4,6 +4,8 @@ A log is a set of JSON objects, one a line, each standing alone. ``type`` tells 
 
 - ``trial``: one candidate that was built and measured (:class:`Trial`).
 - ``finished``: a search that ended (:class:`Finished`), so that it is not run again.
+- ``comparison``: two networks or more that compute the same, timed in turns
+  (:class:`Comparison`), so that a later build of them measures nothing.
 - ``workload``: the kernel itself (:class:`Definition`), so that a log can be checked and exported
   without the network that it came from.
 
@@ -224,7 +226,41 @@ class Definition(Line, frozen=True, kw_only=True, tag_field="type", tag="workloa
     module: Annotated[str, Meta(max_length=900_000)]
 
 
-AnyLine = Trial | Finished | Definition
+class Timing(msgspec.Struct, frozen=True):
+    """A whole network's times.
+
+    Attributes:
+        format: the number format of most of it (``int8``, ``float32``), or ``mixed``.
+        code: :func:`tvmcomp.formats.identity.code_hash` of its kernels.
+        run_secs: of an inference, one a round; those of one round were taken one after the other.
+        call_secs: of each call of a kernel in an inference, kernel by kernel; empty where they were
+            not taken.
+    """
+
+    format: Text
+    code: Hash
+    run_secs: tuple[Seconds, ...]
+    call_secs: tuple[Seconds, ...] = ()
+
+
+class Comparison(Line, frozen=True, kw_only=True, tag_field="type", tag="comparison"):
+    """Networks that compute the same, in turns. Its workload is all of them together.
+
+    Attributes:
+        target, device: what they were built for, and where they were measured.
+        networks: each one's times, as many of each.
+    """
+
+    target: Target
+    device: Fingerprint
+    networks: tuple[Timing, ...]
+
+    def __post_init__(self) -> None:
+        if len({len(network.run_secs) for network in self.networks}) != 1:
+            raise ValueError("Expected as many `run_secs` of each of `$.networks`, and some")
+
+
+AnyLine = Trial | Finished | Comparison | Definition
 
 #: What a build reads from a log: a trial with measured times.
 Record = Trial

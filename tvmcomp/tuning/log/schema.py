@@ -34,7 +34,7 @@ def json_schema() -> dict[str, Any]:
 def schema_text() -> str:
     """The content of ``record.schema.json``."""
     document = json_schema()
-    for name in ("Trial", "Finished", "Definition"):
+    for name in ("Trial", "Finished", "Comparison", "Definition"):
         document["$defs"][name]["properties"]["schema"] = {"const": SCHEMA}
     return json.dumps(document, indent=2) + "\n"
 

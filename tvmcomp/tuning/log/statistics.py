@@ -53,6 +53,8 @@ def statistics(store: Store) -> Statistics:
     for bucket in store.buckets():
         for entry in store.read(bucket):
             summary = entry.summary
+            if summary.type == "comparison":  # of whole networks
+                continue
             workloads.add(entry.workload)
             if summary.type == "workload":
                 defined.add(entry.workload)

@@ -12,7 +12,14 @@ from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import DeviceModel, Fingerprint
 from tvmcomp.tuning.log.line import Entry, age, encode, speedups
 from tvmcomp.tuning.log.nearest import Nearness, nearness
-from tvmcomp.tuning.log.record import AnyLine, Definition, InstructionSet, Trial, Versions
+from tvmcomp.tuning.log.record import (
+    AnyLine,
+    Comparison,
+    Definition,
+    InstructionSet,
+    Trial,
+    Versions,
+)
 from tvmcomp.tuning.log.store import Store
 
 
@@ -157,6 +164,33 @@ class TuningLog:
                         return True
         return False
 
+    def comparison(
+        self, workload: str, target: TargetDescription, device: Fingerprint | None
+    ) -> Comparison | None:
+        """The times of networks that were measured in turns: the nearest device's, and of these the
+        newest; None where there are none.
+
+        Those of other versions don't count. Where the network will run here, those of another model
+        of device don't, either.
+
+        Args:
+            workload: of all the networks together.
+            target: what they are compiled for.
+            device: where they will run, if that is known.
+        """
+        found: list[tuple[Nearness, Entry]] = []
+        for entry in self._of_instruction_set("comparison", workload, target):
+            with self.reporting(entry):
+                near = nearness(entry.target, entry.device, target, device)
+                same = near is not None and (device is None or not near.other_model)
+                if near is not None and same and entry.line.versions == Versions.here():
+                    found.append((near, entry))
+        if not found:
+            return None
+        nearest = min(near[:2] for near, _ in found)
+        newest = max((entry for near, entry in found if near[:2] == nearest), key=age)
+        return newest.line if isinstance(newest.line, Comparison) else None
+
     def definition(self, workload: str) -> Definition | None:
         """The workload itself as it was written last, or None where no store holds it."""
         found = [e for e in self._entries(workload) if e.summary.type == "workload"]
@@ -174,7 +208,8 @@ class TuningLog:
 
     def workloads(self) -> list[str]:
         """The hashes of all workloads that the stores hold something of, in order."""
-        return sorted({entry.workload for entry in self.entries()})
+        kernels = (entry for entry in self.entries() if entry.summary.type != "comparison")
+        return sorted({entry.workload for entry in kernels})
 
     def close(self) -> None:
         """Let go of the stores' files and connections."""

@@ -1,0 +1,187 @@
+"""The fastest formats of a network among those that the guard allows: what a build asks for.
+
+    asked network ----+--> times in turns, by kernel --> the cheapest mixture --> times in turns
+    other format -----+         (log, machine, or model)                              |
+                                                       the fastest of the three <-----+
+
+Times come from the log where it has them, else they are taken where the target's code runs, and
+written there; for a target that is not at hand a model stands in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from statistics import median
+
+import msgspec
+import numpy as np
+
+from tvmcomp.arguments import Formats
+from tvmcomp.codegen.compile import Library
+from tvmcomp.formats.attribute import kernel_calls, seconds_of_segments
+from tvmcomp.formats.choose import (
+    FormatCosts,
+    cheapest_by_model,
+    cheapest_mixture,
+    fastest,
+    worth_building,
+)
+from tvmcomp.formats.comparison import Clock
+from tvmcomp.formats.model import change_seconds, modelled_costs
+from tvmcomp.formats.segments import Segments, segments_of
+from tvmcomp.formats.variants import Variant, Workshop
+from tvmcomp.formats.words import Figures, note_of, reasons_of
+from tvmcomp.progress import Progress
+from tvmcomp.quantize.choice import InFloat, PrecisionChoice
+from tvmcomp.tuning.log.record import Comparison
+from tvmcomp.tuning.used_records import UsedRecords
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is built.
+
+    Attributes:
+        choice: the network in its formats.
+        library: it compiled, where that was done to time it.
+        used: the tuning records in ``library``.
+    """
+
+    choice: PrecisionChoice
+    library: Library | None = None
+    used: UsedRecords | None = None
+
+
+def fastest_formats(
+    choice: PrecisionChoice,
+    workshop: Workshop,
+    formats: Formats,
+    device: str | None,
+    inputs: Mapping[str, np.ndarray],
+    progress: Progress,
+) -> Chosen:
+    """Let operators of ``choice`` run in float32 where that is faster.
+
+    Args:
+        choice: what was asked for, as far as the guard allows.
+        workshop: compiles.
+        formats: whether to look for faster ones, and whether to measure.
+        device: where to measure; None for this machine.
+        inputs: of the network, by name.
+        progress: is told of the stage.
+
+    Raises:
+        DeviceError: the device failed.
+        ToolError: a tool of the build failed.
+    """
+    network = choice.in_float
+    if formats == "asked" or network is None or workshop.target.family == "cuda":
+        return Chosen(choice)
+    parts = segments_of(network.mod)
+    # An embedding in int8 is float32 all the same, and saves memory.
+    in_integers = {op.name for op in choice.operators if op.dtype == "int8" and op.kind != "take"}
+    fixed = frozenset(i for i, ops in enumerate(parts.operators) if in_integers.isdisjoint(ops))
+    if len(fixed) == len(parts.operators):
+        return Chosen(choice)
+    progress.stage("choosing formats")
+    clock = Clock(workshop, device, inputs, measures=formats == "fastest")
+    search = _Search(choice, network, workshop, clock, parts, fixed, in_integers)
+    return search.by_clock() or search.by_model()
+
+
+@dataclass(frozen=True)
+class _Search:
+    choice: PrecisionChoice
+    network: InFloat
+    workshop: Workshop
+    clock: Clock
+    parts: Segments
+    fixed: frozenset[int]
+    in_integers: Collection[str]
+
+    def by_clock(self) -> Chosen | None:
+        """By times that were taken; None where there are none."""
+        asked = self.workshop.lowered("int8", self.choice)
+        every = frozenset(range(len(self.parts.operators))) - self.fixed
+        other = self.workshop.lowered("float32", self.in_float(every))
+        whole = self.clock.compare([asked, other], by_call=True)
+        if whole is None:
+            return None
+        by_segment = [
+            seconds_of_segments(self.parts, kernel_calls(variant.lowered), timing.call_secs)
+            for variant, timing in zip((asked, other), whole.networks, strict=True)
+        ]
+        borders = {
+            pair: change_seconds(numbers, self.workshop.target)
+            for pair, numbers in self.parts.borders.items()
+        }
+        costs = FormatCosts(by_segment[0], by_segment[1], borders, self.fixed)
+        at = fastest([timing.run_secs for timing in whole.networks])
+        best, moved = (asked, other)[at], (frozenset(), every)[at]
+        times = {timing.format: median(timing.run_secs) for timing in whole.networks}
+        mixture = cheapest_mixture(costs)
+        if worth_building(costs, mixture):
+            mixed = self.workshop.lowered("mixed", self.in_float(mixture))
+            beside = self.clock.compare([best, mixed], by_call=False)
+            if beside is not None:
+                times |= _scaled(beside, times[best.format])
+                allowed = self._allows(mixed.choice)
+                if allowed and fastest([timing.run_secs for timing in beside.networks]):
+                    best, moved = mixed, mixture
+        figures = Figures(best.format, times, costs, whole.device.cpu, whole.date)
+        return self._finished(best, moved, figures)
+
+    def by_model(self) -> Chosen:
+        """By the model of the target."""
+        costs = modelled_costs(self.network.mod, self.parts, self.fixed, self.workshop.target)
+        moved = cheapest_by_model(costs)
+        choice = self.in_float(moved) if moved else self.choice
+        return Chosen(self._told(choice, moved, Figures("mixed" if moved else "int8", {}, costs)))
+
+    def in_float(self, moved: frozenset[int]) -> PrecisionChoice:
+        """The network with these segments in float."""
+        return self.network.choice(dict.fromkeys(self._names(moved), "faster in float32"))
+
+    def _allows(self, choice: PrecisionChoice) -> bool:
+        """Whether the guard would: noise doesn't simply add up, so less of it may be more."""
+        asked, found = self.choice.calibration, choice.calibration["sqnr_db"]
+        least = asked["min_sqnr_db"]
+        return least is None or bool(found >= min(least, asked["sqnr_db"]))
+
+    def _names(self, segments: Collection[int]) -> list[str]:
+        names = (name for i in sorted(segments) for name in self.parts.operators[i])
+        return [name for name in names if name in self.in_integers]
+
+    def _finished(self, best: Variant, moved: frozenset[int], figures: Figures) -> Chosen:
+        choice = self._told(best.choice, moved, figures)
+        return Chosen(choice, self.workshop.compiled(best), best.used)
+
+    def _told(
+        self, choice: PrecisionChoice, moved: frozenset[int], figures: Figures
+    ) -> PrecisionChoice:
+        """``choice``, with the figures that decided in its report."""
+        reasons = reasons_of(self.parts, moved, figures)
+        operators = [
+            msgspec.structs.replace(operator, reason=reasons[operator.name])
+            if operator.name in reasons and operator.name in self.in_integers
+            else operator
+            for operator in choice.operators
+        ]
+        problem = self.clock.problem
+        notes = [*choice.notes, note_of(self.parts, moved, figures, self.workshop.target)]
+        if problem:
+            notes.append(f"formats: what was measured is not kept: {problem}")
+        return replace(
+            choice,
+            operators=operators,
+            calibration={**choice.calibration, "formats": figures.document(self.parts, moved)},
+            notes=notes,
+        )
+
+
+def _scaled(beside: Comparison, best: float) -> dict[str, float]:
+    """The mixture's time, against what the best whole network took in its own comparison: the
+    machine may have been slower now."""
+    whole, mixed = beside.networks
+    return {mixed.format: best * median(mixed.run_secs) / median(whole.run_secs)}
