@@ -14,8 +14,9 @@ from tvmcomp.tvm_types import Module
 class InFloat(Protocol):
     """A network whose operators can stay in float one by one."""
 
-    #: The float network, whose operators' names go by.
-    mod: Any
+    @property
+    def mod(self) -> Any:
+        """The float network, whose operators' names count."""
 
     def choice(self, faster: Mapping[str, str] | None = None) -> PrecisionChoice:
         """The network with some operators more in float, and what tells that they are faster so."""
