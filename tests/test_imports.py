@@ -14,8 +14,8 @@ ROOT = Path(tvmcomp.__file__).parent
 #: but for those that stand here.
 ORDER = (
     "targets", "frontend", "artifact", "schedules", "passes", "runtime", "codegen", "export",
-    "quantize", "tuning", "formats", "report", "reference_run", "api", "compress", "search", "cli",
-    "__main__",
+    "devices", "quantize", "tuning", "formats", "report", "reference_run", "api", "compress",
+    "search", "cli", "__main__",
 )  # fmt: skip
 
 

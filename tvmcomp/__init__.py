@@ -10,6 +10,7 @@ __version__ = "0.1.0"
 if TYPE_CHECKING:
     from tvmcomp.api import build, tune
     from tvmcomp.compress import CallablePackage
+    from tvmcomp.devices import connect
     from tvmcomp.export import ExportPackage
     from tvmcomp.frontend.convert import convert
     from tvmcomp.runtime.figures import bench, evaluate
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "build": "tvmcomp.api",
     "tune": "tvmcomp.api",
+    "connect": "tvmcomp.devices",
     "convert": "tvmcomp.frontend.convert",
     "load": "tvmcomp.runtime.session",
     "bench": "tvmcomp.runtime.figures",
@@ -32,7 +34,8 @@ _PUBLIC = {
 _CALLED = ("compress", "export")
 
 __all__ = [
-    "__version__", "bench", "build", "compress", "convert", "evaluate", "export", "load", "tune",
+    "__version__", "bench", "build", "compress", "connect", "convert", "evaluate", "export", "load",
+    "tune",
 ]  # fmt: skip
 
 

@@ -30,7 +30,7 @@ static double percentile(const double *sorted, int32_t count, double share) {
   return 1e3 * sorted[at < count ? at : count - 1];
 }
 
-static long peak_kib(void) {
+long tvmcomp_peak_kib(void) {
   struct rusage usage;
   return getrusage(RUSAGE_SELF, &usage) ? 0 : usage.ru_maxrss;
 }
@@ -59,7 +59,7 @@ static void print(const tvmcomp_arguments *arguments, double created, double fir
     printf("{\"network\": ");
     tvmcomp_print_text(network->name);
     printf(", \"threads\": %d, \"create_ms\": %.6f, \"first_ms\": %.6f, \"peak_kib\": %ld",
-           (int)arguments->threads, 1e3 * created, 1e3 * first, peak_kib());
+           (int)arguments->threads, 1e3 * created, 1e3 * first, tvmcomp_peak_kib());
     printf(", \"workspace_bytes\": %llu, \"ms\": [", (unsigned long long)network->workspace);
     for (int32_t i = 0; i < runs; i++) printf("%s%.6f", i ? ", " : "", 1e3 * seconds[i]);
     printf("]");
@@ -74,7 +74,7 @@ static void print(const tvmcomp_arguments *arguments, double created, double fir
     printf("%s: %d threads, %d runs\n", network->name, (int)arguments->threads, (int)runs);
     printf("minimum %.4f ms, p50 %.4f, p90 %.4f, p99 %.4f\n", least, p50, p90, p99);
     printf("context made in %.3f ms, first run %.3f ms, peak memory %ld KiB\n", 1e3 * created,
-           1e3 * first, peak_kib());
+           1e3 * first, tvmcomp_peak_kib());
   }
   if (of) print_profile(network, of, runs, arguments->json);
   if (arguments->json) printf("}\n");

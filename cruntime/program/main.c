@@ -8,7 +8,7 @@
 #include <string.h>
 
 enum { FINE, FAILED, UNUSABLE };
-typedef enum { RUN, SELFTEST, BENCH, INFO } command;
+typedef enum { RUN, SELFTEST, BENCH, SERVE, INFO } command;
 
 static const tvmcomp_program *const program = &tvmcomp_this_program;
 
@@ -19,19 +19,32 @@ static int usage(const char *name) {
           "  %s --selftest [--threads N] [--json]      on its reference inputs, and compares\n"
           "  %s --bench RUNS [--threads N] [--profile] [--json] [INPUT...]\n"
           "  %s [--threads N] INPUT... OUTPUT...       files of the values, as they lie in memory\n"
-          "  %s --info                                 inputs, outputs and memory, as JSON\n",
+          "  %s --serve [--threads N]                  answers requests on a stream (serve.c)\n"
+          "  %s --info                                 inputs, outputs and memory, as JSON\n"
+          "--cores A,B,... binds the threads to cores\n",
           network->name, (int)network->num_inputs, (int)network->num_outputs, name, name, name,
-          name);
+          name, name);
   return UNUSABLE;
 }
 
-/* A whole number from `least` on, or -1. */
-static int32_t number(const char *text, int32_t least) {
+int32_t tvmcomp_number(const char *text, int32_t least) {
   char *end;
   errno = 0;
   long value = text ? strtol(text, &end, 10) : -1;
   if (!text || errno || *end || end == text || value < least || value > 1000000000) return -1;
   return (int32_t)value;
+}
+
+/* Reads "0,2,5"; -1 where it is no such list. */
+static int32_t read_cores(char *text, int32_t *cores) {
+  int32_t count = 0;
+  for (char *next = text; next; count++) {
+    char *core = next;
+    next = strchr(core, ',');
+    if (next) *next++ = 0;
+    if (count == TVMCOMP_MOST_CORES || (cores[count] = tvmcomp_number(core, 0)) < 0) return -1;
+  }
+  return text ? count : -1;
 }
 
 static int told(const char *what, const char *where) {
@@ -140,18 +153,20 @@ static int perform(command what, const tvmcomp_arguments *arguments, char **file
   } else if (program->inputs) {
     given = program->inputs;
   }
-  tvmcomp_options options = {.threads = arguments->threads};
+  tvmcomp_options options = {
+      .threads = arguments->threads, .cores = arguments->cores, .num_cores = arguments->num_cores};
   tvmcomp_context *context = NULL;
   double start = tvmcomp_now();
   tvmcomp_status status = program->create(&options, &context);
   double created = tvmcomp_now() - start;
-  if (!status) {
-    status = what == BENCH ? tvmcomp_bench(context, given, outputs, arguments, created)
-                           : program->run(context, given, outputs);
-  }
+  int result = FINE;
+  if (!status && what == SERVE) result = tvmcomp_serve(context, inputs, outputs) ? UNUSABLE : FINE;
+  else if (!status && what == BENCH)
+    status = tvmcomp_bench(context, given, outputs, arguments, created);
+  else if (!status) status = program->run(context, given, outputs);
   program->destroy(context);
   if (status) return explain(status);
-  int result = what == SELFTEST ? selftest(outputs, arguments->json) : FINE;
+  if (what == SELFTEST) result = selftest(outputs, arguments->json);
   for (int32_t i = 0; what == RUN && i < network->num_outputs && result == FINE; i++)
     result = write_file(files[network->num_inputs + i], outputs[i], (size_t)network->outputs[i].nbytes);
   for (int32_t i = 0; i < network->num_inputs; i++) free(inputs[i]);
@@ -169,12 +184,15 @@ int main(int argc, char **argv) {
   for (; at < argc && !strncmp(argv[at], "--", 2); at++) {
     if (!strcmp(argv[at], "--selftest")) what = SELFTEST;
     else if (!strcmp(argv[at], "--info")) what = INFO;
+    else if (!strcmp(argv[at], "--serve")) what = SERVE;
     else if (!strcmp(argv[at], "--json")) arguments.json = 1;
     else if (!strcmp(argv[at], "--profile")) arguments.profile = 1;
-    else if (!strcmp(argv[at], "--threads")) arguments.threads = number(argv[++at], 1);
-    else if (!strcmp(argv[at], "--bench")) what = BENCH, arguments.runs = number(argv[++at], 1);
+    else if (!strcmp(argv[at], "--threads")) arguments.threads = tvmcomp_number(argv[++at], 1);
+    else if (!strcmp(argv[at], "--bench")) what = BENCH, arguments.runs = tvmcomp_number(argv[++at], 1);
+    else if (!strcmp(argv[at], "--cores"))
+      arguments.num_cores = read_cores(argv[++at], arguments.cores);
     else return usage(argv[0]);
-    if (arguments.threads < 0 || arguments.runs < 0) return usage(argv[0]);
+    if (arguments.threads < 0 || arguments.runs < 0 || arguments.num_cores < 0) return usage(argv[0]);
   }
   int32_t files = argc - at;
   int fits = what == RUN ? files == network->num_inputs + network->num_outputs

@@ -26,9 +26,13 @@ typedef struct {
 /* The one of this program; an emitted file defines it. */
 extern const tvmcomp_program tvmcomp_this_program;
 
+enum { TVMCOMP_MOST_CORES = 1024 };
+
 /* What the command line says. */
 typedef struct {
   int32_t threads;
+  int32_t cores[TVMCOMP_MOST_CORES]; /* to run on; none: the system chooses */
+  int32_t num_cores;
   int32_t runs; /* of the benchmark */
   int json, profile;
 } tvmcomp_arguments;
@@ -48,6 +52,16 @@ tvmcomp_agreement tvmcomp_compare(const tvmcomp_tensor *tensor, const void *give
 tvmcomp_status tvmcomp_bench(tvmcomp_context *context, const void *const *inputs,
                              void *const *outputs, const tvmcomp_arguments *arguments,
                              double created);
+
+/* bench.c: the largest memory of the process so far. */
+long tvmcomp_peak_kib(void);
+
+/* serve.c: answers requests until standard input ends; these are the network's buffers. Gives 0 unless
+ * what came was no request, or nothing can be written. */
+int tvmcomp_serve(tvmcomp_context *context, void **inputs, void **outputs);
+
+/* main.c: a whole number from `least` on that all of `text` is, or -1. */
+int32_t tvmcomp_number(const char *text, int32_t least);
 
 /* bench.c: seconds on a clock that only goes forward. */
 double tvmcomp_now(void);

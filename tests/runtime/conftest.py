@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from served import Served
+from ssh_server import SshServer, ssh_server
 
 
 @pytest.fixture(scope="module")
@@ -49,3 +50,10 @@ def stock_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     yield served
     os.kill(served.process.pid, signal.SIGKILL)
     served.process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """An ssh server."""
+    with ssh_server(tmp_path_factory.mktemp("sshd")) as running:
+        yield running

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tvmcomp.cli.binding_options import parse_shapes
 from tvmcomp.cli.common import err, json_option, out, print_json
-from tvmcomp.cli.machine_options import machine_for, machine_options
+from tvmcomp.cli.machine_options import Place, machine_for, machine_options
 from tvmcomp.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
@@ -43,10 +43,9 @@ def command(
     repeat: int | None,
     shapes: tuple[str, ...],
     profile: bool,
-    device: str | None,
+    place: Place,
     threads: int | None,
     pin: Pin,
-    timeout: float,
     as_json: bool,
 ) -> None:
     """Measure ARTIFACT: latency after a warm-up, load time, peak memory.
@@ -60,6 +59,7 @@ def command(
       tvmcomp bench net.tvmc --threads 2 --profile
       tvmcomp bench net.tvmc --shape x=8,3,224,224
       tvmcomp bench net.tvmc --device 127.0.0.1:9190/rpi4
+      tvmcomp bench net.tvmc --device adb://emulator-5554
     """
     import msgspec
 
@@ -72,7 +72,7 @@ def command(
     from tvmcomp.runtime.session import load_on
 
     with (
-        machine_for(device, timeout) as machine,
+        machine_for(place) as machine,
         load_on(machine, artifact, threads, pin) as session,
     ):
         loaded: Artifact = session.artifact

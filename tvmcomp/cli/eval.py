@@ -12,7 +12,7 @@ from rich.progress import track
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import err, json_option, out, print_json
-from tvmcomp.cli.machine_options import machine_for, machine_options
+from tvmcomp.cli.machine_options import Place, machine_for, machine_options
 
 if TYPE_CHECKING:
     from tvmcomp.artifact.artifact import Artifact
@@ -48,10 +48,9 @@ def command(
     metric: str,
     output: str | None,
     float_path: Path | None,
-    device: str | None,
+    place: Place,
     threads: int | None,
     pin: Pin,
-    timeout: float,
     as_json: bool,
     **bindings: Any,
 ) -> None:
@@ -77,7 +76,7 @@ def command(
     dataset = read_dataset(data, loaded.metadata.signature)
     reference, remark = find_float_network(loaded, float_path, **binding_arguments(bindings))
     with ExitStack() as stack:
-        machine = stack.enter_context(machine_for(device, timeout))
+        machine = stack.enter_context(machine_for(place))
         session = stack.enter_context(load_on(machine, loaded, threads, pin))
         float_session = (
             None

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import click
 
@@ -13,6 +14,15 @@ if TYPE_CHECKING:
     from tvmcomp.runtime.threads import Pin
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Place(NamedTuple):
+    """Where to run: this machine without a device; the rest is as for ``tvmcomp.connect``."""
+
+    device: str | None
+    timeout: float
+    runner: str | None
+    remote_dir: str | None
 
 
 def _parse_pin(_ctx: click.Context, _param: click.Parameter, text: str | None) -> Pin:
@@ -26,8 +36,33 @@ def _parse_pin(_ctx: click.Context, _param: click.Parameter, text: str | None) -
 
 
 def machine_options(command: F) -> F:
-    """Add ``--device``, ``--threads``, ``--pin`` and ``--timeout``."""
+    """Add ``--threads``, ``--pin``, and ``--device`` with its own, which become a ``place``."""
+
+    @functools.wraps(command)
+    def with_place(
+        *args: Any,
+        device: str | None,
+        timeout: float,
+        runner: str | None,
+        remote_dir: str | None,
+        **options: Any,
+    ) -> Any:
+        place = Place(device, timeout, runner, remote_dir)
+        return command(*args, place=place, **options)
+
+    decorated: Any = with_place
     for option in (
+        click.option(
+            "--remote-dir",
+            metavar="DIR",
+            help="Make the session's folder there, on a device with a shell [default: $TMPDIR "
+            "or /tmp there].",
+        ),
+        click.option(
+            "--runner",
+            metavar="COMMAND",
+            help="Put it before programs on a device with a shell: qemu-aarch64-static.",
+        ),
         click.option(
             "--timeout",
             type=click.FloatRange(min=1),
@@ -48,29 +83,29 @@ def machine_options(command: F) -> F:
         click.option(
             "--device",
             metavar="ADDRESS",
-            help="Run there: HOST:PORT of `tvmcomp devices serve`, or TRACKER:PORT/KEY.",
+            help="Run there: ssh://USER@HOST[:PORT] or adb://SERIAL, which needs but a shell; "
+            "HOST:PORT of `tvmcomp devices serve`, or TRACKER:PORT/KEY.",
         ),
     ):
-        command = option(command)
-    return command
+        decorated = option(decorated)
+    return decorated
 
 
 @contextmanager
-def machine_for(device: str | None, timeout: float) -> Iterator[Machine]:
+def machine_for(place: Place) -> Iterator[Machine]:
     """This machine, or a session on a device, ended on exit.
 
     Raises:
-        ConfigError, DeviceError: as :func:`tvmcomp.runtime.remote.device.connect`.
+        ConfigError, ToolError, DeviceError: as :func:`tvmcomp.devices.connect`.
     """
-    if device is None:
+    if place.device is None:
         from tvmcomp.runtime.machine import ThisMachine
 
         yield ThisMachine()
         return
-    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
+    from tvmcomp.devices import connect
 
-    prefer_runtime_library()  # RPC is in TVM's package; who needs the compiler has imported it
-    from tvmcomp.runtime.remote.device import connect
-
-    with connect(device, timeout) as board:
+    with connect(
+        place.device, place.timeout, runner=place.runner, remote_dir=place.remote_dir
+    ) as board:
         yield board

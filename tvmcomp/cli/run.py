@@ -9,7 +9,7 @@ import click
 from rich.table import Table
 
 from tvmcomp.cli.common import json_option, out, print_json
-from tvmcomp.cli.machine_options import machine_for, machine_options
+from tvmcomp.cli.machine_options import Place, machine_for, machine_options
 from tvmcomp.fitted import Column, fitted_table
 
 if TYPE_CHECKING:
@@ -38,10 +38,9 @@ def command(
     artifact: Path,
     input_path: Path | None,
     output_path: Path | None,
-    device: str | None,
+    place: Place,
     threads: int | None,
     pin: Pin,
-    timeout: float,
     as_json: bool,
 ) -> None:
     """Run ARTIFACT once and show, or write, its outputs.
@@ -52,7 +51,7 @@ def command(
     \b
     Examples:
       tvmcomp run net.tvmc --input x.npy -o out.npz
-      tvmcomp run net.tvmc --device 192.168.1.20:9090
+      tvmcomp run net.tvmc --device ssh://pi@192.168.1.20
     """
     from tvmcomp.artifact.artifact import Artifact
     from tvmcomp.artifact.reference import compare
@@ -72,7 +71,7 @@ def command(
             where=str(artifact),
             hint="Give --input x.npy or --input in.npz.",
         )
-    with machine_for(device, timeout) as machine, load_on(machine, loaded, threads, pin) as session:
+    with machine_for(place) as machine, load_on(machine, loaded, threads, pin) as session:
         outputs = session.run(inputs)
         machine_name, used_threads = machine.name, session.threads
     if output_path is not None:

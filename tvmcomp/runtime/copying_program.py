@@ -18,7 +18,7 @@ from tvmcomp.runtime.vm_profile import RESULT, START
 from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
-    from tvmcomp.runtime.machine import Machine
+    from tvmcomp.runtime.machine import TvmMachine
 
 
 class CopyingProgram:
@@ -36,7 +36,7 @@ class CopyingProgram:
         self,
         artifact: Artifact,
         library: Any,
-        machine: Machine,
+        machine: TvmMachine,
         threads: Threads,
         use_threads: Callable[[Threads], None],
     ) -> None:

@@ -1,4 +1,4 @@
-"""Where an artifact runs. This machine is here; a board over RPC is in device.py.
+"""Where an artifact runs. This machine is here; boards are in ``remote/``.
 
 TVM is imported when something needs it: networks on a GPU, and the tuner.
 """
@@ -36,6 +36,13 @@ class Machine(Protocol):
     def load(self, artifact: Artifact, threads: int | None, pin: Pin) -> Program:
         """Load an artifact: see :func:`tvmcomp.runtime.session.load`."""
 
+    def peak_memory(self) -> int | None:
+        """Largest resident memory of the process so far, in bytes; None: unknown."""
+
+
+class TvmMachine(Machine, Protocol):
+    """A place where TVM's runtime is: what its programs need of it, and the tuner."""
+
     def load_library(self, library: bytes) -> Any:
         """Load a shared library; no file of it is left behind."""
 
@@ -50,9 +57,6 @@ class Machine(Protocol):
 
     def call(self, doing: str, function: Callable[..., Any], *args: Any) -> Any:
         """Call something that may run there; ``doing`` names it in an error."""
-
-    def peak_memory(self) -> int | None:
-        """Largest resident memory of the process so far, in bytes; None: unknown."""
 
 
 class ThisMachine:

@@ -21,8 +21,14 @@ from tvmcomp.runtime.states import first_values
 from tvmcomp.runtime.threads import Pin
 
 
-def load(artifact: str | Path | Artifact, threads: int | None = None, pin: Pin = False) -> Session:
-    """Make an artifact ready to run on this machine.
+def load(
+    artifact: str | Path | Artifact,
+    threads: int | None = None,
+    pin: Pin = False,
+    *,
+    device: Machine | None = None,
+) -> Session:
+    """Make an artifact ready to run, on this machine or on a device.
 
     Args:
         artifact: a ``.tvmc`` file, or what ``tvmcomp.build`` returned.
@@ -30,12 +36,14 @@ def load(artifact: str | Path | Artifact, threads: int | None = None, pin: Pin =
         pin: False lets the system move the threads between cores; True binds each to a core; a
             list of cores, one for each thread, says to which. The calling thread takes the first
             one, and is bound to it during a run alone.
+        device: what ``tvmcomp.connect`` gave; None for this machine. The session ends before it.
 
     Raises:
         ArtifactError: the file can't be trusted, or was built for another machine.
         ConfigError: there are not so many threads, or no such cores.
+        DeviceError: the device fails.
     """
-    return load_on(ThisMachine(), artifact, threads, pin)
+    return load_on(ThisMachine() if device is None else device, artifact, threads, pin)
 
 
 def load_on(

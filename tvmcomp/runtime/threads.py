@@ -65,6 +65,26 @@ def choose_threads(count: int | None, pin: Pin = False) -> Threads:
     return Threads(count, cores)
 
 
+def asked_threads(count: int | None, pin: Pin) -> tuple[int | None, tuple[int, ...] | None]:
+    """How many threads of a device, and on which of its cores, are asked for; None: it chooses.
+
+    Raises:
+        ConfigError: ``count`` is less than 1, or ``pin`` does not name a core for each.
+    """
+    if pin is True:
+        raise ConfigError(
+            "a device's threads are pinned to cores by number", hint="For example --pin 4,5."
+        )
+    cores = _cores(pin) if pin else None
+    if count is None and cores is not None:
+        count = len(cores)
+    if count is not None and count < 1:
+        raise ConfigError(f"{count} threads are asked for; there must be at least 1")
+    if cores is not None and len(cores) != count:
+        raise ConfigError(f"{count} threads can't be pinned to the cores {list(cores)}")
+    return count, cores
+
+
 def _cores(pin: Sequence[int]) -> tuple[int, ...]:
     if isinstance(pin, str | bytes | Mapping) or not hasattr(pin, "__len__"):
         raise ConfigError(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.errors import ArtifactError, ConfigError, DeviceError, TvmcompError
+from tvmcomp.errors import ArtifactError, DeviceError, TvmcompError
 from tvmcomp.runtime.by_shape import by_shape
 from tvmcomp.runtime.copying_program import CopyingProgram
 from tvmcomp.runtime.program import Program
@@ -23,7 +23,7 @@ from tvmcomp.runtime.remote.device_errors import call_error, connect_error, over
 from tvmcomp.runtime.remote.native_remote_program import native_remote_programs
 from tvmcomp.runtime.remote.rpc_connection import OverdueError, RpcConnection
 from tvmcomp.runtime.remote.tracker import request_device
-from tvmcomp.runtime.threads import Pin, Threads
+from tvmcomp.runtime.threads import Pin, Threads, asked_threads
 from tvmcomp.runtime.tvm_threads import AFFINITY_BIG_CORES
 from tvmcomp.targets.description import TargetDescription
 
@@ -138,17 +138,7 @@ class Device:
         Raises:
             ConfigError: ``threads`` is less than 1, or ``pin`` does not name a core for each.
         """
-        if threads is not None and threads < 1:
-            raise ConfigError(f"{threads} threads are asked for; there must be at least 1")
-        if pin is True:
-            raise ConfigError(
-                "a device's threads are pinned to cores by number", hint="For example --pin 4,5."
-            )
-        cores = tuple(pin) if pin else None
-        if cores is not None:
-            threads = threads or len(cores)
-            if len(cores) != threads:
-                raise ConfigError(f"{threads} threads can't be pinned to the cores {list(cores)}")
+        threads, cores = asked_threads(threads, pin)
         count = self.call("setting the threads", self._set_threads, threads, cores or ())
         self._threads = Threads(int(count), cores)
         return self._threads

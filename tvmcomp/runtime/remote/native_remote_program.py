@@ -17,7 +17,7 @@ from tvmcomp.runtime.threads import Threads
 from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
-    from tvmcomp.runtime.machine import Machine
+    from tvmcomp.runtime.machine import TvmMachine
 
 #: Room for the calls of a run, before it is known how many there are.
 _FIRST_CALLS = 256
@@ -73,7 +73,7 @@ class NativeRemoteProgram:
         shape: int,
         constants: Sequence[Any],
         library: Any,
-        machine: Machine,
+        machine: TvmMachine,
         threads: Threads,
         use_threads: Callable[[Threads], None],
     ) -> None:
