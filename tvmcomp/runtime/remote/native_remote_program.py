@@ -26,7 +26,7 @@ _FIRST_CALLS = 256
 def native_remote_programs(
     artifact: Artifact,
     library: Any,
-    machine: Machine,
+    machine: TvmMachine,
     threads: Threads,
     use_threads: Callable[[Threads], None],
 ) -> list[NativeRemoteProgram]:
