@@ -38,9 +38,12 @@ for line in sys.stdin:
 class KilledRuns:
     """Starts commands and kills them."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: str = "") -> None:
+        """Args:
+        before: statements that the server runs first.
+        """
         self._server = subprocess.Popen(
-            [sys.executable, "-c", _SERVER],
+            [sys.executable, "-c", f"{before}\n{_SERVER}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

@@ -129,7 +129,8 @@ def _groups(
     shared: Path,
     progress: Progress,
 ) -> tuple[Group, ...]:
-    """The groups, with the harm of each level."""
+    """The groups, with the harm of each level: measured of the middle one, and from there in
+    proportion to what the channels are worth."""
     open_ = any(len(each) > 1 for each in levels)
     worth = worth_of(groups, parts.fit, seed, progress, shared) if open_ else {}
     means = harms.means(groups) if open_ else {}
@@ -138,9 +139,15 @@ def _groups(
     for group, each, counts in zip(groups.groups, vectors, levels, strict=True):
         order = sorted(group.classes, key=lambda c: worth.get(c, 0.0))
         made = [Level(len(order) * each.width, 0.0)]
-        for left in counts[1:]:
-            harm = harms.channels(groups, group, order[: len(order) - left], means)
-            made.append(Level(left * each.width, harm))
+        lost = [sum(worth.get(c, 0.0) for c in order[: len(order) - left]) for left in counts]
+        if len(counts) > 1:
+            middle = len(counts) // 2
+            gone = order[: len(order) - counts[middle]]
+            harm = harms.channels(groups, group, gone, means) / max(lost[middle], 1e-12)
+            made += [
+                Level(left * each.width, harm * share)
+                for left, share in zip(counts[1:], lost[1:], strict=True)
+            ]
         found.append(Group(group.name, tuple(made)))
         step()
     return tuple(found)

@@ -20,9 +20,9 @@ from tvmcomp.search.points import Point, Predicted, preferred, with_front
 from tvmcomp.search.proposals import Predictions, plain, proposals, reachable
 from tvmcomp.search.tables import Choice, Config
 
-#: Of the budget: what timing operators may take, and when the last network is tried that is not
-#: trained; the rest is for training and judging.
-_TABLES, _TRIED = 0.35, 0.65
+#: Of the budget, when each of these ends: techniques alone, timing operators, and networks that are
+#: not trained; the rest is for training and judging.
+_SINGLES, _TABLES, _TRIED = 0.2, 0.4, 0.7
 #: Networks that are trained; what they may lose before, beyond the tolerance, in points.
 _TRAINED, _TO_WIN_BACK = 3, 10.0
 #: Of what is left then, for training; the rest builds and judges.
@@ -94,7 +94,7 @@ class Search:
         if self.maker.times.target.bfloat16:
             alone.append(Candidate("bf16", "bf16 alone", quant="bf16"))
         for candidate in alone:
-            if self.seconds < _TABLES * self.budget or len(self.points) < 2:
+            if self.seconds < _SINGLES * self.budget or len(self.points) < 2:
                 self._measure(candidate)
 
     def _tables(self) -> Measured:

@@ -1,0 +1,49 @@
+"""A search that is killed, at any moment, goes on with the same command and repeats nothing."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from killed_runs import KilledRuns
+from needed import package
+from networks import classifier, images
+
+package("torch", "compress")
+
+#: Of the process that the searches are forked from.
+_QUICK = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+import quick_search, tvmcomp.cli.search, tvmcomp.report.search, tvmcomp.search.searching
+quick_search.install()
+"""
+
+
+@pytest.fixture
+def run() -> Iterator[KilledRuns]:
+    runs = KilledRuns(_QUICK)
+    yield runs
+    runs.close()
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(tmp_path: Path, run: KilledRuns, kills: int) -> None:
+    model = classifier(tmp_path / "net.onnx", softmax=True)
+    np.savez(tmp_path / "samples.npz", x=images(60, 3, 16, 16))
+    found = tmp_path / "found"
+    options = ["--data", tmp_path / "samples.npz", "--max-drop", 30, "--budget", "60s"]
+    command = ["search", model, "-o", found, *options]
+    rng = np.random.default_rng(kills)
+    statuses = [run(*command, seconds=float(rng.uniform(0.1, 8))) for _ in range(kills)]
+    assert -9 in statuses and set(statuses) <= {-9, 0}
+    assert run(*command, seconds=300) == 0
+    lines = [json.loads(line) for line in (found / "measurements.jsonl").read_text().splitlines()]
+    counts = Counter((line["kind"], line["of"]) for line in lines)
+    assert counts and set(counts.values()) == {1}
+    assert json.loads((found / "front.json").read_text())["finished"]
+    assert (found / "best.tvmc").exists()
