@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import onnx
 
 from tvmcomp import __version__
-from tvmcomp.compress.channels.cost import NetworkCost
+from tvmcomp.compress.channels.cost import Meter, NetworkCost
 from tvmcomp.compress.channels.groups import Groups
-from tvmcomp.compress.cost import Compute, OperatorTimes
+from tvmcomp.compress.cost import Compute, OperatorTimes, submodel
 from tvmcomp.progress import Progress
 from tvmcomp.targets.fingerprint import local_fingerprint
 from tvmcomp.tuning.log.places import own_location
 
 #: Models that are timed in turns with each other, and lost together where a search is killed.
 _AT_ONCE = 4
+COMPUTES: tuple[Compute, ...] = ("float", "int8")
 
 
 def device_times(target: str, device: str | None) -> OperatorTimes:
@@ -42,8 +43,11 @@ def device_times(target: str, device: str | None) -> OperatorTimes:
 class Costs:
     """The costs of a network's units.
 
+    First each unit is timed with all channels, in float and in int8; how its time falls with fewer
+    of them is modelled. Where the time suffices, a few widths of each are timed as well.
+
     Attributes:
-        by_compute: what its products are computed in -> its costs.
+        network: its units and their groups' vectors.
         notes: what was not measured, and why.
     """
 
@@ -53,45 +57,61 @@ class Costs:
         """Args:
         groups: of the network, in float.
         times: on the target.
-        deadline: when measuring ends, by ``time.monotonic()``; what is left is modelled.
+        deadline: when measuring ends, by ``time.monotonic()``.
         progress: is told of each stage.
 
         Raises:
             TvmcompError: a unit can't be built, or the device failed.
         """
-        lanes = max(1, times.target.vector_bits // 32)
+        self._times, self._progress = times, progress
+        self._groups, self._lanes = groups, max(1, times.target.vector_bits // 32)
         self.notes: list[str] = []
-        self.by_compute: dict[Compute, NetworkCost] = {}
-        computes: tuple[Compute, ...] = ("float", "int8")
-        for compute in computes:
-            meter = self._meter(times, compute, deadline, progress)
-            self.by_compute[compute] = NetworkCost(groups, meter, lanes)
-
-    def _meter(
-        self, times: OperatorTimes, compute: Compute, deadline: float, progress: Progress
-    ) -> Callable[[Sequence[onnx.ModelProto]], list[float]]:
         modelled = OperatorTimes(times.target)
         modelled.measured = False
-
-        def seconds(models: Sequence[onnx.ModelProto]) -> list[float]:
-            step = progress.stage(f"timing operators ({compute})", len(models))
-            rough = modelled.in_turns(models, compute)
-            found: list[float] = []
-            for start in range(0, len(models), _AT_ONCE):
-                part = models[start : start + _AT_ONCE]
-                if time.monotonic() > deadline and found:
-                    break
-                found += times.in_turns(part, compute)
-                for _ in part:
-                    step()
-            left = len(models) - len(found)
-            if left:
-                self.notes.append(
-                    f"{left} of {len(models)} times of operators in {compute} are modelled: the "
-                    "budget did not last for all of them"
+        self._modelled = {
+            compute: self._cost(partial(modelled.in_turns, compute=compute)) for compute in COMPUTES
+        }
+        self.network = self._modelled["float"]
+        whole = [submodel(groups.model, unit.nodes) for unit in self.network.units]
+        self._whole = {compute: self._timed(whole, compute, float("inf")) for compute in COMPUTES}
+        self._measured: dict[Compute, NetworkCost] = {}
+        for compute in COMPUTES:
+            try:
+                self._measured[compute] = self._cost(
+                    partial(self._timed, compute=compute, deadline=deadline)
                 )
-                ratio = median(a / b for a, b in zip(found, rough, strict=False))
-                found += [ratio * each for each in rough[len(found) :]]
-            return found
+            except _OutOfTimeError:
+                self.notes.append(
+                    f"how times in {compute} fall with fewer channels is modelled in part: the "
+                    "budget did not last to measure it"
+                )
 
-        return seconds
+    def seconds(self, unit: int, compute: Compute, shares: Mapping[int, float]) -> float:
+        """Of a unit, by its position, with these shares of its groups."""
+        if compute in self._measured:
+            return self._measured[compute].of_unit(unit, shares)
+        modelled = self._modelled[compute]
+        ratio = modelled.of_unit(unit, shares) / max(modelled.of_unit(unit, modelled.all()), 1e-12)
+        return self._whole[compute][unit] * ratio
+
+    def _cost(self, meter: Meter) -> NetworkCost:
+        return NetworkCost(self._groups, meter, self._lanes)
+
+    def _timed(
+        self, models: Sequence[onnx.ModelProto], compute: Compute, deadline: float
+    ) -> list[float]:
+        """Seconds of each, measured a few at a time: what is killed loses no more."""
+        step = self._progress.stage(f"timing operators ({compute})", len(models))
+        found: list[float] = []
+        for start in range(0, len(models), _AT_ONCE):
+            if time.monotonic() > deadline:
+                raise _OutOfTimeError
+            part = models[start : start + _AT_ONCE]
+            found += self._times.in_turns(part, compute)
+            for _ in part:
+                step()
+        return found
+
+
+class _OutOfTimeError(Exception):
+    """Measuring took too long; what was measured is kept for another search."""

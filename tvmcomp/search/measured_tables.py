@@ -73,7 +73,7 @@ def measure_tables(
     """
     groups, end = find_groups(model), time.monotonic() + seconds
     costs = Costs(groups, times, end, progress)
-    network = costs.by_compute["float"]
+    network = costs.network
     harms = Harms(model, parts, folder)
     step = progress.stage("measuring harm of few bits", len(harms.plan.weights))
     bits = harms.bits(step)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,8 +10,8 @@ import msgspec
 
 from tvmcomp.search.goals import Figures, Goals
 
-#: What latencies of a busy machine differ by: less is no reason to prefer a network.
-_SAME_TIME = 0.01
+#: Latencies that differ by less, as a share, are no reason to prefer a network.
+_SAME_TIME = 0.02
 
 
 class Predicted(msgspec.Struct, frozen=True):
@@ -112,7 +113,7 @@ def preferred(points: Iterable[Point], goals: Goals) -> list[Point]:
     def order(point: Point) -> tuple[float, ...]:
         missed = sum(goals.misses(point.figures).values())
         lost = (point.chosen_by.drop, point.noise)
-        fast = (round(point.p50_ms / _SAME_TIME), point.file_bytes)
+        fast = (round(math.log(max(point.p50_ms, 1e-9)) / _SAME_TIME), point.file_bytes)
         if goals.max_drop is not None or not goals.any:
             return (missed, *fast, *lost)
         return (missed, *lost, *fast)

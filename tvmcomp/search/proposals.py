@@ -9,11 +9,11 @@ seen something of each.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from tvmcomp.search.correct import Correction, fitted
-from tvmcomp.search.goals import Goals
+from tvmcomp.search.goals import Figures, Goals
 from tvmcomp.search.solve import HARM, Cost, solve
 from tvmcomp.search.tables import Choice, Config, Tables
 
@@ -23,7 +23,7 @@ _FIRST, _STRIDE, _FINE = 0.03, 5.0, 1.4
 _LEAST, _MOST = 1e-5, 3.0
 #: Points lost that are tried for where no goal says how many.
 TOLERANCES = (0.5, 2.0)
-TIME, BYTES, BOTH = "time", "bytes", "both"
+TIME, BYTES, MEMORY, BOTH = "time", "bytes", "memory", "both"
 #: What a network is held to, below the goals: predictions are not exact.
 _MARGINS = (0.97, 0.88, 0.78)
 
@@ -65,7 +65,7 @@ class Predictions:
             TIME: time,
             BYTES: size,
             BOTH: lambda config: time(config) / scale[0] + size(config) / scale[1],
-            "memory": self.memory.cost(memory_of),
+            MEMORY: self.memory.cost(memory_of),
         }
 
     def limits(self, goals: Goals, margin: float = 1.0) -> dict[str, float]:
@@ -73,7 +73,7 @@ class Predictions:
         pairs = (
             (TIME, goals.max_latency_ms, self.time),
             (BYTES, goals.max_size_bytes, self.bytes),
-            ("memory", goals.max_memory_bytes, self.memory),
+            (MEMORY, goals.max_memory_bytes, self.memory),
         )
         return {n: margin * goal - c.constant for n, goal, c in pairs if goal is not None}
 
@@ -194,15 +194,17 @@ def proposals(predictions: Predictions, goals: Goals) -> Iterator[Proposal]:
             yield Proposal(choice, bisection, harm)
 
 
-def reachable(predictions: Predictions, goals: Goals) -> Mapping[str, float]:
-    """Goals that no choice of the tables reaches, whatever it harms -> the least there is."""
-    least = {}
-    for name, limit in predictions.limits(goals).items():
-        choice = solve(predictions.tables, predictions.costs(), name, {})
-        if choice is None:
-            continue
-        found = choice.total(predictions.costs()[name])
-        if found > limit:
-            constants = {TIME: predictions.time, BYTES: predictions.bytes}
-            least[name] = found + constants.get(name, predictions.memory).constant
-    return least
+def least_figures(predictions: Predictions) -> Figures:
+    """The least time, bytes and memory of all choices, each by itself, whatever they harm."""
+
+    def least(name: str, correction: Correction) -> float | None:
+        choice = solve(predictions.tables, costs, name, {})
+        return None if choice is None else correction.constant + choice.total(costs[name])
+
+    costs = predictions.costs()
+    return Figures(
+        0.0,
+        least(TIME, predictions.time),
+        least(BYTES, predictions.bytes),
+        least(MEMORY, predictions.memory),
+    )

@@ -101,7 +101,10 @@ def search(
     if goals.max_drop is not None and (few := maker.judging.too_few(goals.max_drop)):
         notes.append(few)
         told(Said(few))
-    front = Search(maker, goals, seconds, spent, told, notes).run()
+    course = Search(maker, goals, seconds, spent, told, notes)
+    if earlier is not None:
+        course.restore(earlier)
+    front = course.run()
     chosen = front.point(front.best)
     for name in (chosen.onnx, chosen.artifact) if chosen else ():
         file = path / name

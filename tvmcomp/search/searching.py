@@ -12,12 +12,12 @@ from tvmcomp.search.candidate import ORIGINAL, Candidate, of_choice
 from tvmcomp.search.events import Event, Found, Said
 from tvmcomp.search.folder import FRONT, TABLE
 from tvmcomp.search.found_so_far import front_of
-from tvmcomp.search.goals import Goals
+from tvmcomp.search.goals import Goals, shown
 from tvmcomp.search.making import Maker
 from tvmcomp.search.measured_tables import Measured, measure_tables, table_document
 from tvmcomp.search.outcome import Front, settled
 from tvmcomp.search.points import Point, Predicted, preferred, with_front
-from tvmcomp.search.proposals import Predictions, plain, proposals, reachable
+from tvmcomp.search.proposals import Predictions, least_figures, plain, proposals
 from tvmcomp.search.tables import Choice, Config
 
 #: Of the budget, when each of these ends: techniques alone, timing operators, and networks that are
@@ -60,7 +60,7 @@ class Search:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._candidates: dict[str, Candidate] = {}
-        self._measured: list[tuple[Choice, float, float, float | None]] = []
+        self._measured: dict[str, tuple[Choice, float, float, float | None]] = {}
 
     @property
     def seconds(self) -> float:
@@ -82,6 +82,15 @@ class Search:
         """What was found so far."""
         points = with_front([*self.points.values()])
         return front_of(self.maker, points, self.goals, self.budget, self.seconds, self.notes)
+
+    def restore(self, earlier: Front) -> None:
+        """Take up the networks that an earlier run of this search measured."""
+        for point in earlier.points:
+            candidate = Candidate(
+                point.name, point.origin, point.recipe, point.quant, point.distilled
+            )
+            if self.maker.folder.known("timed", candidate.id) is not None:
+                self._measure(candidate, point.predicted)
 
     def _singles(self) -> None:
         """Each technique alone, at settings that are worth a try: what the joint choice has to
@@ -126,9 +135,11 @@ class Search:
             if point.origin in plain_ones:
                 choice = plain(predictions.tables, plain_ones[point.origin])
                 self._learn(choice, point, predictions)
-        for name, least in reachable(predictions, self.goals).items():
-            shown = f"{least:.4g} ms" if name == "time" else f"{least / 1e6:.4g} MB"
-            self._say(f"no choice of the tables reaches the goal of {name}: the least is {shown}")
+        least = least_figures(predictions)
+        if missed := self.goals.misses(least):
+            beside = self.goals.beside(least)
+            told = shown({name: beside[name] for name in missed})
+            self._say(f"no choice reaches it, whatever it harms; the least is {told}")
 
     def _by_layer(self, predictions: Predictions, measured: Measured) -> None:
         """Joint choices, whole networks of them, and better tables after each."""
@@ -143,10 +154,7 @@ class Search:
             predicted = Predicted(predictions.ms(choice), predictions.file_bytes(choice))
             if tried.lost.drop > self._tolerance + _TO_WIN_BACK:
                 continue
-            new = candidate.id not in self.points
-            point = self._measure(candidate, predicted)
-            if new:
-                self._learn(choice, point, predictions)
+            self._learn(choice, self._measure(candidate, predicted), predictions)
 
     def _train(self) -> None:
         """Train the networks that would be the best if they lost less."""
@@ -223,8 +231,10 @@ class Search:
         return point
 
     def _learn(self, choice: Choice, point: Point, predictions: Predictions) -> None:
-        self._measured.append((choice, point.p50_ms, point.file_bytes, point.peak_memory_bytes))
-        predictions.fit(self._measured)
+        self._measured[point.id] = (
+            choice, point.p50_ms, point.file_bytes, point.peak_memory_bytes,
+        )  # fmt: skip
+        predictions.fit([*self._measured.values()])
 
     def _untrained(self) -> list[Point]:
         return [point for point in self.points.values() if not point.distilled]

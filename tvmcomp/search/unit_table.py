@@ -11,7 +11,7 @@ from tvmcomp.compress.channels.units import Unit as Operators
 from tvmcomp.compress.cost import Compute
 from tvmcomp.compress.fake_quantize.bits import CHOICES, Cost
 from tvmcomp.compress.fake_quantize.weights import Weight
-from tvmcomp.search.costs import Costs
+from tvmcomp.search.costs import COMPUTES, Costs
 from tvmcomp.search.ranks import Rank
 from tvmcomp.search.tables import Config, Format
 
@@ -51,15 +51,15 @@ class UnitTable:
 
     def configs(self) -> Iterator[Config]:
         """What it may become."""
-        computes: tuple[Compute, ...] = ("float", "int8") if self._weights else ("float",)
+        computes = COMPUTES if self._weights else COMPUTES[:1]
         for places in itertools.product(*(range(len(self._levels[g])) for g in self._unit.groups)):
             for compute in computes:
-                network = self._costs.by_compute[compute]
+                network = self._costs.network
                 shares = {
                     g: network.share(g, self._levels[g][place])
                     for g, place in zip(self._unit.groups, places, strict=True)
                 }
-                seconds = network.of_unit(self._position, shares)
+                seconds = self._costs.seconds(self._position, compute, shares)
                 if not any(places):
                     yield from self._of_lower_rank(compute, places, seconds)
                 if compute == "float":
