@@ -17,11 +17,11 @@ from tvmcomp.compress.batched import BatchedNetwork
 from tvmcomp.compress.data import Data
 from tvmcomp.compress.fake_quantize.measure import Yardstick
 from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
-from tvmcomp.compress.intervals import paired_difference
 from tvmcomp.compress.original import Original
 from tvmcomp.compress.running import Runner, compared, gives_scores, in_turn
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.score import Scorer, check_metric, default_metric
+from tvmcomp.intervals import paired_difference
 from tvmcomp.runtime.metrics import LABELLED, RANKED, Metric
 from tvmcomp.search.points import Lost
 

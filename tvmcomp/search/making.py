@@ -196,6 +196,7 @@ class Maker:
             self.onnx(candidate),
             self.times.target,
             number_format(candidate.quant),
+            formats="asked",  # which is fastest is part of what was chosen
             shapes={spec.name: spec.shape for spec in self.original.signature.inputs},
         )
         artifact.save(self.artifact(candidate))

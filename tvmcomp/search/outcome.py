@@ -129,6 +129,7 @@ def commands(
                      "--no-measure", *options])  # fmt: skip
     quant = ["--quant", candidate.quant] if candidate.quant else []
     source = network if candidate.recipe else model
-    made.append(["build", source, "-o", artifact, "--target", target, *quant])
+    made.append(["build", source, "-o", artifact, "--target", target, "--formats", "asked",
+                 *quant])  # fmt: skip
     made.append(["bench", artifact, *(["--device", device] if device else [])])
     return tuple(shlex.join(["tvmcomp", *each]) for each in made)

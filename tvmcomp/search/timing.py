@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import msgspec
 
 from tvmcomp.errors import DeviceError
+from tvmcomp.own_process import run_tvmcomp
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -41,16 +38,9 @@ def benched(artifact: Path, device: str | None) -> Timed:
     Raises:
         DeviceError: it could not be timed.
     """
-    command = [sys.executable, "-m", "tvmcomp", "bench", str(artifact), "--json"]
-    done = subprocess.run(
-        [*command, *([] if device is None else ["--device", device])],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)},
-        check=False,
-    )
+    there = [] if device is None else ["--device", device]
+    found, problem = run_tvmcomp("bench", artifact, *there)
     try:
-        found = json.loads(done.stdout)
         peak = found["peak_memory_mib"]
         return Timed(
             artifact.stat().st_size,
@@ -59,10 +49,9 @@ def benched(artifact: Path, device: str | None) -> Timed:
             None if peak is None else int(peak * 2**20),
             str(found["machine"]),
         )
-    except (ValueError, KeyError, TypeError):
-        said = " ".join(done.stderr.split())[:300] or f"exit status {done.returncode}"
+    except (KeyError, TypeError, ValueError):
         raise DeviceError(
-            f"a network could not be timed: {said}",
+            f"a network could not be timed: {problem or 'bench gave no times'}",
             where="this machine" if device is None else device,
             hint="What was measured is kept: the same command goes on from there.",
         ) from None

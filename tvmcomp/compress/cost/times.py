@@ -158,7 +158,7 @@ class OperatorTimes:
         sample = _sample(model)
         if compute == "int8":
             artifact = build(
-                model, self.target, "int8", [sample], reference=False,
+                model, self.target, "int8", [sample], reference=False, formats="asked",
                 config=QuantConfig(min_sqnr_db=None, round="nearest"),
             )  # fmt: skip
         else:
