@@ -143,9 +143,11 @@ def test_what_would_gain_little_is_left() -> None:
     assert coded([]) == (frozenset(), b"")
 
 
-def test_small_constants_share_tables() -> None:
-    arrays = [rounded(8, 5000) for _ in range(20)]
-    assert len(coded(arrays).data) < 20 * len(coded(arrays[:1]).data) - 15 * 200
+def test_like_constants_share_a_table() -> None:
+    large = [rounded(8, 40_000) for _ in range(6)]
+    assert len(coded(large).data) < 6 * len(coded(large[:1]).data) - 5 * 200
+    small = [rounded(8, 1000) for _ in range(40)]
+    assert not coded(small[:1]).positions and len(coded(small).data) < 0.98 * 40_000
 
 
 def test_frequencies_have_the_total_that_decoding_needs() -> None:

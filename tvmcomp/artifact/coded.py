@@ -8,6 +8,7 @@ together, without anything between them. A group is left as it is where that tak
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,8 +28,8 @@ from tvmcomp.artifact.rans import (
 
 #: A group is coded where that saves such a share of it: what is not needs no other memory.
 _LEAST_SAVED = 1 / 32
-#: Bytes from which a constant is a group of its own.
-_LARGE = 4096
+#: Bytes from which a constant is a group of its own: a table takes some 250.
+_LARGE = 1 << 15
 _PLAIN, _DIFFERENCES, _BOOK = range(3)
 _STORED, _NEW_TABLE, _KNOWN_TABLES = range(3)
 #: Tables that a later plane may use.
@@ -95,11 +96,15 @@ def coded(arrays: Sequence[np.ndarray]) -> Coded:
 
 
 def _family(position: int, array: np.ndarray) -> str:
-    """What constants of one group share: type, and bits of 8-bit numbers; or nothing."""
+    """What constants of one group share: type, and bits and spread of 8-bit numbers; or nothing."""
     if array.nbytes >= _LARGE:
         return str(position)
-    width = int(np.abs(array.astype(np.int16)).max()).bit_length() if array.dtype == np.int8 else 0
-    return f"{array.dtype} of {width} bits"
+    if array.dtype != np.int8:
+        return str(array.dtype)
+    values = array.astype(np.float32)
+    width = int(np.abs(values).max()).bit_length()
+    spread = round(2 * math.log2(max(1.0, float(np.sqrt(np.mean(values**2))))))
+    return f"int8 of {width} bits, {spread}"
 
 
 def _group(
