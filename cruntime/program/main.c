@@ -21,7 +21,7 @@ static int usage(const char *name) {
           "  %s [--threads N] INPUT... OUTPUT...       files of the values, as they lie in memory\n"
           "  %s --serve [--threads N]                  answers requests on a stream (serve.c)\n"
           "  %s --info                                 inputs, outputs and memory, as JSON\n"
-          "--cores A,B,... binds the threads to cores\n",
+          "--cores A,B,... binds the threads to cores; --shape I takes the I-th of several shapes, from 0\n",
           network->name, (int)network->num_inputs, (int)network->num_outputs, name, name, name,
           name, name);
   return UNUSABLE;
@@ -45,6 +45,13 @@ static int32_t read_cores(char *text, int32_t *cores) {
     if (count == TVMCOMP_MOST_CORES || (cores[count] = tvmcomp_number(core, 0)) < 0) return -1;
   }
   return text ? count : -1;
+}
+
+/* Takes the shape of this number; -1 where there is none. */
+static int32_t choose_shape(const char *text) {
+  int32_t shape = tvmcomp_number(text, 0);
+  if (!program->choose) return shape ? -1 : 0;
+  return shape < 0 || program->choose(shape) ? -1 : shape;
 }
 
 static int told(const char *what, const char *where) {
@@ -150,7 +157,7 @@ static int perform(command what, const tvmcomp_arguments *arguments, char **file
   if (count) {
     for (int32_t i = 0; i < network->num_inputs; i++)
       if (read_file(files[i], inputs[i], (size_t)network->inputs[i].nbytes)) return UNUSABLE;
-  } else if (program->inputs) {
+  } else if (program->inputs && !arguments->shape) {
     given = program->inputs;
   }
   tvmcomp_options options = {
@@ -177,7 +184,6 @@ static int perform(command what, const tvmcomp_arguments *arguments, char **file
 }
 
 int main(int argc, char **argv) {
-  const tvmcomp_network *network = program->info();
   tvmcomp_arguments arguments = {.threads = 1};
   command what = RUN;
   int at = 1;
@@ -189,17 +195,21 @@ int main(int argc, char **argv) {
     else if (!strcmp(argv[at], "--profile")) arguments.profile = 1;
     else if (!strcmp(argv[at], "--threads")) arguments.threads = tvmcomp_number(argv[++at], 1);
     else if (!strcmp(argv[at], "--bench")) what = BENCH, arguments.runs = tvmcomp_number(argv[++at], 1);
+    else if (!strcmp(argv[at], "--shape")) arguments.shape = choose_shape(argv[++at]);
     else if (!strcmp(argv[at], "--cores"))
       arguments.num_cores = read_cores(argv[++at], arguments.cores);
     else return usage(argv[0]);
-    if (arguments.threads < 0 || arguments.runs < 0 || arguments.num_cores < 0) return usage(argv[0]);
+    if (arguments.threads < 0 || arguments.runs < 0 || arguments.num_cores < 0 || arguments.shape < 0)
+      return usage(argv[0]);
   }
+  const tvmcomp_network *network = program->info();
   int32_t files = argc - at;
   int fits = what == RUN ? files == network->num_inputs + network->num_outputs
                          : !files || (what == BENCH && files == network->num_inputs);
   if (!fits) return usage(argv[0]);
   if (what == INFO) return info();
-  if (what == SELFTEST && !program->inputs) return told("holds no reference inputs", network->name);
+  if (what == SELFTEST && (!program->inputs || arguments.shape))
+    return told("holds no reference inputs", network->name);
   int result = perform(what, &arguments, argv + at, files);
   if (fflush(stdout)) return told("can't be written", "standard output");
   return result;

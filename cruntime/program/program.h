@@ -17,7 +17,8 @@ typedef struct {
                             int64_t, int64_t *);
   void (*destroy)(tvmcomp_context *);
   const char *(*status_text)(tvmcomp_status);
-  const void *const *inputs;  /* reference inputs, or NULL */
+  int (*choose)(int32_t shape); /* the shape that all this is of, or -1; NULL where there is but one */
+  const void *const *inputs;  /* reference inputs, of the first shape, or NULL */
   const void *const *outputs; /* what they must give */
   double tolerance;           /* as a share of an output's range */
   double within;              /* share of an output's elements that must be within */
@@ -34,6 +35,7 @@ typedef struct {
   int32_t cores[TVMCOMP_MOST_CORES]; /* to run on; none: the system chooses */
   int32_t num_cores;
   int32_t runs; /* of the benchmark */
+  int32_t shape;
   int json, profile;
 } tvmcomp_arguments;
 

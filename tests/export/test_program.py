@@ -98,6 +98,7 @@ def test_its_check_is_that_of_run(artifact: Artifact, scale: float, tmp_path: Pa
     "arguments",
     [
         [], ["--selftest", "file"], ["--bench"], ["--bench", "0"], ["--bench", "many"],
+        ["--serve", "file"], ["--cores", "0,x"], ["--cores"], ["--shape", "1"],
         ["--threads"], ["--threads", "0"], ["--fast"], ["only-one.bin"], ["--bench", "3", "a", "b"],
     ],
 )  # fmt: skip
@@ -105,6 +106,31 @@ def test_a_wrong_command_line(program: Path, arguments: list[str]) -> None:
     done = call(program, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert "--selftest" in done.stderr
+
+
+def test_it_answers_on_a_stream(program: Path, model: Path) -> None:
+    image = images(1, 3, 32, 32, seed=5)
+    requests = b"inputs\n" + image.tobytes() + b"run\ntime 3\nmemory\ntime 0\nrun\nhello\nrun\n"
+    done = subprocess.run(
+        [program, "--serve", "--cores", "0"], input=requests, capture_output=True, timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (2, b"")  # for the request that is none
+    wanted = onnxruntime_outputs(model, {"image": image})
+    size = sum(array.nbytes for array in wanted.values())
+    answers = done.stdout
+    for line, count in (
+        (b"ok 0", 0), (b"ok 0", 0), (b"ok %d" % size, size), (b"ok 24", 24), (b"ok 8", 8),
+        (b"error not a number of runs", 0), (b"ok %d" % size, size), (b"error not a request", 0),
+    ):  # fmt: skip
+        found, _, answers = answers.partition(b"\n")
+        assert found == line
+        data, answers = answers[:count], answers[count:]
+        if count == size:
+            given = np.frombuffer(data, "float32")
+            expected = np.concatenate([wanted[name].ravel() for name in ("scores", "heat")])
+            assert share_of_range(given, expected) < 1e-5
+    assert answers == b""
 
 
 def test_a_wrong_file(program: Path, tmp_path: Path) -> None:

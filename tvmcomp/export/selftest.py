@@ -11,16 +11,33 @@ _TEXT = """\
 #include "{name}.h"
 #include "program.h"
 
-{arrays}const tvmcomp_program tvmcomp_this_program = {{
-    .info = {name}_info,
+{arrays}{shapes}const tvmcomp_program tvmcomp_this_program = {{
+    .info = {info},
     .missing_feature = {name}_missing_feature,
-    .create = {name}_create,
+    .create = {create},
     .run = {name}_run,
     .time = {name}_time,
     .profile = {name}_profile,
     .destroy = {name}_destroy,
     .status_text = {name}_status_text,
 {reference}}};
+"""
+
+_SHAPES = """\
+static int32_t chosen;
+
+static const tvmcomp_network *info(void) {{ return {name}_shape_info(chosen); }}
+
+static tvmcomp_status create(const tvmcomp_options *options, tvmcomp_context **context) {{
+  return {name}_shape_create(chosen, options, context);
+}}
+
+static int choose(int32_t shape) {{
+  if (!{name}_shape_info(shape)) return -1;
+  chosen = shape;
+  return 0;
+}}
+
 """
 
 
@@ -30,8 +47,13 @@ def program_source(network: Network) -> tuple[str, bytes]:
     Without a reference there are no bytes, and the text refers to none.
     """
     name = network.name
+    shapes = {"shapes": "", "info": f"{name}_info", "create": f"{name}_create"}
+    choice = ""
+    if network.variants:
+        shapes = {"shapes": _SHAPES.format(name=name), "info": "info", "create": "create"}
+        choice = "    .choose = choose,\n"
     if network.reference is None:
-        return _TEXT.format(name=name, arrays="", reference=""), b""
+        return _TEXT.format(name=name, arrays="", reference=choice, **shapes), b""
     inputs, outputs = network.reference_arrays("inputs"), network.reference_arrays("outputs")
     data, places = joined([*inputs, *outputs])
     symbol = f"{name}_reference"
@@ -44,9 +66,9 @@ def program_source(network: Network) -> tuple[str, bytes]:
         ]
     )
     reference = f"""\
-    .inputs = inputs,
+{choice}    .inputs = inputs,
     .outputs = outputs,
     .tolerance = {network.tolerance!r},
     .within = {ENOUGH!r},
 """
-    return _TEXT.format(name=name, arrays=arrays, reference=reference), data
+    return _TEXT.format(name=name, arrays=arrays, reference=reference, **shapes), data

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from adb_stand_in import SERIAL, write_adb
+from networks import images, onnxruntime_outputs, tiny
 from small_artifacts import (
     ARM,
     HERE,
@@ -82,6 +83,19 @@ def test_two_sessions_at_once_on_chosen_cores(there: Path) -> None:
                 tvmcomp.load(dense_artifact(), threads, pin, device=device)
         with pytest.raises(DeviceError, match="out of range"):
             tvmcomp.load(dense_artifact(), pin=[4095], device=device)
+
+
+def test_several_shapes(there: Path, tmp_path: Path) -> None:
+    path = tiny(tmp_path / "tiny.onnx", "batch")
+    made = tvmcomp.build(path, shapes={"x": [(1, 3, 8, 8), (3, 3, 8, 8)]}, log="none")
+    with tvmcomp.connect(ADDRESS) as device, tvmcomp.load(made, 1, device=device) as session:
+        for batch in (1, 3, 1):
+            x = images(batch, 3, 8, 8)
+            for name, wanted in onnxruntime_outputs(path, {"x": x}).items():
+                np.testing.assert_allclose(session.run({"x": x})[name], wanted, atol=1e-5)
+            assert len(session.time(2)) == 2
+        with pytest.raises(InputError, match="not built for the shape"):
+            session.run({"x": images(2, 3, 8, 8)})
 
 
 def test_a_kernel_that_never_ends(there: Path) -> None:

@@ -11,6 +11,8 @@ from types import TracebackType
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, DeviceError
+from tvmcomp.model import Signature
+from tvmcomp.runtime.by_shape import by_shape
 from tvmcomp.runtime.program import Program
 from tvmcomp.runtime.remote.shell.board import Board
 from tvmcomp.runtime.remote.shell.program import ShellProgram
@@ -36,7 +38,7 @@ class ShellDevice:
         self._board = board
         self._link = link
         self._files = (f"network{number}" for number in count())
-        self._programs: dict[str, ShellProgram] = {}
+        self._programs: list[ShellProgram] = []
 
     def load(self, artifact: Artifact, threads: int | None = None, pin: Pin = False) -> Program:
         """Link it, copy it there, start it.
@@ -59,23 +61,32 @@ class ShellDevice:
         name = next(self._files)
         with temporary_folder("program") as folder:
             self._board.put(name, self._link(artifact, folder))
-        arguments = ["--serve", "--threads", str(chosen.count)]
-        if chosen.cores:
-            arguments += ["--cores", ",".join(map(str, chosen.cores))]
+        programs = [
+            self._start(name, shape, signature, chosen)
+            for shape, signature in enumerate(artifact.metadata.signatures)
+        ]
+        return by_shape(artifact, programs)
+
+    def _start(self, name: str, shape: int, signature: Signature, threads: Threads) -> ShellProgram:
+        """A process for one of the network's shapes; they share the file, and so the weights."""
+        arguments = ["--serve", "--shape", str(shape), "--threads", str(threads.count)]
+        if threads.cores:
+            arguments += ["--cores", ",".join(map(str, threads.cores))]
         running = self._board.start(name, arguments)
-        remove = partial(self._remove, name)
         try:
-            signature = artifact.metadata.signature
-            program = ShellProgram(self._board.where, signature, running, chosen, remove)
+            program = ShellProgram(
+                self._board.where, signature, running, threads, partial(self._remove, name)
+            )
         except BaseException:
             running.kill()
             raise
-        self._programs[name] = program
+        self._programs.append(program)
         return program
 
     def peak_memory(self) -> int | None:
         """Of the largest process of the session there, in bytes."""
-        return max((each.peak_memory() for each in self._programs.values()), default=None)
+        running = [each.peak_memory() for each in self._programs if each.is_open]
+        return max(running, default=None)
 
     def close(self) -> None:
         """End the session; nothing stays there."""
@@ -93,6 +104,5 @@ class ShellDevice:
         self.close()
 
     def _remove(self, name: str) -> None:
-        self._programs.pop(name, None)
         with suppress(DeviceError):  # it goes with the session anyway
             self._board.remove(name)

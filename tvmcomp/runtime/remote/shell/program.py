@@ -36,6 +36,9 @@ class ShellProgram:
         threads: that it was told to use.
         remove: removes its file.
 
+    Attributes:
+        is_open: it has not been closed.
+
     Raises:
         DeviceError: the board can't run it.
     """
@@ -49,6 +52,7 @@ class ShellProgram:
         remove: Callable[[], None],
     ) -> None:
         self.threads = threads
+        self.is_open = True
         self._where = where
         self._signature = signature
         self._running = running
@@ -107,6 +111,7 @@ class ShellProgram:
 
     def close(self) -> None:
         """End it there, and remove its file."""
+        self.is_open = False
         self._running.kill()
         self._remove()
 
