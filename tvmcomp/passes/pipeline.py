@@ -21,6 +21,7 @@ from tvmcomp.passes.canonical.channels_last import channels_last
 from tvmcomp.passes.canonical.constant_division import constant_division
 from tvmcomp.passes.canonical.fold_scale import fold_scale
 from tvmcomp.passes.canonical.fuse_normalization import fuse_normalization
+from tvmcomp.passes.canonical.one_pixel_wide import one_pixel_wide
 from tvmcomp.passes.canonical.zero_factor import zero_factor
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
@@ -71,6 +72,7 @@ CANONICAL = Phase(
     {
         "fuse_normalization": in_bodies(fuse_normalization),
         "channel_shuffles": in_bodies(channel_shuffles),
+        "one_pixel_wide": in_bodies(one_pixel_wide),
         "channels_last": in_bodies(channels_last),
         "channel_order": in_bodies(channel_order),
         "constant_division": in_bodies(constant_division),

@@ -1,0 +1,71 @@
+"""Convolutions of images one pixel wide become those of rows, with what follows them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from passes.relax_modules import assert_same_module, module, relax, run_plain, script, uniform
+
+from tvmcomp.passes.canonical.one_pixel_wide import one_pixel_wide
+from tvmcomp.passes.rewriter import const, main_bindings, op_name
+from tvmcomp.tvm_import import cheap_stack_inspection
+
+with cheap_stack_inspection():
+    from tvm.script import relax as R
+
+
+@script
+def before(x: R.Tensor((1, 20, 6), "float32"), w: R.Tensor((8, 6, 5, 1), "float32")):
+    with R.dataflow():
+        image = R.expand_dims(x, [2])
+        channels_first = R.permute_dims(image, [0, 3, 1, 2])
+        conv = R.nn.conv2d(channels_first, w, padding=[2, 0, 2, 0], out_dtype="float32")
+        relu = R.nn.relu(conv)
+        row = R.squeeze(relu, [3])
+        R.output(row)
+    return row
+
+
+@script
+def after(x: R.Tensor((1, 20, 6), "float32"), w: R.Tensor((8, 6, 5, 1), "float32")):
+    with R.dataflow():
+        taps = R.reshape(w, (8, 6, 5))
+        channels_first = R.permute_dims(x, [0, 2, 1])
+        conv = R.nn.conv1d(channels_first, taps, padding=[2, 2], out_dtype="float32")
+        relu = R.nn.relu(conv)
+        R.output(relu)
+    return relu
+
+
+def test_as_tensorflow_writes_a_convolution_over_time():
+    assert_same_module(one_pixel_wide(before), after)
+
+
+def residual(emit, x, rng):
+    """Strides, a depthwise one, constants for each channel; an image is asked for at the end."""
+    y = conv(emit, rng, x, 6, 5, strides=(2, 1), padding=(2, 0))
+    y = emit(relax.op.add(y, const(uniform(rng, 6, 1, 1))), "biased")
+    z = conv(emit, rng, y, 6, 3, padding=(2, 0), dilation=(2, 1), groups=6)
+    z = emit(relax.op.multiply(emit(relax.op.add(y, z), "sum"), const(np.float32([2]))), "twice")
+    return [z, emit(relax.op.nn.max_pool2d(z, (2, 1), (2, 1)), "pool")]
+
+
+def stays(emit, x, rng):
+    """Its window reaches beyond the one pixel."""
+    return conv(emit, rng, x, 4, (3, 3), padding=(1, 1))
+
+
+def conv(emit, rng, x, channels, taps, **attrs):
+    size = taps if isinstance(taps, tuple) else (taps, 1)
+    kernel = uniform(rng, channels, 6 // attrs.get("groups", 1), *size)
+    return emit(relax.op.nn.conv2d(x, const(kernel), **attrs), "conv")
+
+
+@pytest.mark.parametrize(("build", "rows"), [(residual, 2), (stays, 0)])
+def test_numbers_stay(build, rows):
+    mod = module(lambda emit, x: build(emit, x, np.random.default_rng(0)), x=(2, 6, 15, 1))
+    new = one_pixel_wide(mod)
+    assert sum(op_name(b.value) == "nn.conv1d" for b in main_bindings(new)) == rows
+    x = uniform(np.random.default_rng(1), 2, 6, 15, 1)
+    for a, e in zip(run_plain(new, x), run_plain(mod, x), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
