@@ -62,6 +62,13 @@ typedef struct {
   void *hook_user;
 } tvmcomp_frame;
 
+/* One part of a batch; 0, or what a kernel returned. */
+typedef int32_t (*tvmcomp_part)(const tvmcomp_frame *frame, int32_t part, uint8_t *workspace);
+/* Runs the parts of a batch; several at once, each on a thread of its own and in a slice of the
+ * workspace, as far as they go round. For the emitted driver only. */
+TVMCOMP_API int32_t tvmcomp_each_part(const tvmcomp_frame *frame, tvmcomp_part run, int32_t parts,
+                                      uint64_t slice_bytes, int32_t slices);
+
 /* A network's constants. Those that are coded are decoded with the first context that is made of these
  * weights, shared by all contexts of the process that are, and freed with the last. */
 typedef struct {

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from tvmcomp.artifact.code import Code
+from tvmcomp.codegen.batch_form import reads_mostly_weights
 from tvmcomp.codegen.code_target import machine_code
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.link import link_shared
@@ -21,6 +23,7 @@ from tvmcomp.passes.lowering.call_sources import CallSources
 from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
 from tvmcomp.passes.pipeline import Lowered, lower
+from tvmcomp.passes.samples_apart import times_as_many
 from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime import tvm_threads  # noqa: F401  children of a fork after run_here
 from tvmcomp.runtime.amx_permission import allow_amx
@@ -93,6 +96,10 @@ def compile_module(
 ) -> Library:
     """Compile Relax (float, or integer after ``realize``) for ``target``.
 
+    A batch of several times the first one's samples runs the first one's kernels for each part of
+    it, where samples stay apart: images stay in the caches, and threads take a part each. Where
+    most of what is read are weights it has kernels of its own, which read them once.
+
     Args:
         mods: the module, NHWC, for each shape that the network is built for.
         target: the device; a GPU takes one shape.
@@ -107,20 +114,29 @@ def compile_module(
         ToolError: a tool of the build is missing or failed.
         ModelError: the network does something that no driver in C can.
     """
-    shapes = [lower(mod, target, watch=watch, tuned=tuned, half=half, race=race) for mod in mods]
+    lowering = partial(lower, target=target, watch=watch, tuned=tuned, half=half, race=race)
+    first = lowering(mods[0])
+    shapes: list[Lowered | int] = [first]
+    for mod in mods[1:]:
+        times = None if reads_mostly_weights(first) else times_as_many(mods[0], mod)
+        shapes.append(times or lowering(mod))
     return compile_lowered(shapes, target, signatures, watch=watch, linker=linker)
 
 
 def compile_lowered(
-    shapes: Sequence[Lowered],
+    shapes: Sequence[Lowered | int],
     target: TargetDescription,
     signatures: Sequence[Signature],
     *,
     watch: Watch | None = None,
     linker: str | None = None,
 ) -> Library:
-    """The second half of :func:`compile_module`: from scheduled kernels to a library."""
+    """The second half of :func:`compile_module`: from scheduled kernels to a library.
+
+    ``shapes`` are those of :func:`tvmcomp.codegen.native.emit.emit`.
+    """
     first = shapes[0]
+    assert isinstance(first, Lowered)
     code = None
     if target.family == "cuda":
         constants = shared_constants([first.constants])
@@ -139,7 +155,7 @@ def compile_lowered(
         first.tasks,
         first.computed,
         {kernel: first.tasks[task] for kernel, task in first.tasks_of_kernels().items()},
-        all(lowered.unaligned_inputs for lowered in shapes),
+        all(each.unaligned_inputs for each in shapes if not isinstance(each, int)),
         first.sparse,
     )
 

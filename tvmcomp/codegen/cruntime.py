@@ -14,6 +14,7 @@ _FOLDERS = (_PACKAGE / "data" / "cruntime", _PACKAGE.parent / "cruntime")
 _ALWAYS = (
     "affinity.c",
     "arm_division.c",
+    "batch.c",
     "borrowed.c",
     "coded.c",
     "context.c",

@@ -11,13 +11,16 @@ static.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvmcomp.codegen.native.c_text import comment, declared_shape, literal, numbers, shape_name
 from tvmcomp.codegen.native.driver_steps import Addresses, Steps
 from tvmcomp.codegen.native.plan import Call, Loop, Plan, Step, Tensor
 from tvmcomp.codegen.native.workspace import ALIGNMENT, Workspace
-from tvmcomp.model import Signature
+from tvmcomp.model import Signature, TensorSpec
+
+#: Parts of a batch that are computed at once, at most: each needs a workspace.
+_MOST_SLICES = 8
 
 _CALL = """\
 /* Not inlined: a driver of thousands of calls would take compilers a minute. */
@@ -55,48 +58,125 @@ class Inference:
     input_alignments: Sequence[int]
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """The first shape's inference, run for each part of a larger batch.
+
+    Attributes:
+        times: how many parts there are.
+        signature: names of inputs and outputs.
+    """
+
+    times: int
+    signature: Signature
+
+
 def name_of_shape(name: str, shape: int) -> str:
     """What the network ``name`` is called in C as it is for the shape of this number."""
     return f"{name}_shape{shape}" if shape else name
 
 
-def driver_text(inferences: Sequence[Inference], name: str, features: Sequence[str]) -> str:
+def driver_text(
+    inferences: Sequence[Inference | Repeated], name: str, features: Sequence[str]
+) -> str:
     """The C source of a network's driver.
 
     Args:
-        inferences: for each of its shapes; their plans have the same constants.
+        inferences: for each of its shapes; their plans have the same constants. The first is none
+            that is repeated.
         name: the network's, an identifier of C.
         features: of the CPU, as LLVM calls them, that the kernels need.
     """
-    constants = inferences[0].plan.constants
+    whole = [_repeated(each, inferences[0]) for each in inferences]
+    constants = whole[0].plan.constants
     names = [f"constant_{i}" for i in range(len(constants))]
     parts = [
         f"/* {comment(name)}: written by tvmcomp. */\n"
         '#include <string.h>\n\n#include "tvmcomp.h"\n',
-        _CALL if any(each.plan.kernels for each in inferences) else "",
-        _shapes([each.plan for each in inferences]),
+        _CALL if any(each.plan.kernels for each in whole) else "",
+        _shapes([each.plan for each in whole]),
         _tensors("constants", constants, names, [ALIGNMENT] * len(constants)),
         _CONSTANT_DATA.format(name=name),
     ]
     for shape, each in enumerate(inferences):
-        parts += _inference(each, name, shape, features)
+        if isinstance(each, Repeated):
+            parts.append(_run_parts(whole[0], each.times, _static(shape)))
+        else:
+            parts += _own_code(each, name, shape)
+        parts += _described(whole[shape], name, shape, features)
     parts.append(_library([name_of_shape(name, shape) for shape in range(len(inferences))]))
     return "\n".join(part for part in parts if part)
 
 
-def _inference(of: Inference, name: str, shape: int, features: Sequence[str]) -> list[str]:
+def _static(shape: int) -> str:
+    """What ends the static names of a shape."""
+    return f"_shape{shape}" if shape else ""
+
+
+def _own_code(of: Inference, name: str, shape: int) -> list[str]:
     plan, own = of.plan, name_of_shape(name, shape)
-    static = f"_shape{shape}" if shape else ""
+    addresses = Addresses(plan, of.workspace, [spec.name for spec in of.signature.inputs])
+    return [_kernels(plan, own, _static(shape)), _run(plan, addresses, own, _static(shape))]
+
+
+def _described(of: Inference, name: str, shape: int, features: Sequence[str]) -> list[str]:
+    plan, static = of.plan, _static(shape)
     inputs = [spec.name for spec in of.signature.inputs]
     outputs = [spec.name for spec in of.signature.outputs]
-    addresses = Addresses(plan, of.workspace, inputs)
     return [
-        _kernels(plan, own, static),
-        _run(plan, addresses, own, static),
         _tensors(f"inputs{static}", plan.inputs, inputs, of.input_alignments),
         _tensors(f"outputs{static}", plan.outputs, outputs, [ALIGNMENT] * len(outputs)),
-        _network(of, own, static, features),
+        _network(of, name_of_shape(name, shape), static, features),
     ]
+
+
+def _repeated(of: Inference | Repeated, first: Inference | Repeated) -> Inference:
+    """What is repeated, as what it is in all: of longer inputs and outputs."""
+    assert isinstance(first, Inference)
+    if isinstance(of, Inference):
+        return of
+
+    def longer(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> tuple[Tensor, ...]:
+        pairs = zip(tensors, specs, strict=True)
+        return tuple(replace(t, shape=s.shape, nbytes=t.nbytes * of.times) for t, s in pairs)
+
+    inputs = longer(first.plan.inputs, of.signature.inputs)
+    outputs = longer(first.plan.outputs, of.signature.outputs)
+    plan = replace(first.plan, inputs=inputs, outputs=outputs)
+    slices = min(of.times, _MOST_SLICES)
+    workspace = Workspace({}, first.workspace.size * slices)
+    return Inference(plan, workspace, of.signature, first.input_alignments)
+
+
+def _run_parts(first: Inference, times: int, static: str) -> str:
+    """``run`` of what is repeated: its parts one by one, or several at once on several threads."""
+
+    def places(what: str, tensors: Sequence[Tensor], kind: str) -> str:
+        at = (
+            f"({kind}uint8_t *)frame->{what}[{i}] + part * (size_t){tensor.nbytes}u"
+            for i, tensor in enumerate(tensors)
+        )
+        return ", ".join(at)
+
+    plan, size = first.plan, first.workspace.size
+    slices = min(times, _MOST_SLICES)
+    return f"""\
+static int32_t part{static}(const tvmcomp_frame *frame, int32_t part, uint8_t *workspace) {{
+  const void *const inputs[] = {{{places("inputs", plan.inputs, "const ")}}};
+  void *const outputs[] = {{{places("outputs", plan.outputs, "")}}};
+  tvmcomp_frame own = *frame;
+  own.inputs = inputs;
+  own.outputs = outputs;
+  own.workspace = workspace;
+  return run(&own);
+}}
+
+static int32_t run{static}(const tvmcomp_frame *frame) {{
+  return tvmcomp_each_part(frame, part{static}, {times}, {size}u, {slices});
+}}
+
+#define kernels{static} kernels
+"""
 
 
 def _kernels(plan: Plan, name: str, static: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvmcomp.codegen.code_target import code_target
-from tvmcomp.codegen.native.driver import Inference, driver_text, name_of_shape
+from tvmcomp.codegen.native.driver import Inference, Repeated, driver_text, name_of_shape
 from tvmcomp.codegen.native.from_relax import only_calls, plan_of
 from tvmcomp.codegen.native.imports import calls_by_name
 from tvmcomp.codegen.native.kernels import kernel_object
@@ -27,8 +27,9 @@ class NativeCode:
     Attributes:
         kernels: an object file.
         driver: C source; it includes ``tvmcomp.h``.
-        kernel_names: of each shape's kernels, in the order of the driver's numbers.
-        workspaces: bytes that an inference of each shape needs beside its inputs, outputs and
+        kernel_names: of the kernels of each shape that has its own, in the order of the driver's
+            numbers.
+        workspaces: bytes that an inference of each of those needs beside its inputs, outputs and
             constants.
         constants: one table for all shapes, in the order of the driver's.
     """
@@ -46,7 +47,7 @@ class NativeCode:
 
 
 def emit(
-    shapes: Sequence[Lowered],
+    shapes: Sequence[Lowered | int],
     target: TargetDescription,
     signatures: Sequence[Signature],
     name: str = "network",
@@ -55,7 +56,8 @@ def emit(
     """Code for a CPU.
 
     Args:
-        shapes: the scheduled network, for each shape that it is built for.
+        shapes: the scheduled network, for each shape that it is built for; or how many times the
+            first one is run for it, for a batch of so many times its samples.
         target: the device.
         signatures: for each shape, names of its inputs and outputs.
         name: an identifier of C; the names that object files share begin with it.
@@ -65,28 +67,33 @@ def emit(
         ModelError: the network does something that no driver can; the message names it.
         ToolError: a kernel calls a function that no device has.
     """
-    constants = shared_constants([lowered.constants for lowered in shapes])
-    mods = [only_calls(each.looped, code_target(target, each.in_integers)) for each in shapes]
-    plans = [plan_of(mod, len(own.inputs)) for mod, own in zip(mods, signatures, strict=True)]
+    own = {shape: each for shape, each in enumerate(shapes) if not isinstance(each, int)}
+    constants = shared_constants([lowered.constants for lowered in own.values()])
+    mods = [only_calls(each.looped, code_target(target, each.in_integers)) for each in own.values()]
+    plans = [
+        plan_of(mod, len(signatures[shape].inputs)) for shape, mod in zip(own, mods, strict=True)
+    ]
     if len(plans) > 1:
         plans = with_constants(plans, constants.places)
-    inferences = [
-        _inference(plan, lowered, signature)
-        for plan, lowered, signature in zip(plans, shapes, signatures, strict=True)
+    inferences: list[Inference | Repeated] = [
+        Repeated(each, signature)
+        if isinstance(each, int)
+        else _inference(plans[list(own).index(shape)], each, signature)
+        for shape, (each, signature) in enumerate(zip(shapes, signatures, strict=True))
     ]
     kernels = {
         f"{name_of_shape(name, shape)}_k{i}": mod[kernel]
-        for shape, (mod, plan) in enumerate(zip(mods, plans, strict=True))
+        for shape, mod, plan in zip(own, mods, plans, strict=True)
         for i, kernel in enumerate(plan.kernels)
     }
     driver = driver_text(inferences, name, target.features)
     if watch is not None:
         watch("driver", driver)
     return NativeCode(
-        kernel_object(kernels, target, any(lowered.in_integers for lowered in shapes)),
+        kernel_object(kernels, target, any(lowered.in_integers for lowered in own.values())),
         driver,
         tuple(plan.kernels for plan in plans),
-        tuple(each.workspace.size for each in inferences),
+        tuple(each.workspace.size for each in inferences if isinstance(each, Inference)),
         constants,
     )
 
