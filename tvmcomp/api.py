@@ -25,6 +25,7 @@ from tvmcomp.passes.dump import Dump
 from tvmcomp.passes.lowering.generic_kernels import with_generic_marked
 from tvmcomp.passes.lowering.sparse_form import sparse_notes
 from tvmcomp.passes.operator_inputs import operator_inputs
+from tvmcomp.passes.samples_apart import times_as_many
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import Samples, load_samples
@@ -169,6 +170,8 @@ def build(
     if trials > 0:
         options = TuneOptions(trials, device=device, linker=linker, progress=tuning_progress)
         for each, mod in zip(networks, mods, strict=True):
+            if each is not network and times_as_many(mods[0], mod):
+                continue  # it is run by the first one's kernels
             summary = tune_kernels(each, replace(choice, mod=mod), description, records, options)
             if summary.interrupted:  # What was measured is kept; the same build goes on from there.
                 raise KeyboardInterrupt
