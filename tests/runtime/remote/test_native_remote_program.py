@@ -93,7 +93,7 @@ def test_wrong_arguments_are_told_and_nothing_is_written(
         ("open", ()),
         ("open", (0, 1, 0, w)),
         ("open", (0, 1, 0, b, w)),
-        ("open", (0, 1, 0, w, b, b)),
+        ("open", (0, 1, 0, w, b, b, b)),
         ("open", (0, -1, 0, w, b)),
         ("open", (0, 1, -1, w, b)),
         ("open", (0, 1, 2, 0, w, b)),
