@@ -326,15 +326,16 @@ def test_containers_that_tvmcomp_never_writes(
         Artifact.load(saved)
 
 
-@pytest.mark.parametrize("size", [-1, 1, 10**12])
-def test_a_member_that_has_not_the_size_that_is_said(saved: Path, size: int) -> None:
+@pytest.mark.parametrize("member", ["lib.so", "metadata.json"], ids=["stored", "deflated"])
+@pytest.mark.parametrize("size", [-1, 1, 1 << 31])
+def test_a_member_that_has_not_the_size_that_is_said(saved: Path, member: str, size: int) -> None:
     data = bytearray(saved.read_bytes()[:-_COMMENT_LENGTH])
-    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(b"lib.so"))
-    wrong = min(204 + size, 0xFFFFFFF0)
-    data[entry + 24 : entry + 28] = wrong.to_bytes(4, "little")
+    entry = data.rindex(b"PK\x01\x02", 0, data.rindex(member.encode()))
+    field = slice(entry + 24, entry + 28)
+    data[field] = (int.from_bytes(data[field], "little") + size).to_bytes(4, "little")
     digest = hashlib.sha256(data).hexdigest()
     saved.write_bytes(bytes(data) + b"sha256:" + digest.encode())
-    with pytest.raises(ArtifactError, match=r"lib\.so has not the size"):
+    with pytest.raises(ArtifactError, match=f"{member} has not the size"):
         Artifact.load(saved)
 
 

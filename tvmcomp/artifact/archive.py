@@ -25,6 +25,7 @@ from typing import IO, NoReturn, cast
 
 import numpy as np
 
+from tvmcomp.artifact.zip_members import LOCAL_HEADER, USED_IN_PLACE, content
 from tvmcomp.errors import ArtifactError
 from tvmcomp.replaced_file import replaced_file
 
@@ -33,15 +34,12 @@ ALIGNMENT = 64
 
 _REQUIRED = ("metadata.json", "lib.so", "constants.bin")
 _OPTIONAL = ("code.tar.xz", "golden.npz")
-#: What is used where it lies, and what another compressor has been at; all others are deflated.
-_STORED = ("constants.bin", "code.tar.xz")
-#: A byte of a deflated member gives at most so many.
-_MOST_FROM_ONE = 1032
+#: What is not used where it lies is deflated where that makes it smaller by such a share.
+_LEAST_SAVED = 1 / 8
 _COMMENT_PREFIX = b"sha256:"
 _COMMENT_LENGTH = len(_COMMENT_PREFIX) + 64
 _END_RECORD = b"PK\x05\x06"
 _END_LENGTH = 22
-_LOCAL_HEADER = struct.Struct("<4s5H3L2H")
 _ZIP64_EXTRA_LENGTH = 20
 #: Id of the extra field that pads a local header; the one Android's zipalign uses.
 _PADDING_ID = 0xD935
@@ -148,14 +146,14 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
             position = archive.fp.tell() if archive.fp else 0
-            unpadded = position + _LOCAL_HEADER.size + len(name) + 4
+            unpadded = position + LOCAL_HEADER.size + len(name) + 4
             if len(data) * 1.05 > zipfile.ZIP64_LIMIT:  # zipfile's rule for a long header
                 unpadded += _ZIP64_EXTRA_LENGTH
             padding = -unpadded % ALIGNMENT
-            if name in _STORED:
-                info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
-            else:
+            if name != USED_IN_PLACE and _shrinks(data):
                 info.compress_type = zipfile.ZIP_DEFLATED
+            else:
+                info.extra = struct.pack("<HH", _PADDING_ID, padding) + bytes(padding)
             archive.writestr(info, data, compresslevel=9)
     body = path.stat().st_size - _COMMENT_LENGTH
     with path.open("r+b") as file:
@@ -167,6 +165,10 @@ def _write_zip(path: Path, members: Mapping[str, bytes]) -> None:
             left -= len(chunk)
         file.seek(body)
         file.write(_COMMENT_PREFIX + digest.hexdigest().encode())
+
+
+def _shrinks(data: bytes) -> bool:
+    return len(zlib.compress(data, 1)) <= (1 - _LEAST_SAVED) * len(data)
 
 
 def _members(memory: mmap.mmap, data: np.ndarray, where: str) -> dict[str, np.ndarray]:
@@ -191,51 +193,7 @@ def _members(memory: mmap.mmap, data: np.ndarray, where: str) -> dict[str, np.nd
             f"may hold {list(_OPTIONAL)}, and nothing else",
             where=where,
         )
-    return {info.filename: _content(info, data, where) for info in infos}
-
-
-def _content(info: zipfile.ZipInfo, data: np.ndarray, where: str) -> np.ndarray:
-    """The bytes of a member.
-
-    Args:
-        info: what the file says of it.
-        data: the whole file.
-        where: names it in errors.
-    """
-    start = _data_start(info, data)
-    stop = start + info.compress_size
-    method = zipfile.ZIP_STORED if info.filename in _STORED else zipfile.ZIP_DEFLATED
-    if info.compress_type != method or info.flag_bits & 1 or start < 0 or stop > data.size:
-        raise ArtifactError(
-            f"member {info.filename} is compressed as tvmcomp does not, encrypted, or reaches past "
-            "the file's end",
-            where=where,
-        )
-    stored = np.asarray(data[start:stop])
-    content = stored if method == zipfile.ZIP_STORED else _inflated(stored, info.file_size)
-    if content is None or content.size != info.file_size:
-        raise ArtifactError(f"member {info.filename} has not the size that is said", where=where)
-    return content
-
-
-def _inflated(stored: np.ndarray, size: int) -> np.ndarray | None:
-    """What a deflated member gives, at most a byte more than ``size``; None: nothing."""
-    if size > _MOST_FROM_ONE * stored.size:
-        return None
-    decoder = zlib.decompressobj(wbits=-zlib.MAX_WBITS)
-    try:
-        return np.frombuffer(decoder.decompress(stored.data, size + 1), np.uint8)
-    except zlib.error:
-        return None
-
-
-def _data_start(info: zipfile.ZipInfo, data: np.ndarray) -> int:
-    """Where a member's bytes begin: after its local header, name and extra field; -1: nowhere."""
-    header = data[info.header_offset : info.header_offset + _LOCAL_HEADER.size].tobytes()
-    if len(header) < _LOCAL_HEADER.size or not header.startswith(b"PK\x03\x04"):
-        return -1
-    *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-    return int(info.header_offset) + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
+    return {info.filename: content(info, data, where) for info in infos}
 
 
 def _raise_without_end(path: Path) -> NoReturn:

@@ -1,6 +1,6 @@
 """The ``.tvmc`` file: what is in an artifact, how it is written, how it is checked when read.
 
-An artifact is a zip, so ``unzip -l`` shows it; what is not used where it lies is deflated:
+An artifact is a zip, so ``unzip -l`` shows it; all but the weights is deflated where that gains:
 
 - ``metadata.json``: :class:`Metadata`;
 - ``lib.so``: the network as a shared library: with a C interface (``tvmcomp.h``) for a CPU, an
