@@ -9,7 +9,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 import tvmcomp
 from tvmcomp.formats import comparison
+from tvmcomp.formats.attribute import kernel_calls
+from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.places import open_log
+from tvmcomp.tuning.log.record import Comparison, Target, Timing, Versions, Workload, now
 
 RNG = np.random.default_rng(0)
 SAMPLES = [{"x": RNG.standard_normal((1, 8, 12, 12)).astype("float32")} for _ in range(8)]
@@ -185,3 +188,43 @@ def test_a_log_of_another_machine_does_not_decide(clock, tmp_path):
     path.write_text(path.read_text().replace('"cpu":"', '"cpu":"Another '))
     asked = clock({"int8": 3.0, "float32": 4.0}, {"int8": alike(1.0), "float32": alike(1.3)})
     assert set(weights_in(build(tmp_path)).values()) == {"int8"} and asked
+
+
+@pytest.mark.parametrize(("noise", "chosen"), [(1e-3, "bfloat16"), (1e3, "int8")])
+def test_bfloat16_where_the_guard_allows_it(monkeypatch, noise, chosen):
+    """For a machine that this one need not be: times, and what the network gives, are made up."""
+    exact = tvmcomp.load(tvmcomp.build(MODEL, log="none", reference=False))
+    ms = {"int8": 3.0, "float32": 5.0, "bfloat16": 2.0}
+
+    class Clock(comparison.Clock):
+        can_run = True
+
+        def _measured(self, name, variants, by_call):
+            networks = tuple(
+                Timing(
+                    each.format,
+                    each.code,
+                    (1e-3 * ms[each.format],) * 9,
+                    (1e-4,) * len(kernel_calls(each.lowered)),
+                )
+                for each in variants
+            )
+            return Comparison(
+                workload=Workload(name, "made up", ()),
+                versions=Versions.here(),
+                date=now(),
+                target=Target.of(self.workshop.target),
+                device=Fingerprint("made up"),
+                networks=networks,
+            )
+
+        def outputs(self, variant, inputs):
+            assert variant.format == "bfloat16"
+            found = exact.run({"x": inputs[0]})["y"]
+            return [found + noise * np.random.default_rng(0).standard_normal(found.shape)]
+
+    monkeypatch.setattr("tvmcomp.formats.fastest.Clock", Clock)
+    artifact = build("none", target="sapphirerapids")
+    assert set(weights_in(artifact).values()) == {chosen}
+    assert artifact.metadata.calibration["formats"]["chosen"] == chosen
+    assert artifact.metadata.calibration["sqnr_db"] > 20

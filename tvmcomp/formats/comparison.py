@@ -43,10 +43,17 @@ class Clock:
     problem: str = ""
 
     @property
-    def can_measure(self) -> bool:
+    def can_run(self) -> bool:
         """Whether the target's code can be run, here or on the device."""
-        here = targets.runs_here(self.workshop.target) is None
-        return self.measures and (here or self.device is not None)
+        return self.device is not None or targets.runs_here(self.workshop.target) is None
+
+    def outputs(self, variant: Variant, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """What ``variant`` gives for ``inputs``, both in the order of the signature."""
+        signature = self.workshop.network.signature
+        named = {spec.name: array for spec, array in zip(signature.inputs, inputs, strict=True)}
+        with self._machine() as machine, load_on(machine, self.workshop.artifact(variant)) as run:
+            found = run.run(named)
+        return [found[spec.name] for spec in signature.outputs]
 
     def compare(self, variants: Sequence[Variant], by_call: bool) -> Comparison | None:
         """The times of ``variants``, in turns; None where the log has none and none can be taken.
@@ -61,7 +68,7 @@ class Clock:
         known = log.comparison(name, target, local_fingerprint() if runs_here else None)
         if known is not None and _fits(known, variants, by_call):
             return known
-        if not self.can_measure:
+        if not (self.measures and self.can_run):
             return None
         made = self._measured(name, variants, by_call)
         if log.stores:

@@ -1,8 +1,8 @@
 """The fastest formats of a network among those that the guard allows: what a build asks for.
 
-    asked network ----+--> times in turns, by kernel --> the cheapest mixture --> times in turns
-    other format -----+         (log, machine, or model)                              |
-                                                       the fastest of the three <-----+
+    int8 ----+--> times in turns, by kernel --> the cheapest mixture --> times in turns
+    float32 -+                                                                |
+    bfloat16 (where the target has it)          the fastest of all three, or four
 
 Times come from the log where it has them, else they are taken where the target's code runs, and
 written there; for a target that is not at hand a model stands in.
@@ -10,8 +10,10 @@ written there; for a target that is not at hand a model stands in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from statistics import median
 
 import msgspec
@@ -34,6 +36,7 @@ from tvmcomp.formats.variants import Variant, Workshop
 from tvmcomp.formats.words import Figures, note_of, reasons_of
 from tvmcomp.progress import Progress
 from tvmcomp.quantize.choice import InFloat, PrecisionChoice
+from tvmcomp.schedules.bfloat16 import has_bfloat16
 from tvmcomp.tuning.log.record import Comparison
 from tvmcomp.tuning.used_records import UsedRecords
 
@@ -105,20 +108,24 @@ class _Search:
         asked = self.workshop.lowered("int8", self.choice)
         every = frozenset(range(len(self.parts.operators))) - self.fixed
         other = self.workshop.lowered("float32", self.in_float(every))
-        whole = self.clock.compare([asked, other], by_call=True)
+        wholes = [asked, other, *self._in_bfloat16(other.choice)]
+        whole = self.clock.compare(wholes, by_call=True)
         if whole is None:
             return None
         by_segment = [
             seconds_of_segments(self.parts, kernel_calls(variant.lowered), timing.call_secs)
-            for variant, timing in zip((asked, other), whole.networks, strict=True)
+            for variant, timing in zip((asked, other), whole.networks[:2], strict=True)
         ]
         borders = {
             pair: change_seconds(numbers, self.workshop.target)
             for pair, numbers in self.parts.borders.items()
         }
         costs = FormatCosts(by_segment[0], by_segment[1], borders, self.fixed)
-        at = fastest([timing.run_secs for timing in whole.networks])
-        best, moved = (asked, other)[at], (frozenset(), every)[at]
+        run_secs = [timing.run_secs for timing in whole.networks]
+        best = wholes[fastest(run_secs)]
+        if best.choice.half and not self._allows(best := self._judged(best)):
+            best = wholes[fastest(run_secs[:2])]
+        moved = frozenset() if best is asked else every
         times = {timing.format: median(timing.run_secs) for timing in whole.networks}
         mixture = cheapest_mixture(costs)
         if worth_building(costs, mixture):
@@ -126,7 +133,7 @@ class _Search:
             beside = self.clock.compare([best, mixed], by_call=False)
             if beside is not None:
                 times |= _scaled(beside, times[best.format])
-                allowed = self._allows(mixed.choice)
+                allowed = self._allows(mixed)
                 if allowed and fastest([timing.run_secs for timing in beside.networks]):
                     best, moved = mixed, mixture
         figures = Figures(best.format, times, costs, whole.device.cpu, whole.date)
@@ -137,17 +144,52 @@ class _Search:
         costs = modelled_costs(self.network.mod, self.parts, self.fixed, self.workshop.target)
         moved = cheapest_by_model(costs)
         choice = self.in_float(moved) if moved else self.choice
-        return Chosen(self._told(choice, moved, Figures("mixed" if moved else "int8", {}, costs)))
+        name = "mixed" if moved else "int8"
+        name = "float32" if moved == costs.all else name
+        return Chosen(self._told(choice, moved, Figures(name, {}, costs)))
 
     def in_float(self, moved: frozenset[int]) -> PrecisionChoice:
         """The network with these segments in float."""
         return self.network.choice(dict.fromkeys(self._names(moved), "faster in float32"))
 
-    def _allows(self, choice: PrecisionChoice) -> bool:
+    def _in_bfloat16(self, in_float: PrecisionChoice) -> list[Variant]:
+        """The whole network in bfloat16, as the one in float32 is; none where the target can't."""
+        if not has_bfloat16(self.workshop.target):
+            return []
+        operators = [
+            msgspec.structs.replace(operator, dtype="bfloat16") if operator.macs else operator
+            for operator in in_float.operators
+        ]
+        decisions = in_float.decisions and replace(
+            in_float.decisions,
+            keep_float=(),
+            weight_only=(),
+            faster=dict.fromkeys((operator.name for operator in operators), "in bfloat16"),
+        )
+        choice = replace(
+            in_float,
+            mod=self.network.mod,
+            operators=operators,
+            half="bfloat16",
+            decisions=decisions,
+        )
+        return [self.workshop.lowered("bfloat16", choice)]
+
+    def _judged(self, variant: Variant) -> Variant:
+        """``variant`` with the noise of its outputs on the samples that the guard judges by."""
+        ratio = None
+        if self.clock.can_run:
+            ratio = self.network.judged_db(partial(self.clock.outputs, variant))
+        if ratio is None:
+            ratio = -math.inf
+        calibration = {**variant.choice.calibration, "sqnr_db": ratio}
+        return replace(variant, choice=replace(variant.choice, calibration=calibration))
+
+    def _allows(self, variant: Variant) -> bool:
         """Whether the guard would: noise doesn't simply add up, so less of it may be more."""
-        asked, found = self.choice.calibration, choice.calibration["sqnr_db"]
+        asked, found = self.choice.calibration, variant.choice.calibration["sqnr_db"]
         least = asked["min_sqnr_db"]
-        return least is None or bool(found >= min(least, asked["sqnr_db"]))
+        return bool(found >= min(least or -math.inf, asked["sqnr_db"]))
 
     def _names(self, segments: Collection[int]) -> list[str]:
         names = (name for i in sorted(segments) for name in self.parts.operators[i])

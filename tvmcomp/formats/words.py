@@ -16,7 +16,7 @@ class Figures:
     """What decided.
 
     Attributes:
-        chosen: ``int8``, ``float32`` or ``mixed``.
+        chosen: ``int8``, ``float32``, ``mixed`` or ``bfloat16``.
         seconds: of an inference of each whole network that was timed; empty with a model.
         costs: of the segments: seconds, or a model's cycles.
         device: the CPU that the times are of; "" with a model.
@@ -28,6 +28,11 @@ class Figures:
     costs: FormatCosts
     device: str = ""
     date: str = ""
+
+    @property
+    def other(self) -> str:
+        """The format of what is not in int8."""
+        return "bfloat16" if self.chosen == "bfloat16" else "float32"
 
     def document(self, parts: Segments, moved: Collection[int]) -> dict[str, Any]:
         """All of it for the artifact's metadata; a segment goes by its first operator's name."""
@@ -41,7 +46,7 @@ class Figures:
             "ms": {name: _short(1e3 * seconds) for name, seconds in self.seconds.items()},
             "operators": {
                 names[0]: {
-                    "chosen": "float32" if i in moved else "int8",
+                    "chosen": self.other if i in moved else "int8",
                     f"int8_{unit}": _short(scale * self.costs.asked[i]),
                     f"float32_{unit}": _short(scale * self.costs.other[i]),
                 }
@@ -52,7 +57,7 @@ class Figures:
 
 
 def reasons_of(parts: Segments, moved: Collection[int], figures: Figures) -> dict[str, str]:
-    """Why the operators of the segments ``moved`` are in float32."""
+    """Why the operators of the segments ``moved`` are not in int8."""
     return {
         name: reason
         for i in moved
@@ -67,7 +72,7 @@ def note_of(
     """The choice in a sentence."""
     anchors = [i for i, name in enumerate(parts.anchors) if name and i not in figures.costs.fixed]
     away = sum(i in moved for i in anchors)
-    counts = f"{len(anchors) - away} operators with weights in int8, {away} in float32"
+    counts = f"{len(anchors) - away} operators with weights in int8, {away} in {figures.other}"
     if not figures.seconds:
         return f"formats by a model of {target.name}, nothing was measured: {counts}"
     times = ", ".join(f"{name} {1e3 * s:.3g} ms" for name, s in sorted(figures.seconds.items()))
@@ -76,6 +81,8 @@ def note_of(
 
 
 def _reason(figures: Figures, segment: int) -> str:
+    if figures.chosen == "bfloat16":
+        return "faster in bfloat16, the network as a whole"
     asked, other = figures.costs.asked[segment], figures.costs.other[segment]
     if figures.seconds:
         told = f"{1e3 * other:.3g} ms, {1e3 * asked:.3g} in int8"

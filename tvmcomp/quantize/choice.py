@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+import numpy as np
 
 from tvmcomp.model import Operator, Precision
 from tvmcomp.quantize.other_shape import Decisions
 from tvmcomp.tvm_types import Module
+
+#: Gives the outputs for the inputs of one sample, both in the order of the signature.
+Run = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 
 class InFloat(Protocol):
@@ -20,6 +25,10 @@ class InFloat(Protocol):
 
     def choice(self, faster: Mapping[str, str] | None = None) -> PrecisionChoice:
         """The network with some operators more in float, and what tells that they are faster so."""
+
+    def judged_db(self, run: Run) -> float | None:
+        """The ratio of the outputs that ``run`` gives on the samples that the guard judges by, in
+        dB; None where it judges by other numbers than the outputs."""
 
 
 @dataclass(frozen=True)

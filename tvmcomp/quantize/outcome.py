@@ -11,10 +11,11 @@ import numpy as np
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.annotate import annotate
 from tvmcomp.quantize.best_rounding import Rounding
-from tvmcomp.quantize.choice import PrecisionChoice
+from tvmcomp.quantize.choice import PrecisionChoice, Run
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.equalize import Scales
 from tvmcomp.quantize.guard import Guard, GuardResult
+from tvmcomp.quantize.judged_outputs import with_judged_outputs
 from tvmcomp.quantize.operator_report import report_operators
 from tvmcomp.quantize.other_shape import Decisions
 from tvmcomp.quantize.plan import plan_operators
@@ -101,6 +102,14 @@ class Outcome:
             ),
             in_float=self,
         )
+
+    def judged_db(self, run: Run) -> float | None:
+        """The ratio of the outputs that ``run`` gives; see :class:`InFloat`."""
+        if with_judged_outputs(self.mod, self.operators) is not self.mod:
+            return None
+        noise = self.guard.held_out
+        runs = [run(inputs) for inputs in noise.samples]
+        return finite(noise.judged([np.stack(arrays) for arrays in zip(*runs, strict=True)]))
 
     def _short_weights(self, faster: Mapping[str, str]) -> set[str]:
         """Those of the float operators ``faster`` whose weights keep 8 bits, which makes the file

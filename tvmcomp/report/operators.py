@@ -43,9 +43,10 @@ def print_operators(
         kinds = _counts(operator.kind for operator in rest)
         noun = "operator" if len(rest) == 1 else "operators"
         text = f"{'and ' if shown else ''}{len(rest)} more {noun}: {kinds}"
-        reasons = [each.reason for each in rest if each.reason not in (None, IN_REGISTERS)]
+        reasons = [each.reason for each in rest if each.reason and each.reason != IN_REGISTERS]
         if reasons:
-            text += f"; {len(reasons)} of them in float: {_counts(reasons)}"
+            kinds = _counts(reason.partition(":")[0] for reason in reasons)  # without figures
+            text += f"; {len(reasons)} of them in float: {kinds}"
         console.print(f"{text}; --all shows them", markup=False)
 
 
@@ -100,7 +101,7 @@ def _remarks(operator: Operator) -> str:
     return "; ".join(filter(None, (operator.reason, generic)))
 
 
-def _counts(words: Iterable[str | None]) -> str:
+def _counts(words: Iterable[str]) -> str:
     """``3 add, 2 nn.relu``: the most frequent ones, and how many others."""
     counts = Counter(words).most_common()
     named = [f"{count} {word}" for word, count in counts[:_NAMED]]
