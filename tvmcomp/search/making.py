@@ -229,7 +229,7 @@ class Maker:
         with ExitStack() as stack:
             machine: Machine = ThisMachine()
             if self.device is not None:
-                from tvmcomp.runtime.remote.device import connect
+                from tvmcomp.devices import connect
 
                 machine = stack.enter_context(connect(self.device, _CONNECT_SECONDS))
             session = stack.enter_context(load_on(machine, self.artifact(candidate)))

@@ -143,9 +143,9 @@ class Search:
 
     def _by_layer(self, predictions: Predictions, measured: Measured) -> None:
         """Joint choices, whole networks of them, and better tables after each."""
-        for proposal in proposals(predictions, self.goals):
-            if self.seconds > _TRIED * self.budget:
-                return
+        for tried_before, proposal in enumerate(proposals(predictions, self.goals)):
+            if tried_before and self.seconds > _TRIED * self.budget:
+                return  # one is tried however short the budget is
             choice = proposal.choice
             candidate = of_choice(choice, measured.tables, "by layer", measured.weighted)
             tried = self.maker.tried(candidate)

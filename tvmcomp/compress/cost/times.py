@@ -137,7 +137,7 @@ class OperatorTimes:
         with ExitStack() as stack:
             machine: Machine = ThisMachine()
             if self._device is not None:
-                from tvmcomp.runtime.remote.device import connect
+                from tvmcomp.devices import connect
 
                 machine = stack.enter_context(connect(self._device, _CONNECT_SECONDS))
             sessions = {
