@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
-from tvmcomp.cli.common import Duration, err, out
+from tvmcomp.cli.common import Duration, err, out, plain
 
 if TYPE_CHECKING:
     from tvmcomp.progress import Progress
@@ -108,7 +108,7 @@ def command(
           --device 192.168.1.7:9190 --max-latency 8ms --max-size 2MB -o found
     """
     from tvmcomp.cli.build_progress import BuildProgress
-    from tvmcomp.report.search import print_event, print_front
+    from tvmcomp.report.search import print_front
     from tvmcomp.search.search import search
 
     def run(progress: Progress | None, tell: Callable[[Event], None]) -> Front:
@@ -138,7 +138,7 @@ def command(
             _print_line(front)
         else:
             with BuildProgress(err) as progress:
-                front = run(progress, lambda event: print_event(event, err))
+                front = run(progress, lambda event: err.print(plain(event.text), soft_wrap=True))
             print_front(front, output, out)
     except KeyboardInterrupt:
         err.print("Stopped. What was measured is kept; the same command goes on from there.")

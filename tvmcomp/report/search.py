@@ -1,4 +1,4 @@
-"""A search for a person: each network as it is found, and the front at the end."""
+"""The end of a search for a person: the front, and the best or what stands in the way."""
 
 from __future__ import annotations
 
@@ -11,22 +11,8 @@ from rich.console import Console
 from tvmcomp.fitted import Column, fitted_table, printable
 
 if TYPE_CHECKING:
-    from tvmcomp.search.events import Event
     from tvmcomp.search.outcome import Front
     from tvmcomp.search.points import Point
-
-
-def print_event(event: Event, console: Console) -> None:
-    """Print what was found, the best so far and the time left; or what should be known at once."""
-    text = getattr(event, "text", None)
-    if text is not None:
-        _say(f"note: {text}", console)
-        return
-    assert not TYPE_CHECKING or hasattr(event, "p50_ms")
-    found = f"{event.name}: {_figures(event.drop, event.p50_ms, event.file_bytes)}"
-    best = f"best: {event.best}, {_figures(event.best_drop, event.best_ms, event.best_bytes)}"
-    left = "measured before" if event.known else f"{_minutes(event.left_seconds)} left"
-    _say(f"{found}; {best}; {left}", console)
 
 
 def print_front(front: Front, folder: Path, console: Console) -> None:
@@ -50,7 +36,7 @@ def print_front(front: Front, folder: Path, console: Console) -> None:
         console,
     )
     _say(
-        f"{len(front.points)} networks on {front.machine}, in {_minutes(front.spent_seconds)}",
+        f"{len(front.points)} networks on {front.machine}, in {minutes(front.spent_seconds)}",
         console,
     )
     for note in front.notes:
@@ -86,7 +72,8 @@ def _row(point: Point, front: Front) -> tuple[str, ...]:
     )
 
 
-def _figures(drop: float, ms: float, size: int) -> str:
+def figures(drop: float, ms: float, size: float) -> str:
+    """What a network loses and takes."""
     return f"{drop:.2f} points lost, {ms:.4g} ms, {_bytes(size)}"
 
 
@@ -94,7 +81,8 @@ def _bytes(count: float) -> str:
     return f"{count / 1e6:.2f} MB" if count >= 1e6 else f"{count / 1e3:.1f} KB"
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """A time that nobody wants exactly."""
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 

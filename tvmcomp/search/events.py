@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from tvmcomp.report.search import figures, minutes
+
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
     """A network was measured.
@@ -30,6 +32,14 @@ class Found(msgspec.Struct, frozen=True, tag="found"):
     best_bytes: int
     left_seconds: float
     known: bool
+
+    @property
+    def text(self) -> str:
+        """For a person."""
+        found = f"{self.name}: {figures(self.drop, self.p50_ms, self.file_bytes)}"
+        best = f"best: {self.best}, {figures(self.best_drop, self.best_ms, self.best_bytes)}"
+        left = "measured before" if self.known else f"{minutes(self.left_seconds)} left"
+        return f"{found}; {best}; {left}"
 
 
 class Said(msgspec.Struct, frozen=True, tag="note"):

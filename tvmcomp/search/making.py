@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,7 +134,7 @@ class Maker:
             recipe=candidate.recipe,
             quant=candidate.quant,
             distilled=candidate.distilled,
-            onnx=str(self.onnx(candidate).relative_to(folder)),
+            onnx=str(self.network(candidate).relative_to(folder)),
             artifact=str(self.artifact(candidate).relative_to(folder)),
             predicted=predicted,
             p50_ms=timed.p50_ms,
@@ -162,7 +162,7 @@ class Maker:
         """Where it is built."""
         return self.folder.of(candidate.id) / "model.tvmc"
 
-    def onnx(self, candidate: Candidate) -> Path:
+    def network(self, candidate: Candidate) -> Path:
         """Where its network is."""
         return self.folder.of(candidate.id) / "model.onnx"
 
@@ -185,7 +185,7 @@ class Maker:
         small = finish(steps.run(recipe.steps, seconds))
         described = json.dumps(recipe.described())
         written, _ = written_model(small, self.original, described, self.judging.choose)
-        write_output(written, self.onnx(candidate))
+        write_output(written, self.network(candidate))
         with replaced_file(self.folder.of(candidate.id) / "recipe.toml") as temporary:
             temporary.write_text(as_toml(candidate.recipe))
         return small
@@ -193,7 +193,7 @@ class Maker:
     def _timed(self, candidate: Candidate) -> dict[str, Any]:
         self.progress.stage(f"building {candidate.name}")
         artifact = build(
-            self.onnx(candidate),
+            self.network(candidate),
             self.times.target,
             number_format(candidate.quant),
             formats="asked",  # which is fastest is part of what was chosen
@@ -219,22 +219,27 @@ class Maker:
             with self._running(candidate) as run:
                 return judging.built_chosen_by(run)
         if p50_ms / 1e3 * len(judging.judge) > _SECONDS_TO_JUDGE:
-            return judging.judged(read_original(self.onnx(candidate)).prepared)
+            return judging.judged(read_original(self.network(candidate)).prepared)
         with self._running(candidate) as run:
             return judging.built_judged(run)
 
     @contextmanager
     def _running(self, candidate: Candidate) -> Iterator[Run]:
         """What was built, where it is to run."""
-        with ExitStack() as stack:
-            machine: Machine = ThisMachine()
-            if self.device is not None:
-                from tvmcomp.devices import connect
-
-                machine = stack.enter_context(connect(self.device, _CONNECT_SECONDS))
-            session = stack.enter_context(load_on(machine, self.artifact(candidate)))
+        with _machine(self.device) as machine, load_on(machine, self.artifact(candidate)) as made:
 
             def run(sample: Sample) -> Mapping[str, Any]:
-                return session.run(dict(sample))
+                return made.run(dict(sample))
 
             yield run
+
+
+@contextmanager
+def _machine(device: str | None) -> Iterator[Machine]:
+    if device is None:
+        yield ThisMachine()
+        return
+    from tvmcomp.devices import connect
+
+    with connect(device, _CONNECT_SECONDS) as board:
+        yield board

@@ -102,7 +102,7 @@ def memory_of(config: Config) -> float:
     return config.memory
 
 
-def plain(tables: Tables, allowed: Callable[[Config], bool]) -> Choice | None:
+def plain(tables: Tables, allowed: Callable[[Config], bool]) -> Choice:
     """The choice with all channels and the least harm, of some formats where there are others."""
     whole = tables.only(lambda config: not any(config.levels))
     units = tuple(
