@@ -86,7 +86,7 @@ def command(
     where = Where(device, threads, pin, timeout)
     quiet = as_json or not err.is_terminal
     with tempfile.TemporaryDirectory(prefix="tvmcomp-") as folder:
-        search, before, after = _subjects(subjects, measure, Path(folder))
+        search, before, after = _subjects(subjects, measure, where, Path(folder))
         evidence = None
         if measure and after is not None:
             evidence = _evidence(before, after, data, metric, where, quiet)
@@ -109,17 +109,16 @@ def command(
 
 
 def _subjects(
-    paths: Sequence[Path], measure: bool, folder: Path
+    paths: Sequence[Path], measure: bool, where: Where, folder: Path
 ) -> tuple[SearchFile | None, Subject | None, Subject | None]:
     """The search, the artifact before and the one after, as far as there are any.
 
     Args:
         paths: what the command was given.
         measure: whether artifacts are to be run; then a quantized one gets its float build before.
+        where: they run.
         folder: to write that to.
     """
-    from tvmcomp.artifact.artifact import Artifact
-    from tvmcomp.report.html.assemble import Subject
     from tvmcomp.report.html.front import chosen_artifact, read_search
 
     if paths[-1].is_dir():
@@ -127,13 +126,31 @@ def _subjects(
             raise click.UsageError("a search's folder stands alone")
         search = read_search(paths[0])
         chosen = chosen_artifact(search, paths[0])
-        after = None if chosen is None else Subject(chosen.name, Artifact.load(chosen), chosen)
+        after = None if chosen is None else _subject(chosen, measure, where)
         return search, None, after
-    artifacts = [Subject(path.name, Artifact.load(path), path) for path in paths]
+    artifacts = [_subject(path, measure, where) for path in paths]
     if len(artifacts) == 2:
         return None, artifacts[0], artifacts[1]
     after = artifacts[0]
     return None, _float_build(after, folder) if measure else None, after
+
+
+def _subject(path: Path, measure: bool, where: Where) -> Subject:
+    """An artifact, which can be run where it is to be."""
+    from tvmcomp.artifact.artifact import Artifact
+    from tvmcomp.errors import ConfigError
+    from tvmcomp.report.html.assemble import Subject
+    from tvmcomp.targets import runs_here
+
+    artifact = Artifact.load(path)
+    target = artifact.metadata.target
+    reason = runs_here(target) if measure and where.device is None else None
+    if reason is not None:
+        raise ConfigError(
+            f"{path} was built for {target.name} and can't run on this machine: {reason}",
+            hint="Say with --device where it runs, or measure nothing with --no-measure.",
+        )
+    return Subject(path.name, artifact, path)
 
 
 def _float_build(subject: Subject, folder: Path) -> Subject | None:

@@ -136,8 +136,9 @@ def accuracy_change(found: Evaluation) -> Change:
         found.float_value,
         found.value,
         texts.score(found.float_value, found.unit),
-        f"{texts.score(found.value, found.unit)} ({found.low:.2f} to {found.high:.2f})",
-        f"{found.difference:+.2f} points, 95% confidence {ends[0]:+.2f} to {ends[1]:+.2f}",
+        texts.score(found.value, found.unit),
+        f"{found.difference:+.2f} points, 95% confidence {ends[0]:+.2f} to {ends[1]:+.2f}; after: "
+        f"{found.low:.2f} to {found.high:.2f}",
         _more_is_better(ends),
         "accuracy",
     )

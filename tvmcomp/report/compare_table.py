@@ -14,7 +14,7 @@ _SHOWN = 10
 def print_comparison(comparison: Comparison, console: Console, *, show_all: bool = False) -> None:
     """Print the figures, the operators whose formats differ, and the notes."""
     columns = [Column("", "sentence"), Column("before", "number"), Column("after", "number")]
-    columns += [Column("change", "sentence"), Column("verdict", rank=1)]
+    columns += [Column("change", "sentence", rank=1), Column("verdict")]
     rows = [
         (each.title, each.before_text, each.after_text, each.change, each.verdict)
         for each in comparison.changes

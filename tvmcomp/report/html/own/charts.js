@@ -33,15 +33,15 @@ function frontChart(width) {
     r: { range: [4, 18], label: "artifact" },
     color: { legend: true, domain: data.front.techniques, range: ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c8c8c"] },
     marks: [
-      goals.max_latency_ms === null ? null : Plot.ruleX([goals.max_latency_ms], { strokeDasharray: "4 4", ariaLabel: "latency asked for" }),
-      lowest === null ? null : Plot.ruleY([lowest], { strokeDasharray: "4 4", ariaLabel: "accuracy asked for" }),
+      goals.max_latency_ms === null ? null : Plot.ruleX([goals.max_latency_ms], { strokeDasharray: "4 4", ariaLabel: () => "latency asked for" }),
+      lowest === null ? null : Plot.ruleY([lowest], { strokeDasharray: "4 4", ariaLabel: () => "accuracy asked for" }),
       Plot.ruleX(found, { x: "p50_ms", y1: "score_low", y2: "score_high", stroke: "technique", strokeOpacity: 0.45 }),
-      Plot.line(line, { x: "p50_ms", y: "score", curve: "step-after", strokeOpacity: 0.5, ariaLabel: "front" }),
-      Plot.dot(points, { x: "p50_ms", y: "score", symbol: "times", r: 6, stroke: "currentColor", strokeWidth: 2, ariaLabel: "original" }),
+      Plot.line(line, { x: "p50_ms", y: "score", curve: "step-after", strokeOpacity: 0.5 }),
+      Plot.dot(points, { x: "p50_ms", y: "score", symbol: "times", r: 6, stroke: "currentColor", strokeWidth: 2 }),
       Plot.text(points, { x: "p50_ms", y: "score", text: () => "original", dy: -14, fill: "currentColor" }),
       Plot.dot(found, {
         x: "p50_ms", y: "score", r: "artifact_bytes", fill: "technique", fillOpacity: (each) => (each.on_front ? 0.85 : 0.35),
-        stroke: (each) => (each.name === data.front.chosen ? "currentColor" : "none"), strokeWidth: 2.5, ariaLabel: "candidates", className: "candidates",
+        stroke: (each) => (each.name === data.front.chosen ? "currentColor" : "none"), strokeWidth: 2.5,
       }),
       Plot.tip(found, Plot.pointer({
         x: "p50_ms", y: "score",
@@ -50,7 +50,7 @@ function frontChart(width) {
     ],
   });
   const names = found.map((each) => `${each.label || each.name}: ${shown(each.score, unit, 4)}, ${shown(each.p50_ms, "ms")}, ${bytes(each.artifact_bytes)}`);
-  return clickable(chart, '[aria-label="candidates"] circle', names, (index) => showCandidate(found[index]));
+  return clickable(chart, "circle", names, (index) => showCandidate(found[index]));
 }
 
 function timelineChart(width) {
@@ -62,7 +62,7 @@ function timelineChart(width) {
     y: { label: "↑ ms", grid: true },
     color: { legend: true, domain: formats, range: formats.map(formatColour) },
     marks: [
-      Plot.rectY(timed, { x1: (each) => each.index - 0.45, x2: (each) => each.index + 0.45, y: "ms", fill: "format", ariaLabel: "times" }),
+      Plot.rectY(timed, { x1: (each) => each.index - 0.45, x2: (each) => each.index + 0.45, y: "ms", fill: "format" }),
       Plot.ruleY([0]),
       Plot.tip(timed, Plot.pointerX({
         x: "index", y: "ms",
@@ -70,11 +70,7 @@ function timelineChart(width) {
       })),
     ],
   });
-  chart.addEventListener("click", () => {
-    const svg = chart.matches("svg") ? chart : chart.querySelector("svg:last-of-type");
-    const value = chart.value ?? svg.value;
-    if (value) showOperator(value.index);
-  });
+  chart.addEventListener("click", () => { if (chart.value) showOperator(chart.value.index); });
   return chart;
 }
 
@@ -92,15 +88,17 @@ function latencyChart(width) {
       .map((bin) => ({ name: each.name, x1: Math.exp(bin.x0), x2: Math.exp(bin.x1), runs: bin.length })));
   const names = data.latencies.map((each) => each.name);
   return Plot.plot({
-    width, height: 240, style: chartStyle, marginLeft: 52, marginBottom: 36, marginTop: 28,
+    width, height: 250, style: chartStyle, marginLeft: 52, marginBottom: 36, marginTop: 38,
     ariaLabel: `How many runs took how long: ${marks.map((each) => `${each.name} ${each.text} ${shown(each.ms, "ms")}`).join(", ")}`,
     x: { type: "log", label: "ms of one inference →", tickFormat: (ms) => shown(ms), ticks: Math.min(12, width / 70) },
     y: { label: "↑ runs", grid: true },
     color: { legend: names.length > 1, domain: names, range: ["#0072b2", "#e69f00"] },
     marks: [
-      Plot.rectY(bins, { x1: "x1", x2: "x2", y2: "runs", fill: "name", fillOpacity: 0.6, ariaLabel: "runs" }),
+      Plot.rectY(bins, { x1: "x1", x2: "x2", y2: "runs", fill: "name", fillOpacity: 0.6 }),
       Plot.ruleX(marks, { x: "ms", stroke: "name", strokeDasharray: (each) => (each.text === "p99" ? "3 3" : null) }),
-      Plot.text(marks, { x: "ms", text: "text", frameAnchor: "top", dy: -12, fill: "currentColor" }),
+      ...names.map((name, index) => Plot.text(marks.filter((each) => each.name === name), {
+        x: "ms", text: "text", frameAnchor: "top", dy: -12 - 12 * index, fill: "name", stroke: "var(--card)",
+      })),
       Plot.ruleY([0]),
       Plot.tip(bins, Plot.pointerX({
         x: (bin) => Math.sqrt(bin.x1 * bin.x2), y: "runs",
@@ -127,8 +125,8 @@ function rooflineChart(width) {
     r: { range: [3, 14] },
     color: { legend: true, domain: formats, range: formats.map(formatColour) },
     marks: [
-      Plot.line(roofs, { x: "x", y: "y", stroke: "format", strokeWidth: 2, ariaLabel: "roofs" }),
-      Plot.dot(points, { x: "intensity", y: "rate", r: "ms", fill: "format", fillOpacity: 0.75, ariaLabel: "kernels" }),
+      Plot.line(roofs, { x: "x", y: "y", stroke: "format", strokeWidth: 2 }),
+      Plot.dot(points, { x: "intensity", y: "rate", r: "ms", fill: "format", fillOpacity: 0.75, ariaLabel: "name" }),
       Plot.tip(points, Plot.pointer({
         x: "intensity", y: "rate",
         title: (each) => `${shortened(each.name, 48)}\n${shown(each.rate)} billion/s, ${shown(100 * each.of_roof, "%")} of its roof\n${shown(each.ms, "ms")} in ${each.calls} calls`,

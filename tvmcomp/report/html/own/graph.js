@@ -1,7 +1,7 @@
 // The network as a graph: laid out by dagre, moved and scaled by d3-zoom, one stop of the tab key
 // whose arrow keys walk from operator to operator.
 
-const NODE = { width: 176, height: 34 };
+const NODE = { width: 216, height: 34 };
 // An edge over more operators than this is drawn, and not laid out: dagre's time grows with the
 // length of edges, and networks of dense connections would take minutes.
 const LONGEST_LAID_OUT = 16;
@@ -99,9 +99,9 @@ function drawGraph() {
     .attr("class", "node").attr("role", "button").attr("tabindex", -1)
     .attr("aria-label", (node) => (node.index < 0 ? `input ${node.name}` : spoken(operators[node.index])));
   graph.nodes.append("rect").attr("width", NODE.width).attr("height", NODE.height).attr("rx", 5);
-  graph.nodes.append("text").attr("x", 8).attr("y", 14).text((node) => shortened(node.name, 27));
+  graph.nodes.append("text").attr("x", 8).attr("y", 14).text((node) => shortened(node.name, 26));
   graph.nodes.append("text").attr("x", 8).attr("y", 28).attr("class", "small")
-    .text((node) => (node.index < 0 ? "input" : `${shortened(operators[node.index].kind, 16)} · ${subtitle(operators[node.index])}`));
+    .text((node) => (node.index < 0 ? "input" : `${shortened(operators[node.index].kind, 14)} · ${subtitle(operators[node.index])}`));
   graph.nodes.append("title").text((node) => node.name);
   graph.nodes.on("click", (event, node) => { select(node.index); if (node.index >= 0) showOperator(node.index); });
   graph.zoom = d3.zoom().scaleExtent([0.02, 3])
