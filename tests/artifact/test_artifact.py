@@ -208,6 +208,10 @@ def forge(path: Path, **changes: bytes) -> Path:
     return path
 
 
+OPERATOR = {"name": "dense", "kind": "matmul", "dtype": "float32"}
+KERNEL = {"name": "k", "dtype": "float32", "macs": 1, "nbytes": 1}
+
+
 def forge_metadata(path: Path, **fields: object) -> Path:
     with zipfile.ZipFile(path) as archive:
         metadata = msgspec.json.decode(archive.read("metadata.json"))
@@ -280,6 +284,9 @@ def constant(**changes: object) -> list[dict[str, object]]:
         ({"constants": constant(dtype="no such type")}, "unknown dtype"),
         ({"constants": constant()}, "its metadata lists 64"),
         ({"digests": {}}, "its metadata lists"),
+        ({"operators": [{**OPERATOR, "inputs": [7]}]}, "positions that there are not"),
+        ({"operators": [{**OPERATOR, "inputs": [-9]}]}, "positions that there are not"),
+        ({"kernels": [{**KERNEL, "calls": [[7]]}]}, "positions that there are not"),
         ({"signature": {"inputs": [], "outputs": []}}, "golden"),
     ],
 )

@@ -72,6 +72,19 @@ def test_json_is_one_document_with_what_was_decided(folder: Path, tmp_path: Path
     assert dtypes(report) == dict.fromkeys(names, "int8")
 
 
+def test_the_artifact_knows_its_graph_its_kernels_and_its_command(
+    folder: Path, tmp_path: Path
+) -> None:
+    int8(folder, tmp_path / "net.tvmc")
+    metadata = Artifact.load(tmp_path / "net.tvmc").metadata
+    operators = metadata.operators
+    assert all(each.inputs and max(each.inputs) < i for i, each in enumerate(operators))
+    products = {i for i, each in enumerate(operators) if each.macs}
+    assert products <= {i for each in metadata.kernels for call in each.calls for i in call}
+    assert all(each.nbytes > 0 for each in metadata.kernels)
+    assert metadata.command[:3] == ("tvmcomp", "build", str(folder / "net.onnx"))
+
+
 def test_progress_is_no_output(folder: Path, tmp_path: Path) -> None:
     done = tvmcomp("build", folder / "tiny.onnx", "-o", tmp_path / "t.tvmc", "--json")
     json.loads(done.stdout)

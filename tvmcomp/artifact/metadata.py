@@ -133,6 +133,7 @@ def decode_metadata(data: bytes, where: str) -> Metadata:
         check_names(metadata.signature, where)
         _check_states(metadata, where)
         _check_variants(metadata, where)
+        _check_positions(metadata, where)
         return metadata
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"its metadata is not valid: {error}", where=where) from None
@@ -188,3 +189,13 @@ def _check_variants(metadata: Metadata, where: str) -> None:
         raise ArtifactError("its shapes are not those of one network", where=where)
     if metadata.variants and metadata.states:
         raise ArtifactError("it has states, and more than one shape", where=where)
+
+
+def _check_positions(metadata: Metadata, where: str) -> None:
+    """Raise ArtifactError where an operator or a kernel names an operator that there is not."""
+    operators = range(len(metadata.operators))
+    readable = range(-len(metadata.signature.inputs), len(metadata.operators))
+    read = (index for each in metadata.operators for index in each.inputs)
+    computed = (index for each in metadata.kernels for call in each.calls for index in call)
+    if not (all(index in readable for index in read) and all(i in operators for i in computed)):
+        raise ArtifactError("it names operators by positions that there are not", where=where)

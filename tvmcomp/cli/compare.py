@@ -142,7 +142,7 @@ def _accuracy(
     if data is not None and (reference or metric not in LABELLED):
         likeness = "sqnr" if metric in LABELLED else metric
         beside = reference[0] if reference else None
-        found = [evaluated(each, beside, data, likeness, quiet) for each in (before, after)]
+        first, second = (evaluated(each, beside, data, likeness, quiet) for each in (before, after))
         name = "the original" if original is None else original.name
-        changes.append(likeness_change(*found, name, decides=metric not in LABELLED))
+        changes.append(likeness_change(first, second, name, decides=metric not in LABELLED))
     return changes

@@ -91,19 +91,18 @@ def report_of(
         commands: what made the report.
     """
     evidence = evidence or Evidence()
-    made = {
-        "made": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
-        "tvmcomp": version("tvmcomp"),
-        "front": search.front() if search else None,
-    }
-    searched = tuple(search.facts()) if search else ()
     again = [Command("The search:", line) for line in search.commands] if search else []
-    found = _search_sentences(search)
+    base = Report(
+        title=f"Search: {Path(search.model).name}" if search else "",
+        made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        tvmcomp=version("tvmcomp"),
+        summary=tuple(_search_sentences(search)),
+        front=search.front() if search else None,
+        device=tuple(search.facts()) if search else (),
+        commands=(*again, *commands),
+    )
     if after is None:
-        title = f"Search: {Path(search.model).name if search else ''}"
-        return Report(
-            title=title, summary=tuple(found), device=searched, commands=(*again, *commands), **made
-        )
+        return base
     metadata = after.artifact.metadata
     calls = evidence.after.calls_ms if evidence.after else {}
     was = None if before is None else _formats(before.artifact)
@@ -111,10 +110,11 @@ def report_of(
     peaks = Peaks(metadata.target, evidence.after.threads if evidence.after else None)
     kernels = kernel_rows(metadata, calls, peaks)
     again += [build_command(each.name, each.artifact.metadata) for each in (before, after) if each]
-    return Report(
+    return msgspec.structs.replace(
+        base,
         title=f"{after.name}: {Path(metadata.source).name} for {metadata.target.name}",
         summary=(
-            *found,
+            *base.summary,
             *_sentences(after, before, evidence),
             *operator_sentences(rows, metadata.quant),
         ),
@@ -129,10 +129,9 @@ def report_of(
         roofs_from=_roofs_from(peaks, evidence),
         latencies=tuple(_latencies(after, before, evidence)),
         samples=tuple(sample_facts(metadata, evidence.evaluation, evidence.data)),
-        device=(*searched, *device_facts(after.artifact, evidence.after, evidence.here)),
+        device=(*base.device, *device_facts(after.artifact, evidence.after, evidence.here)),
         notes=metadata.notes,
         commands=(*again, *commands),
-        **made,
     )
 
 
