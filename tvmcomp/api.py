@@ -252,6 +252,7 @@ def tune(
     dynamic_shapes: Any = None,
     signature: str | None = None,
     cc: str | None = None,
+    runner: str | None = None,
 ) -> TuneSummary:
     """Search for faster schedules of a network's kernels and log what is measured.
 
@@ -264,6 +265,8 @@ def tune(
         builders: a Ray cluster to build candidates on: ``ray``, or its address.
         more: search again where the log holds a finished search.
         cc: what ``linker`` was called.
+        runner: what is put before programs on a ``device`` with a shell, as for
+            :func:`tvmcomp.connect`.
 
     Raises:
         ConfigError: no kernel has such a name.
@@ -275,7 +278,9 @@ def tune(
     trials = None if trials is None else arguments.integer(trials, "trials", 1)
     budget = None if budget is None else arguments.seconds(budget, "budget")
     operators = arguments.texts(operators, "operators")
-    device, linker, builders = _texts(device=device, linker=linker, builders=builders)
+    device, linker, builders, runner = _texts(
+        device=device, linker=linker, builders=builders, runner=runner
+    )
     chosen_by = arguments.formats(formats)
     arguments.function(progress, "progress")
     description = _target(target)
@@ -308,6 +313,7 @@ def tune(
         linker=linker,
         more=more,
         progress=progress,
+        runner=runner,
     )
     return tune_kernels(network, choice, description, records, options, operators)
 

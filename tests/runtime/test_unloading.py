@@ -7,15 +7,11 @@ import os
 import random
 import threading
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from small_artifacts import (
-    HERE,
     dense_artifact,
-    dense_module,
     dense_reference,
     dense_weights,
     one_kernel_artifact,
@@ -23,12 +19,8 @@ from small_artifacts import (
     parallel_reference,
 )
 
-from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.codegen.compile import link
 from tvmcomp.runtime.profile import profile
 from tvmcomp.runtime.session import load
-from tvmcomp.tuning.network_timing import _Network
-from tvmcomp.tvm_import import tvm
 
 CYCLES = 300
 
@@ -137,32 +129,3 @@ def test_threads_load_run_and_close_at_the_same_time(path: Path) -> None:
         worker.join(120)
         assert not worker.is_alive()
     assert failures == []
-
-
-def matmul() -> Any:
-    """The dense network's product, compiled by itself."""
-    from tvm import te
-
-    x, w = te.placeholder((1, 8), name="x"), te.placeholder((8, 4), name="w")
-    k = te.reduce_axis((0, 8))
-    y = te.compute((1, 4), lambda i, j: te.sum(x[i, k] * w[k, j], k))
-    function = te.create_prim_func([x, w, y]).with_attr("global_symbol", "candidate")
-    module = tvm.IRModule({"candidate": function})
-    return tvm.compile(module, tvm.target.Target(HERE.tvm_target_dict()))
-
-
-def test_a_pass_over_a_network_with_kernels_replaced(path: Path) -> None:
-    """The tuner loads a library for each candidate that it times in a network."""
-    target = tvm.target.Target(HERE.tvm_target_dict())
-    executable = link(tvm.compile(dense_module(), target), HERE)
-    network = _Network(msgspec.structs.replace(Artifact.load(path), library=executable))
-    library = path.with_name("candidate.so")
-    library.write_bytes(link(matmul(), HERE))
-    gc.collect()
-    before = mapped_libraries()
-    for _ in range(5):
-        run = network.variant({"matmul": (str(library), "candidate")})
-        assert run()["matmul"] > 0
-    del run
-    gc.collect()
-    assert mapped_libraries() == before

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
+import gc
+from pathlib import Path
 
 import numpy as np
 import pytest
 from e2e.networks import NetworkWriter
 
 from tvmcomp import frontend, schedules, targets
-from tvmcomp.codegen.compile import generate
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.pipeline import canonical, lower
 from tvmcomp.passes.scheduled.schedule import schedulable
+from tvmcomp.tuning import network_timing
 from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
+from tvmcomp.tuning.judge import wins
 from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.record import Workload
 from tvmcomp.tuning.log.tuning_log import TuningLog
@@ -101,19 +103,10 @@ def test_other_schedules_make_kernels_of_the_same_names_and_borders(lowered, sea
     kernels = lowered.tasks_of_kernels()
     assert names == {kernel for kernel, task in kernels.items() if task in chosen}
     assert any("halo" in name for name in names)
-    mod = tvm.IRModule(lowered.mod.functions)
     for var, func in new.functions.items():
-        old = mod[var.name_hint]
+        old = lowered.mod[var.name_hint]
         assert [list(p.shape) for p in func.params] == [list(p.shape) for p in old.params]
         assert not tvm_ffi.structural_equal(func, old)
-        mod.update_func(mod.get_global_var(var.name_hint), func)
-    x = np.random.default_rng(0).standard_normal((1, 16, 28, 28)).astype("float32")
-    outputs = []
-    for each in (lowered, dataclasses.replace(lowered, mod=mod)):
-        vm = tvm.relax.VirtualMachine(generate(each, HERE), tvm.cpu())
-        arguments = [tvm.runtime.tensor(np.ascontiguousarray(a)) for a in (x, *lowered.constants)]
-        outputs.append(vm["main"](*arguments).numpy())
-    np.testing.assert_allclose(*outputs, rtol=1e-4, atol=1e-4)
 
 
 def test_one_pass_measures_candidates_of_every_task(races, searches):
@@ -135,6 +128,72 @@ def test_one_pass_measures_candidates_of_every_task(races, searches):
     races.keep([built[0]])
     assert {path.exists() for path in built[0].libraries} == {True}
     assert not any(path.exists() for path in built[len(entries) - 1].libraries)
+
+
+def naive(search):
+    """A candidate of plain loops on one thread."""
+    return Candidate(tvm.s_tir.Schedule(module_of(search.task.func)), [[], []])
+
+
+@pytest.fixture(scope="module")
+def timed(network, tmp_path_factory):
+    """The network, loaded as a worker does that measures in it."""
+    folder = tmp_path_factory.mktemp("network")
+    network.artifact.save(folder / "network.tvmc")
+    (folder / "network.so").write_bytes(network.library)
+    return network_timing._Network(str(folder / "network.tvmc"), str(folder / "network.so"))
+
+
+def replaced(races, entries):
+    """What a variant of the network is made of that has all of these candidates."""
+    built = dict(races.build(entries))
+    return {
+        name: (str(path), function)
+        for kernel in built.values()
+        for name, (path, function) in kernel.functions.items()
+    }
+
+
+def test_a_network_with_kernels_replaced_computes_the_same(races, searches, timed):
+    x = np.random.default_rng(0).standard_normal((1, 16, 28, 28)).astype("float32")
+    entries = [(search, other_points(search, 1)[0]) for search in convolutions(searches)]
+    outputs = []
+    for each in ({}, replaced(races, entries), {}):
+        variant = timed.variant(each)
+        seconds = variant.turn(1)
+        assert set(seconds) == {*timed.names, WHOLE} and min(seconds.values()) > 0
+        called = zip(timed.names, timed._places, strict=True)
+        assert set(each) == {n for n, place in called if place.value != timed._addresses[n]}
+        outputs += timed._program.run({"x": x}).values()
+    want, new, again = outputs
+    assert np.array_equal(want, again) and np.ptp(want) > 0
+    np.testing.assert_allclose(new, want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_slower_kernel_loses(races, searches):
+    search = convolutions(searches)[1]
+    ((_, built),) = races.build([(search, naive(search))])
+    ((_, measured),) = races.race([(search, built)], 5)
+    baseline, slow = measured.run_secs
+    assert wins(baseline, slow) and not wins(slow, baseline)
+
+
+def test_what_a_variant_was_made_of_is_unmapped(races, searches, timed):
+    """The worker loads a library for each candidate that it times in a network."""
+    search = convolutions(searches)[0]
+    candidate = replaced(races, [(search, other_points(search, 1)[0])])
+    paths = {path for path, _ in candidate.values()}
+
+    def mapped():
+        return any(path in Path("/proc/self/maps").read_text() for path in paths)
+
+    for _ in range(3):
+        variant = timed.variant(candidate)
+        variant.turn(1)
+        assert mapped()
+        del variant
+        gc.collect()
+        assert not mapped()
 
 
 def broken(search):

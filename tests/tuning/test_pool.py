@@ -39,7 +39,8 @@ def bad_libraries(tmp_path_factory):
 @pytest.fixture
 def build(relu, relu_space, native, tmp_path):
     module = str(tvm.ir.save_json(point(relu_space, relu).schedule.mod))
-    return Build(module, native, None, str(tmp_path / "kernel.so"))
+    path = str(tmp_path / "kernel.so")
+    return Build(module, native, None, path, arguments=arguments_of(relu))
 
 
 def replies(pool, jobs, timeout=60.0):

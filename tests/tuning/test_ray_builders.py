@@ -28,7 +28,8 @@ def cluster():
 
 def jobs_of(relu, relu_space, native, tmp_path, number):
     module = str(tvm.ir.save_json(point(relu_space, relu).schedule.mod))
-    return [Build(module, native, None, str(tmp_path / f"{i}.so")) for i in range(number)]
+    paths = [str(tmp_path / f"{i}.so") for i in range(number)]
+    return [Build(module, native, None, path, form="kernels") for path in paths]
 
 
 def actors():

@@ -37,7 +37,17 @@ _TRIALS = 64
     "--ops", multiple=True, help="Tune only kernels with this text in their names; repeatable."
 )
 @log_option
-@click.option("--device", help="Measure on HOST:PORT, or on a board of TRACKER:PORT/KEY.")
+@click.option(
+    "--device",
+    metavar="ADDRESS",
+    help="Measure there: ssh://USER@HOST[:PORT] or adb://SERIAL, which needs but a shell; "
+    "HOST:PORT, or the boards of TRACKER:PORT/KEY.",
+)
+@click.option(
+    "--runner",
+    metavar="COMMAND",
+    help="Put it before programs on a device with a shell: qemu-aarch64-static.",
+)
 @click.option("--builders", help="Build on a Ray cluster: ray, or its address.")
 @click.option("--more", is_flag=True, help="Search again where the log has a finished search.")
 @click.option("--json", "as_json", is_flag=True, help="Print events, one JSON object a line.")
@@ -48,6 +58,7 @@ def command(
     ops: tuple[str, ...],
     log: tuple[str, ...],
     device: str | None,
+    runner: str | None,
     builders: str | None,
     more: bool,
     as_json: bool,
@@ -82,6 +93,7 @@ def command(
             operators=ops,
             log=log or None,
             device=device,
+            runner=runner,
             builders=builders,
             more=more,
             progress=progress,

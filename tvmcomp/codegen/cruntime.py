@@ -30,6 +30,8 @@ _ALWAYS = (
 _SORT = "sort.c"
 #: What TVM's loader finds in the same library.
 _TVM_ENTRY = "tvm_entry.c"
+#: What a network needs whose kernels are in other libraries.
+_REPLACEABLE = "replaceable.c"
 
 #: How the files are compiled, with any C11 compiler; the functions of ``tvmcomp.h`` stay visible.
 FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden")
@@ -60,16 +62,38 @@ def include_folder() -> Path:
     return folder() / "include"
 
 
-def sources(*, sorts: bool = False, for_tvm: bool = False) -> tuple[Path, ...]:
+def sources(
+    *, sorts: bool = False, for_tvm: bool = False, replaceable: bool = False
+) -> tuple[Path, ...]:
     """Return the C files to compile with :data:`FLAGS` and link to a network.
 
     Args:
         sorts: the kernels call a function by name (``__TVMFFIFunctionCall``), as TopK's do.
         for_tvm: the library has a ``tvmcomp_library()``, and TVM's RPC is to load it.
+        replaceable: its kernels lie in other libraries.
 
     Raises:
         ToolError: the installation lacks them.
     """
     here = folder()
-    names = [*_ALWAYS, *([_SORT] if sorts else ()), *([_TVM_ENTRY] if for_tvm else ())]
+    some = {_SORT: sorts, _TVM_ENTRY: for_tvm, _REPLACEABLE: replaceable}
+    names = [*_ALWAYS, *(name for name, wanted in some.items() if wanted)]
     return tuple(here / name for name in names)
+
+
+def race_source() -> Path:
+    """Return the C file of a program that runs several networks of one kernel.
+
+    Raises:
+        ToolError: the installation lacks it.
+    """
+    return folder() / "race" / "race.c"
+
+
+def sort_source() -> Path:
+    """Return the C file that kernels need which call a function by name.
+
+    Raises:
+        ToolError: the installation lacks it.
+    """
+    return folder() / _SORT

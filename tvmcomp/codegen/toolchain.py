@@ -16,6 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.targets.features import architecture
 from tvmcomp.temporary_folder import HINT
 
 #: What ``executable.export_library(path, fcompile=…)`` takes.
@@ -75,6 +76,12 @@ def c_compiler(
         return CCompiler(target, _own_command(linker), dict(os.environ))
     command = _zig_command(triple or target.link_triple or target.triple)
     return CCompiler(target, command, _zig_environment())
+
+
+def static_triple(target: TargetDescription) -> str:
+    """The triple for zig of programs that need no library on the device."""
+    arch = architecture(target.triple)
+    return "arm-linux-musleabihf" if arch == "armv7" else f"{arch}-linux-musl"
 
 
 def archive(target: TargetDescription, output: Path, objects: Sequence[Path]) -> None:

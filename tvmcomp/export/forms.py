@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 from tvmcomp.codegen import cruntime
-from tvmcomp.codegen.toolchain import CCompiler, archive, c_compiler
+from tvmcomp.codegen.toolchain import CCompiler, archive, c_compiler, static_triple
 from tvmcomp.export import files
 from tvmcomp.export.build_files import cmake_lists, cmake_package, makefile
 from tvmcomp.export.interface import functions
 from tvmcomp.export.network import Network
-from tvmcomp.targets.description import TargetDescription
-from tvmcomp.targets.features import architecture
 from tvmcomp.temporary_folder import temporary_folder
 
 _FLAGS = (*cruntime.FLAGS, "-ffunction-sections", "-DTVMCOMP_EMBEDDED")
@@ -53,7 +51,7 @@ def shared(network: Network, folder: Path, linker: str | None) -> None:
 
 def program(network: Network, folder: Path, linker: str | None) -> None:
     """One static program."""
-    compiler = c_compiler(network.target, linker, _musl(network.target))
+    compiler = c_compiler(network.target, linker, static_triple(network.target))
     with temporary_folder("export") as work:
         files.write_header(network, work)
         sources = [
@@ -118,9 +116,3 @@ def _archive(
 def _arguments(sources: Sequence[Path], work: Path) -> list[str]:
     folders = (work, cruntime.include_folder(), files.program_folder())
     return [*_FLAGS, *(f"-I{folder}" for folder in folders), *map(str, sources)]
-
-
-def _musl(target: TargetDescription) -> str:
-    """The triple for zig of programs that need no library on the device."""
-    arch = architecture(target.triple)
-    return "arm-linux-musleabihf" if arch == "armv7" else f"{arch}-linux-musl"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -60,6 +61,16 @@ def aligned(array: np.ndarray) -> np.ndarray:
     copy = aligned_empty(array.shape, array.dtype)
     copy[...] = array
     return copy
+
+
+class Places:
+    """Aligned arrays, and their addresses as compiled code takes them."""
+
+    def __init__(self, arrays: Iterable[np.ndarray]) -> None:
+        self.arrays = [aligned(array) for array in arrays]
+        self._places = (ctypes.c_size_t * len(self.arrays))(*map(address, self.arrays))
+        #: Where the addresses are.
+        self.address = ctypes.addressof(self._places)
 
 
 class InputSlot:

@@ -14,8 +14,11 @@ from ctypes import c_char_p, c_double, c_int32, c_int64, c_uint32, c_uint64, c_v
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ArtifactError, DeviceError, ToolError
+from tvmcomp.runtime.buffers import Places, address
 from tvmcomp.runtime.fork_lock import open_in_children
 from tvmcomp.temporary_folder import temporary_folder
 
@@ -27,10 +30,8 @@ _BUILD_AGAIN = "Build the artifact again with this version."
 _FIRST_CALLS = 256
 
 
-class _Call(ctypes.Structure):
-    """``tvmcomp_call``."""
-
-    _fields_ = (("kernel", c_int32), ("seconds", c_double))
+#: ``tvmcomp_call``.
+_CALL = np.dtype([("kernel", np.int32), ("seconds", np.float64)], align=True)
 
 
 class Tensor(ctypes.Structure):
@@ -129,6 +130,7 @@ class NativeLibrary:
                     hint=_BUILD_AGAIN,
                 )
             self.networks.append(network)
+        self._loaded = loaded
         self._create = loaded.tvmcomp_create
         self._create.argtypes = [c_void_p, ctypes.POINTER(Options), ctypes.POINTER(c_void_p)]
         self._destroy = loaded.tvmcomp_destroy
@@ -142,6 +144,20 @@ class NativeLibrary:
         self._time.argtypes = [c_void_p, c_void_p, c_void_p, c_int32, ctypes.POINTER(c_double)]
         self._profile = loaded.tvmcomp_profile
         self._profile.argtypes = [*[c_void_p] * 4, c_int64, ctypes.POINTER(c_int64)]
+
+    def kernels(self, shape: int) -> list[str]:
+        """The names of the kernels for the shape of this number, in the order of their numbers."""
+        network = self.networks[shape]
+        return [name.decode() for name in network.kernels[: network.num_kernels]]
+
+    def variable(self, name: str) -> c_void_p:
+        """An address that the library holds under a name. Raises ValueError where it has none."""
+        return c_void_p.in_dll(self._loaded, name)
+
+    def function(self, name: str) -> Callable[..., Any]:
+        """A function beside those of ``tvmcomp.h``."""
+        found: Callable[..., Any] = getattr(self._loaded, name)
+        return found
 
     def create(self, shape: int, options: Options) -> int:
         """A context of the network for the shape of this number; its address.
@@ -168,25 +184,30 @@ class NativeLibrary:
         places = c_void_p(ctypes.addressof(inputs)), c_void_p(ctypes.addressof(outputs))
         return partial(self._run, c_void_p(context), *places)
 
-    def time(self, context: int, inputs: int, outputs: int, runs: int) -> list[float]:
-        """Seconds of each of ``runs`` runs; the rest as for ``tvmcomp_run``."""
+    def time(self, context: int, inputs: Places, outputs: Places, runs: int) -> list[float]:
+        """Seconds of each of ``runs`` runs."""
         seconds = (c_double * runs)()
-        self.check(self._time(context, inputs, outputs, runs, seconds))
+        self.check(self._time(context, inputs.address, outputs.address, runs, seconds))
         return list(seconds)
 
-    def profile(
-        self, shape: int, context: int, inputs: int, outputs: int
-    ) -> list[tuple[str, float]]:
-        """Each call of a kernel in one run: its name, and seconds."""
-        network = self.networks[shape]
-        names = [name.decode() for name in network.kernels[: network.num_kernels]]
-        room, count = _FIRST_CALLS, c_int64()
-        while True:
-            calls = (_Call * room)()
-            self.check(self._profile(context, inputs, outputs, calls, room, ctypes.byref(count)))
-            if count.value <= room:
-                return [(names[each.kernel], each.seconds) for each in calls[: count.value]]
-            room = count.value
+    def profiler(self, context: int, inputs: Places, outputs: Places) -> Callable[[], np.ndarray]:
+        """What runs the network once and returns the calls of kernels, in order.
+
+        An array of ``kernel``, the number of one, and ``seconds``; the next run writes to it again.
+        """
+        calls, count = np.empty(_FIRST_CALLS, _CALL), c_int64()
+        there = ctypes.byref(count)
+
+        def profile() -> np.ndarray:
+            nonlocal calls
+            while True:
+                places = inputs.address, outputs.address, address(calls), calls.size
+                self.check(self._profile(context, *places, there))
+                if count.value <= calls.size:
+                    return calls[: count.value]
+                calls = np.empty(count.value, _CALL)
+
+        return profile
 
     def check(self, status: int) -> None:
         """Raise DeviceError where a function of the interface did not give ``TVMCOMP_OK``."""

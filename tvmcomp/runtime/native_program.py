@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import weakref
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from ctypes import POINTER, addressof, c_int32, c_size_t, c_void_p, cast, pointer
+from collections.abc import Callable, Mapping, Sequence
+from ctypes import POINTER, c_int32, c_size_t, c_void_p, cast, pointer
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 from tvmcomp.model import Signature, TensorSpec
-from tvmcomp.runtime.buffers import InputSlot, OutputSlot, address, aligned
+from tvmcomp.runtime.buffers import InputSlot, OutputSlot, Places, address, aligned
 from tvmcomp.runtime.inputs import check_names
 from tvmcomp.runtime.native_library import NativeLibrary, Options, Tensor, Weights, library_of
 from tvmcomp.runtime.threads import Threads
@@ -52,6 +52,9 @@ class NativeProgram:
         constants: the weights, aligned; None: it is coded.
         coded: those.
         threads: to run on.
+
+    Attributes:
+        library: as given.
     """
 
     def __init__(
@@ -68,7 +71,7 @@ class NativeProgram:
         _check("inputs", network.inputs[: network.num_inputs], signature.inputs)
         _check("outputs", network.outputs[: network.num_outputs], signature.outputs)
         _check_constants(network.constants[: network.num_constants], constants)
-        self._library, self._shape = library, shape
+        self.library, self._shape = library, shape
         self._specs = signature.inputs
         self._inputs = [(spec.name, InputSlot(spec).contiguous) for spec in signature.inputs]
         self._outputs = [(spec.name, OutputSlot(spec).empty) for spec in signature.outputs]
@@ -112,47 +115,37 @@ class NativeProgram:
             results[index] = address(array)
         status = self._run()
         if status:
-            self._library.check(status)
+            self.library.check(status)
         return outputs
 
     def time(self, runs: int) -> list[float]:
         """Seconds of each of ``runs`` runs."""
-        kept = self._make_ready()
-        seconds = self._library.time(
-            self._context, addressof(self._places), addressof(self._results), runs
-        )
-        del kept
-        return seconds
+        return self.library.time(self._context, *self._aligned(), runs)
 
     def profile(self, runs: int) -> dict[str, list[float]]:
         """Seconds of each call of each kernel."""
         seconds: dict[str, list[float]] = defaultdict(list)
-        kept = self._make_ready()
-        places = addressof(self._places), addressof(self._results)
+        names, run = self.library.kernels(self._shape), self.profiler()
         for _ in range(runs):
-            for kernel, taken in self._library.profile(self._shape, self._context, *places):
-                seconds[kernel].append(taken)
-        del kept
+            for kernel, taken in run().tolist():
+                seconds[names[kernel]].append(taken)
         return dict(seconds)
+
+    def profiler(self) -> Callable[[], np.ndarray]:
+        """What runs on the bound inputs: see :meth:`NativeLibrary.profiler`."""
+        return self.library.profiler(self._context, *self._aligned())
 
     def close(self) -> None:
         """Let go of everything."""
         self._end()
         self._arrays = []
-        del self._library, self._run, self._inputs
+        del self.library, self._run, self._inputs
 
-    def _make_ready(self) -> list[np.ndarray]:
-        """Let the network run on aligned inputs and outputs, so that it copies none.
-
-        Returns:
-            The outputs, to be kept as long as it runs.
-        """
-        self._arrays = [aligned(array) for array in self._arrays]
-        self._place(self._arrays)
-        outputs = [aligned(empty()) for _, empty in self._outputs]
-        for index, array in enumerate(outputs):
-            self._results[index] = address(array)
-        return outputs
+    def _aligned(self) -> tuple[Places, Places]:
+        """Inputs and outputs that the network need not copy."""
+        inputs = Places(self._arrays)
+        self._arrays = inputs.arrays
+        return inputs, Places(empty() for _, empty in self._outputs)
 
     def _place(self, arrays: Sequence[np.ndarray]) -> None:
         places = self._places

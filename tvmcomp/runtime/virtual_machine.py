@@ -1,4 +1,4 @@
-"""TVM's virtual machine: runs networks on a GPU, and the one that the tuner measures in."""
+"""TVM's virtual machine: runs networks on a GPU."""
 
 from __future__ import annotations
 

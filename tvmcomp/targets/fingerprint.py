@@ -52,7 +52,7 @@ def local_fingerprint(root: Path = Path("/")) -> Fingerprint:
     """
     governor = _read(root / "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
     return Fingerprint(
-        cpu=_cpu_model(_read(root / "proc/cpuinfo")) or platform.machine(),
+        cpu=cpu_model(_read(root / "proc/cpuinfo")) or platform.machine(),
         features=tuple(sorted(host_features(root))),
         cores=os.cpu_count() or 0,
         governor=governor.strip()[:200],
@@ -60,7 +60,8 @@ def local_fingerprint(root: Path = Path("/")) -> Fingerprint:
     )
 
 
-def _cpu_model(cpuinfo: str) -> str:
+def cpu_model(cpuinfo: str) -> str:
+    """The CPU's model by the text of ``/proc/cpuinfo``; "" where that does not tell."""
     fields: dict[str, str] = {}
     for line in cpuinfo.splitlines():
         name, colon, value = line.partition(":")

@@ -9,6 +9,7 @@ from typing import TypeGuard
 
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.remote.address import Address, parse_address
+from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.runtime.remote.tracker import list_devices
 from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Reply
@@ -30,8 +31,9 @@ class Boards:
     A context manager; leaving it ends its processes.
 
     Args:
-        device: ``HOST:PORT`` of one board, ``TRACKER:PORT/KEY`` for all of the key, None for this
-            machine.
+        device: ``HOST:PORT``, ``ssh://…`` or ``adb://…`` of one board, ``TRACKER:PORT/KEY`` for all
+            of the key, None for this machine.
+        runner: what is put before programs on a board with a shell.
 
     Attributes:
         fingerprint: of the device, or of one of the boards.
@@ -41,8 +43,8 @@ class Boards:
         DeviceError: none answers.
     """
 
-    def __init__(self, device: str | None) -> None:
-        self._device = device
+    def __init__(self, device: str | None, runner: str | None = None) -> None:
+        self._device, self._runner = device, runner
         self.faults: Counter[str] = Counter()
         self._offered = _offered(device)
         self._pool = WorkerPool(max(1, len(self._offered)))
@@ -114,7 +116,7 @@ class Boards:
     def _identify(self) -> Fingerprint:
         if self._device is None:
             return local_fingerprint()
-        job = Identify(self._device)
+        job = Identify(self._device, runner=self._runner)
         ((_, reply),) = self._pool.run([job], _seconds_for(job.timeout))
         if not isinstance(reply, Identified):
             message = reply.message if isinstance(reply, Failed) else "no answer"
@@ -137,8 +139,10 @@ def _offered(device: str | None) -> frozenset[str]:
     Raises:
         DeviceError: the tracker does not answer.
     """
-    place = parse_address(device) if device is not None else None
-    if place is None or place.key is None:
+    if device is None or is_shell_address(device):
+        return frozenset()
+    place = parse_address(device)
+    if place.key is None:
         return frozenset()
     known = list_devices(Address(place.host, place.port))
     return frozenset(board for each in known if each.key == place.key for board in each.devices)

@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.log.record import Argument, Workload
 
+#: What becomes of a module, see :class:`Build`.
+Form = Literal["network", "code", "kernels"]
+
 
 class Build(msgspec.Struct, frozen=True, tag=True):
-    """Compile and link one scheduled module.
+    """Compile and link scheduled kernels.
 
     Attributes:
         module: the IRModule, as ``tvm.ir.save_json`` writes it.
         target: what it is compiled for.
         linker: the linker's command line of ``--linker``, or None for the target's own.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
-        path: where the shared library goes.
+        path: where it goes.
+        form: ``network``: a library of the module's ``main`` as a network of its own, which runs
+            here and over TVM's RPC; ``code``: the same, not linked, for a program of several;
+            ``kernels``: a library of kernels alone, for a network that has variables for them.
+        arguments: the tensors that ``main`` takes, where it becomes a network.
     """
 
     module: str
@@ -25,19 +34,24 @@ class Build(msgspec.Struct, frozen=True, tag=True):
     linker: str | None
     path: str
     in_integers: bool = False
+    form: Form = "network"
+    arguments: tuple[Argument, ...] = ()
 
 
 class Measure(msgspec.Struct, frozen=True, tag=True):
-    """Time built libraries on the same random data, in turns: each once in every round.
+    """Time built networks of one kernel on the same random data, in turns: each once a round.
 
     Attributes:
         paths: the shared libraries.
         arguments: the tensors that they take.
         target: what it was compiled for.
-        device: ``HOST:PORT`` or ``TRACKER:PORT/KEY``, or None for this machine.
+        device: ``HOST:PORT``, ``TRACKER:PORT/KEY``, ``ssh://…`` or ``adb://…``; None for this
+            machine.
         timeout: seconds after which the session on a device ends, whatever happened here.
         rounds: how many; as many again where they disagree.
         round_ms: a time is the mean of as many calls as take this long.
+        linker: as of :class:`Build`; for a device with a shell, whose programs are linked last.
+        runner: what is put before programs on such a device.
     """
 
     paths: tuple[str, ...]
@@ -47,6 +61,8 @@ class Measure(msgspec.Struct, frozen=True, tag=True):
     timeout: float = 60.0
     rounds: int = 5
     round_ms: int = 10
+    linker: str | None = None
+    runner: str | None = None
 
 
 #: Among the times of a network's kernels, that of the whole.
@@ -57,24 +73,26 @@ class MeasureNetwork(msgspec.Struct, frozen=True, tag=True):
     """Time the kernels of a network and of variants of it on this machine, in turns.
 
     Attributes:
-        network: path of the artifact.
+        network: path of the artifact, whose library has a variable for each kernel.
+        kernels: path of the library of its kernels.
         variants: of each the kernels that are replaced, by (library, function).
         rounds: how many.
         round_ms: each round runs a variant for about so long, and twice at least.
     """
 
     network: str
+    kernels: str
     variants: tuple[dict[str, tuple[str, str]], ...]
     rounds: int
     round_ms: int = 20
 
 
 class Compare(msgspec.Struct, frozen=True, tag=True):
-    """Run two built libraries on the same random data.
+    """Run two built networks of one kernel on the same random data.
 
     Attributes:
         path, reference: the shared libraries.
-        arguments, target, device, timeout: as in :class:`Measure`.
+        arguments, target, device, timeout, linker, runner: as in :class:`Measure`.
     """
 
     path: str
@@ -83,6 +101,8 @@ class Compare(msgspec.Struct, frozen=True, tag=True):
     target: TargetDescription
     device: str | None = None
     timeout: float = 60.0
+    linker: str | None = None
+    runner: str | None = None
 
 
 class Replay(msgspec.Struct, frozen=True, tag=True):
@@ -112,10 +132,11 @@ class Adopt(msgspec.Struct, frozen=True, tag=True):
 
 
 class Identify(msgspec.Struct, frozen=True, tag=True):
-    """Ask a device for its fingerprint."""
+    """Ask a device for its fingerprint; the fields are as in :class:`Measure`."""
 
     device: str
     timeout: float = 60.0
+    runner: str | None = None
 
 
 class Built(msgspec.Struct, frozen=True, tag=True):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.targets.compatible import runs_here
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
@@ -22,6 +23,7 @@ from tvmcomp.tuning.jobs import (
     Compare,
     Compared,
     Failed,
+    Form,
     Measure,
     Measured,
     MeasuredNetwork,
@@ -75,10 +77,11 @@ class Bench:
 
     Args:
         target: what to compile for.
-        device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
+        device: what to measure on, see :class:`~tvmcomp.tuning.jobs.Measure`.
         linker: the linker's command line, None for the target's own.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
+        runner: what is put before programs on a device with a shell.
 
     Raises:
         DeviceError: the device does not answer.
@@ -91,23 +94,24 @@ class Bench:
         linker: str | None = None,
         in_integers: bool = False,
         builders: str | None = None,
+        runner: str | None = None,
     ) -> None:
         self._target = target
         self._device = device
-        self._linker = linker
+        self._linker, self._runner = linker, runner
         self._in_integers = in_integers
         self._cold = True
         self._build_timeout = _FIRST_BUILD_SECONDS
         self._names = itertools.count()
         #: Modules that others were compared with -> their libraries.
         self._references: dict[str, Path] = {}
-        self._network = ""
+        self._network = "", ""
         self._network_timeout = 0.0
         self._loading_timeout = _FIRST_NETWORK_SECONDS
         with ExitStack() as stack:
             self._folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tvmcomp-tune-"))
             self._builders = stack.enter_context(open_builders(builders))
-            self.boards = stack.enter_context(Boards(device))
+            self.boards = stack.enter_context(Boards(device, runner))
             self.fingerprint: Fingerprint = self.boards.fingerprint
             self._resources = stack.pop_all()
 
@@ -127,14 +131,20 @@ class Bench:
         """Whether what it builds can be run: on a device, or on this machine."""
         return self._device is not None or runs_here(self._target) is None
 
-    def build(self, modules: Sequence[str]) -> Iterator[tuple[int, Path | Failed]]:
-        """Build scheduled kernels, given as ``tvm.ir.save_json`` writes them.
+    def build(
+        self, modules: Sequence[tuple[str, tuple[Argument, ...] | None]]
+    ) -> Iterator[tuple[int, Path | Failed]]:
+        """Build scheduled kernels.
+
+        Args:
+            modules: as ``tvm.ir.save_json`` writes them, each with the tensors of its ``main``,
+                which is to run alone; or None: kernels for a network.
 
         Yields:
             (index, the library) of each as soon as it is there, or why it is not. The caller
             removes the file; what is left goes with the bench.
         """
-        jobs = [self._build_job(module) for module in modules]
+        jobs = [self._build_job(*module) for module in modules]
         for index, reply in self._builders.run(jobs, self._build_timeout):
             if isinstance(reply, Built):
                 slow = max(_LEAST_BUILD_SECONDS, _PATIENCE * reply.seconds)
@@ -167,6 +177,8 @@ class Bench:
                 self._device,
                 _seconds_for(group, rounds),
                 rounds,
+                linker=self._linker,
+                runner=self._runner,
             )
             for group in groups
         ]
@@ -178,13 +190,15 @@ class Bench:
         """The network that :meth:`race_in_network` measures in."""
         path = Path(self._folder, "network.tvmc")
         network.artifact.save(path)
-        self._network = str(path)
+        library = Path(self._folder, "network.so")
+        library.write_bytes(network.library)
+        self._network = str(path), str(library)
 
     def race_in_network(
         self, variants: Sequence[dict[str, tuple[str, str]]], rounds: int
     ) -> tuple[dict[str, tuple[float, ...]], ...] | Failed:
         """See :class:`tvmcomp.tuning.jobs.MeasureNetwork`; this machine's kernels only."""
-        job = MeasureNetwork(self._network, tuple(variants), rounds)
+        job = MeasureNetwork(*self._network, tuple(variants), rounds)
         start = time.monotonic()
         turns = (1 + len(variants)) * rounds
         timeout = self._loading_timeout + self._network_timeout * turns
@@ -208,7 +222,7 @@ class Bench:
         self, modules: Sequence[str], arguments: tuple[Argument, ...], expected: float | None
     ) -> Measured | Failed:
         """Build scheduled kernels, given as ``tvm.ir.save_json`` writes them; measure in turns."""
-        paths = self._build_all(modules)
+        paths = self._build_all([(module, arguments) for module in modules])
         if isinstance(paths, Failed):
             return paths
         ((_, measured),) = self.race([Group(paths, arguments, expected)], _VERIFYING_ROUNDS)
@@ -239,8 +253,10 @@ class Bench:
             DeviceError: no device is left.
         """
         known = self._references
-        texts = sorted({text for *both, _ in pairs for text in both} - known.keys())
-        built = {texts[index]: made for index, made in self.build(texts)}
+        needed = {text: arguments for *both, arguments in pairs for text in both}
+        texts = sorted(needed.keys() - known.keys())
+        modules = [(text, needed[text]) for text in texts]
+        built = {texts[index]: made for index, made in self.build(modules)}
         libraries = {**known, **built}
         for _, reference, _ in pairs:
             library = libraries[reference]
@@ -257,7 +273,13 @@ class Bench:
             elif self.runs:
                 paths = str(one), str(other)
                 jobs[index] = Compare(
-                    *paths, arguments, self._target, self._device, _FIRST_RUN_SECONDS
+                    *paths,
+                    arguments,
+                    self._target,
+                    self._device,
+                    _FIRST_RUN_SECONDS,
+                    self._linker,
+                    self._runner,
                 )
         at = list(jobs)
         for job, reply in self.boards.measure(list(jobs.values()), _FIRST_RUN_SECONDS):
@@ -270,7 +292,9 @@ class Bench:
                 library.unlink()
         return found
 
-    def _build_all(self, modules: Sequence[str]) -> list[Path] | Failed:
+    def _build_all(
+        self, modules: Sequence[tuple[str, tuple[Argument, ...]]]
+    ) -> list[Path] | Failed:
         """The libraries of ``modules``, or why one of them is not there."""
         paths = []
         for _, built in sorted(self.build(modules), key=lambda each: each[0]):
@@ -279,9 +303,14 @@ class Bench:
             paths.append(built)
         return paths
 
-    def _build_job(self, module: str) -> Build:
-        path = Path(self._folder, f"{next(self._names)}.so")
-        return Build(module, self._target, self._linker, str(path), self._in_integers)
+    def _build_job(self, module: str, arguments: tuple[Argument, ...] | None) -> Build:
+        path = str(Path(self._folder, f"kernel{next(self._names)}.so"))
+        form: Form = "kernels"
+        if arguments is not None:
+            shell = self._device is not None and is_shell_address(self._device)
+            form = "code" if shell else "network"
+        given = (module, self._target, self._linker, path, self._in_integers)
+        return Build(*given, form, arguments or ())
 
 
 def _seconds_for(group: Group, rounds: int) -> float:

@@ -81,7 +81,7 @@ class NetworkRaces:
             for group in groups
         ]
         texts = [str(tvm.ir.save_json(module)) for module in modules]
-        for at, built in self._bench.build(texts):
+        for at, built in self._bench.build([(text, None) for text in texts]):
             if isinstance(built, Failed):
                 yield groups[at], built
                 continue

@@ -21,7 +21,7 @@ class TuneOptions:
     Attributes:
         trials: candidates of each task, the baseline included; None for as many as are worth it.
         budget: seconds that the run may take, about; None for no limit.
-        device: ``HOST:PORT`` or ``TRACKER:PORT/KEY`` to measure on; None for this machine.
+        device: what to measure on, see :class:`~tvmcomp.tuning.jobs.Measure`.
         builders: see :func:`tvmcomp.tuning.builders.open_builders`.
         linker: the linker's command line, None for the target's own.
         more: search again where the log says that a search has finished.
@@ -32,6 +32,7 @@ class TuneOptions:
         network: makes the network that the tasks are of, if it can be run on this machine; without
             it, and on a device, each kernel is measured alone.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
+        runner: what is put before programs on a device with a shell.
     """
 
     trials: int | None = None
@@ -46,3 +47,4 @@ class TuneOptions:
     apply_baseline: Callable[[Schedule], object] | None = None
     network: Callable[[], Network] | None = None
     in_integers: bool = False
+    runner: str | None = None

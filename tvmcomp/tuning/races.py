@@ -76,7 +76,7 @@ class AloneRaces:
 
     def prepare(self, searches: Sequence[TaskSearch]) -> Iterator[tuple[TaskSearch, Failed]]:
         """See :class:`Races`."""
-        modules = [module_text(search.baseline) for search in searches]
+        modules = [(module_text(s.baseline), s.workload.arguments) for s in searches]
         for index, built in self._bench.build(modules):
             if isinstance(built, Failed):
                 yield searches[index], built
@@ -91,7 +91,7 @@ class AloneRaces:
 
     def build(self, attempts: Sequence[Attempt]) -> Iterator[tuple[int, Kernel | Failed]]:
         """See :class:`Races`."""
-        modules = [module_text(candidate) for _, candidate in attempts]
+        modules = [(module_text(each), search.workload.arguments) for search, each in attempts]
         for index, built in self._bench.build(modules):
             if isinstance(built, Failed):
                 yield index, built

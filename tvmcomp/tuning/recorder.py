@@ -10,7 +10,16 @@ from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.cost_model import CostModel
 from tvmcomp.tuning.jobs import Failed
-from tvmcomp.tuning.log.record import Definition, Finished, Target, Trial, Versions, Workload, now
+from tvmcomp.tuning.log.record import (
+    OWN_RUNTIME,
+    Definition,
+    Finished,
+    Target,
+    Trial,
+    Versions,
+    Workload,
+    now,
+)
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.space import Candidate
 from tvmcomp.tuning.task import write_module
@@ -58,6 +67,7 @@ class Recorder:
             kernel=kernel_hash(candidate.schedule),
             space=candidate.space,
             choices=dict(candidate.choices),
+            runtime=OWN_RUNTIME,
             **fields,
         )
         self._log.append(trial)

@@ -67,7 +67,12 @@ def tune(
     outcome: NetworkOutcome | None = None
     try:
         with Bench(
-            target, options.device, options.linker, options.in_integers, options.builders
+            target,
+            options.device,
+            options.linker,
+            options.in_integers,
+            options.builders,
+            options.runner,
         ) as bench:
             fingerprint = bench.fingerprint
             left = {

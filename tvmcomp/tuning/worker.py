@@ -8,28 +8,31 @@ and one to measure in.
 from __future__ import annotations
 
 import ctypes
-import operator
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
-from tvmcomp.codegen.code_target import machine_code
-from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.artifact.code import Code, pack_code
+from tvmcomp.codegen.native.kernels import kernel_object
+from tvmcomp.codegen.native.link import link_kernels, link_shared
+from tvmcomp.codegen.native.single_kernel import single_kernel
 from tvmcomp.errors import DeviceError
-from tvmcomp.runtime.amx_permission import allow_amx
-from tvmcomp.runtime.machine import ThisMachine
+from tvmcomp.runtime.buffers import Places
 from tvmcomp.runtime.remote.address import parse_address
 from tvmcomp.runtime.remote.board import FINGERPRINT
 from tvmcomp.runtime.remote.device import Device, connect
+from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.runtime.remote.tracker import request_device
+from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.compare import difference, random_array
 from tvmcomp.tuning.jobs import (
@@ -52,6 +55,8 @@ from tvmcomp.tuning.jobs import (
 )
 from tvmcomp.tuning.network_timing import time_in_network
 from tvmcomp.tuning.replay import adopt, replay
+from tvmcomp.tuning.shell_races import identify_by_shell, results_by_shell, time_by_shell
+from tvmcomp.tuning.single_kernels import KernelHere, KernelThere
 from tvmcomp.tuning.timing import time_in_turns
 from tvmcomp.tvm_import import tvm
 
@@ -64,38 +69,68 @@ Tell = Callable[[Lent], None]
 def build(job: Build) -> Built:
     """Compile and link on this machine, for whatever machine the job's target is."""
     start = time.monotonic()
-    module = tvm.ir.load_json(job.module)
-    library = machine_code(module, job.target, job.in_integers)
-    library.export_library(job.path, fcompile=link_function(job.target, job.linker))
+    module, path = tvm.ir.load_json(job.module), Path(job.path)
+    if job.form == "kernels":
+        kernels = {str(var.name_hint): func for var, func in module.functions.items()}
+        code = kernel_object(kernels, job.target, job.in_integers)
+        path.write_bytes(link_kernels(code, job.target, job.linker))
+    else:
+        tensors = [(each.dtype, each.shape) for each in job.arguments]
+        func, name = module["main"], path.stem
+        alone = single_kernel(func, tensors, job.target, job.in_integers, name)
+        if job.form == "code":
+            path.write_bytes(pack_code(Code(alone.kernels, alone.driver)))
+        else:
+            path.write_bytes(link_shared(alone, job.target, job.linker))
     return Built(time.monotonic() - start)
 
 
 def measure(job: Measure, tell: Tell) -> Measured:
-    """Time the libraries here, or on a device in a session of its own."""
-    with _machine(job, tell) as machine:
-        times = time_in_turns(machine, job)
-        return Measured(times, None if job.device is None else _fingerprint(machine, job.device))
+    """Time the kernels here, or on a device in a session of its own."""
+    if _has_shell(job.device, tell):
+        return Measured(*time_by_shell(job))
+    with _board(job, tell) as board:
+        times = time_in_turns(job, board)
+        return Measured(times, None if board is None else _fingerprint(board, str(job.device)))
 
 
 def compare(job: Compare, tell: Tell) -> Compared:
-    """Run both libraries on the same data; what they leave in their tensors must be the same."""
-    with _machine(job, tell) as machine:
-        machine.set_threads(None)
-        device = machine.tvm_device(job.target)
-        arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
-        results = []
-        for path in (job.path, job.reference):
-            library = machine.load_library(Path(path).read_bytes())
-            make = tvm.runtime.tensor
-            tensors = [machine.call("sending data", make, array, device) for array in arrays]
-            kernel = machine.call("loading the library", operator.getitem, library, "main")
-            machine.call("running", kernel, *tensors)
-            results.append([machine.call("reading", tensor.numpy) for tensor in tensors])
-        return Compared(difference(*results))
+    """Run both kernels on the same data; what they leave in their tensors must be the same."""
+    if _has_shell(job.device, tell):
+        return Compared(difference(*results_by_shell(job)))
+    arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
+    with _board(job, tell) as board:
+        if board is None:
+            results = [_results_here(path, arrays) for path in (job.path, job.reference)]
+        else:
+            results = [
+                _results_there(path, arrays, board, job.target)
+                for path in (job.path, job.reference)
+            ]
+    return Compared(difference(*results))
+
+
+def _results_here(path: str, arrays: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+    tensors = Places([array.copy() for array in arrays])
+    with KernelHere(path) as kernel:
+        kernel.time(tensors)
+    return tensors.arrays
+
+
+def _results_there(
+    path: str, arrays: Sequence[np.ndarray], board: Device, target: TargetDescription
+) -> Sequence[np.ndarray]:
+    kernel = KernelThere(path, board, board.set_threads(None).count)
+    device, make = board.tvm_device(target), tvm.runtime.tensor
+    tensors = [board.call("sending data", make, array, device) for array in arrays]
+    kernel.run(tensors)
+    return [board.call("reading", tensor.numpy) for tensor in tensors]
 
 
 def identify(job: Identify, tell: Tell) -> Identified:
     """Ask the device for its fingerprint."""
+    if _has_shell(job.device, tell):
+        return Identified(identify_by_shell(job))
     with _lent(job.device, job.timeout, tell) as machine:
         return Identified(_fingerprint(machine, job.device))
 
@@ -109,11 +144,16 @@ def _fingerprint(machine: Any, device: str) -> Fingerprint:
     return msgspec.json.decode(text, type=Fingerprint)
 
 
-def _machine(job: Measure | Compare, tell: Tell) -> AbstractContextManager[Any]:
-    if job.device is None:
-        allow_amx(job.target)
-        return nullcontext(ThisMachine())
-    return _lent(job.device, job.timeout, tell)
+def _board(job: Measure | Compare, tell: Tell) -> AbstractContextManager[Device | None]:
+    """The job's device; None for this machine."""
+    return nullcontext() if job.device is None else _lent(job.device, job.timeout, tell)
+
+
+def _has_shell(device: str | None, tell: Tell) -> bool:
+    if device is None or not is_shell_address(device):
+        return False
+    tell(Lent(device))
+    return True
 
 
 def _lent(device: str, seconds: float, tell: Tell) -> Device:

@@ -75,10 +75,10 @@ def job(pool: WorkerPool, server: Served, tmp_path_factory: pytest.TempPathFacto
     native = targets.load("native")
     path = str(tmp_path_factory.mktemp("kernel") / "kernel.so")
     module = str(tvm.ir.save_json(tvm.s_tir.Schedule(func).mod))
-    ((_, built),) = pool.run([Build(module, native, None, path)], 300.0)
+    arguments = (Argument("float32", (64, 64)),) * 2
+    ((_, built),) = pool.run([Build(module, native, None, path, arguments=arguments)], 300.0)
     assert isinstance(built, Built)
-    argument = Argument("float32", (64, 64))
-    return Measure((path, path), (argument, argument), native, server.address, 2.0)
+    return Measure((path, path), arguments, native, server.address, 2.0)
 
 
 def test_a_worker_that_hangs_names_its_board(

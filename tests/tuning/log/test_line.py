@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from made_up import trial
 
 from tvmcomp.tuning.log.line import MAX_LINE_BYTES, Entry, decode, encode, entries_of
-from tvmcomp.tuning.log.record import Definition, Finished
+from tvmcomp.tuning.log.record import OWN_RUNTIME, Definition, Finished
 from tvmcomp.tuning.log.schema import PATH, json_schema, schema_text
 
 
@@ -33,6 +33,13 @@ def test_round_trip(line):
     entry = Entry(text)
     assert entry.line == line and entry.workload == line.workload.hash
     assert entry.summary.type == json.loads(text)["type"]
+
+
+def test_a_record_of_before_the_own_runtime_says_so():
+    older = json.loads(encode(trial()))
+    del older["runtime"]
+    assert decode(json.dumps(older).encode()).runtime == "tvm"
+    assert decode(encode(trial(runtime=OWN_RUNTIME))).runtime == OWN_RUNTIME == "tvmcomp"
 
 
 def test_seconds_are_the_median():

@@ -77,7 +77,10 @@ def name_of_shape(name: str, shape: int) -> str:
 
 
 def driver_text(
-    inferences: Sequence[Inference | Repeated], name: str, features: Sequence[str]
+    inferences: Sequence[Inference | Repeated],
+    name: str,
+    features: Sequence[str],
+    replaceable: bool = False,
 ) -> str:
     """The C source of a network's driver.
 
@@ -86,6 +89,8 @@ def driver_text(
             that is repeated.
         name: the network's, an identifier of C.
         features: of the CPU, as LLVM calls them, that the kernels need.
+        replaceable: the kernels are variables that hold functions, for whoever loads the library
+            to set: the tuner puts other kernels in place.
     """
     whole = [_repeated(each, inferences[0]) for each in inferences]
     constants = whole[0].plan.constants
@@ -102,7 +107,7 @@ def driver_text(
         if isinstance(each, Repeated):
             parts.append(_run_parts(whole[0], each.times, _static(shape)))
         else:
-            parts += _own_code(each, name, shape)
+            parts += _own_code(each, name, shape, replaceable)
         parts += _described(whole[shape], name, shape, features)
     parts.append(_library([name_of_shape(name, shape) for shape in range(len(inferences))]))
     return "\n".join(part for part in parts if part)
@@ -113,10 +118,11 @@ def _static(shape: int) -> str:
     return f"_shape{shape}" if shape else ""
 
 
-def _own_code(of: Inference, name: str, shape: int) -> list[str]:
+def _own_code(of: Inference, name: str, shape: int, replaceable: bool) -> list[str]:
     plan, own = of.plan, name_of_shape(name, shape)
     addresses = Addresses(plan, of.workspace, [spec.name for spec in of.signature.inputs])
-    return [_kernels(plan, own, _static(shape)), _run(plan, addresses, own, _static(shape))]
+    static = _static(shape)
+    return [_kernels(plan, own, static, replaceable), _run(plan, addresses, own, static)]
 
 
 def _described(of: Inference, name: str, shape: int, features: Sequence[str]) -> list[str]:
@@ -179,7 +185,8 @@ static int32_t run{static}(const tvmcomp_frame *frame) {{
 """
 
 
-def _kernels(plan: Plan, name: str, static: str) -> str:
+def _kernels(plan: Plan, name: str, static: str, replaceable: bool) -> str:
+    declared = "TVMCOMP_API int32_t (*{})({});" if replaceable else "int32_t {}({});"
     shapes: dict[int, Call] = {}
     for step in _calls(plan.steps):
         shapes.setdefault(step.kernel, step)
@@ -187,7 +194,8 @@ def _kernels(plan: Plan, name: str, static: str) -> str:
     for index, kernel in enumerate(plan.kernels):
         call = shapes[index]
         kinds = ["const void *"] * len(call.inputs) + ["void *"] * len(call.outputs)
-        lines.append(f"int32_t {name}_k{index}({', '.join(kinds) or 'void'}); /* {kernel} */")
+        function = declared.format(f"{name}_k{index}", ", ".join(kinds) or "void")
+        lines.append(f"{function} /* {kernel} */")
     names = ",\n    ".join(literal(kernel) for kernel in plan.kernels) or "0"
     lines.append(f"\nstatic const char *const kernels{static}[] = {{\n    {names},\n}};")
     return "\n".join(lines) + "\n"

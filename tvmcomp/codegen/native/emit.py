@@ -52,6 +52,7 @@ def emit(
     signatures: Sequence[Signature],
     name: str = "network",
     watch: Watch | None = None,
+    replaceable: bool = False,
 ) -> NativeCode:
     """Code for a CPU.
 
@@ -62,6 +63,7 @@ def emit(
         signatures: for each shape, names of its inputs and outputs.
         name: an identifier of C; the names that object files share begin with it.
         watch: is given the driver.
+        replaceable: see :func:`~tvmcomp.codegen.native.driver.driver_text`.
 
     Raises:
         ModelError: the network does something that no driver can; the message names it.
@@ -86,7 +88,7 @@ def emit(
         for shape, mod, plan in zip(own, mods, plans, strict=True)
         for i, kernel in enumerate(plan.kernels)
     }
-    driver = driver_text(inferences, name, target.features)
+    driver = driver_text(inferences, name, target.features, replaceable)
     if watch is not None:
         watch("driver", driver)
     return NativeCode(

@@ -32,6 +32,9 @@ from tvmcomp.targets.fingerprint import Fingerprint
 
 SCHEMA = 1
 
+#: The runtime in C that artifacts have, as :attr:`Trial.runtime` names it.
+OWN_RUNTIME = "tvmcomp"
+
 Text = Annotated[str, Meta(max_length=2000)]
 Hash = Annotated[str, Meta(pattern="^[0-9a-f]{16}$")]
 HashOrNone = Annotated[str, Meta(pattern="^([0-9a-f]{16})?$")]
@@ -166,6 +169,7 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
         is_baseline: it is the schedule that a build without records uses; ``untuned`` in a line.
         space: the design space of ours that it is a point of, or "".
         choices: the point: what was chosen, by name.
+        runtime: what ran it when it was measured: :data:`OWN_RUNTIME`, or TVM's, as all did once.
     """
 
     target: Target
@@ -179,6 +183,7 @@ class Trial(Line, frozen=True, kw_only=True, tag_field="type", tag="trial"):
     is_baseline: bool = msgspec.field(default=False, name="untuned")
     space: Text = ""
     choices: dict[Text, Choice] = {}
+    runtime: Text = "tvm"
 
     @property
     def usable(self) -> bool:
