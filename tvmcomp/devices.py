@@ -50,9 +50,6 @@ def connect(
             where=f"device {address}",
             hint="Those are ssh://USER@HOST and adb://SERIAL.",
         )
-    from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
-
-    prefer_runtime_library()  # RPC is in TVM's package; who needs the compiler has imported it
     from tvmcomp.runtime.remote.device import connect as connect_rpc
 
     return connect_rpc(address, timeout)

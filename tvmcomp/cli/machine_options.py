@@ -104,6 +104,12 @@ def machine_for(place: Place) -> Iterator[Machine]:
         yield ThisMachine()
         return
     from tvmcomp.devices import connect
+    from tvmcomp.runtime.remote.shell.address import is_shell_address
+
+    if not is_shell_address(place.device):
+        from tvmcomp.runtime.tvm_runtime import prefer_runtime_library
+
+        prefer_runtime_library()  # RPC is in TVM's package; who needs the compiler has imported it
 
     with connect(
         place.device, place.timeout, runner=place.runner, remote_dir=place.remote_dir
