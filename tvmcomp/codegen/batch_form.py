@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.pipeline import Lowered
@@ -24,8 +25,8 @@ def reads_mostly_weights(lowered: Lowered) -> bool:
     return weights > _WEIGHT_OF_WRITTEN * written
 
 
-def _nbytes(ty: object) -> int:
+def _nbytes(ty: Any) -> int:
     if isinstance(ty, tvm.relax.TupleType):
         return sum(map(_nbytes, ty.fields))
-    elements = math.prod(int(size) for size in ty.shape)  # type: ignore[attr-defined]
-    return -(-elements * tvm_ffi.dtype(str(ty.dtype)).bits // 8)  # type: ignore[attr-defined]
+    elements = math.prod(int(size) for size in ty.shape)
+    return -(-elements * tvm_ffi.dtype(str(ty.dtype)).bits // 8)
