@@ -9,7 +9,7 @@ import click
 
 from tvmcomp.cli.common import all_option, err, json_option, out, print_json
 from tvmcomp.cli.eval import METRICS
-from tvmcomp.cli.machine_options import machine_options
+from tvmcomp.cli.machine_options import Place, machine_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,10 +57,9 @@ def command(
     data: Path | None,
     metric: str,
     require: tuple[str, ...],
-    device: str | None,
+    place: Place,
     threads: int | None,
     pin: Pin,
-    timeout: float,
     show_all: bool,
     as_json: bool,
 ) -> None:
@@ -90,7 +89,7 @@ def command(
         raise click.UsageError("--require accuracy needs --eval SAMPLES.")
     pair = [Artifact.load(before), Artifact.load(after)]
     float_network = find_float_network(pair[0], original)[0] if original else None
-    where = Where(device, threads, pin, timeout)
+    where = Where(place, threads, pin)
     quiet = as_json or not err.is_terminal
     with where.sessions([*pair, *([float_network] if float_network else [])]) as sessions:
         measured = measured_in_turns(sessions[:2], [before, after], where, quiet)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 from rich.progress import Progress, track
 
 from tvmcomp.cli.common import err
-from tvmcomp.cli.machine_options import machine_for
+from tvmcomp.cli.machine_options import Place, machine_for
 
 if TYPE_CHECKING:
     from tvmcomp.artifact.artifact import Artifact
@@ -26,18 +26,21 @@ class Where:
     """Where artifacts run.
 
     Attributes:
-        device, threads, pin, timeout: as the options of those names.
+        place: this machine or a device.
+        threads, pin: as the options of those names.
     """
 
-    device: str | None
+    place: Place
     threads: int | None
     pin: Pin
-    timeout: float
 
     def options(self) -> list[str]:
         """The same as options of another command."""
-        options = [] if self.device is None else ["--device", self.device]
-        options += ["--timeout", str(self.timeout)]
+        place = self.place
+        options = [] if place.device is None else ["--device", place.device]
+        options += ["--timeout", str(place.timeout)]
+        options += [] if place.runner is None else ["--runner", place.runner]
+        options += [] if place.remote_dir is None else ["--remote-dir", place.remote_dir]
         options += [] if self.threads is None else ["--threads", str(self.threads)]
         if self.pin:
             cores = "auto" if self.pin is True else ",".join(map(str, self.pin))
@@ -50,7 +53,7 @@ class Where:
         from tvmcomp.runtime.session import load_on
 
         with ExitStack() as stack:
-            machine = stack.enter_context(machine_for(self.device, self.timeout))
+            machine = stack.enter_context(machine_for(self.place))
             yield [
                 stack.enter_context(load_on(machine, each, self.threads, self.pin))
                 for each in artifacts

@@ -12,7 +12,7 @@ import msgspec
 
 from tvmcomp.cli.common import RecordingCommand, err, json_option, out, print_json, typed_line
 from tvmcomp.cli.eval import METRICS
-from tvmcomp.cli.machine_options import machine_options
+from tvmcomp.cli.machine_options import Place, machine_options
 from tvmcomp.fitted import printable
 
 if TYPE_CHECKING:
@@ -50,10 +50,9 @@ def command(
     data: Path | None,
     metric: str,
     measure: bool,
-    device: str | None,
+    place: Place,
     threads: int | None,
     pin: Pin,
-    timeout: float,
     as_json: bool,
 ) -> None:
     """Write a report of an artifact, of two (before and after), or of a search's folder.
@@ -80,10 +79,10 @@ def command(
         raise click.UsageError("give one artifact, two, or a search's folder")
     if data is not None and not measure:
         raise click.UsageError("--eval runs the network; leave out --no-measure")
-    place = output or Path(f"{subjects[-1].name.removesuffix('.tvmc')}.html")
-    if not place.parent.is_dir():
-        raise ConfigError(f"there is no folder {place.parent}", hint="Make it, or change -o.")
-    where = Where(device, threads, pin, timeout)
+    written = output or Path(f"{subjects[-1].name.removesuffix('.tvmc')}.html")
+    if not written.parent.is_dir():
+        raise ConfigError(f"there is no folder {written.parent}", hint="Make it, or change -o.")
+    where = Where(place, threads, pin)
     quiet = as_json or not err.is_terminal
     with tempfile.TemporaryDirectory(prefix="tvmcomp-") as folder:
         search, before, after = _subjects(subjects, measure, where, Path(folder))
@@ -97,15 +96,15 @@ def command(
             search,
             [Command("This report was made by", shlex.join(typed_line(ctx)))],
         )
-    with replaced_file(place) as file:
+    with replaced_file(written) as file:
         file.write_text(page(report), encoding="utf-8")
     if as_json:
-        print_json({"output": str(place), **msgspec.to_builtins(report)})
+        print_json({"output": str(written), **msgspec.to_builtins(report)})
         return
     for sentence in report.summary:
         out.print(printable(sentence), soft_wrap=True, markup=False)
-    size = place.stat().st_size / 2**20
-    out.print(f"wrote {place}, {size:.2f} MiB", soft_wrap=True, markup=False)
+    size = written.stat().st_size / 2**20
+    out.print(f"wrote {written}, {size:.2f} MiB", soft_wrap=True, markup=False)
 
 
 def _subjects(
@@ -144,7 +143,7 @@ def _subject(path: Path, measure: bool, where: Where) -> Subject:
 
     artifact = Artifact.load(path)
     target = artifact.metadata.target
-    reason = runs_here(target) if measure and where.device is None else None
+    reason = runs_here(target) if measure and where.place.device is None else None
     if reason is not None:
         raise ConfigError(
             f"{path} was built for {target.name} and can't run on this machine: {reason}",
@@ -195,7 +194,7 @@ def _evidence(
         if data is not None:
             beside = None if before is None else sessions[0]
             evaluation = evaluated(sessions[-1], beside, data, metric, quiet)
-    evidence = Evidence(measured, pair, evaluation, str(data or ""), (), where.device is None)
+    evidence = Evidence(measured, pair, evaluation, str(data or ""), (), where.place.device is None)
     if before is None or pair is None:
         changes = list(alone_changes(after, evidence))
     else:

@@ -61,48 +61,55 @@ def test_an_artifact_of_another_machine_is_shown_unmeasured(tmp_path: Path) -> N
 
 
 def search_file(**changes: Any) -> dict[str, Any]:
+    score = {"metric": "top1", "output": "y", "unit": "%", "samples": 500, "before": 91.0,
+             "after": 90.0, "after_low": 88.0, "after_high": 92.0, "drop": 1.0, "drop_low": 0.0,
+             "drop_high": 2.0}  # fmt: skip
+    point = {"id": "c1", "name": HOSTILE[0], "origin": "int8 alone", "p50_ms": 1.5, "p99_ms": 2.0,
+             "file_bytes": 100, "on_front": True, "artifact": "c1.tvmc", "chosen_by": score,
+             "recipe": [{"name": "prune"}], "commands": ["tvmcomp build net.onnx"],
+             "a_field_of_the_future": 1}  # fmt: skip
     document = {
         "version": 1,
         "model": "net.onnx",
         "target": "native",
-        "metric": {"name": "top1", "unit": "%", "samples": 500},
-        "candidates": [
-            {"name": "c1", "label": HOSTILE[0], "p50_ms": 1.5, "score": 90.0, "artifact": "c1.tvmc",
-             "artifact_bytes": 100, "on_front": True, "a_field_of_the_future": 1},
-        ],
-        "chosen": "c1",
-        "summary": "Reached all goals.",
-        "commands": ["tvmcomp search net.onnx"],
-    }  # fmt: skip
+        "metric": "top1",
+        "goals": {"max_drop": 0.5, "max_latency_ms": None},
+        "samples": {"fit": 10, "judge": 500},
+        "original": "c0",
+        "points": [{**point, "id": "c0", "name": "the original"}, point],
+        "best": "c1",
+        "reached": True,
+        "finished": False,
+    }
     return {**document, **changes}
 
 
 def test_a_searchs_folder_shows_its_front_and_what_was_chosen(tmp_path: Path) -> None:
     dense_artifact().save(tmp_path / "c1.tvmc")
-    (tmp_path / "search.json").write_text(json.dumps(search_file()))
+    (tmp_path / "front.json").write_text(json.dumps(search_file()))
     done = report(tmp_path, "--no-measure", "--json", "-o", tmp_path / "s.html")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
-    assert document["summary"][0] == "Reached all goals."
-    assert "not finished" in document["summary"][1]
+    assert document["summary"][1] == "All goals are reached."
+    assert "not finished" in document["summary"][2]
     assert document["front"]["candidates"][0]["name"] == "c1"
     assert [each["name"] for each in document["operators"]] == ["dense"]
 
 
 def test_a_search_without_an_artifact_is_shown(tmp_path: Path) -> None:
     for artifact in ("../outside.tvmc", "missing.tvmc"):
-        candidates = [{"name": "c1", "artifact": artifact}]
-        (tmp_path / "search.json").write_text(json.dumps(search_file(candidates=candidates)))
+        points = [{"id": "c1", "name": "one", "artifact": artifact}]
+        (tmp_path / "front.json").write_text(json.dumps(search_file(points=points)))
         done = report(tmp_path, "--json", "-o", tmp_path / "s.html")
         assert done.exit_code == 0, done.output
         assert json.loads(done.stdout)["operators"] == []
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"candidates": [{"name": 3}]}'])
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 1}', '{"points": [{"id": 3}]}'])
 def test_a_folder_that_is_no_search_is_refused(tmp_path: Path, text: str) -> None:
-    (tmp_path / "search.json").write_text(text)
+    (tmp_path / "front.json").write_text(text)
     assert "no search's file" in str(report(tmp_path, "-o", tmp_path / "s.html").exception)
-    (tmp_path / "search.json").unlink()
+    (tmp_path / "front.json").unlink()
     assert "tvmcomp search" in str(report(tmp_path, "-o", tmp_path / "s.html").exception)
 
 

@@ -21,6 +21,7 @@ from tvmcomp.report.html.summary import (
     latency_sentence,
     network_sentence,
     operator_sentences,
+    tuning_sentences,
 )
 from tvmcomp.report.measured import Measured, MeasuredPair
 from tvmcomp.runtime.evaluate import Evaluation
@@ -91,14 +92,15 @@ def report_of(
         commands: what made the report.
     """
     evidence = evidence or Evidence()
-    again = [Command("The search:", line) for line in search.commands] if search else []
+    again = search.commands() if search else []
     base = Report(
         title=f"Search: {Path(search.model).name}" if search else "",
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         tvmcomp=version("tvmcomp"),
-        summary=tuple(_search_sentences(search)),
+        summary=tuple(search.sentences()) if search else (),
         front=search.front() if search else None,
         device=tuple(search.facts()) if search else (),
+        notes=search.notes if search else (),
         commands=(*again, *commands),
     )
     if after is None:
@@ -117,6 +119,7 @@ def report_of(
             *base.summary,
             *_sentences(after, before, evidence),
             *operator_sentences(rows, metadata.quant),
+            *tuning_sentences(rows, kernels),
         ),
         before=before.name if before else None,
         after=after.name,
@@ -130,18 +133,9 @@ def report_of(
         latencies=tuple(_latencies(after, before, evidence)),
         samples=tuple(sample_facts(metadata, evidence.evaluation, evidence.data)),
         device=(*base.device, *device_facts(after.artifact, evidence.after, evidence.here)),
-        notes=metadata.notes,
+        notes=(*base.notes, *metadata.notes),
         commands=(*again, *commands),
     )
-
-
-def _search_sentences(search: SearchFile | None) -> list[str]:
-    if search is None:
-        return []
-    state = (
-        [] if search.finished else ["The search has not finished: this is what it found so far."]
-    )
-    return [*([search.summary] if search.summary else []), *state]
 
 
 def _sentences(after: Subject, before: Subject | None, evidence: Evidence) -> Iterator[str]:

@@ -135,8 +135,8 @@ class Goals(msgspec.Struct, frozen=True):
 
     max_drop: float | None = None
     max_latency_ms: float | None = None
-    max_bytes: int | None = None
-    max_memory_bytes: int | None = None
+    max_size_bytes: float | None = None
+    max_memory_bytes: float | None = None
 
 
 class Front(msgspec.Struct, frozen=True):

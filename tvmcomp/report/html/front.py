@@ -1,79 +1,180 @@
-"""A search's folder as a report reads it: ``search.json``, which ``tvmcomp search`` keeps there."""
+"""A search's folder as a report reads it: ``front.json``, which ``tvmcomp search`` keeps there."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from tvmcomp.errors import ArtifactError
-from tvmcomp.report.html.document import Candidate, Fact, Front, Goals
+from tvmcomp.report import texts
+from tvmcomp.report.html.document import Candidate, Command, Fact, Front, Goals
 
-FILE = "search.json"
-#: A thousand candidates take one of these.
+FILE = "front.json"
+#: A thousand networks take one of these.
 _MOST_BYTES = 64 << 20
 
 
-class Metric(msgspec.Struct, frozen=True):
-    """What candidates are scored by, on how many samples."""
+class Score(msgspec.Struct, frozen=True):
+    """What of a candidate's score is shown."""
 
+    after: float
+    after_low: float
+    after_high: float
+    drop: float
+    drop_low: float
+    drop_high: float
+    unit: str = ""
+
+
+class Predicted(msgspec.Struct, frozen=True):
+    """What the search's tables said before it was built."""
+
+    p50_ms: float
+
+
+class Point(msgspec.Struct, frozen=True):
+    """A network that was built and measured; the fields are those of ``front.json``."""
+
+    id: str
     name: str
-    unit: str = "%"
-    samples: int = 0
+    origin: str = ""
+    quant: str | None = None
+    distilled: bool = False
+    on_front: bool = False
+    recipe: tuple[dict[str, Any], ...] = ()
+    artifact: str | None = None
+    predicted: Predicted | None = None
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    file_bytes: int | None = None
+    peak_memory_bytes: int | None = None
+    chosen_by: Score | None = None
+    judged: Score | None = None
+    commands: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> Score | None:
+        """By samples that no choice used, where it was judged."""
+        return self.judged or self.chosen_by
+
+    def candidate(self) -> Candidate:
+        """What the page shows of it."""
+        score = self.score
+        steps = ", ".join(str(step.get("name", "?")) for step in self.recipe)
+        decisions = [("Steps", steps)] if steps else []
+        decisions += [("Learnt back", "by distillation" if self.distilled else "nothing")]
+        decisions += [("Make it again", "; ".join(self.commands))] if self.commands else []
+        return Candidate(
+            name=self.id,
+            label=self.name,
+            technique=self.origin,
+            predicted_ms=self.predicted.p50_ms if self.predicted else None,
+            p50_ms=self.p50_ms,
+            p99_ms=self.p99_ms,
+            artifact_bytes=self.file_bytes,
+            peak_memory_bytes=self.peak_memory_bytes,
+            score=score.after if score else None,
+            score_low=score.after_low if score else None,
+            score_high=score.after_high if score else None,
+            drop=score.drop if score else None,
+            drop_low=score.drop_low if score else None,
+            drop_high=score.drop_high if score else None,
+            on_front=self.on_front,
+            artifact=self.artifact,
+            decisions=tuple(decisions),
+            note="judged on samples that no choice used" if self.judged else "",
+        )
 
 
 class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
-    """``search.json``; fields that a report doesn't know are left.
-
-    Attributes:
-        version: of this form.
-        summary: what came of the search, in a sentence.
-        finished: False while it runs, and where it was stopped.
-        commands: command lines that make it again.
-        seconds: that it took.
-    """
+    """``front.json``; fields that a report doesn't know are left."""
 
     version: int
     model: str
     target: str
-    device: str = "this machine"
-    metric: Metric
+    metric: str
+    points: tuple[Point, ...]
+    device: str | None = None
+    machine: str = ""
+    judged_on: str = ""
+    samples: dict[str, int] = {}
     goals: Goals = Goals()
-    original: Candidate | None = None
-    candidates: tuple[Candidate, ...] = ()
-    chosen: str | None = None
+    original: str | None = None
+    best: str | None = None
+    nearest: str | None = None
+    in_the_way: str | None = None
     finished: bool = False
-    summary: str = ""
-    commands: tuple[str, ...] = ()
-    seconds: float = 0.0
-    versions: dict[str, Any] = {}
-    fingerprint: dict[str, Any] = {}
+    reached: bool | None = None
+    spent_seconds: float = 0.0
+    seed: int = 0
+    versions: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
+
+    @property
+    def chosen(self) -> Point | None:
+        """The best, or the nearest to goals that were not reached."""
+        wanted = self.best or self.nearest
+        return next((point for point in self.points if point.id == wanted), None)
 
     def front(self) -> Front:
         """What the page draws."""
+        everyone = {point.id: point for point in self.points}
+        original = everyone.pop(self.original, None) if self.original else None
+        scores = [point.score for point in self.points if point.score]
         return Front(
-            metric=self.metric.name,
-            unit=self.metric.unit,
+            metric=self.metric,
+            unit=scores[0].unit if scores else "",
             goals=self.goals,
-            original=self.original,
-            candidates=self.candidates,
-            chosen=self.chosen,
-            techniques=tuple(sorted({each.technique for each in self.candidates})),
+            original=original.candidate() if original else None,
+            candidates=tuple(point.candidate() for point in everyone.values()),
+            chosen=self.chosen.id if self.chosen else None,
+            techniques=tuple(sorted({point.origin for point in everyone.values()})),
         )
 
-    def facts(self) -> list[Fact]:
+    def sentences(self) -> Iterator[str]:
+        """What came of it."""
+        chosen = self.chosen
+        if chosen is not None and chosen.score is not None:
+            word = "The best found" if self.best else "The nearest found"
+            yield (
+                f"{word} is {chosen.name}: {texts.ms(chosen.p50_ms)}, "
+                f"{texts.size(chosen.file_bytes)}, {chosen.score.drop:.2f} points lost (95% "
+                f"confidence {chosen.score.drop_low:.2f} to {chosen.score.drop_high:.2f})."
+            )
+        if self.reached is not None:
+            yield "All goals are reached." if self.reached else "The goals are not reached."
+        if self.in_the_way:
+            yield f"In the way: {self.in_the_way}."
+        if not self.finished:
+            yield "The search has not finished: this is what it found so far."
+
+    def facts(self) -> Iterator[Fact]:
         """Where and how it was searched."""
+        goals = msgspec.structs.asdict(self.goals)
+        asked = ", ".join(f"{name} {value:g}" for name, value in goals.items() if value is not None)
+        samples = ", ".join(f"{count} to {name}" for name, count in self.samples.items())
         versions = ", ".join(f"{name} {value}" for name, value in self.versions.items())
-        machine = ", ".join(f"{name} {value}" for name, value in self.fingerprint.items())
         pairs = (
-            ("Searched on", self.device),
-            ("That device", machine),
-            ("Searched with", versions),
-            ("The search took", f"{self.seconds / 60:.0f} minutes"),
-            ("Candidates", f"{len(self.candidates)}, scored on {self.metric.samples} samples"),
+            ("Asked for", asked or "the front, without goals"),
+            ("Searched on", self.device or self.machine),
+            ("Samples of the search", f"{samples}; judged on {self.judged_on}"),
+            ("Searched with", f"{versions}; seed {self.seed}"),
+            ("The search took", f"{self.spent_seconds / 60:.0f} minutes"),
+            ("Candidates", str(len(self.points))),
         )
-        return [Fact(name, value) for name, value in pairs if value]
+        yield from (Fact(name, value) for name, value in pairs if value)
+
+    def commands(self) -> list[Command]:
+        """What makes the chosen network again."""
+        chosen = self.chosen
+        if chosen is None:
+            return []
+        return [
+            Command(f"{chosen.name}, in the search's folder:", each) for each in chosen.commands
+        ]
 
 
 def read_search(folder: Path) -> SearchFile:
@@ -100,9 +201,7 @@ def read_search(folder: Path) -> SearchFile:
 
 def chosen_artifact(search: SearchFile, folder: Path) -> Path | None:
     """The file of the candidate that was chosen, where it lies in the folder."""
-    for each in search.candidates:
-        if each.name == search.chosen and each.artifact:
-            path = (folder / each.artifact).resolve()
-            if path.is_relative_to(folder.resolve()) and path.is_file():
-                return path
-    return None
+    if search.chosen is None or not search.chosen.artifact:
+        return None
+    path = (folder / search.chosen.artifact).resolve()
+    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None

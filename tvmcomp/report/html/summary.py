@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.report import texts
 from tvmcomp.report.compare import format_counts
-from tvmcomp.report.html.document import OperatorRow
+from tvmcomp.report.html.document import KernelRow, OperatorRow
 from tvmcomp.report.html.facts import calibration_of
 from tvmcomp.report.measured import Measured, MeasuredPair
 from tvmcomp.runtime.evaluate import Evaluation
@@ -48,11 +48,9 @@ def accuracy_sentence(
         found = calibration_of(artifact.metadata)
         if found is None or found.sqnr_db is None:
             return None
-        noise = 100 * 10 ** (-found.sqnr_db / 10)
         return (
             f"Accuracy was not measured for this report. On {found.judged_on} calibration samples "
-            f"the outputs hold {found.sqnr_db:.1f} dB against float: noise is {noise:.2g}% of "
-            "their energy."
+            f"the outputs hold {_decibels(found.sqnr_db)} against float."
         )
     value = texts.score(evaluation.value, evaluation.unit)
     ends = f"95% confidence {evaluation.low:.2f} to {evaluation.high:.2f}"
@@ -96,10 +94,30 @@ def operator_sentences(rows: Sequence[OperatorRow], quant: str) -> Iterator[str]
     harmful = [row for row in rows if row.network_sqnr_db is not None or row.sqnr_db is not None]
     if harmful:
         worst = min(harmful, key=_harm)
-        yield f"The operator whose rounding harms most is {worst.name}: {_harm(worst):.1f} dB."
+        yield f"The operator whose rounding harms most is {worst.name}: {_decibels(_harm(worst))}."
 
 
 def _harm(row: OperatorRow) -> float:
     """The network's outputs with it alone in integers, or its own result; lower is worse."""
     value = row.network_sqnr_db if row.network_sqnr_db is not None else row.sqnr_db
     return float("inf") if value is None else value
+
+
+def _decibels(ratio: float) -> str:
+    return f"{ratio:.1f} dB (noise of {100 * 10 ** (-ratio / 10):.2g}% of the energy)"
+
+
+def tuning_sentences(rows: Sequence[OperatorRow], kernels: Sequence[KernelRow]) -> Iterator[str]:
+    """Whether it was tuned, and where that could win most."""
+    tuned = len({row.record.id for row in rows if row.record is not None})
+    if tuned:
+        yield f"{tuned} tuning records scheduled its kernels; the table of operators names them."
+    else:
+        yield "No tuning record was used: its kernels have the schedules of a build without tuning."
+    bounded = [row for row in kernels if row.of_roof is not None and row.ms is not None]
+    if bounded:
+        most = max(bounded, key=lambda row: (row.ms or 0.0) * (1 - (row.of_roof or 0.0)))
+        yield (
+            f"Tuning could win most in the kernel {most.name}: it takes {texts.ms(most.ms)} at "
+            f"{100 * (most.of_roof or 0.0):.0f}% of what its roofline allows."
+        )
