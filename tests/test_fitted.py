@@ -76,3 +76,8 @@ def test_names_stay_apart_where_they_can():
     assert len(set(shortened_names(names, 25))) == 9
     names = [f"encoder/attention/output/MatMul_{i}" for i in range(12)]
     assert len(set(shortened_names(names, 16))) == 12
+
+
+def test_words_that_do_not_fit_are_no_error():
+    console = Console(width=10, file=io.StringIO())
+    fitted_table([Column("a"), Column("b")], [("a long word", "another")], console)

@@ -113,7 +113,7 @@ def _widths(
     lacks = {index: _natural(columns, rows, index) - widths[index] for index in kept}
     left, lacking = width - _least(columns, rows, kept), sum(lacks.values())
     for index in kept:
-        share = lacks[index] if left >= lacking else max(0, left) * lacks[index] // lacking
+        share = lacks[index] if left >= lacking else max(0, left) * lacks[index] // max(lacking, 1)
         widths[index] += share
     return widths
 

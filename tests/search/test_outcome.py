@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import io
+from pathlib import Path
+
 import msgspec
+import pytest
+from rich.console import Console
 
 from benchmarks.search.made_tables import made_tables
+from tvmcomp.report.search import print_front
 from tvmcomp.search.candidate import ORIGINAL, Candidate, of_choice
 from tvmcomp.search.goals import Goals
 from tvmcomp.search.outcome import Front, commands, settled
@@ -95,3 +101,15 @@ def test_a_choice_is_a_recipe(tmp_path) -> None:
     assert candidate.id == msgspec.structs.replace(candidate, name="another").id
     trained = candidate.distil(30)
     assert trained.base == candidate.base and trained.id != candidate.id
+
+
+@pytest.mark.parametrize("width", [30, 80, 200])
+def test_the_front_is_printed_on_any_terminal(width: int) -> None:
+    counts = {"fit": 6, "watch": 2, "choose": 10, "judge": 20}
+    for goals in (Goals(max_drop=0.5), Goals(max_drop=0.0, max_latency_ms=0.5)):
+        found = settled(msgspec.structs.replace(front(goals), samples=counts), [])
+        console = Console(width=width, file=io.StringIO())
+        print_front(found, Path("found"), console)
+        text = console.file.getvalue()
+        reached = "best: cut; wrote" if found.reached else "the goals were not reached"
+        assert reached in text and "judged on 20 others" in text

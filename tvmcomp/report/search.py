@@ -21,7 +21,7 @@ def print_front(front: Front, folder: Path, console: Console) -> None:
         p for p in front.points if p.on_front or p.id in (front.best, front.nearest, front.original)
     ]
     columns = [
-        Column("network"),
+        Column("network", "sentence"),
         Column("lost", "number"),
         Column("95% confidence", "number", rank=2),
     ]
