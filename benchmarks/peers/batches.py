@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.peers import cases
+from benchmarks.peers.__main__ import ENGINES, choice
 from benchmarks.peers.cases import Case
 from benchmarks.peers.isa import isas, machine
 from benchmarks.peers.models import make, offered
@@ -27,7 +28,6 @@ from benchmarks.peers.turns import Contestant, take_turns
 from benchmarks.zoo.packages import ZooError
 
 NETWORKS = ("mobilenet-v2", "resnet18", "squeezenet1.1", "minilm-128")
-ENGINES = ("tvmcomp", "onnxruntime", "openvino")
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ def measure(network: str, batches: list[int], threads: int, args: argparse.Names
     for batch in batches:
         own = at_batch(case, batch)
         contestants = [Contestant("tvmcomp", args.precision, ours.path)]
-        for engine in ENGINES[1:]:
-            if offered(engine, args.precision):
+        for engine in args.engines:
+            if engine != "tvmcomp" and offered(engine, args.precision):
                 made = make(own, engine, args.precision, isa)
                 contestants.append(Contestant(engine, args.precision, made.path))
         take_turns(
@@ -133,6 +133,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--batch", type=numbers, default=[1, 8, 32], help="1,8,32")
     add("--threads", type=numbers, default=[2], help="[2]")
     add("--precision", choices=["fp32", "bf16"], default="fp32")
+    add("--engines", type=choice(ENGINES), default=list(ENGINES), help=",".join(ENGINES))
     add("--isa", choices=list(isas()), default="native", help="instruction set for all [native]")
     add("--rounds", type=int, default=7, help="turns of each engine [7]")
     add("--block", type=float, default=0.5, metavar="SECONDS", help="length of a turn [0.5]")

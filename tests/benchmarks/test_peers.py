@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 
 from benchmarks.peers import __main__ as peers
+from benchmarks.peers import batches
 from benchmarks.peers import cases as peers_cases
 from benchmarks.peers import engines as peers_engines
 from benchmarks.peers import models as peers_models
@@ -200,6 +201,26 @@ def test_whole_comparison(
     saved.write_text(json.dumps(document))
     assert peers.main(["--show", str(saved), str(saved)]) == 0
     assert "tiny" in capsys.readouterr().out
+
+
+def test_batches_side_by_side(
+    tiny: Path, zoo_cache: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    model = onnx.load(tiny)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    onnx.save(model, tiny)
+    options = ["--batch", "1,3", "--threads", "1", "--rounds", "2", "--block", "0.01"]
+    saved = tmp_path / "rows.json"
+    engines = ["--engines", "tvmcomp,onnxruntime", "--json", str(saved)]
+    assert batches.main([str(tiny), *options, *engines]) == 0
+    first, second = json.loads(saved.read_text())["rows"]
+    assert (first["batch"], second["batch"]) == (1, 3) and first["to_batch_1"] == 1
+    assert second["ratio"] > 0 and second["per_second"].keys() == {"tvmcomp", "onnxruntime"}
+    assert "batch 3, 1 threads: geometric mean" in capsys.readouterr().out
+    assert [path.name for path in (zoo_cache / "peers").glob("*.tvmc")] == [
+        "tiny-batches-tvmcomp-fp32-native.tvmc"
+    ]
 
 
 def test_report_names_failures_and_how_peers_were_held(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from passes.relax_modules import module
 from waiting import run
 
 from tvmcomp.codegen.cruntime import include_folder
-from tvmcomp.codegen.native.driver import Inference, driver_text
+from tvmcomp.codegen.native.driver import Inference, Repeated, driver_text
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.plan import Call, Loop, Place, Plan, Tensor
 from tvmcomp.codegen.native.workspace import place
@@ -89,6 +89,28 @@ def test_outputs_lie_where_the_caller_wants_them():
     assert "if (out3 != out[3]) memcpy(out[3], out3, 192);" in end
 
 
+def repeated():
+    """The network for three times the batch, too."""
+    space = place(PLAN, [])
+    inference = Inference(PLAN, space, signature(), (4, 8))
+
+    def longer(specs):
+        return tuple(TensorSpec(s.name, (3, *s.shape), s.dtype) for s in specs)
+
+    own = Signature(longer(signature().inputs), longer(signature().outputs))
+    return driver_text([inference, Repeated(3, own)], "net", ["avx2", "fma"]), space
+
+
+def test_a_batch_in_parts():
+    driver, space = repeated()
+    assert "(const uint8_t *)frame->inputs[0] + part * (size_t)24u" in driver
+    assert f"tvmcomp_each_part(frame, part_shape1, 3, {space.size}u, 3);" in driver
+    assert '{"x", "float32", 3, shape_3_2_3, 72u, 4},' in driver
+    assert f"    .workspace = {3 * space.size}u,\n" in driver
+    assert "{&net_network, &net_shape1_network}" in driver
+    assert driver.count("int32_t net_k0(") == 1
+
+
 def test_an_input_is_copied_only_where_its_kernels_need_it():
     assert "in0" not in text()[0]
     driver, space = text((64, 8))
@@ -146,11 +168,12 @@ def test_compilers_have_nothing_to_say(compiler, macros, tmp_path):
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"no {compiler[0]} here")
     names = ('"quoted\\"', "/* */ // ??/", "größe\n", "%s", "")
-    source = tmp_path / "driver.c"
-    source.write_text(text((64, 64), outputs=names)[0], encoding="utf-8")
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wmissing-prototypes"]
     include = f"-I{include_folder()}"
-    run([*compiler, *flags, *macros, include, "-c", "-o", str(tmp_path / "o.o"), str(source)])
+    for driver, _ in (text((64, 64), outputs=names), repeated()):
+        source = tmp_path / "driver.c"
+        source.write_text(driver, encoding="utf-8")
+        run([*compiler, *flags, *macros, include, "-c", "-o", str(tmp_path / "o.o"), str(source)])
 
 
 def test_a_dump_shows_it(tmp_path):
