@@ -55,7 +55,8 @@ def results_by_shell(job: Compare) -> list[list[np.ndarray]]:
         output = _run(board, ["run", str(board.cores)], data, most=len(paths) * len(data))
     if len(output) != len(paths) * len(data):
         raise DeviceError("the kernels' program has left bytes out", where=board.where)
-    results, at = [], 0
+    results: list[list[np.ndarray]] = []
+    at = 0
     for _ in paths:
         results.append([])
         for array in arrays:
