@@ -14,7 +14,7 @@ from tvmcomp.runtime.inputs import check_array
 
 #: Bytes that compiled code takes a tensor's address to be a multiple of, where it asks for most.
 ALIGNMENT = 64
-#: An output up to this size is made as numpy makes it, and copied to if that is not aligned.
+#: Tensors up to this size are copied: finding where an array lies takes longer.
 _SMALL = 1024
 _empty = np.empty
 _word_at = ctypes.c_size_t.from_address
@@ -74,12 +74,30 @@ class Places:
 
 
 class InputSlot:
-    """Finds the bytes of one input in the arrays that callers give, run after run."""
+    """Finds the bytes of one input in the arrays that callers give, run after run.
+
+    Attributes:
+        name: the input's.
+        place: where those of a small one are copied to; None for others.
+    """
 
     def __init__(self, spec: TensorSpec) -> None:
+        self.name = spec.name
         self._spec = spec
         self._shape = spec.shape
         self._dtype = numpy_dtype(spec.dtype)
+        self.place = _small_place(spec)
+
+    def check(self, array: np.ndarray) -> np.ndarray:
+        """The array itself. Raises InputError if it is not of the input's shape and dtype."""
+        # NumPy's own types are one object each: another one may still be equal.
+        if (
+            not isinstance(array, np.ndarray)
+            or array.shape != self._shape
+            or array.dtype is not self._dtype
+        ):
+            check_array(array, self._spec)
+        return array
 
     def contiguous(self, array: np.ndarray) -> np.ndarray:
         """The array itself if it lies as numpy makes new ones, or a copy that does.
@@ -87,12 +105,7 @@ class InputSlot:
         Raises:
             InputError: it is not of the input's shape and dtype.
         """
-        if (
-            not isinstance(array, np.ndarray)
-            or array.shape != self._shape
-            or array.dtype != self._dtype
-        ):
-            check_array(array, self._spec)
+        self.check(array)
         flags = array.flags
         if flags.c_contiguous and flags.aligned:
             return array
@@ -100,17 +113,26 @@ class InputSlot:
 
 
 class OutputSlot:
-    """Makes the array of one output, run after run."""
+    """Makes the array of one output, run after run.
+
+    Attributes:
+        name: the output's.
+        place: where a small one is written to, and copied from; None for others.
+    """
 
     def __init__(self, spec: TensorSpec) -> None:
         self.name = spec.name
         self._shape = spec.shape
         self._dtype = numpy_dtype(spec.dtype)
-        count = int(np.prod(spec.shape, dtype=np.int64))
-        self._is_small = count * self._dtype.itemsize <= _SMALL
+        self.place = _small_place(spec)
 
     def empty(self) -> np.ndarray:
-        """A new one; only a small one may lie at other addresses than multiples of 64."""
-        if self._is_small:
-            return _empty(self._shape, self._dtype)
+        """A new one at a multiple of 64."""
         return aligned_empty(self._shape, self._dtype)
+
+
+def _small_place(spec: TensorSpec) -> np.ndarray | None:
+    """A place for a tensor that is small enough to be copied."""
+    dtype = numpy_dtype(spec.dtype)
+    size = int(np.prod(spec.shape, dtype=np.int64)) * dtype.itemsize
+    return aligned_empty(spec.shape, dtype) if size <= _SMALL else None

@@ -6,6 +6,7 @@ import weakref
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from ctypes import POINTER, c_int32, c_size_t, c_void_p, cast, pointer
+from typing import Any
 
 import numpy as np
 
@@ -73,12 +74,23 @@ class NativeProgram:
         _check_constants(network.constants[: network.num_constants], constants)
         self.library, self._shape = library, shape
         self._specs = signature.inputs
-        self._inputs = [(spec.name, InputSlot(spec).contiguous) for spec in signature.inputs]
-        self._outputs = [(spec.name, OutputSlot(spec).empty) for spec in signature.outputs]
+        inputs = [InputSlot(spec) for spec in signature.inputs]
+        outputs = [OutputSlot(spec) for spec in signature.outputs]
         #: What the network gets: where each input, and each output, lies.
-        self._places = (c_size_t * len(self._inputs))()
-        self._results = (c_size_t * len(self._outputs))()
-        self._arrays: list[np.ndarray] = []
+        self._places = (c_size_t * len(inputs))(*map(_address, inputs))
+        self._results = (c_size_t * len(outputs))(*map(_address, outputs))
+        #: The inputs: small ones in places that stay, others the caller's arrays or copies.
+        self._arrays: list[Any] = [slot.place for slot in inputs]
+        self._inputs = [
+            (slot.name, slot.contiguous if slot.place is None else slot.check) for slot in inputs
+        ]
+        self._small = [(i, slot.place) for i, slot in enumerate(inputs) if slot.place is not None]
+        self._large = [i for i, slot in enumerate(inputs) if slot.place is None]
+        #: Name -> where it is written to, None for large ones, which are new arrays in each run.
+        self._outputs: dict[str, Any] = {slot.name: slot.place for slot in outputs}
+        self._new = [(i, s.name, s.empty) for i, s in enumerate(outputs) if s.place is None]
+        self._copied = [(s.name, s.place.copy) for s in outputs if s.place is not None]
+        self._empty = [slot.empty for slot in outputs]
         cores = threads.cores or ()
         options = Options(
             threads=threads.count,
@@ -99,23 +111,28 @@ class NativeProgram:
         try:
             if len(inputs) != len(self._inputs):
                 check_names(inputs, self._specs)
-            arrays = [contiguous(inputs[name]) for name, contiguous in self._inputs]
+            arrays = [take(inputs[name]) for name, take in self._inputs]
         except (KeyError, IndexError, TypeError):
             check_names(inputs, self._specs)
             raise
-        self._arrays = arrays
-        self._place(arrays)
+        for index, place in self._small:
+            place[...] = arrays[index]
+        for index in self._large:
+            self._arrays[index] = array = arrays[index]
+            self._places[index] = address(array)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Run once on ``inputs``."""
         self.bind(inputs)
-        outputs, results = {}, self._results
-        for index, (name, empty) in enumerate(self._outputs):
+        outputs = self._outputs.copy()
+        for index, name, empty in self._new:
             outputs[name] = array = empty()
-            results[index] = address(array)
+            self._results[index] = address(array)
         status = self._run()
         if status:
             self.library.check(status)
+        for name, copy in self._copied:
+            outputs[name] = copy()
         return outputs
 
     def time(self, runs: int) -> list[float]:
@@ -145,12 +162,11 @@ class NativeProgram:
         """Inputs and outputs that the network need not copy."""
         inputs = Places(self._arrays)
         self._arrays = inputs.arrays
-        return inputs, Places(empty() for _, empty in self._outputs)
+        return inputs, Places(empty() for empty in self._empty)
 
-    def _place(self, arrays: Sequence[np.ndarray]) -> None:
-        places = self._places
-        for index, array in enumerate(arrays):
-            places[index] = address(array)
+
+def _address(slot: InputSlot | OutputSlot) -> int:
+    return 0 if slot.place is None else address(slot.place)
 
 
 def _destroy(library: NativeLibrary, context: int, _weights: Sequence[object]) -> None:
