@@ -7,7 +7,7 @@ networks, and a shared library keeps its own runtime to itself.
 from __future__ import annotations
 
 from tvmcomp.codegen.native.c_text import comment
-from tvmcomp.codegen.native.driver import name_of_shape
+from tvmcomp.codegen.native.inference import name_of_shape
 from tvmcomp.export.data import joined, pointers
 from tvmcomp.export.network import Network
 from tvmcomp.model import TensorSpec

@@ -12,8 +12,9 @@ from passes.relax_modules import module
 from waiting import run
 
 from tvmcomp.codegen.cruntime import include_folder
-from tvmcomp.codegen.native.driver import Inference, Repeated, driver_text
+from tvmcomp.codegen.native.driver import driver_text
 from tvmcomp.codegen.native.emit import emit
+from tvmcomp.codegen.native.inference import Inference, Repeated
 from tvmcomp.codegen.native.plan import Call, Loop, Place, Plan, Tensor
 from tvmcomp.codegen.native.workspace import place
 from tvmcomp.model import Signature, TensorSpec

@@ -11,16 +11,13 @@ static.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
 from tvmcomp.codegen.native.c_text import comment, declared_shape, literal, numbers, shape_name
 from tvmcomp.codegen.native.driver_steps import Addresses, Steps
+from tvmcomp.codegen.native.inference import Inference, Repeated, name_of_shape, whole_of
+from tvmcomp.codegen.native.parts import run_in_parts
 from tvmcomp.codegen.native.plan import Call, Loop, Plan, Step, Tensor
-from tvmcomp.codegen.native.workspace import ALIGNMENT, Workspace
-from tvmcomp.model import Signature, TensorSpec
-
-#: Parts of a batch that are computed at once, at most: each needs a workspace.
-_MOST_SLICES = 8
+from tvmcomp.codegen.native.workspace import ALIGNMENT
 
 _CALL = """\
 /* Not inlined: a driver of thousands of calls would take compilers a minute. */
@@ -40,42 +37,6 @@ static __attribute__((noinline)) void tell(const tvmcomp_frame *frame, int32_t k
 """
 
 
-@dataclass(frozen=True)
-class Inference:
-    """An inference of one shape.
-
-    Attributes:
-        plan: what it does.
-        workspace: where its buffers lie.
-        signature: names of inputs and outputs.
-        input_alignments: bytes, what each input's address must be a multiple of; another one is
-            copied, where ``workspace`` has a place for it.
-    """
-
-    plan: Plan
-    workspace: Workspace
-    signature: Signature
-    input_alignments: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """The first shape's inference, run for each part of a larger batch.
-
-    Attributes:
-        times: how many parts there are.
-        signature: names of inputs and outputs.
-    """
-
-    times: int
-    signature: Signature
-
-
-def name_of_shape(name: str, shape: int) -> str:
-    """What the network ``name`` is called in C as it is for the shape of this number."""
-    return f"{name}_shape{shape}" if shape else name
-
-
 def driver_text(
     inferences: Sequence[Inference | Repeated],
     name: str,
@@ -92,7 +53,7 @@ def driver_text(
         replaceable: the kernels are variables that hold functions, for whoever loads the library
             to set: the tuner puts other kernels in place.
     """
-    whole = [_repeated(each, inferences[0]) for each in inferences]
+    whole = [whole_of(each, inferences[0]) for each in inferences]
     constants = whole[0].plan.constants
     names = [f"constant_{i}" for i in range(len(constants))]
     parts = [
@@ -105,7 +66,7 @@ def driver_text(
     ]
     for shape, each in enumerate(inferences):
         if isinstance(each, Repeated):
-            parts.append(_run_parts(whole[0], each.times, _static(shape)))
+            parts.append(run_in_parts(whole[0], each, _static(shape)))
         else:
             parts += _own_code(each, name, shape, replaceable)
         parts += _described(whole[shape], name, shape, features)
@@ -134,55 +95,6 @@ def _described(of: Inference, name: str, shape: int, features: Sequence[str]) ->
         _tensors(f"outputs{static}", plan.outputs, outputs, [ALIGNMENT] * len(outputs)),
         _network(of, name_of_shape(name, shape), static, features),
     ]
-
-
-def _repeated(of: Inference | Repeated, first: Inference | Repeated) -> Inference:
-    """What is repeated, as what it is in all: of longer inputs and outputs."""
-    assert isinstance(first, Inference)
-    if isinstance(of, Inference):
-        return of
-
-    def longer(tensors: Sequence[Tensor], specs: Sequence[TensorSpec]) -> tuple[Tensor, ...]:
-        pairs = zip(tensors, specs, strict=True)
-        return tuple(replace(t, shape=s.shape, nbytes=t.nbytes * of.times) for t, s in pairs)
-
-    inputs = longer(first.plan.inputs, of.signature.inputs)
-    outputs = longer(first.plan.outputs, of.signature.outputs)
-    plan = replace(first.plan, inputs=inputs, outputs=outputs)
-    slices = min(of.times, _MOST_SLICES)
-    workspace = Workspace({}, first.workspace.size * slices)
-    return Inference(plan, workspace, of.signature, first.input_alignments)
-
-
-def _run_parts(first: Inference, times: int, static: str) -> str:
-    """``run`` of what is repeated: its parts one by one, or several at once on several threads."""
-
-    def places(what: str, tensors: Sequence[Tensor], kind: str) -> str:
-        at = (
-            f"({kind}uint8_t *)frame->{what}[{i}] + part * (size_t){tensor.nbytes}u"
-            for i, tensor in enumerate(tensors)
-        )
-        return ", ".join(at)
-
-    plan, size = first.plan, first.workspace.size
-    slices = min(times, _MOST_SLICES)
-    return f"""\
-static int32_t part{static}(const tvmcomp_frame *frame, int32_t part, uint8_t *workspace) {{
-  const void *const inputs[] = {{{places("inputs", plan.inputs, "const ")}}};
-  void *const outputs[] = {{{places("outputs", plan.outputs, "")}}};
-  tvmcomp_frame own = *frame;
-  own.inputs = inputs;
-  own.outputs = outputs;
-  own.workspace = workspace;
-  return run(&own);
-}}
-
-static int32_t run{static}(const tvmcomp_frame *frame) {{
-  return tvmcomp_each_part(frame, part{static}, {times}, {size}u, {slices});
-}}
-
-#define kernels{static} kernels
-"""
 
 
 def _kernels(plan: Plan, name: str, static: str, replaceable: bool) -> str:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tvmcomp.codegen.code_target import code_target
-from tvmcomp.codegen.native.driver import Inference, Repeated, driver_text, name_of_shape
+from tvmcomp.codegen.native.driver import driver_text
 from tvmcomp.codegen.native.from_relax import only_calls, plan_of
 from tvmcomp.codegen.native.imports import calls_by_name
+from tvmcomp.codegen.native.inference import Inference, Repeated, name_of_shape
 from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.plan import Plan, with_constants
 from tvmcomp.codegen.native.shared_constants import SharedConstants, shared_constants

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tvmcomp.codegen.native.driver import Inference, driver_text
+from tvmcomp.codegen.native.driver import driver_text
 from tvmcomp.codegen.native.emit import NativeCode
+from tvmcomp.codegen.native.inference import Inference
 from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.plan import Call, Place, Plan, Tensor
 from tvmcomp.codegen.native.shared_constants import shared_constants
