@@ -124,6 +124,14 @@ def part_of_bordered_join(emit, x, rng):
     return conv(emit, rng, join(emit, *paths), 16)
 
 
+def part_of_part(emit, x, rng):
+    """A border of a part of a part is a piece of the whole's, too."""
+    some = emit(relax.op.strided_slice(conv(emit, rng, x, 20), [3], [2], [18]), "some")
+    fewer = emit(relax.op.strided_slice(some, [3], [3], [11]), "fewer")
+    paths = conv(emit, rng, fewer, 8, 5, groups=8), conv(emit, rng, some, 8, 3)
+    return conv(emit, rng, join(emit, *paths), 16)
+
+
 def cropped(emit, x, rng):
     """What lies around the middle is no border of it: what a transposed convolution cuts off."""
     axes, first, last = ([1, 2], [1, 1], [8, 6])
@@ -143,6 +151,7 @@ def cropped(emit, x, rng):
         (shuffle_unit, 1),
         (windows_of_parts, 0),
         (part_of_bordered_join, 0),
+        (part_of_part, 0),
         (cropped, 1),
     ],
 )

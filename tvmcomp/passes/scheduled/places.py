@@ -186,8 +186,8 @@ class _Planner:
         around = self.result.places.get(data)
         if around is None:
             around = Place(Whole(shape, dtype_of(data), data, zeros, shape), zeros)
-        elif self.attribute(data, BORDER):
-            around = Place(around.whole, zeros)  # Parts of it begin in its border.
+        elif data in self.result.joins and self.attribute(data, BORDER):
+            around = Place(around.whole, zeros)  # Its parts are counted from its border on.
         before = self.border_in(binding.var, data, begin)
         if before is None:
             return
