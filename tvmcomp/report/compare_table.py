@@ -29,6 +29,8 @@ def print_comparison(comparison: Comparison, console: Console, *, show_all: bool
             (each.operator, each.kind, each.before or absent, each.after or absent, each.why or "")
             for each in found
         ]
+        if not any(row[-1] for row in rows):
+            columns, rows = columns[:-1], [row[:-1] for row in rows]
         console.print(fitted_table(columns, rows, console)[0])
         left = len(comparison.formats) - len(found)
         if left:

@@ -155,17 +155,20 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
         """Where and how it was searched."""
         goals = msgspec.structs.asdict(self.goals)
         asked = ", ".join(f"{name} {value:g}" for name, value in goals.items() if value is not None)
-        samples = ", ".join(f"{count} to {name}" for name, count in self.samples.items())
         versions = ", ".join(f"{name} {value}" for name, value in self.versions.items())
         pairs = (
             ("Asked for", asked or "the front, without goals"),
             ("Searched on", self.device or self.machine),
-            ("Samples of the search", f"{samples}; judged on {self.judged_on}"),
             ("Searched with", f"{versions}; seed {self.seed}"),
             ("The search took", f"{self.spent_seconds / 60:.0f} minutes"),
             ("Candidates", str(len(self.points))),
         )
         yield from (Fact(name, value) for name, value in pairs if value)
+
+    def sample_facts(self) -> Iterator[Fact]:
+        """How it used samples."""
+        counts = ", ".join(f"{count} to {name}" for name, count in self.samples.items())
+        yield Fact("Of the search", f"{counts}; judged on {self.judged_on}")
 
     def commands(self) -> list[Command]:
         """What makes the chosen network again."""

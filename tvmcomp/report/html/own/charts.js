@@ -26,7 +26,7 @@ function frontChart(width) {
   const lowest = original && goals.max_drop !== null ? original.score - goals.max_drop : null;
   const points = original && original.p50_ms !== null && original.score !== null ? [original] : [];
   const chart = Plot.plot({
-    width, height: Math.min(460, 220 + width / 4), style: chartStyle, marginLeft: 52, marginBottom: 40,
+    width, height: Math.min(460, 220 + width / 4), style: chartStyle, marginLeft: 52, marginRight: 40, marginBottom: 40, marginTop: 30,
     ariaLabel: `${metric} against latency; the table below has the same figures`,
     x: { label: "p50 latency, ms →", grid: true, nice: true },
     y: { label: `↑ ${metric}${unit ? `, ${unit}` : ""}`, grid: true, nice: true },
