@@ -10,6 +10,7 @@ Example: python -m benchmarks.peers.cycles demo/mnist-float32.tvmc --cycles 1000
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import threading
 from pathlib import Path
@@ -25,7 +26,10 @@ _REPORTS = 10
 
 
 def resident_mib() -> float:
-    """Resident memory of this process."""
+    """Resident memory of this process, without what only waits for Python to collect it: ctypes and
+    NumPy leave some cycles of objects with each library and each file.
+    """
+    gc.collect()
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGESIZE") / 2**20
 
