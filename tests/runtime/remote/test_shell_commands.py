@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from emulated import emulator
 from msgspec.structs import replace
-from networks import EXAMPLE
+from networks import classifier, images
 from small_artifacts import ARM, DENSE_SIGNATURE, compile_and_link, dense_artifact, dense_module
 from small_artifacts import dense_weights as weights
 from ssh_server import SshServer
@@ -37,17 +37,18 @@ finally:
     assert not {"tvm", "tvm_ffi", "onnx"} & set(sys.modules)
 """
 SAMPLES = 12
-TEST = {name: array[:SAMPLES] for name, array in np.load(EXAMPLE / "test.npz").items()}
+TEST = {"x": images(SAMPLES, 3, 16, 16), "label": np.arange(SAMPLES) % 10}
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The example in int8 for this machine and two boards, and samples for it."""
-    folder = tmp_path_factory.mktemp("example")
-    samples = [{"x": x[None]} for x in np.load(EXAMPLE / "calib.npz")["x"][:16]]
+    """A network in int8 for this machine and two boards, and samples for it."""
+    folder = tmp_path_factory.mktemp("classifier")
+    model = classifier(folder / "model.onnx")
+    samples = [{"x": x[None]} for x in images(16, 3, 16, 16, seed=1)]
     config = QuantConfig(min_sqnr_db=None, round="nearest")
     for target in ("native", "arm", "armv7"):
-        made = tvmcomp.build(EXAMPLE / "model.onnx", target, "int8", samples, config=config)
+        made = tvmcomp.build(model, target, "int8", samples, config=config)
         made.save(folder / f"{target}.tvmc")
     np.save(folder / "x.npy", TEST["x"][:1])
     np.savez(folder / "test.npz", **TEST)
