@@ -78,7 +78,7 @@ class Boards:
             capture_output=True,
             text=True,
             env=self.environment,
-            timeout=300,
+            timeout=900,  # the first link for a processor builds its libc
             check=False,
         )
 

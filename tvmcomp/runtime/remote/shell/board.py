@@ -34,6 +34,8 @@ DEFAULT_TIMEOUT = 600.0
 _END_SECONDS = 15.0
 #: Bytes of one program's output.
 _MOST_OUTPUT = 1 << 24
+#: Bytes of a file there; what the system tells of many CPUs takes hundreds of kB.
+_MOST_FILE = 1 << 20
 #: Lines before a program's output: greetings of the login shell.
 _MOST_LINES = 1000
 
@@ -134,7 +136,7 @@ class Board:
         """Remove files from the folder."""
         self._finish(self._script(scripts.REMOVE, *names), "removing files there")
 
-    def read(self, path: str, most: int = MOST_OUTPUT) -> bytes:
+    def read(self, path: str, most: int = _MOST_FILE) -> bytes:
         """The bytes of a file there.
 
         Raises:

@@ -86,12 +86,12 @@ class Channel:
         self._received = bytearray()
         self._errors = bytearray()
 
-    def send(self, data: bytes | memoryview, deadline: float) -> None:
-        """Give it ``data``. What it answers meanwhile is kept.
+    def send(self, data: bytes, deadline: float, most: int = _MOST_UNASKED) -> None:
+        """Give it ``data``. What it answers meanwhile, up to ``most`` bytes, is kept.
 
         Raises:
             EndedError: it takes no more.
-            OverdueError: not in time.
+            OverdueError, FloodError: not in time, or with too much of an answer.
         """
         if self._input is None:
             return
@@ -99,7 +99,7 @@ class Channel:
         self._selector.register(self._input, selectors.EVENT_WRITE)
         try:
             while self._waiting:
-                self._turn(deadline, _MOST_UNASKED)
+                self._turn(deadline, most)
         finally:
             self._selector.unregister(self._input)
 

@@ -53,7 +53,7 @@ class Running:
         self._stop = stop
         self._channel = Channel(command, source)
 
-    def send(self, data: bytes | memoryview, doing: str) -> None:
+    def send(self, data: bytes, doing: str) -> None:
         """Write ``data`` to its standard input.
 
         Args:
@@ -99,7 +99,7 @@ class Running:
             deadline = min(deadline, time.monotonic() + timeout)
         with self._told(doing, deadline):
             with suppress(EndedError):  # it does not want all of it
-                self._channel.send(given, deadline)
+                self._channel.send(given, deadline, most)
             done = self._channel.finish(deadline, most)
         if self._is_gone(done):
             raise failures.gone_error(self._board.where, doing, done.errors)
