@@ -96,8 +96,12 @@ def command(
             search,
             [Command("This report was made by", shlex.join(typed_line(ctx)))],
         )
-    with replaced_file(written) as file:
-        file.write_text(page(report), encoding="utf-8")
+    try:
+        with replaced_file(written) as file:
+            file.write_text(page(report), encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise ConfigError(f"can't be written: {reason}", where=str(written)) from None
     if as_json:
         print_json({"output": str(written), **msgspec.to_builtins(report)})
         return
@@ -118,15 +122,19 @@ def _subjects(
         where: they run.
         folder: to write that to.
     """
-    from tvmcomp.report.html.front import chosen_artifact, read_search
+    from tvmcomp.report.html.front import artifact_of, read_search
 
     if paths[-1].is_dir():
         if len(paths) > 1:
             raise click.UsageError("a search's folder stands alone")
         search = read_search(paths[0])
-        chosen = chosen_artifact(search, paths[0])
+        chosen = artifact_of(search.chosen, paths[0])
+        original = artifact_of(search.point(search.original), paths[0])
         after = None if chosen is None else _subject(chosen, measure, where)
-        return search, None, after
+        if after is None or original in (None, chosen):
+            return search, None, after
+        before = _subject(original, measure, where)
+        return search, msgspec.structs.replace(before, name="the original"), after
     artifacts = [_subject(path, measure, where) for path in paths]
     if len(artifacts) == 2:
         return None, artifacts[0], artifacts[1]

@@ -98,7 +98,11 @@ def measured_changes(pair: MeasuredPair) -> Iterator[Change]:
     """Of latency, load time and memory."""
     before, after = pair.before, pair.after
     low, high = pair.interval
-    beyond = "worse" if low > 1 + _LATENCY_NOISE else "better" if high < 1 - _LATENCY_NOISE else ""
+    verdict: Verdict = "same"
+    if low > 1 + _LATENCY_NOISE:
+        verdict = "worse"
+    elif high < 1 - _LATENCY_NOISE:
+        verdict = "better"
     yield Change(
         "p50 latency",
         before.p50_ms,
@@ -106,7 +110,7 @@ def measured_changes(pair: MeasuredPair) -> Iterator[Change]:
         texts.ms(before.p50_ms),
         texts.ms(after.p50_ms),
         f"{pair.ratio:.3f} of the time in turns, 95% confidence {low:.3f} to {high:.3f}",
-        beyond or "same",  # type: ignore[arg-type]
+        verdict,
         "latency",
     )
     for title, was, became in (

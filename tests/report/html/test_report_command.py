@@ -15,6 +15,7 @@ from small_artifacts import ARM, HERE, X86, dense_artifact
 
 import tvmcomp.report.html
 from tvmcomp.cli.main import cli
+from tvmcomp.errors import ConfigError
 from tvmcomp.report.html.page import page
 
 #: What npm's packages d3@7.9.2, @observablehq/plot@0.6.17 and @dagrejs/dagre@3.1.3 have.
@@ -76,7 +77,7 @@ def search_file(**changes: Any) -> dict[str, Any]:
         "goals": {"max_drop": 0.5, "max_latency_ms": None},
         "samples": {"fit": 10, "judge": 500},
         "original": "c0",
-        "points": [{**point, "id": "c0", "name": "the original"}, point],
+        "points": [{**point, "id": "c0", "artifact": "c0.tvmc"}, point],
         "best": "c1",
         "reached": True,
         "finished": False,
@@ -85,7 +86,8 @@ def search_file(**changes: Any) -> dict[str, Any]:
 
 
 def test_a_searchs_folder_shows_its_front_and_what_was_chosen(tmp_path: Path) -> None:
-    dense_artifact().save(tmp_path / "c1.tvmc")
+    for name in ("c0.tvmc", "c1.tvmc"):
+        dense_artifact().save(tmp_path / name)
     (tmp_path / "front.json").write_text(json.dumps(search_file()))
     done = report(tmp_path, "--no-measure", "--json", "-o", tmp_path / "s.html")
     assert done.exit_code == 0, done.output
@@ -94,6 +96,7 @@ def test_a_searchs_folder_shows_its_front_and_what_was_chosen(tmp_path: Path) ->
     assert "not finished" in document["summary"][2]
     assert document["front"]["candidates"][0]["name"] == "c1"
     assert [each["name"] for each in document["operators"]] == ["dense"]
+    assert document["before"] == "the original"
 
 
 def test_a_search_without_an_artifact_is_shown(tmp_path: Path) -> None:
@@ -111,6 +114,12 @@ def test_a_folder_that_is_no_search_is_refused(tmp_path: Path, text: str) -> Non
     assert "no search's file" in str(report(tmp_path, "-o", tmp_path / "s.html").exception)
     (tmp_path / "front.json").unlink()
     assert "tvmcomp search" in str(report(tmp_path, "-o", tmp_path / "s.html").exception)
+
+
+def test_a_report_that_cant_be_written_is_one_error(artifact: Path, tmp_path: Path) -> None:
+    for place in (tmp_path, tmp_path / "missing" / "net.html"):
+        done = report(artifact, "--no-measure", "-o", place)
+        assert isinstance(done.exception, ConfigError), done.output
 
 
 def test_the_page_holds_no_text_of_a_model_as_html() -> None:

@@ -116,22 +116,25 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def chosen(self) -> Point | None:
         """The best, or the nearest to goals that were not reached."""
-        wanted = self.best or self.nearest
-        return next((point for point in self.points if point.id == wanted), None)
+        return self.point(self.best or self.nearest)
+
+    def point(self, id_: str | None) -> Point | None:
+        """The network of that id."""
+        return next((point for point in self.points if point.id == id_), None)
 
     def front(self) -> Front:
         """What the page draws."""
-        everyone = {point.id: point for point in self.points}
-        original = everyone.pop(self.original, None) if self.original else None
+        original = self.point(self.original)
+        others = [point for point in self.points if point is not original]
         scores = [point.score for point in self.points if point.score]
         return Front(
             metric=self.metric,
             unit=scores[0].unit if scores else "",
             goals=self.goals,
             original=original.candidate() if original else None,
-            candidates=tuple(point.candidate() for point in everyone.values()),
+            candidates=tuple(point.candidate() for point in others),
             chosen=self.chosen.id if self.chosen else None,
-            techniques=tuple(sorted({point.origin for point in everyone.values()})),
+            techniques=tuple(sorted({point.origin for point in others})),
         )
 
     def sentences(self) -> Iterator[str]:
@@ -202,9 +205,9 @@ def read_search(folder: Path) -> SearchFile:
     return found
 
 
-def chosen_artifact(search: SearchFile, folder: Path) -> Path | None:
-    """The file of the candidate that was chosen, where it lies in the folder."""
-    if search.chosen is None or not search.chosen.artifact:
+def artifact_of(point: Point | None, folder: Path) -> Path | None:
+    """The file of a network of the search in ``folder``, where it lies there."""
+    if point is None or not point.artifact:
         return None
-    path = (folder / search.chosen.artifact).resolve()
+    path = (folder / point.artifact).resolve()
     return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
