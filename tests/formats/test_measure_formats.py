@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tvmcomp.formats.attribute import KernelCall, seconds_of_calls, seconds_of_segments
-from tvmcomp.formats.measure import profile_runs, time_in_turns
+from tvmcomp.formats.measure import profile_in_turns, time_in_turns
 from tvmcomp.formats.segments import Segments
 
 
@@ -18,6 +18,9 @@ class Clockwork:
     def time(self, runs):
         self.runs.append(runs)
         return [self.seconds * self.machine(len(self.runs)) for _ in range(runs)]
+
+    def profile(self, runs):
+        return {"kernel": [self.seconds] * 2 * runs}
 
 
 def test_networks_take_turns():
@@ -44,8 +47,12 @@ def test_rounds_that_disagree_are_taken_again():
     assert len(first) == len(second) == 2 * len(once)
 
 
-def test_kernels_are_timed_in_as_many_runs_as_there_is_time_for():
-    assert (profile_runs(1e-3), profile_runs(0.2), profile_runs(9.0)) == (15, 5, 3)
+@pytest.mark.parametrize(("seconds", "runs"), [(1e-3, 15), (0.2, 5), (9.0, 3)])
+def test_kernels_are_timed_in_as_many_runs_as_there_is_time_for(seconds, runs):
+    networks = [Clockwork(1e-3, lambda _: 1), Clockwork(2e-3, lambda _: 1)]
+    profiles, count = profile_in_turns(networks, seconds)
+    assert count == runs
+    assert profiles == [{"kernel": [1e-3, 1e-3] * runs}, {"kernel": [2e-3, 2e-3] * runs}]
 
 
 CALLS = (

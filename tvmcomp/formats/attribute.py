@@ -69,6 +69,8 @@ def seconds_of_segments(
     total = [0.0] * len(segments.operators)
     for call, taken in zip(calls, seconds, strict=True):
         operators = {operator_of(name, place) for name in call.names} - {None}
+        if not operators:  # The network's result has a name of its own; its kernel may tell.
+            operators = {operator_of(call.kernel, place)} - {None}
         own = {place[name] for name in operators & anchors or operators if name} or {0}
         for segment in own:
             total[segment] += taken / len(own)

@@ -23,7 +23,7 @@ from tvmcomp.tuning.judge import speedup, wins
 
 #: How much faster a mixture must be by the sum of times that were measured one by one, and by a
 #: model.
-_EXACT, _MODELLED = 1.02, 1.1
+_EXACT, _MODELLED = 1.02, 1.3
 
 
 @dataclass(frozen=True)

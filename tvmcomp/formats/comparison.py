@@ -15,7 +15,7 @@ from tvmcomp import targets
 from tvmcomp.errors import LogError
 from tvmcomp.formats.attribute import kernel_calls, seconds_of_calls
 from tvmcomp.formats.identity import together
-from tvmcomp.formats.measure import profile_runs, time_in_turns
+from tvmcomp.formats.measure import profile_in_turns, time_in_turns
 from tvmcomp.formats.variants import Variant, Workshop
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.session import load_on
@@ -91,10 +91,11 @@ class Clock:
                 session.set_inputs(self.inputs)
             times = time_in_turns(sessions)
             if by_call:
-                for i, (variant, session) in enumerate(zip(variants, sessions, strict=True)):
-                    runs = profile_runs(median(times[i]))
-                    in_order = kernel_calls(variant.lowered)
-                    calls[i] = seconds_of_calls(in_order, session.profile(runs), runs)
+                profiles, runs = profile_in_turns(sessions, sum(map(median, times)))
+                calls = [
+                    seconds_of_calls(kernel_calls(variant.lowered), profiled, runs)
+                    for variant, profiled in zip(variants, profiles, strict=True)
+                ]
             device = _fingerprint(machine)
         formats = ", ".join(variant.format for variant in variants)
         return Comparison(

@@ -37,7 +37,7 @@ from tvmcomp.formats.words import Figures, note_of, reasons_of
 from tvmcomp.progress import Progress
 from tvmcomp.quantize.choice import InFloat, PrecisionChoice
 from tvmcomp.schedules.bfloat16 import has_bfloat16
-from tvmcomp.tuning.log.record import Comparison
+from tvmcomp.tuning.log.record import Comparison, Timing
 from tvmcomp.tuning.used_records import UsedRecords
 
 
@@ -113,7 +113,7 @@ class _Search:
         if whole is None:
             return None
         by_segment = [
-            seconds_of_segments(self.parts, kernel_calls(variant.lowered), timing.call_secs)
+            seconds_of_segments(self.parts, kernel_calls(variant.lowered), _in_whole(timing))
             for variant, timing in zip((asked, other), whole.networks[:2], strict=True)
         ]
         borders = {
@@ -220,6 +220,12 @@ class _Search:
             calibration={**choice.calibration, "formats": figures.document(self.parts, moved)},
             notes=notes,
         )
+
+
+def _in_whole(timing: Timing) -> list[float]:
+    """The times of calls, made to add up to the whole: to look at the clock takes some."""
+    factor = median(timing.run_secs) / (sum(timing.call_secs) or 1.0)
+    return [factor * seconds for seconds in timing.call_secs]
 
 
 def _scaled(beside: Comparison, best: float) -> dict[str, float]:

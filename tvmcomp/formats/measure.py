@@ -46,7 +46,20 @@ def time_in_turns(networks: Sequence[Timed]) -> list[tuple[float, ...]]:
     return [tuple(column) for column in times]
 
 
-def profile_runs(seconds: float) -> int:
-    """How many runs kernels are timed in, of a network that takes so long."""
+def profile_in_turns(
+    networks: Sequence[Timed], seconds: float
+) -> tuple[list[dict[str, list[float]]], int]:
+    """Seconds of each call of each kernel of each network, run after run, and how many runs.
+
+    Args:
+        networks: each is run in turn.
+        seconds: that a run of each takes, all together.
+    """
     fitting = int(_PROFILED_SECONDS / max(seconds, 1e-7))
-    return max(_FEWEST_PROFILED, min(_PROFILED, fitting))
+    runs = max(_FEWEST_PROFILED, min(_PROFILED, fitting))
+    profiles: list[dict[str, list[float]]] = [{} for _ in networks]
+    for _ in range(runs):
+        for network, profile in zip(networks, profiles, strict=True):
+            for kernel, calls in network.profile(1).items():
+                profile.setdefault(kernel, []).extend(calls)
+    return profiles, runs
