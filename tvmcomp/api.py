@@ -304,7 +304,9 @@ def tune(
     )
     given = named(network.signature.inputs, first_inputs(network, samples))
     workshop = Workshop(network, description, records, linker)
-    choice = fastest_formats(choice, workshop, chosen_by, device, given, NoProgress()).choice
+    choice = fastest_formats(
+        choice, workshop, chosen_by, device, given, NoProgress(), runner
+    ).choice
     options = TuneOptions(
         trials,
         budget=budget,

@@ -12,16 +12,20 @@ import msgspec
 import numpy as np
 
 from tvmcomp import targets
+from tvmcomp.devices import connect
 from tvmcomp.errors import LogError
 from tvmcomp.formats.attribute import kernel_calls, seconds_of_calls
 from tvmcomp.formats.identity import together
 from tvmcomp.formats.measure import profile_in_turns, time_in_turns
 from tvmcomp.formats.variants import Variant, Workshop
-from tvmcomp.runtime.machine import Machine, ThisMachine
+from tvmcomp.runtime.machine import ThisMachine
+from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.runtime.session import load_on
 from tvmcomp.runtime.threads import default_threads
 from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
+from tvmcomp.tuning.jobs import Identify
 from tvmcomp.tuning.log.record import Comparison, Target, Timing, Versions, Workload, now
+from tvmcomp.tuning.shell_races import identify_by_shell
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Clock:
     Attributes:
         workshop: compiles them.
         device: where to measure; None for this machine.
+        runner: what is put before programs on a ``device`` with a shell.
         inputs: of the network, by name.
         measures: whether times that no log holds are taken, where that can be done.
         problem: why what was measured could not be written down, or "".
@@ -38,6 +43,7 @@ class Clock:
 
     workshop: Workshop
     device: str | None
+    runner: str | None
     inputs: Mapping[str, np.ndarray]
     measures: bool
     problem: str = ""
@@ -96,7 +102,7 @@ class Clock:
                     seconds_of_calls(kernel_calls(variant.lowered), profiled, runs)
                     for variant, profiled in zip(variants, profiles, strict=True)
                 ]
-            device = _fingerprint(machine)
+            device = self._fingerprint(machine)
         formats = ", ".join(variant.format for variant in variants)
         return Comparison(
             workload=Workload(name, f"a network in {formats}", ()),
@@ -113,9 +119,21 @@ class Clock:
     def _machine(self) -> AbstractContextManager[Any]:
         if self.device is None:
             return nullcontext(ThisMachine())
-        from tvmcomp.runtime.remote.device import connect
+        return connect(self.device, runner=self.runner)
 
-        return connect(self.device)
+    def _fingerprint(self, machine: Any) -> Fingerprint:
+        """What times on ``machine`` depend on; its name where it can't tell."""
+        if self.device is None:
+            return local_fingerprint()
+        if is_shell_address(self.device):
+            return identify_by_shell(Identify(self.device, runner=self.runner))
+        from tvmcomp.runtime.remote.board import FINGERPRINT
+
+        ask = machine.function(FINGERPRINT)
+        if ask is None:
+            return Fingerprint(cpu=f"unknown ({machine.name})")
+        text = str(machine.call("asking for its fingerprint", ask))
+        return msgspec.json.decode(text, type=Fingerprint)
 
 
 def _fits(known: Comparison, variants: Sequence[Variant], by_call: bool) -> bool:
@@ -126,16 +144,3 @@ def _fits(known: Comparison, variants: Sequence[Variant], by_call: bool) -> bool
         len(timing.call_secs) == len(kernel_calls(variant.lowered))
         for timing, variant in zip(known.networks, variants, strict=True)
     )
-
-
-def _fingerprint(machine: Machine) -> Fingerprint:
-    """What the machine's times depend on; its name where it can't tell."""
-    if isinstance(machine, ThisMachine):
-        return local_fingerprint()
-    from tvmcomp.runtime.remote.board import FINGERPRINT
-
-    ask = machine.function(FINGERPRINT)
-    if ask is None:
-        return Fingerprint(cpu=f"unknown ({machine.name})")
-    text = str(machine.call("asking for its fingerprint", ask))
-    return msgspec.json.decode(text, type=Fingerprint)

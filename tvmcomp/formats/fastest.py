@@ -63,6 +63,7 @@ def fastest_formats(
     device: str | None,
     inputs: Mapping[str, np.ndarray],
     progress: Progress,
+    runner: str | None = None,
 ) -> Chosen:
     """Let operators of ``choice`` run in float32 where that is faster.
 
@@ -73,6 +74,7 @@ def fastest_formats(
         device: where to measure; None for this machine.
         inputs: of the network, by name.
         progress: is told of the stage.
+        runner: what is put before programs on a ``device`` with a shell.
 
     Raises:
         DeviceError: the device failed.
@@ -88,7 +90,7 @@ def fastest_formats(
     if len(fixed) == len(parts.operators):
         return Chosen(choice)
     progress.stage("choosing formats")
-    clock = Clock(workshop, device, inputs, measures=formats == "fastest")
+    clock = Clock(workshop, device, runner, inputs, measures=formats == "fastest")
     search = _Search(choice, network, workshop, clock, parts, fixed, in_integers)
     return search.by_clock() or search.by_model()
 

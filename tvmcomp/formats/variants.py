@@ -74,6 +74,7 @@ class Workshop:
             self._libraries[variant.format] = library
         return Artifact.create(
             library=library.binary,
+            code=library.code,
             constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
             target=self.target,
             signature=self.network.signature,
