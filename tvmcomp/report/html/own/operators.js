@@ -51,7 +51,8 @@ function showCandidate(candidate) {
   showDetails(candidate.label || candidate.name, [
     ["Name", candidate.name],
     [data.front.metric, candidate.score === null ? null : shown(candidate.score, unit, 4) + interval],
-    ["Lost against the original", candidate.drop === null ? null : shown(candidate.drop, "points")],
+    ["Lost against the original", candidate.drop === null ? null :
+      `${shown(candidate.drop, "points")} (95% confidence ${shown(candidate.drop_low)} to ${shown(candidate.drop_high)})`],
     ["Latency, p50", candidate.p50_ms === null ? null : shown(candidate.p50_ms, "ms")],
     ["Latency, p99", candidate.p99_ms === null ? null : shown(candidate.p99_ms, "ms")],
     ["Latency that was predicted", candidate.predicted_ms === null ? null : shown(candidate.predicted_ms, "ms")],
