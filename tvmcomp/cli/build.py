@@ -54,7 +54,8 @@ def command(
 
     int8 fits ranges and weights' integers on a part of the calibration samples, and measures on the
     others how much quantization harms the outputs: the few operators that harm most stay float
-    (--round, --min-sqnr, --keep-float).
+    (--round, --min-sqnr, --keep-float). Where integers are slower than float32, operators run in
+    float32 (--formats).
 
     It ends with the operators that matter: what stays float and why, what has only a generic
     kernel, what takes most multiplications. --all shows every one, and --json everything.
