@@ -7,8 +7,9 @@
  *     if (status != TVMCOMP_OK) puts(tvmcomp_status_text(status));
  *     tvmcomp_destroy(context);
  *
- * Nothing here prints, exits or keeps state outside a context. Several contexts, of one network or of
- * several, run at once in several threads; calls that share one context take turns. */
+ * Nothing here prints, exits or keeps state outside a context, decoded weights apart. Several contexts,
+ * of one network or of several, run at once in several threads; calls that share one context take
+ * turns. */
 #ifndef TVMCOMP_H
 #define TVMCOMP_H
 

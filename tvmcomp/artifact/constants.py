@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 
 from tvmcomp.artifact.archive import ALIGNMENT
-from tvmcomp.artifact.coded import coded
 from tvmcomp.dtypes import numpy_dtype
 from tvmcomp.errors import ArtifactError
 
@@ -65,6 +64,8 @@ def small(arrays: Sequence[np.ndarray]) -> Constants:
     Args:
         arrays: C-contiguous, of this machine's byte order, which is little-endian.
     """
+    from tvmcomp.artifact.coded import coded  # not above: reading needs none of it
+
     found = coded(arrays)
     left = (None if i in found.positions else array for i, array in enumerate(arrays))
     return Constants(tuple(left), np.frombuffer(found.data, np.uint8))

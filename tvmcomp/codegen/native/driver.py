@@ -62,7 +62,7 @@ def driver_text(
         _CALL if any(each.plan.kernels for each in whole) else "",
         _shapes([each.plan for each in whole]),
         _tensors("constants", constants, names, [ALIGNMENT] * len(constants)),
-        _CONSTANT_DATA.format(name=name),
+        _WEIGHTS.format(name=name),
     ]
     for shape, each in enumerate(inferences):
         if isinstance(each, Repeated):
@@ -165,7 +165,7 @@ def _shapes(plans: Sequence[Plan]) -> str:
     return "\n".join([*map(declared_shape, shapes), ""]) if shapes else ""
 
 
-_CONSTANT_DATA = """\
+_WEIGHTS = """\
 #ifdef TVMCOMP_EMBEDDED
 extern const tvmcomp_weights {name}_constants;
 #define WEIGHTS &{name}_constants
