@@ -261,7 +261,8 @@ class Comparison(Line, frozen=True, kw_only=True, tag_field="type", tag="compari
     networks: tuple[Timing, ...]
 
     def __post_init__(self) -> None:
-        if len({len(network.run_secs) for network in self.networks}) != 1:
+        rounds = {len(network.run_secs) for network in self.networks}
+        if len(rounds) != 1 or 0 in rounds:
             raise ValueError("Expected as many `run_secs` of each of `$.networks`, and some")
 
 
