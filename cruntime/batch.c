@@ -5,30 +5,31 @@
 typedef struct {
   const tvmcomp_frame *frame;
   tvmcomp_part run;
-  int32_t together, workers; /* so many parts, shared out evenly */
+  int32_t share; /* parts of a thread */
   uint64_t slice_bytes;
 } batch;
 
 static int run_share(int task, tvmcomp_parallel_env *env, void *data) {
-  const batch *of = data;
-  const int32_t share = of->together / of->workers;
   (void)env;
-  if (task >= of->workers) return 0;
-  for (int32_t i = 0; i < share; i++)
-    if (of->run(of->frame, task * share + i, of->frame->workspace + (uint64_t)task * of->slice_bytes))
-      return -1;
+  const batch *of = data;
+  uint8_t *slice = of->frame->workspace + (uint64_t)task * of->slice_bytes;
+  for (int32_t i = 0; i < of->share; i++)
+    if (of->run(of->frame, task * of->share + i, slice)) return -1;
   return 0;
 }
 
 int32_t tvmcomp_each_part(const tvmcomp_frame *frame, tvmcomp_part run, int32_t parts,
                           uint64_t slice_bytes, int32_t slices) {
-  int32_t workers = tvmcomp_current ? tvmcomp_current->pool->threads : 1;
-  batch of = {frame, run, 0, workers < slices ? workers : slices, slice_bytes};
+  const int32_t threads = tvmcomp_current ? tvmcomp_current->pool->threads : 1;
+  int32_t done = 0;
   /* A hook is called in the thread that runs the network. */
-  if (workers > 1 && workers <= parts && !frame->hook) of.together = parts - parts % of.workers;
-  if (of.together && __TVMBackendParallelLaunch(run_share, &of, 0)) return -1;
-  for (int32_t i = of.together; i < parts; i++) {
-    const int32_t status = run(frame, i, frame->workspace);
+  if (threads > 1 && threads <= slices && !frame->hook) {
+    batch of = {frame, run, parts / threads, slice_bytes};
+    if (__TVMBackendParallelLaunch(run_share, &of, 0)) return -1;
+    done = of.share * threads;
+  }
+  for (; done < parts; done++) {
+    const int32_t status = run(frame, done, frame->workspace);
     if (status) return status;
   }
   return 0;

@@ -9,8 +9,9 @@ from tvmcomp.codegen.native.plan import Plan, Tensor
 from tvmcomp.codegen.native.workspace import Workspace
 from tvmcomp.model import Signature, TensorSpec
 
-#: Parts of a batch that are computed at once, at most: each needs a workspace.
-_MOST_AT_ONCE = 8
+#: Parts of a batch that are computed at once, at most: each needs a workspace. With more threads
+#: than that, all of them compute one part after the other.
+_MOST_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
