@@ -80,6 +80,8 @@ def test_kernels_are_timed_and_compared_there(sshd: SshServer, tmp_path: Path) -
     assert isinstance(failed, Failed) and failed.kind == "error" and "failed on" in failed.message
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_tuning_for_another_processor(sshd: SshServer, tmp_path: Path) -> None:
     qemu = emulator(ARM.triple)
     log, func = TuningLog([FolderStore(tmp_path / "log")]), sums()
