@@ -36,6 +36,7 @@ from tvmcomp.cli.network_options import network_arguments, network_options
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     model: Path,
     output: Path | None,
     trials: int,

@@ -181,11 +181,14 @@ def format_changes(before: Artifact, after: Artifact) -> list[FormatChange]:
     found = []
     for name in [*became, *(name for name in was if name not in became)]:
         first, second = was.get(name), became.get(name)
-        formats = first and first.dtype, second and second.dtype
-        if formats[0] != formats[1]:
+        first_format = first.dtype if first else None
+        second_format = second.dtype if second else None
+        if first_format != second_format:
             either = second or first
             assert either is not None
-            found.append(FormatChange(name, either.kind, *formats, either.reason))
+            found.append(
+                FormatChange(name, either.kind, first_format, second_format, either.reason)
+            )
     return found
 
 

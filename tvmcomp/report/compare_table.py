@@ -15,7 +15,7 @@ def print_comparison(comparison: Comparison, console: Console, *, show_all: bool
     """Print the figures, the operators whose formats differ, and the notes."""
     columns = [Column("", "sentence"), Column("before", "number"), Column("after", "number")]
     columns += [Column("change", "sentence", rank=1), Column("verdict")]
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (each.title, each.before_text, each.after_text, each.change, each.verdict)
         for each in comparison.changes
     ]

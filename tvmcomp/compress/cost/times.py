@@ -10,9 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import onnx
@@ -21,6 +21,7 @@ import tvmcomp.targets as known_targets
 from tvmcomp.api import build
 from tvmcomp.compress.cost.modelled import modelled_seconds
 from tvmcomp.compress.kept_numbers import read_numbers, write_numbers
+from tvmcomp.devices import connect
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.session import Session, load_on
@@ -135,11 +136,7 @@ class OperatorTimes:
         best: dict[_Key, float] = {}
         other = np.zeros(_TIMES_THE_CACHE * self.target.l2_kib * 2**10 // 8 + 1)
         with ExitStack() as stack:
-            machine: Machine = ThisMachine()
-            if self._device is not None:
-                from tvmcomp.devices import connect
-
-                machine = stack.enter_context(connect(self._device, _CONNECT_SECONDS))
+            machine = stack.enter_context(self._machine())
             sessions = {
                 key: stack.enter_context(self._session(model, key[1], machine))
                 for key, model in models.items()
@@ -153,6 +150,11 @@ class OperatorTimes:
                         found = min(session.time(runs))
                     best[key] = min(best.get(key, math.inf), found)
         return best
+
+    def _machine(self) -> AbstractContextManager[Any]:
+        if self._device is None:
+            return nullcontext(ThisMachine())
+        return connect(self._device, _CONNECT_SECONDS)
 
     def _session(self, model: onnx.ModelProto, compute: Compute, machine: Machine) -> Session:
         sample = _sample(model)
