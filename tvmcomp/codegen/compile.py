@@ -154,7 +154,12 @@ def compile_lowered(
         first.sources,
         first.tasks,
         first.computed,
-        {kernel: first.tasks[task] for kernel, task in first.tasks_of_kernels().items()},
+        # What keeps a loop's state between trips was scheduled as no task.
+        {
+            kernel: first.tasks[task]
+            for kernel, task in first.tasks_of_kernels().items()
+            if task in first.tasks
+        },
         all(each.unaligned_inputs for each in shapes if not isinstance(each, int)),
         first.sparse,
     )

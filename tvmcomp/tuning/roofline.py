@@ -45,12 +45,15 @@ class Roofline:
 
 
 def multiply_adds(func: PrimFunc) -> int:
-    """Steps of all reductions in the unscheduled ``func``."""
+    """Steps of all reductions in the unscheduled ``func``; of a loop whose length is computed when
+    it runs, one.
+    """
     counts: list[int] = []
 
     def see(block: tvm.s_tir.SBlock) -> None:
         if any(axis.iter_type == _REDUCE for axis in block.iter_vars):
-            counts.append(math.prod(int(axis.dom.extent) for axis in block.iter_vars))
+            extents = (axis.dom.extent for axis in block.iter_vars)
+            counts.append(math.prod(int(n) for n in extents if isinstance(n, tvm.tirx.IntImm)))
 
     tvm_ffi.structural_walk(func.body, (tvm.s_tir.SBlock, see))
     return sum(counts)
