@@ -11,7 +11,14 @@ from needed import missing
 from benchmarks.tuning import kill as tuning_kill
 
 
-@pytest.mark.parametrize(("store", "tuners"), [("log", 1), ("log", 2), ("log.db", 2)])
+@pytest.mark.parametrize(
+    ("store", "tuners"),
+    [
+        ("log", 2),
+        pytest.param("log", 1, marks=pytest.mark.slow),
+        pytest.param("log.db", 2, marks=pytest.mark.slow),
+    ],
+)
 def test_no_finished_record_is_lost_and_the_next_run_goes_on(
     tmp_path: Path, store: str, tuners: int
 ) -> None:

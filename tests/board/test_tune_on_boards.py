@@ -38,6 +38,8 @@ def doubled(columns: int) -> tvm.tirx.PrimFunc:
     return te.create_prim_func([x, y])
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_three_boards_one_killed_and_one_frozen(
     board_root: BoardRoot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -192,6 +192,7 @@ def _built_by_default(folder: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_tuned_once(folder: Path, tmp_path: Path) -> None:
     log = tmp_path / "log"
     arguments = ("build", folder / "tiny.onnx", "--trials", 2, "--log", log)

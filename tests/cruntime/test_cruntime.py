@@ -23,6 +23,7 @@ from compilers import (
     run,
 )
 from needed import missing
+from slow_variants import first_and_slow
 
 from tvmcomp.codegen import cruntime
 from tvmcomp.targets import features as cpu_features
@@ -72,7 +73,7 @@ def test_on_this_machine(check: str, name: str, variant: Variant, folder: Path) 
     run(program(check, variant, folder), name)
 
 
-@pytest.mark.parametrize("variant", [ZIG, MUSL], ids=lambda variant: variant.name)
+@pytest.mark.parametrize("variant", first_and_slow(ZIG, MUSL), ids=lambda variant: variant.name)
 @pytest.mark.parametrize(("check", "name"), every(*CHECKS))
 def test_as_zig_compiles_it(check: str, name: str, variant: Variant, folder: Path) -> None:
     run(program(check, variant, folder), name)

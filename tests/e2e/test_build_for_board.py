@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from command_line import message_of, succeeds, tvmcomp
 from networks import EXAMPLE, images, mobile, onnxruntime_outputs, share_of_range
+from slow_variants import first_and_slow
 
 from tvmcomp.artifact.artifact import Artifact
 
@@ -87,8 +88,8 @@ def wait_for_the_end_of_sessions(board: Board, members: int) -> None:
         time.sleep(0.1)
 
 
-@pytest.mark.parametrize("target", ["arm", "rpi5", "graviton3"])
-@pytest.mark.parametrize("name", ["example", "mobile"])
+@pytest.mark.parametrize("target", first_and_slow("arm", "rpi5", "graviton3"))
+@pytest.mark.parametrize("name", first_and_slow("example", "mobile"))
 def test_int8_is_what_this_machine_computes(
     board: Board,
     built: Callable[[str, str, str], Path],
@@ -118,8 +119,8 @@ def test_int8_is_what_this_machine_computes(
         np.testing.assert_array_equal(reference_there.outputs[output], array)
 
 
-@pytest.mark.parametrize("target", ["arm", "rpi5"])
-@pytest.mark.parametrize("name", ["example", "mobile"])
+@pytest.mark.parametrize("target", first_and_slow("arm", "rpi5"))
+@pytest.mark.parametrize("name", first_and_slow("example", "mobile"))
 def test_float_is_onnxruntimes(
     board: Board,
     built: Callable[[str, str, str], Path],
@@ -137,7 +138,7 @@ def test_float_is_onnxruntimes(
         assert share_of_range(found[output], array) <= 1e-4, output
 
 
-@pytest.mark.parametrize("name", ["example", "mobile"])
+@pytest.mark.parametrize("name", first_and_slow("example", "mobile"))
 def test_bfloat16_agrees_with_float(
     board: Board,
     built: Callable[[str, str, str], Path],

@@ -36,8 +36,6 @@ TRIPLES = {
     "riscv64-linux-gnu": "riscv64-linux-musl",
 }
 
-SLOW_IN_CI = (pytest.mark.slow, pytest.mark.ci)
-
 
 def compiled(folder: Path, triple: str) -> Path:
     source = folder / "kernels.c"
@@ -70,14 +68,9 @@ def test_prefixes_and_weak_definitions(triple: str, tmp_path: Path) -> None:
     assert opened == {name: kind for name, kind in renamed.items() if name in opened}
 
 
-@pytest.mark.parametrize(
-    "triple",
-    [
-        # The linker builds the C library of each processor first.
-        pytest.param(each, marks=() if each.startswith("x86") else SLOW_IN_CI)
-        for each in TRIPLES
-    ],
-)
+@pytest.mark.slow  # the linker builds the C library of each processor first
+@pytest.mark.ci
+@pytest.mark.parametrize("triple", TRIPLES)
 def test_a_program_of_it_computes(triple: str, tmp_path: Path) -> None:
     """The compiler for the target links it; the processor runs it."""
     path = compiled(tmp_path, triple)
@@ -91,6 +84,8 @@ def test_a_program_of_it_computes(triple: str, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_symbols_of_more_sections_than_16_bits_count(tmp_path: Path) -> None:
     source = "".join(
         f'__attribute__((section(".text.f{i}"))) int network_k{i}(void) {{ return {i}; }}\n'

@@ -31,7 +31,7 @@ def test_no_input_is_answered_with_anything_but_a_value_or_one_error() -> None:
         ("assert not path", "wrong"),
         ("os.kill(os.getpid(), signal.SIGSEGV)", "crash"),
         ("while True: pass", "hang"),
-        ("time.sleep(1000)", "hang"),
+        pytest.param("time.sleep(1000)", "hang", marks=pytest.mark.slow),
         ("bytearray(1500 << 20)[::4096]", "memory"),
         ("bytearray(1 << 40)", "internal error"),
     ],

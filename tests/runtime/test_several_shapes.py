@@ -97,6 +97,7 @@ def test_weights_are_stored_once(model: Path, built: Path) -> None:
     assert several.reference.inputs["x"].shape == SHAPES[0]
 
 
+@pytest.mark.slow
 def test_in_integers_a_batch_gives_the_bits_that_its_samples_give(
     model: Path, images: np.ndarray
 ) -> None:

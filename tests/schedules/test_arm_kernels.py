@@ -97,7 +97,13 @@ def check(
         np.testing.assert_array_equal(out.numpy(), expected, err_msg=str(case))
 
 
-@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "graviton3 float32" else ())
+        for name in KERNELS
+    ],
+)
 def test_chosen_geometries(name, board, tmp_path):
     check([*CASES, *DEPTHWISE], name, board, tmp_path)
 

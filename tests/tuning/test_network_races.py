@@ -285,8 +285,13 @@ CRASH = Failed("run crash", "")
     ("alone", "together", "unchanged"),
     [
         (Measured(((1.0,), (1.0,))), CRASH, True),
-        (Measured(((1.0,), (1.0,))), Measured(((1.0,) * 15, (1.1,) * 15)), True),
-        (CRASH, CRASH, False),
+        pytest.param(
+            Measured(((1.0,), (1.0,))),
+            Measured(((1.0,) * 15, (1.1,) * 15)),
+            True,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(CRASH, CRASH, False, marks=pytest.mark.slow),
     ],
     ids=["crashes", "is slower", "the machine is at fault"],
 )

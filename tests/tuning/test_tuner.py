@@ -192,6 +192,7 @@ def test_what_computes_something_else_is_never_used(tmp_path, relu, native, time
         assert used("relu", relu) is None
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_keeps_all_and_goes_on(tmp_path, relu, matmul, relu_space, native):
     seen = []
 
@@ -236,6 +237,7 @@ def test_candidates_that_do_not_build_are_counted(tmp_path, relu, native):
     assert len(errors) == 2 and all(error.startswith("build error: ") for error in errors)
 
 
+@pytest.mark.slow
 def test_generic_rules_serve_where_no_schedule_is_ours(tmp_path, matmul, relu_space, native, times):
     times(baseline=3e-5, candidate=1e-5)
     task = Task("matmul", matmul)

@@ -93,6 +93,8 @@ def boards(sshd: SshServer, there: Path) -> Boards:
     return Boards(sshd, there)
 
 
+@pytest.mark.slow  # the linker builds two C libraries first
+@pytest.mark.ci
 @pytest.mark.parametrize("target", ["arm", "armv7"])
 def test_run_bench_and_eval(folder: Path, boards: Boards, target: str, tmp_path: Path) -> None:
     path = folder / f"{target}.tvmc"

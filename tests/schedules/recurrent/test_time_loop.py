@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from schedules.anchor_cases import compiled
 from schedules.x86_targets import x86
+from slow_variants import first_and_slow
 
 from tvmcomp import targets
 from tvmcomp.codegen.toolchain import link_function
@@ -227,7 +228,7 @@ def test_integers_on_x86(name):
     check(INTEGER, x86(name))
 
 
-@pytest.mark.parametrize("name", ["rpi4", "rpi5", "graviton3"])
+@pytest.mark.parametrize("name", first_and_slow("rpi4", "rpi5", "graviton3"))
 def test_on_arm(name, board, tmp_path):
     target = targets.load(name)
     check([*FLOAT, *INTEGER], target, load=on_board(board, target, tmp_path))
