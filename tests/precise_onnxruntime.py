@@ -17,3 +17,10 @@ def precise_onnxruntime(path: Path) -> onnxruntime.InferenceSession:
     options.intra_op_num_threads = 1
     options.add_session_config_entry("session.x64quantprecision", "1")
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def plain_onnxruntime(model: bytes) -> onnxruntime.InferenceSession:
+    """A session that runs Q/DQ around float operators as they stand: nothing is fused to integers."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

@@ -42,7 +42,7 @@ def commands(monkeypatch: pytest.MonkeyPatch) -> list:
             "eval": {"value": 91.0},
         }[words[0]], None
 
-    monkeypatch.setattr(measure, "_tvmcomp", answer)
+    monkeypatch.setattr(measure, "run_tvmcomp", answer)
     return given
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
 
 pytest.importorskip("torch")
 
 import torch
+from precise_onnxruntime import plain_onnxruntime
 
 import tvmcomp
 from tests.compress.fake_quantize.rounded_networks import node, normal, prepared, samples_of
@@ -62,10 +62,7 @@ def clustered(settings=None, quantized=False):
 
 
 def outputs(model, sample):
-    # As it stands: fused integers overflow on x86 without VNNI.
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options)
+    session = plain_onnxruntime(model.SerializeToString())
     return session.run(None, dict(sample))[0]
 
 

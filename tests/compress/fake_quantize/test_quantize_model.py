@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, numpy_helper
+from precise_onnxruntime import plain_onnxruntime
 from rounded_networks import RandomNetwork, node, normal, prepared, samples_of
 
 torch = pytest.importorskip("torch")
@@ -41,9 +41,7 @@ def in_torch(model, samples):
 
 
 def in_onnxruntime(model, samples):
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), providers=["CPUExecutionProvider"]
-    )
+    session = plain_onnxruntime(model.SerializeToString())
     return np.stack([session.run(None, sample)[0] for sample in samples])
 
 
