@@ -20,7 +20,7 @@ def precise_onnxruntime(path: Path) -> onnxruntime.InferenceSession:
 
 
 def plain_onnxruntime(model: bytes) -> onnxruntime.InferenceSession:
-    """A session that runs Q/DQ around float operators as they stand: nothing is fused to integers."""
+    """A session that runs Q/DQ around float operators as they stand: integers are never fused."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
