@@ -222,7 +222,9 @@ def build(
     notes += cost_of_float(choice, artifact, here, inputs)
     kept = reference_of(choice, artifact, here, inputs) if reference else None
     artifact = finish(notes=notes, reference=kept)
-    if small:
+    # Who asks for int8 wants a small file, too: in float32 by the clock, weights still have 8 bits.
+    in_float = choice.calibration.get("formats", {}).get("chosen") in ("float32", "mixed")
+    if small or (in_float and description.family != "cuda"):
         artifact = artifact.small()
     accept(artifact, named_inputs)
     return artifact
