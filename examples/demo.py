@@ -68,7 +68,7 @@ def measure(folder: Path) -> dict[str, Figures]:
     return {
         name: Figures(
             artifact_bytes=built[name]["artifact_bytes"],
-            constants_bytes=built[name]["constants_bytes"],
+            constants_bytes=built[name]["constants_bytes_in_file"],
             latency_ms=min(latencies[name]),
             accuracy=accuracy[name],
         )
