@@ -55,13 +55,20 @@ def stays(emit, x, rng):
     return conv(emit, rng, x, 4, (3, 3), padding=(1, 1))
 
 
+def widened(emit, x, rng):
+    """What is broadcast over a line, a constant's or a computed one, makes an image of a row."""
+    y = conv(emit, rng, x, 6, 5, padding=(2, 0))
+    wide = emit(relax.op.add(y, const(uniform(rng, 5))), "wide")
+    return [wide, emit(relax.op.multiply(emit(relax.op.exp(wide), "exp"), y), "both")]
+
+
 def conv(emit, rng, x, channels, taps, **attrs):
     size = taps if isinstance(taps, tuple) else (taps, 1)
     kernel = uniform(rng, channels, 6 // attrs.get("groups", 1), *size)
     return emit(relax.op.nn.conv2d(x, const(kernel), **attrs), "conv")
 
 
-@pytest.mark.parametrize(("build", "rows"), [(residual, 2), (stays, 0)])
+@pytest.mark.parametrize(("build", "rows"), [(residual, 2), (stays, 0), (widened, 1)])
 def test_numbers_stay(build, rows):
     mod = module(lambda emit, x: build(emit, x, np.random.default_rng(0)), x=(2, 6, 15, 1))
     new = one_pixel_wide(mod)

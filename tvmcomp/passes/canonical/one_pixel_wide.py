@@ -127,8 +127,8 @@ class _OnePixelWide(BindingRewriter):
     def element_wise(self, var: Var, call: Call) -> Expr | None:
         tensors = [arg for arg in call.args if isinstance(arg, relax.Var | Constant)]
         shape = shape_of(var)
-        if len(shape) != 4 or not any(arg in self.rows for arg in tensors):
-            return None
+        if len(shape) != 4 or shape[-1] != 1 or not any(arg in self.rows for arg in tensors):
+            return None  # What is broadcast over a line makes an image of it.
         args = []
         for arg in call.args:
             value = const_value(arg)
