@@ -19,7 +19,6 @@ package("torch", "compress")
 
 import tvmcomp.cli.compress  # noqa: E402
 from tvmcomp.errors import ConfigError  # noqa: E402
-from tvmcomp.runtime.metrics import METRICS  # noqa: E402
 
 
 @pytest.fixture
@@ -48,10 +47,6 @@ def test_the_options_of_techniques_are_the_commands(command):
     assert options["--mantissa"].type.min == 0 and options["--mantissa"].type.max == 23
     assert options["--mantissa"].help == "Bits to keep."
     assert options["--coarse"].is_flag and options["--coarse"].help == "Round the weights."
-
-
-def test_metrics_are_those_that_are_measured():
-    assert tvmcomp.cli.compress.METRICS == METRICS
 
 
 def test_the_table_says_what_was_gained(command, folder):

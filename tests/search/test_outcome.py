@@ -10,18 +10,19 @@ import pytest
 from rich.console import Console
 
 from benchmarks.search.made_tables import made_tables
+from tvmcomp.compress.score import Score
 from tvmcomp.report.search import print_front
 from tvmcomp.search.candidate import ORIGINAL, Candidate, of_choice
 from tvmcomp.search.goals import Goals
 from tvmcomp.search.outcome import Front, commands, settled
-from tvmcomp.search.points import Lost, Point, preferred, with_front
+from tvmcomp.search.points import Point, preferred, with_front
 from tvmcomp.search.recipe_file import as_toml
 from tvmcomp.search.solve import HARM, solve
 from tvmcomp.toml_settings import read_toml
 
 
-def lost(drop: float) -> Lost:
-    return Lost("top1", "y", "%", 1000, 99.0, 99 - drop, 98.0, 100.0, drop, drop - 0.3, drop + 0.3)
+def lost(drop: float) -> Score:
+    return Score("top1", "y", "%", 1000, 99.0, 99 - drop, 98.0, 100.0, drop, drop - 0.3, drop + 0.3)
 
 
 def point(name: str, drop: float, ms: float, size: int, judged: float | None = None) -> Point:

@@ -11,42 +11,20 @@ import msgspec
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import Duration, err, json_option, out, print_json
+from tvmcomp.cli.sample_options import sample_options
 from tvmcomp.cli.technique_options import technique_options
 from tvmcomp.compress.recipe import given_options
 
 if TYPE_CHECKING:
     from tvmcomp.runtime.metrics import Metric
 
-#: Kept here too, so that --help needs no import of torch; a test holds them equal.
-METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
-
 
 @click.command("compress")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The smaller ONNX model.")
-@click.option(
-    "--data",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Samples of what the network will see: an .npz, or a folder of .npy, .npz or images.",
-)
-@click.option(
-    "--labels",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Labels of --data, one a sample: an .npy, or an .npz with `label`.",
-)
-@click.option(
-    "--eval",
-    "evaluation",
-    metavar="D.npz",
-    type=click.Path(path_type=Path),
-    help="Judge on these, with `label` [default: a part of --data that nothing else uses].",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(METRICS),
-    help="[default: top1 with labels, else agreement; sqnr where outputs are no class scores]",
+@sample_options(
+    required=False,
+    judged="Judge on these, with `label` [default: a part of --data that nothing else uses].",
 )
 @technique_options
 @click.option(

@@ -11,15 +11,13 @@ import click
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
 from tvmcomp.cli.common import Duration, err, out, plain
+from tvmcomp.cli.sample_options import sample_options
 
 if TYPE_CHECKING:
     from tvmcomp.progress import Progress
     from tvmcomp.runtime.metrics import Metric
     from tvmcomp.search.events import Event
     from tvmcomp.search.outcome import Front
-
-#: Kept here too, so that --help needs no import of torch; a test holds them equal.
-METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
 
 
 @click.command("search")
@@ -32,30 +30,9 @@ METRICS = ("top1", "top5", "agreement", "sqnr", "cosine")
     type=click.Path(path_type=Path),
     help="Everything goes here; a search that was stopped goes on from it.",
 )
-@click.option(
-    "--data",
-    metavar="PATH",
+@sample_options(
     required=True,
-    type=click.Path(path_type=Path),
-    help="Samples of what the network will see: an .npz, or a folder of .npy, .npz or images.",
-)
-@click.option(
-    "--labels",
-    metavar="PATH",
-    type=click.Path(path_type=Path),
-    help="Labels of --data, one a sample: an .npy, or an .npz with `label`.",
-)
-@click.option(
-    "--eval",
-    "evaluation",
-    metavar="D.npz",
-    type=click.Path(path_type=Path),
-    help="A third of these chooses, the rest judges; with `label` [default: parts of --data].",
-)
-@click.option(
-    "--metric",
-    type=click.Choice(METRICS),
-    help="[default: top1 with labels, else agreement; sqnr where outputs are no class scores]",
+    judged="A third of these chooses, the rest judges; with `label` [default: parts of --data].",
 )
 @click.option("--max-drop", type=click.FloatRange(0, 100), help="Points that may be lost.")
 @click.option("--max-latency", metavar="TIME", help="Median latency on the device: 8ms, 900us.")

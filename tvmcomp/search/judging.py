@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -20,10 +19,9 @@ from tvmcomp.compress.fake_quantize.onnx_outputs import parts_of_outputs
 from tvmcomp.compress.original import Original
 from tvmcomp.compress.running import Runner, compared, gives_scores, in_turn
 from tvmcomp.compress.samples import Sample
-from tvmcomp.compress.score import Scorer, check_metric, default_metric
+from tvmcomp.compress.score import Score, Scorer, check_metric, default_metric
 from tvmcomp.intervals import paired_difference
 from tvmcomp.runtime.metrics import LABELLED, RANKED, Metric
-from tvmcomp.search.points import Lost
 
 _CHOOSING = 1 / 3
 
@@ -82,19 +80,19 @@ class Judging:
         """At a network's outputs, over their variance, on watched samples."""
         return self._yardstick.noise(BatchedNetwork(model, self._yardstick.samples))
 
-    def chosen_by(self, model: onnx.ModelProto) -> Lost:
+    def chosen_by(self, model: onnx.ModelProto) -> Score:
         """A network's score on samples to choose by."""
         return self._compared(model, self.choose, self._choose_labels)
 
-    def judged(self, model: onnx.ModelProto) -> Lost:
+    def judged(self, model: onnx.ModelProto) -> Score:
         """A network's score on samples that no choice uses."""
         return self._compared(model, self.judge, self._judge_labels)
 
-    def built_chosen_by(self, run: Run) -> Lost:
+    def built_chosen_by(self, run: Run) -> Score:
         """The score of what was built, on samples to choose by."""
         return self._as_built(run, self.choose, self._choose_labels)
 
-    def built_judged(self, run: Run) -> Lost:
+    def built_judged(self, run: Run) -> Score:
         """The score of what was built, on samples that no choice uses."""
         return self._as_built(run, self.judge, self._judge_labels)
 
@@ -119,12 +117,12 @@ class Judging:
 
     def _compared(
         self, model: onnx.ModelProto, samples: Sequence[Sample], labels: NDArray | None
-    ) -> Lost:
+    ) -> Score:
         metric = self._usable(labels)
         (score,) = compared(self._runner, Runner(model), samples, [metric], self._outputs, labels)
-        return msgspec.convert(msgspec.to_builtins(score), Lost)
+        return score
 
-    def _as_built(self, run: Run, samples: Sequence[Sample], labels: NDArray | None) -> Lost:
+    def _as_built(self, run: Run, samples: Sequence[Sample], labels: NDArray | None) -> Score:
         parts = {s.name: each for s, each in zip(self._outputs, self._parts, strict=True)}
         scorer = Scorer(self._usable(labels), self._outputs, parts)
         for part in in_turn(samples):
@@ -132,7 +130,7 @@ class Judging:
             given = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
             at = None if labels is None else labels[part]
             scorer.add(self._runner(samples[part]), given, at)
-        return msgspec.convert(msgspec.to_builtins(scorer.score()), Lost)
+        return scorer.score()
 
     def _usable(self, labels: NDArray | None) -> Metric:
         """The metric, or agreement where it needs labels that these samples lack."""

@@ -26,6 +26,7 @@ from tvmcomp.compress.output_file import write_output
 from tvmcomp.compress.recipe import recipe_of
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.samples import Sample
+from tvmcomp.compress.score import Score
 from tvmcomp.compress.steps import Steps
 from tvmcomp.compress.written_model import written_model
 from tvmcomp.progress import Progress
@@ -36,7 +37,7 @@ from tvmcomp.search.candidate import Candidate
 from tvmcomp.search.folder import Folder
 from tvmcomp.search.judging import Judging, Run
 from tvmcomp.search.outcome import commands
-from tvmcomp.search.points import Lost, Point, Predicted
+from tvmcomp.search.points import Point, Predicted
 from tvmcomp.search.recipe_file import as_toml
 from tvmcomp.search.timing import Timed, benched
 
@@ -50,7 +51,7 @@ _CONNECT_SECONDS = 3600.0
 class Tried(msgspec.Struct, frozen=True):
     """A candidate's network, before it is built: its score, and the noise at its outputs."""
 
-    lost: Lost
+    lost: Score
     noise: float
 
 
@@ -118,7 +119,7 @@ class Maker:
             self.folder.keep("timed", key, began, known)
         return msgspec.convert(known, Timed)
 
-    def judged(self, candidate: Candidate, p50_ms: float) -> Lost:
+    def judged(self, candidate: Candidate, p50_ms: float) -> Score:
         """The score on samples that no choice uses, of what was built where that does not take
         too long, else of its ONNX model."""
         return self._scored(candidate, "judged", p50_ms)
@@ -203,7 +204,7 @@ class Maker:
         self.progress.stage(f"timing {candidate.name}")
         return msgspec.to_builtins(benched(self.artifact(candidate), self.device))
 
-    def _scored(self, candidate: Candidate, kind: str, p50_ms: float) -> Lost:
+    def _scored(self, candidate: Candidate, kind: str, p50_ms: float) -> Score:
         known = self.folder.known(kind, candidate.id)
         if known is None:
             began = time.monotonic()
@@ -211,9 +212,9 @@ class Maker:
             lost = self._lost(candidate, kind, p50_ms)
             known = msgspec.to_builtins(lost)
             self.folder.keep(kind, candidate.id, began, known)
-        return msgspec.convert(known, Lost)
+        return msgspec.convert(known, Score)
 
-    def _lost(self, candidate: Candidate, kind: str, p50_ms: float) -> Lost:
+    def _lost(self, candidate: Candidate, kind: str, p50_ms: float) -> Score:
         judging = self.judging
         if kind == "chosen":
             with self._running(candidate) as run:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from tvmcomp.compress.score import Score
 from tvmcomp.search.goals import Figures, Goals
 
 #: Latencies that differ by less, as a share, are no reason to prefer a network.
@@ -19,23 +20,6 @@ class Predicted(msgspec.Struct, frozen=True):
 
     p50_ms: float
     file_bytes: float
-
-
-class Lost(msgspec.Struct, frozen=True):
-    """A score beside the original's; as :class:`tvmcomp.compress.score.Score`, which needs torch
-    to be measured and not to be read."""
-
-    metric: str
-    output: str
-    unit: str
-    samples: int
-    before: float | None
-    after: float
-    after_low: float
-    after_high: float
-    drop: float
-    drop_low: float
-    drop_high: float
 
 
 class Point(msgspec.Struct, frozen=True):
@@ -68,9 +52,9 @@ class Point(msgspec.Struct, frozen=True):
     p99_ms: float
     file_bytes: int
     peak_memory_bytes: int | None
-    chosen_by: Lost
+    chosen_by: Score
     noise: float
-    judged: Lost | None = None
+    judged: Score | None = None
     commands: tuple[str, ...] = ()
     on_front: bool = False
 
