@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tvmcomp.schedules import apply_schedule
+from tvmcomp.schedules.cuda import schedule_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 from tvmcomp.tvm_types import Module, PrimFunc
@@ -21,7 +22,7 @@ Tuned = Callable[[str, Any], Any | None]
 def schedule_module(mod: Module, target: TargetDescription, tuned: Tuned | None = None) -> Module:
     """Replace each PrimFunc of ``mod`` by its scheduled form for ``target``."""
     if target.family == "cuda":
-        return _schedule_cuda(mod, target)
+        return _schedule_cuda(mod, target, tuned)
     functions = {}
     for var, func in mod.functions.items():
         if isinstance(func, tvm.tirx.PrimFunc) and schedulable(func):
@@ -61,8 +62,19 @@ def _has_elements(func: PrimFunc) -> bool:
     )
 
 
-def _schedule_cuda(mod: Module, target: TargetDescription) -> Module:
-    """TVM's DLight rules: thread-bound schedules for matrix products, reductions and the rest."""
+def _schedule_cuda(mod: Module, target: TargetDescription, tuned: Tuned | None) -> Module:
+    """Our kernels where there are such, and TVM's DLight rules for the rest: thread-bound schedules
+    for matrix products, reductions and all else."""
+    functions = {}
+    for var, func in mod.functions.items():
+        if isinstance(func, tvm.tirx.PrimFunc) and schedulable(func):
+            scheduled = tuned(var.name_hint, func) if tuned else None
+            if scheduled is None:
+                found = schedule_kernel(func, target)
+                scheduled = found[1] if found is not None else None
+            if scheduled is not None:
+                func = scheduled_as(var.name_hint, func, scheduled)
+        functions[var] = func
     with cheap_stack_inspection():
         from tvm.s_tir import dlight
 
@@ -73,4 +85,4 @@ def _schedule_cuda(mod: Module, target: TargetDescription) -> Module:
             dlight.gpu.Reduction(),
             dlight.gpu.GeneralReduction(),
             dlight.gpu.Fallback(),
-        )(mod)
+        )(tvm.IRModule(functions))
