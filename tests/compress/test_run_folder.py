@@ -124,3 +124,13 @@ def test_the_state_is_readable_json(path, network):
     kept(path, network, 1)
     state = json.loads((path / "run.json").read_text())
     assert state["steps"][0]["notes"] == ["note 0"] and len(state["run"]) == 64
+
+
+def test_one_process_works_in_it(path: Path) -> None:
+    with RunFolder(path, RUN).held():
+        again = RunFolder(path, RUN)
+        with pytest.raises(ConfigError, match="another process works in it"), again.held():
+            pass
+        with pytest.raises(ConfigError, match="another process works in it"):
+            RunFolder(path, {**RUN, "seed": 1})  # which would empty it
+    assert not path.exists()  # nothing was kept

@@ -17,6 +17,8 @@ from served import Served
 import tvmcomp
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.errors import ConfigError, InputError, ModelError
+from tvmcomp.export.network import network_of
+from tvmcomp.export.selftest import program_source
 from tvmcomp.runtime.remote.device import connect
 from tvmcomp.runtime.session import load_on
 
@@ -155,6 +157,15 @@ def test_exported_as_a_library(
         assert library.digits_run(context, inputs, outputs) == 0
         library.digits_destroy(context)
         np.testing.assert_allclose(y, wanted(model, x), atol=1e-4)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_its_program_takes_a_shape_with_and_without_a_reference(built: Path, kept: bool) -> None:
+    artifact = Artifact.load(built)
+    reference = artifact.reference if kept else None
+    made = Artifact(artifact.metadata, b"", artifact.constants, reference, artifact.packed_code)
+    text, data = program_source(network_of(made, "digits"))
+    assert ".choose = choose," in text and bool(data) is kept
 
 
 def test_bench_takes_one_of_them(built: Path) -> None:

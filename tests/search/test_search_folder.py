@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
-from tvmcomp.errors import ConfigError
+from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.search.folder import Folder
 
 OF = {"model": "a", "seed": 0, "device": None}
@@ -60,3 +61,14 @@ def test_damaged_lines_are_told_of(tmp_path: Path) -> None:
     (tmp_path / "measurements.jsonl").write_text("{}\n")
     with pytest.raises(ConfigError, match="is damaged"):
         Folder(tmp_path, OF)
+
+
+def test_a_full_disk_is_one_error(tmp_path: Path) -> None:
+    with small_disk(tmp_path, 64) as disk:
+        folder = Folder(disk / "found", OF)
+        found = {"numbers": list(range(50_000))}
+        with pytest.raises(ModelError, match="can't be written to: No space left"):
+            folder.keep("timed", "x", time.monotonic(), found)
+        with pytest.raises(ModelError, match="can't be written to: No space left"):
+            folder.write("table.json", found)
+        assert Folder(disk / "found", OF).known("timed", "x") is None  # the torn line is cut off

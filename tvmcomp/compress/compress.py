@@ -210,7 +210,8 @@ def compress(
         allowed,
         judged_by,
     )
-    graph = steps.run(chosen.steps, seconds)
+    with folder.held():
+        graph = steps.run(chosen.steps, seconds)
     progress.stage("judging")
     small = finish(graph)
     score = judged(original, small, given, judged_by)

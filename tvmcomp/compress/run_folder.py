@@ -16,8 +16,8 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +28,14 @@ from tvmcomp.compress.original import content_digest
 from tvmcomp.compress.technique import Applied
 from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.frontend.written import write_onnx
+from tvmcomp.one_at_a_time import one_at_a_time
 from tvmcomp.replaced_file import replaced_file
 
 _STATE, _TIMES = "run.json", "times.json"
 #: The names of what a run writes, those of files that it was killed in the midst of among them.
 _OWN = re.compile(r"run\.json|times\.json|\d+|\d+\.onnx(\.data)?|\.tvmcomp-.*")
+#: Gives another folder.
+_OPTION = "--checkpoint"
 
 
 class _Step(msgspec.Struct, forbid_unknown_fields=True):
@@ -55,7 +58,7 @@ class RunFolder:
         run: what the run is of, as JSON can hold it.
 
         Raises:
-            ConfigError: ``path`` is there, and is no folder of a run.
+            ConfigError: ``path`` is there, and is no folder of a run, or another process's.
         """
         self.path = path
         identity = json.dumps(run, sort_keys=True, default=str).encode()
@@ -68,7 +71,8 @@ class RunFolder:
         if found is not None and found.run == self._state.run:
             self._state, self.resumed = found, True
         else:
-            _clear(path)
+            with one_at_a_time(path, _OPTION):
+                _clear(path)
 
     def finished(self, index: int) -> tuple[Applied, float] | None:
         """What step ``index`` made, and the seconds that it took, where a run before this one
@@ -124,6 +128,25 @@ class RunFolder:
             ModelError: it can't be made.
         """
         self._made(".")
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """This process alone works in the folder; one that nothing was kept in goes at the end.
+
+        Raises:
+            ConfigError: another process does.
+            ModelError: it can't be made.
+        """
+        if self.path is None:
+            yield
+            return
+        self.make()
+        with one_at_a_time(self.path, _OPTION):
+            try:
+                yield
+            finally:
+                if self.path.is_dir() and [each.name for each in self.path.iterdir()] == [_STATE]:
+                    self.remove()
 
     def remove(self) -> None:
         """Remove it, once there is nothing to go on with."""

@@ -20,7 +20,7 @@ _TEXT = """\
     .profile = {name}_profile,
     .destroy = {name}_destroy,
     .status_text = {name}_status_text,
-{reference}}};
+{choose}{reference}}};
 """
 
 _SHAPES = """\
@@ -47,13 +47,12 @@ def program_source(network: Network) -> tuple[str, bytes]:
     Without a reference there are no bytes, and the text refers to none.
     """
     name = network.name
-    shapes = {"shapes": "", "info": f"{name}_info", "create": f"{name}_create"}
-    choice = ""
+    shapes = {"shapes": "", "info": f"{name}_info", "create": f"{name}_create", "choose": ""}
     if network.variants:
         shapes = {"shapes": _SHAPES.format(name=name), "info": "info", "create": "create"}
-        choice = "    .choose = choose,\n"
+        shapes["choose"] = "    .choose = choose,\n"
     if network.reference is None:
-        return _TEXT.format(name=name, arrays="", reference=choice, **shapes), b""
+        return _TEXT.format(name=name, arrays="", reference="", **shapes), b""
     inputs, outputs = network.reference_arrays("inputs"), network.reference_arrays("outputs")
     data, places = joined([*inputs, *outputs])
     symbol = f"{name}_reference"
@@ -66,7 +65,7 @@ def program_source(network: Network) -> tuple[str, bytes]:
         ]
     )
     reference = f"""\
-{choice}    .inputs = inputs,
+    .inputs = inputs,
     .outputs = outputs,
     .tolerance = {network.tolerance!r},
     .within = {ENOUGH!r},

@@ -16,8 +16,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
@@ -75,16 +77,10 @@ class Folder:
         if path.exists():
             _check(path, wanted)
         self.resumed = self._lines.exists()
-        try:
+        with self._writing():
             path.mkdir(parents=True, exist_ok=True)
-            self.write(_RUN, wanted)
             self._known = {(each.kind, each.of): each for each in self._read()}
-        except OSError as error:
-            raise ModelError(
-                f"can't be written to: {error.strerror or error}",
-                where=str(path),
-                hint="Make room, or give another folder with -o.",
-            ) from error
+        self.write(_RUN, wanted)
 
     def known(self, kind: str, of: str) -> dict[str, Any] | None:
         """What a measurement found that is finished; None where it is not."""
@@ -103,19 +99,35 @@ class Folder:
             kind, of: its key.
             began: when, by ``time.monotonic()``.
             found: what came of it.
+
+        Raises:
+            ModelError: it can't be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         line = Measurement(kind, of, now, round(time.monotonic() - began, 3), dict(found))
-        with self._lines.open("ab") as file:
+        with self._writing(), self._lines.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
         self._known[kind, of] = line
 
     def write(self, name: str, document: Any) -> None:
-        """Write a JSON document, as a whole or not at all."""
-        with replaced_file(self.path / name) as temporary:
+        """Write a JSON document, as a whole or not at all.
+
+        Raises:
+            ModelError: it can't be written.
+        """
+        with self._writing(), replaced_file(self.path / name) as temporary:
             temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+    def copy(self, file: str, name: str) -> None:
+        """Copy a file of the folder to another of it, as a whole or not at all.
+
+        Raises:
+            ModelError: it can't be written.
+        """
+        with self._writing(), replaced_file(self.path / name) as temporary:
+            shutil.copyfile(self.path / file, temporary)
 
     def of(self, candidate: str) -> Path:
         """The folder of a candidate's files, made."""
@@ -127,8 +139,21 @@ class Folder:
 
     def _made(self, *names: str) -> Path:
         folder = self.path.joinpath(*names)
-        folder.mkdir(parents=True, exist_ok=True)
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """What goes wrong is told as the folder's fault: it is full, or not the user's."""
+        try:
+            yield
+        except OSError as error:
+            raise ModelError(
+                f"can't be written to: {error.strerror or error}",
+                where=str(self.path),
+                hint="Make room, or give another folder with -o.",
+            ) from error
 
     def _read(self) -> list[Measurement]:
         """The lines; what a kill left of the last is cut off."""

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tvmcomp import arguments, targets
 from tvmcomp.compress import require_packages
 from tvmcomp.errors import ConfigError
 from tvmcomp.frontend import ModelSource
+from tvmcomp.one_at_a_time import one_at_a_time
 from tvmcomp.progress import NoProgress, Progress
-from tvmcomp.replaced_file import replaced_file
 from tvmcomp.runtime.metrics import Metric
 from tvmcomp.search.events import Event, Said
 from tvmcomp.search.folder import FRONT, read_front
-from tvmcomp.search.goals import goals_of
+from tvmcomp.search.goals import Goals, goals_of
 from tvmcomp.search.outcome import Front
+
+if TYPE_CHECKING:
+    from tvmcomp.search.making import Maker
 
 DEFAULT_BUDGET = 1800.0
 #: Less leaves nothing to try.
@@ -85,7 +89,6 @@ def search(
         )
     require_packages()
     from tvmcomp.search.prepare import prepared
-    from tvmcomp.search.searching import Search
 
     progress = progress or NoProgress()
     told = tell or (lambda event: None)
@@ -94,8 +97,16 @@ def search(
     maker = prepared(
         model, path, data, eval, labels, metric, seed, os.fspath(target), device, progress, binding
     )
+    with one_at_a_time(path, "-o"):
+        return _found(maker, goals, seconds, told)
+
+
+def _found(maker: Maker, goals: Goals, seconds: float, told: Callable[[Event], None]) -> Front:
+    """Search, from what an earlier run left in the folder."""
+    from tvmcomp.search.searching import Search
+
     folder = maker.folder
-    earlier = read_front(path, Front)
+    earlier = read_front(folder.path, Front)
     spent = max(folder.seconds, earlier.spent_seconds if earlier else 0.0)
     notes = [*maker.data.notes]
     if goals.max_drop is not None and (few := maker.judging.too_few(goals.max_drop)):
@@ -107,9 +118,7 @@ def search(
     front = course.run()
     chosen = front.point(front.best)
     for name in (chosen.onnx, chosen.artifact) if chosen else ():
-        file = path / name
-        with replaced_file((path / "best").with_suffix(file.suffix)) as temporary:
-            shutil.copyfile(file, temporary)
+        folder.copy(name, f"best{Path(name).suffix}")
     folder.write(FRONT, front)
-    shutil.rmtree(path / "work", ignore_errors=True)
+    shutil.rmtree(folder.path / "work", ignore_errors=True)
     return front
