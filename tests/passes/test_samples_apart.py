@@ -83,3 +83,16 @@ MIXED: dict[str, Build] = {
 @pytest.mark.parametrize("build", MIXED.values(), ids=list(MIXED))
 def test_samples_that_meet(build: Build) -> None:
     assert times_as_many(network(build, 2, 4), network(build, 4, 4)) is None
+
+
+def test_several_outputs() -> None:
+    def outputs(emit: Any, x: Any, last: Any) -> Any:
+        rows = emit(op.mean(x, [1, 2]))
+        return relax.Tuple([rows, emit(op.nn.relu(x)), emit(last(x))])
+
+    def both(last: Any) -> int | None:
+        one, four = (network(lambda emit, x, _: outputs(emit, x, last), n, 8, 8, 3) for n in (1, 4))
+        return times_as_many(one, four)
+
+    assert both(op.abs) == 4
+    assert both(lambda x: op.permute_dims(x, [3, 0, 1, 2])) is None  # channels outside the samples

@@ -101,8 +101,8 @@ class _Batch:
             if self.axes[binding.var] is not None:
                 raise _MixedError
             return
-        axis = self.axes[binding.var]
-        if axis is None or not self.keeps_apart(value, axis, _shape(binding.var)):
+        axis, shapes = self.axes[binding.var], _shapes(binding.var)  # all of one rank
+        if axis is None or not self.keeps_apart(value, axis, shapes[0]):
             raise _MixedError
 
     def keeps_apart(self, call: Call, axis: int, result: tuple[int, ...]) -> bool:
@@ -151,9 +151,10 @@ class _Batch:
         return kind == "nn.pad" and at == axis
 
     def check_leading(self, result: Expr) -> None:
-        """Raise where the samples of an output do not lie one after the other."""
+        """Raise where the samples of an output, or of a tuple of them, do not lie one after the
+        other."""
         axis = self.axes.get(result)
-        if axis is None or math.prod(shape_of(result)[:axis]) != 1:
+        if axis is None or any(math.prod(shape[:axis]) != 1 for shape in _shapes(result)):
             raise _MixedError
 
 
@@ -165,10 +166,10 @@ def _constants(value: Any) -> list[bytes]:
     return [str(value.attrs).encode(), *(array.tobytes() for array in arrays)]
 
 
-def _shape(var: Any) -> tuple[int, ...]:
-    """Of a variable, or of a tuple's first tensor: all have its rank."""
-    ty = var.ty.fields[0] if isinstance(var.ty, relax.TupleType) else var.ty
-    return tuple(int(size) for size in ty.shape)
+def _shapes(var: Any) -> list[tuple[int, ...]]:
+    """Of a variable, or of each tensor of a tuple."""
+    types = var.ty.fields if isinstance(var.ty, relax.TupleType) else [var.ty]
+    return [tuple(int(size) for size in ty.shape) for ty in types]
 
 
 def _product_apart(call: Call, axes: dict[Any, int | None]) -> bool:
