@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ REQUIRED = {
     *("x86-64-v3", "x86-64-v4", "cascadelake", "sapphirerapids", "arm", "rpi3", "rpi4", "rpi5"),
     *("alderlake", "graviton3", "armv7", "riscv64", "h100", "jetson-orin"),
     *("rpi2", "x86-64-v2", "x86-64-v3-musl"),
+    *("a100", "l4", "rtx4090", "rtx3060", "t4"),
+    *("jetson-orin-nano", "jetson-orin-nx", "jetson-agx-orin"),
 }
 # Which CPU feature each dot product is made of.
 DOT_PRODUCT_NEEDS = {
@@ -76,8 +79,15 @@ def test_description_agrees_with_llvm(name: str) -> None:
 
 @pytest.mark.parametrize("name", SHIPPED)
 def test_tvm_accepts_the_target(name: str) -> None:
-    described = tvm.target.Target(targets.load(name).tvm_target_dict())
-    assert described.kind.name == ("cuda" if name in ("h100", "jetson-orin") else "llvm")
+    target = targets.load(name)
+    described = tvm.target.Target(target.tvm_target_dict())
+    assert described.kind.name == ("cuda" if target.family == "cuda" else "llvm")
+    if target.family == "cuda":
+        # The products agree with what the multiprocessors can do in a cycle: powers of two.
+        cycles = target.gpu.multiprocessors * target.gpu.clock_mhz * 1e6
+        for tera in (target.gpu.tensor_tflops, target.gpu.tensor_int8_tops):
+            assert abs(math.log2(tera * 1e12 / 2 / cycles) % 1 - 0.5) > 0.4
+        assert target.bfloat16 == (target.capability >= 80)
 
 
 def test_a_file_of_the_users_own(tmp_path: Path) -> None:

@@ -68,10 +68,11 @@ def test_another_architecture_is_named(name: str) -> None:
         ("sm_90", "sm_90", True),
         ("sm_80", "sm_86", True),
         ("sm_86", "sm_80", False),
-        ("sm_80", "sm_90", False),
+        ("sm_80", "sm_90", True),  # by its PTX
         ("sm_90a", "sm_90", True),
         ("sm_100a", "sm_103", False),
-        ("sm_90", "sm_120", False),
+        ("sm_90", "sm_120", True),
+        ("sm_90a", "sm_120", False),
     ],
 )
 def test_a_gpu_of_another_generation_is_named(

@@ -11,7 +11,10 @@ from tvmcomp.errors import TargetError
 from tvmcomp.targets import gpu, host
 from tvmcomp.tvm_import import tvm
 
-ORIN = {1: 1024, 8: 49152, 10: 32, 12: 65536, 38: 4194304, 75: 8, 76: 7}
+ORIN = {
+    **{1: 1024, 8: 49152, 10: 32, 12: 65536, 38: 4194304, 75: 8, 76: 7},
+    **{16: 16, 13: 1300000, 36: 3200000, 37: 256},
+}
 
 
 class Driver:
@@ -58,6 +61,8 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (target.dot_product, target.float16, target.bfloat16) == ("dp4a", True, True)
     assert target.extra["l2_cache_size_bytes"] == 4194304
     assert "Orin" in target.description
+    assert (target.capability, target.gpu.multiprocessors, target.gpu.clock_mhz) == (87, 16, 1300)
+    assert target.gpu.memory_gb_s == pytest.approx(204.8)
     described = tvm.target.Target(target.tvm_target_dict())
     assert described.attrs["arch"] == "sm_87"
     assert target.host_target_dict() == host.detect().host_target_dict()

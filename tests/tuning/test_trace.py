@@ -7,7 +7,8 @@ import tvm_ffi
 
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import normalize
-from tvmcomp.tuning.trace import apply_record, apply_trace, check_trace
+from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.trace import apply_trace, check_trace
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import arguments_of, read_module, workload_hash, write_module
-from tvmcomp.tuning.trace import apply_record, kernel_hash
+from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.trace import kernel_hash
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tuning.verify import verify
 

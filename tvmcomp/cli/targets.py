@@ -82,14 +82,18 @@ def _print(target: TargetDescription, as_json: bool) -> None:
 
 def _document(target: TargetDescription) -> dict[str, object]:
     document: dict[str, object] = msgspec.to_builtins(target)
+    if target.family != "cuda":
+        del document["gpu"]
     return document
 
 
 def _toml(target: TargetDescription) -> str:
     """Write a description as TOML that reads back equal; JSON's scalars and lists are TOML's."""
     document = _document(target)
-    extra = document.pop("extra")
-    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in document.items()]
-    if extra:
-        lines += ["", "[extra]", *(f"{key} = {value}" for key, value in target.extra.items())]
+    tables = {key: value for key, value in document.items() if isinstance(value, dict)}
+    plain = {key: value for key, value in document.items() if key not in tables}
+    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in plain.items()]
+    for name, table in tables.items():
+        if table:
+            lines += ["", f"[{name}]", *(f"{key} = {value}" for key, value in table.items())]
     return "\n".join(lines) + "\n"

@@ -64,7 +64,7 @@ class Library:
 
 def generate(lowered: Lowered, target: TargetDescription) -> Any:
     """Machine code for a lowered module that TVM's virtual machine runs."""
-    from tvmcomp.codegen.cuda_kernels import compiled_at_build
+    from tvmcomp.codegen.cuda.kernels import compiled_at_build
 
     with compiled_at_build() if target.family == "cuda" else nullcontext():
         return machine_code(lowered.mod, target, lowered.in_integers)

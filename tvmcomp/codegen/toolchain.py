@@ -1,4 +1,4 @@
-"""The tools beside LLVM that a build needs: a linker for every target, a compiler for CUDA."""
+"""The tool beside LLVM that every build needs: a linker."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
@@ -117,27 +117,6 @@ def link_function(target: TargetDescription, linker: str | None = None) -> LinkF
     # TVM asks for it when a module has no kernel of its own, only data to pack.
     link.get_target_triple = lambda: target.triple  # type: ignore[attr-defined]
     return link
-
-
-def cuda_compiler() -> Literal["nvcc", "nvrtc"]:
-    """Return the CUDA compiler that is here, as ``TVM_CUDA_COMPILE_MODE`` wants it named.
-
-    nvcc comes first: NVRTC lacks the toolkit's headers that some kernels include.
-
-    Raises:
-        ToolError: there is neither.
-    """
-    if shutil.which("nvcc"):
-        return "nvcc"
-    try:
-        if importlib.util.find_spec("cuda.bindings.nvrtc"):
-            return "nvrtc"
-    except ModuleNotFoundError:  # no package `cuda` at all
-        pass
-    raise ToolError(
-        "no CUDA compiler: neither nvcc on the PATH nor NVRTC",
-        hint="Install NVIDIA's CUDA toolkit, or `pip install 'tvmcomp[cuda]'` for NVRTC.",
-    )
 
 
 def _zig() -> list[str]:

@@ -71,6 +71,7 @@ class ThisMachine:
             ArtifactError: it was not; says which CPU features are missing.
             DeviceError: the kernel keeps back what the code needs.
             ConfigError: there are no such threads.
+            ToolError: it is for a GPU, and what runs those is not installed.
         """
         target = artifact.metadata.target
         self.check_target(target)
@@ -78,8 +79,10 @@ class ThisMachine:
         if target.family != "cuda":
             return by_shape(artifact, native_programs(artifact, chosen))
         from tvmcomp.runtime.copying_program import CopyingProgram
+        from tvmcomp.runtime.gpu_runtime import enable_gpu
         from tvmcomp.runtime.tvm_threads import use_threads
 
+        enable_gpu()
         library = self.load_library(artifact.library)
         return CopyingProgram(artifact, library, self, chosen, use_threads)
 

@@ -29,13 +29,25 @@ def runtime_library() -> ctypes.CDLL:
     Raises:
         ToolError: TVM is not installed.
     """
+    library = load_runtime_part("tvm_runtime", "RTLD_GLOBAL")
+    load_runtime_part("tvm_runtime_extra")  # sort and top-k, which kernels call by name
+    return library
+
+
+def load_runtime_part(name: str, mode: str = "RTLD_LOCAL") -> ctypes.CDLL:
+    """Load one of TVM's runtime libraries.
+
+    Raises:
+        ToolError: TVM is not installed.
+        OSError, RuntimeError: the library is not there, or what it needs.
+    """
     package = importlib.util.find_spec("tvm")  # finds it, does not import it
     if package is None or package.origin is None:
         raise ToolError("TVM is not installed", hint="pip install apache-tvm")
     folders = [Path(package.origin).parent / "lib"]
-    find = functools.partial(tvm_ffi.libinfo.load_lib_ctypes, "tvm", extra_lib_paths=folders)
-    library: ctypes.CDLL = find("tvm_runtime", "RTLD_GLOBAL")
-    find("tvm_runtime_extra", "RTLD_LOCAL")  # sort and top-k, which kernels call by name
+    library: ctypes.CDLL = tvm_ffi.libinfo.load_lib_ctypes(
+        "tvm", name, mode, extra_lib_paths=folders
+    )
     return library
 
 

@@ -29,10 +29,14 @@ def start_vm(library: Any, device: Any) -> Any:
     return vm
 
 
-def time_evaluator(vm: Any, device: Any, function: str, *arguments: Any, runs: int) -> list[float]:
-    """Seconds of each of ``runs`` calls of a function of ``vm``, measured where it runs."""
+def time_evaluator(
+    vm: Any, device: Any, function: str, *arguments: Any, runs: int, flush_bytes: int = 0
+) -> list[float]:
+    """Seconds of each of ``runs`` calls of a function of ``vm``, measured where it runs; before
+    each so many bytes are written, for the caches to hold nothing else.
+    """
     begin = tvm_ffi.get_global_func("runtime.RPCTimeEvaluator")
-    number, shortest_ms, most_zero, cooldown_ms, cooldown_every, flush_bytes = 1, 0, 100, 0, 1, 0
+    number, shortest_ms, most_zero, cooldown_ms, cooldown_every = 1, 0, 100, 0, 1
     measure = begin(
         vm,
         function,

@@ -38,16 +38,26 @@ def _gpu_mismatch(cuda_arch: str) -> str | None:
         here = detect_cuda().cuda_arch
     except TargetError as error:
         return error.what
-    # A cubin runs on GPUs of its own major version, from its own minor version on; one whose
-    # name ends in "a" only on exactly that version.
-    same = here == cuda_arch.rstrip("af")
-    major, minor = _version(cuda_arch)
-    here_major, here_minor = _version(here)
-    if same or (not cuda_arch.endswith("a") and here_major == major and here_minor >= minor):
+    if runs_on_gpu(cuda_arch, here):
         return None
     return f"it is code for a GPU of type {cuda_arch}, and this one is {here}"
 
 
-def _version(cuda_arch: str) -> tuple[int, int]:
+def runs_on_gpu(made_for: str, here: str) -> bool:
+    """Whether a GPU of architecture ``here`` runs what was built for ``made_for``: machine code, or
+    the PTX beside it, which later ones compile. A name that ends in a letter is for no other.
+    """
+    if here == made_for.rstrip("af"):
+        return True
+    return made_for[-1].isdigit() and version_of(here) >= version_of(made_for)
+
+
+def runs_machine_code(made_for: str, here: str) -> bool:
+    """Whether it runs the machine code itself: that of its major version, up to its minor one."""
+    same_major = version_of(here)[0] == version_of(made_for)[0]
+    return runs_on_gpu(made_for, here) and same_major
+
+
+def version_of(arch: str) -> tuple[int, int]:
     """``sm_90a`` is (9, 0); ``sm_120`` is (12, 0)."""
-    return divmod(int(cuda_arch.removeprefix("sm_").rstrip("af")), 10)
+    return divmod(int(arch.removeprefix("sm_").rstrip("af")), 10)

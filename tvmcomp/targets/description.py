@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
+from tvmcomp.targets.gpu_description import Gpu
+
 Family = Literal["x86", "arm", "riscv", "cuda"]
 
 #: How the target multiplies 8-bit integers and adds up in 32 bits, best first within a family.
@@ -58,6 +60,7 @@ class TargetDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
             the oldest glibc that the library has to load on (``aarch64-linux-gnu.2.28``).
         cuda_arch: ``sm_90`` and the like, for CUDA only.
         extra: further attributes of TVM's target for CUDA (``max_threads_per_block`` …).
+        gpu: the GPU itself, for CUDA only.
 
     For CUDA, ``cpu``, ``features``, ``cores``, the vector registers and the caches are the host's.
     """
@@ -80,6 +83,7 @@ class TargetDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     link_triple: str = ""
     cuda_arch: CudaArch = ""
     extra: dict[str, int] = {}
+    gpu: Gpu = Gpu()
 
     def __post_init__(self) -> None:
         if not self.triple.startswith(ARCHITECTURES[self.family]):
@@ -94,6 +98,11 @@ class TargetDescription(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     def activation_dtype(self) -> Literal["uint8", "int8"]:
         """The activation's integer type: what the dot product takes on its left side."""
         return "uint8" if self.family == "x86" else "int8"
+
+    @property
+    def capability(self) -> int:
+        """The GPU's compute capability: 90 for ``sm_90`` and ``sm_90a``; 0 without a GPU."""
+        return int(self.cuda_arch.removeprefix("sm_").rstrip("af") or 0)
 
     def host_target_dict(self) -> dict[str, Any]:
         """The dict of TVM's target for the CPU: the whole target, or the host of a GPU."""

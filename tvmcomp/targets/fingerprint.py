@@ -18,7 +18,8 @@ DeviceModel = tuple[str, tuple[str, ...], int]
 
 
 class Fingerprint(msgspec.Struct, frozen=True):
-    """A device; "" and 0 where it does not tell.
+    """A device; "" and 0 where it does not tell. Of a GPU:
+    :func:`tvmcomp.targets.gpu_fingerprint.gpu_fingerprint`.
 
     Attributes:
         cpu: the CPU's model.

@@ -11,6 +11,8 @@ from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.remote.address import Address, parse_address
 from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.runtime.remote.tracker import list_devices
+from tvmcomp.targets import TargetDescription, runs_here
+from tvmcomp.targets.device_fingerprint import device_fingerprint
 from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.tuning.jobs import Failed, Identified, Identify, Job, Reply
 from tvmcomp.tuning.pool import WorkerPool
@@ -31,6 +33,7 @@ class Boards:
     A context manager; leaving it ends its processes.
 
     Args:
+        target: what is measured on them.
         device: ``HOST:PORT``, ``ssh://…`` or ``adb://…`` of one board, ``TRACKER:PORT/KEY`` for all
             of the key, None for this machine.
         runner: what is put before programs on a board with a shell.
@@ -43,7 +46,10 @@ class Boards:
         DeviceError: none answers.
     """
 
-    def __init__(self, device: str | None, runner: str | None = None) -> None:
+    def __init__(
+        self, target: TargetDescription, device: str | None, runner: str | None = None
+    ) -> None:
+        self._target = target
         self._device, self._runner = device, runner
         self.faults: Counter[str] = Counter()
         self._offered = _offered(device)
@@ -115,8 +121,10 @@ class Boards:
 
     def _identify(self) -> Fingerprint:
         if self._device is None:
-            return local_fingerprint()
-        job = Identify(self._device, runner=self._runner)
+            runs = runs_here(self._target) is None
+            return device_fingerprint(self._target) if runs else local_fingerprint()
+        gpu = self._target.family == "cuda"
+        job = Identify(self._device, runner=self._runner, gpu=gpu)
         ((_, reply),) = self._pool.run([job], _seconds_for(job.timeout))
         if not isinstance(reply, Identified):
             message = reply.message if isinstance(reply, Failed) else "no answer"

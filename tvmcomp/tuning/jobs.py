@@ -132,11 +132,12 @@ class Adopt(msgspec.Struct, frozen=True, tag=True):
 
 
 class Identify(msgspec.Struct, frozen=True, tag=True):
-    """Ask a device for its fingerprint; the fields are as in :class:`Measure`."""
+    """Ask a device for its fingerprint, or its GPU's; the fields are as in :class:`Measure`."""
 
     device: str
     timeout: float = 60.0
     runner: str | None = None
+    gpu: bool = False
 
 
 class Built(msgspec.Struct, frozen=True, tag=True):

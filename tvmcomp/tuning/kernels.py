@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
-from tvmcomp import schedules, targets
+from tvmcomp import targets
 from tvmcomp.codegen.race import race_on
 from tvmcomp.errors import ConfigError, LogError, TargetError
 from tvmcomp.model import Model
@@ -19,6 +19,7 @@ from tvmcomp.tuning.events import TuneSummary
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.network import baseline_network
 from tvmcomp.tuning.options import TuneOptions
+from tvmcomp.tuning.target_space import apply_baseline, target_space
 from tvmcomp.tuning.task import Task
 from tvmcomp.tuning.tuner import tune
 from tvmcomp.tvm_import import tvm
@@ -52,9 +53,11 @@ def tune_kernels(
         )
     options = replace(
         options,
-        space=schedules.design_space(target),
-        apply_baseline=partial(schedules.apply_schedule, target=target),
-        network=partial(baseline_network, lowered, model, target, options.linker) if runs else None,
+        space=target_space(target),
+        apply_baseline=partial(apply_baseline, target=target),
+        network=partial(baseline_network, lowered, model, target, options.linker)
+        if runs and target.family != "cuda"
+        else None,
         in_integers=lowered.in_integers,
     )
     return tune(tasks, target, log, options)
@@ -64,10 +67,6 @@ def check_tunable(target: TargetDescription, device: str | None, log: TuningLog)
     """Raise TargetError where kernels for ``target`` can't be measured, LogError without a log."""
     if not log.stores:
         raise LogError("there is no log to write to", hint="Give a folder or a PATH.db.")
-    if target.family == "cuda":
-        raise TargetError(
-            "tuning for CUDA is not there yet", hint="Build with --trials 0 for this target."
-        )
     reason = targets.runs_here(target)
     if device is None and reason is not None:
         raise TargetError(

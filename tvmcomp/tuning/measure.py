@@ -111,7 +111,7 @@ class Bench:
         with ExitStack() as stack:
             self._folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="tvmcomp-tune-"))
             self._builders = stack.enter_context(open_builders(builders))
-            self.boards = stack.enter_context(Boards(device, runner))
+            self.boards = stack.enter_context(Boards(target, device, runner))
             self.fingerprint: Fingerprint = self.boards.fingerprint
             self._resources = stack.pop_all()
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tvmcomp.tuning.events import Listener
 from tvmcomp.tuning.network import Network
-from tvmcomp.tuning.space import Space
+from tvmcomp.tuning.space import Space, WholeKernels
 
 if TYPE_CHECKING:
     from tvm.s_tir import Schedule
@@ -28,7 +28,8 @@ class TuneOptions:
         seed: of the searches' random choices.
         progress: is told what happens.
         space: our schedules' design space; MetaSchedule's rules serve where it has none.
-        apply_baseline: schedules a kernel as a build without records does; None for plain loops.
+        apply_baseline: schedules a kernel as a build without records does, or returns the kernel
+            that takes its place; None for plain loops.
         network: makes the network that the tasks are of, if it can be run on this machine; without
             it, and on a device, each kernel is measured alone.
         in_integers: see :func:`tvmcomp.codegen.code_target.code_target`.
@@ -43,7 +44,7 @@ class TuneOptions:
     more: bool = False
     seed: int = 0
     progress: Listener | None = None
-    space: Space | None = None
+    space: Space | WholeKernels | None = None
     apply_baseline: Callable[[Schedule], object] | None = None
     network: Callable[[], Network] | None = None
     in_integers: bool = False

@@ -15,6 +15,9 @@ _BYTE_SPEEDUP = {"amx_int8": 16, "avx512_vnni": 4, "avx_vnni": 4, "i8mm": 8, "sd
 #: Bytes a cycle and core from the caches that a network's tensors live in.
 _BYTES_A_CYCLE = 16
 
+#: Of a GPU that does not tell: multiply-accumulates of a multiprocessor and cycle.
+_GPU_FLOAT32, _GPU_HALF, _GPU_BYTE = 128, 1024, 2048
+
 
 class Peaks:
     """What ``cores`` cores of a target do in a second.
@@ -25,11 +28,15 @@ class Peaks:
 
     def __init__(self, target: TargetDescription, cores: int | None = None) -> None:
         self._target = target
-        self._cores = cores or target.cores
-        self.clock = _CLOCK[target.family]
+        self._is_gpu = target.family == "cuda"
+        self._cores = target.gpu.multiprocessors if self._is_gpu else cores or target.cores
+        self.clock = 1e6 * target.gpu.clock_mhz or _CLOCK[target.family]
+        self._first_clock = self.clock
 
     def multiply_adds(self, dtype: str) -> float:
         """Multiply-accumulates of data of ``dtype``; uint16 holds the bits of bfloat16."""
+        if self._is_gpu:
+            return self._of_gpu(dtype)
         lanes = self._target.vector_bits / 32
         if dtype in ("int8", "uint8"):
             lanes *= _BYTE_SPEEDUP.get(self._target.dot_product, 1)
@@ -39,4 +46,17 @@ class Peaks:
 
     def bytes(self) -> float:
         """Bytes read and written."""
+        if self._is_gpu and self._target.gpu.memory_gb_s:
+            return 1e9 * self._target.gpu.memory_gb_s * self.clock / self._first_clock
         return _BYTES_A_CYCLE * self.clock * self._cores
+
+    def _of_gpu(self, dtype: str) -> float:
+        gpu = self._target.gpu
+        known, guess = 0.0, _GPU_FLOAT32
+        if dtype in ("int8", "uint8"):
+            known, guess = gpu.tensor_int8_tops, _GPU_BYTE
+        elif dtype in ("float16", "bfloat16"):
+            known, guess = gpu.tensor_tflops, _GPU_HALF
+        if known:
+            return 1e12 * known / 2 * self.clock / self._first_clock
+        return guess * self.clock * self._cores

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tvmcomp.schedules import apply_schedule
 from tvmcomp.tuning.jobs import Adopt, Adopted, Replay, Replayed
 from tvmcomp.tuning.log.line import decode
 from tvmcomp.tuning.log.record import Trial, Workload
+from tvmcomp.tuning.target_space import apply_baseline, whole_kernels
 from tvmcomp.tuning.task import (
     arguments_of,
     module_of,
@@ -18,7 +18,8 @@ from tvmcomp.tuning.task import (
     workload_hash,
     write_module,
 )
-from tvmcomp.tuning.trace import apply_trace, kernel_hash, rebuild
+from tvmcomp.tuning.rebuild import rebuild
+from tvmcomp.tuning.trace import apply_trace, kernel_hash
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call
 
@@ -36,9 +37,8 @@ def replay(job: Replay) -> Replayed:
         raise ValueError("the workload in the log is another than its hash says")
     if foreign_code(func):
         raise ValueError(f"the workload in the log would run foreign code: {foreign_code(func)}")
-    schedule = rebuild(record, func)
-    baseline = tvm.s_tir.Schedule(module_of(func))
-    apply_schedule(baseline, job.target)
+    schedule = rebuild(record, func, whole_kernels(job.target))
+    baseline = apply_baseline(tvm.s_tir.Schedule(module_of(func)), job.target)
     modules = (schedule.mod, baseline.mod, module_of(func))
     return Replayed(*(str(tvm.ir.save_json(module)) for module in modules))
 

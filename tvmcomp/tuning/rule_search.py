@@ -11,7 +11,8 @@ from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.record import Trial
 from tvmcomp.tuning.space import Candidate
 from tvmcomp.tuning.task import module_of
-from tvmcomp.tuning.trace import apply_record, trace_to_json
+from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.trace import trace_to_json
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from tvmcomp.runtime.buffers import Places
 from tvmcomp.runtime.remote.device import Device
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.compare import random_array
+from tvmcomp.tuning.gpu_kernels import GpuKernel, gpu_machine
 from tvmcomp.tuning.jobs import Measure
 from tvmcomp.tuning.judge import unsteady
 from tvmcomp.tuning.single_kernels import KernelHere, KernelThere, tensor_there
@@ -43,7 +44,10 @@ def time_in_turns(job: Measure, board: Device | None) -> tuple[tuple[float, ...]
         board: where; None for this machine.
     """
     with ExitStack() as stack:
-        watches = _here(job, stack) if board is None else _there(job, board)
+        if job.target.family == "cuda":
+            watches = _on_gpu(job, board)
+        else:
+            watches = _here(job, stack) if board is None else _there(job, board)
         # One call tells how many make a round, and how many rounds there is time for.
         once = [watch(1) for watch in watches]
         calls = [max(1, round(1e-3 * job.round_ms / seconds)) for seconds in once]
@@ -98,6 +102,23 @@ def _there(job: Measure, board: Device) -> list[Stopwatch]:
         return watch
 
     return [stopwatch(KernelThere(path, board, threads)) for path in job.paths]
+
+
+def _on_gpu(job: Measure, board: Device | None) -> list[Stopwatch]:
+    """On the GPU of this machine or of a board."""
+    machine = gpu_machine(board)
+    kernels = [GpuKernel(path, machine, job.target) for path in job.paths]
+    data = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
+    tensors = kernels[0].tensors(data)
+
+    def stopwatch(kernel: GpuKernel) -> Stopwatch:
+        def watch(number: int) -> float:
+            kernel.run(tensors)  # the first loads the code
+            return kernel.time(tensors, number)
+
+        return watch
+
+    return [stopwatch(kernel) for kernel in kernels]
 
 
 def copies_of(size: int, target: TargetDescription) -> int:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from tvmcomp.schedules.intrinsics import register_named
 from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
-from tvmcomp.tuning.log.record import Record, Versions
 from tvmcomp.tuning.task import module_of
 from tvmcomp.tvm_import import tvm
 
 if TYPE_CHECKING:
     from tvm.s_tir import Schedule, Trace
     from tvm.tirx import PrimFunc
-
-logger = logging.getLogger(__name__)
 
 #: Of an annotation's pragmas, those that say how a loop is compiled and not what is computed.
 _PRAGMAS = frozenset(
@@ -173,35 +169,3 @@ def kernel_hash(schedule: Schedule) -> str:
     import tvm_ffi  # not above: tvm_import must be the first to import it
 
     return f"{tvm_ffi.structural_hash(schedule.mod['main']) & (2**64 - 1):016x}"
-
-
-def rebuild(record: Record, func: PrimFunc) -> Schedule:
-    """Make the kernel of ``record`` again.
-
-    Raises:
-        ValueError: the trace is malformed, or makes another kernel than the one that was measured.
-        Exception: whatever TVM raises where the trace does not fit ``func``.
-    """
-    schedule = apply_trace(record.trace, func)
-    if record.kernel and record.kernel != kernel_hash(schedule):
-        raise ValueError("it does not make the kernel again that was measured")
-    if not record.kernel and record.versions != Versions.here():
-        raise ValueError("it is of other versions, and does not say which kernel was measured")
-    return schedule
-
-
-def apply_record(record: Record, func: PrimFunc) -> Schedule | None:
-    """Schedule ``func`` as ``record`` says.
-
-    Returns:
-        The schedule, whose module's ``main`` is the scheduled function, or None where the record
-        does not fit; the reason goes to the log of this module as a warning.
-    """
-    try:
-        return rebuild(record, func)
-    except Exception as error:  # noqa: BLE001  data from outside: TVM may raise anything
-        reason = str(error).strip().split("\n")[0][:200]
-        logger.warning(
-            "record of %s from %s not used: %s", record.workload.name, record.date, reason
-        )
-        return None

@@ -26,10 +26,10 @@ from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.races import AloneRaces, Races
 from tvmcomp.tuning.recorder import Recorder
 from tvmcomp.tuning.roofline import Roofline
-from tvmcomp.tuning.space import Candidate
+from tvmcomp.tuning.space import Candidate, MadeKernel, Scheduled, WholeKernels
 from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
 from tvmcomp.tuning.task_search import TaskSearch
-from tvmcomp.tuning.trace import apply_record
+from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tvm_import import tvm
 
 
@@ -157,15 +157,17 @@ def _new_search(
     options: TuneOptions,
     roofline: Roofline,
 ) -> TaskSearch:
-    schedule = tvm.s_tir.Schedule(module_of(task.func))
+    schedule: Scheduled = tvm.s_tir.Schedule(module_of(task.func))
     if options.apply_baseline is not None:
-        options.apply_baseline(schedule)
+        made = options.apply_baseline(schedule)
+        schedule = made if isinstance(made, MadeKernel) else schedule
     bound = roofline.seconds(task.func, key.arguments)
     search = TaskSearch(task, names, key, Candidate(schedule, [[], []]), known, bound)
     newest = {trial.kernel: trial for trial in known if trial.baseline_secs}
     kept = [trial for trial in newest.values() if trial.confirmed]
     for trial in sorted(kept, key=lambda trial: -speedup(trial.run_secs, trial.baseline_secs)):
-        rebuilt = apply_record(trial, task.func)
+        whole = options.space if isinstance(options.space, WholeKernels) else None
+        rebuilt = apply_record(trial, task.func, whole)
         if rebuilt is not None:
             search.incumbent = Candidate(rebuilt, trial.trace, trial.space, trial.choices)
             search.speedup = speedup(trial.run_secs, trial.baseline_secs)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -14,18 +14,17 @@ from tvmcomp.errors import ToolError
 from tvmcomp.model import Operator, UsedRecord
 from tvmcomp.passes.lowering.kernel_sources import kernels_of_operators
 from tvmcomp.targets import TargetDescription, runs_here
-from tvmcomp.targets.fingerprint import local_fingerprint
+from tvmcomp.targets.device_fingerprint import device_fingerprint
 from tvmcomp.tuning.jobs import Failed
 from tvmcomp.tuning.log.record import Versions
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog
 from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.target_space import whole_kernels
 from tvmcomp.tuning.task import arguments_of, module_of, workload_hash
-from tvmcomp.tuning.trace import apply_record
+from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.space import Scheduled
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimFunc
-
-if TYPE_CHECKING:
-    from tvm.s_tir import Schedule
 
 logger = logging.getLogger(__name__)
 
@@ -52,9 +51,10 @@ class UsedRecords:
     ) -> None:
         self.log = log
         self.target = target
-        self.device = local_fingerprint() if runs_here(target) is None else None
+        self.device = device_fingerprint(target) if runs_here(target) is None else None
         self.used: dict[str, Found] = {}
         self._linker = linker
+        self._whole = whole_kernels(target)
         self._versions = Versions.here()
         self._bench: Bench | None = None
         self._resources = ExitStack()
@@ -88,7 +88,7 @@ class UsedRecords:
                 continue
             if record.confirmed and record.kernel in lost:
                 continue
-            schedule = apply_record(record, func)
+            schedule = apply_record(record, func, self._whole)
             if schedule is None:
                 continue
             if not same_versions and not self._passes(found, schedule, func):
@@ -99,7 +99,7 @@ class UsedRecords:
             self.used[name] = baseline
         return None
 
-    def _passes(self, found: Found, schedule: Schedule, func: PrimFunc) -> bool:
+    def _passes(self, found: Found, schedule: Scheduled, func: PrimFunc) -> bool:
         """Whether a kernel of other versions does what the unscheduled one does."""
         try:
             if self._bench is None:

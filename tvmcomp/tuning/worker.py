@@ -8,6 +8,7 @@ and one to measure in.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import sys
 import time
@@ -22,19 +23,21 @@ import numpy as np
 
 import tvmcomp.schedules  # noqa: F401  it adds passes of ours to TVM's code generation
 from tvmcomp.artifact.code import Code, pack_code
+from tvmcomp.codegen.cuda.single_kernel import gpu_kernel_library
 from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.link import link_kernels, link_shared
 from tvmcomp.codegen.native.single_kernel import single_kernel
 from tvmcomp.errors import DeviceError
 from tvmcomp.runtime.buffers import Places
 from tvmcomp.runtime.remote.address import parse_address
-from tvmcomp.runtime.remote.board import FINGERPRINT
+from tvmcomp.runtime.remote.board import FINGERPRINT, GPU_FINGERPRINT
 from tvmcomp.runtime.remote.device import Device, connect
 from tvmcomp.runtime.remote.shell.address import is_shell_address
 from tvmcomp.runtime.remote.tracker import request_device
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning.compare import difference, random_array
+from tvmcomp.tuning.gpu_kernels import gpu_machine, gpu_results
 from tvmcomp.tuning.jobs import (
     Adopt,
     Build,
@@ -61,6 +64,8 @@ from tvmcomp.tuning.timing import time_in_turns
 from tvmcomp.tvm_import import tvm
 
 READY = b"ready"
+#: The argument of a worker that goes on where one of another context was.
+_AGAIN = "again"
 
 #: Is told which device a job goes on with.
 Tell = Callable[[Lent], None]
@@ -70,7 +75,9 @@ def build(job: Build) -> Built:
     """Compile and link on this machine, for whatever machine the job's target is."""
     start = time.monotonic()
     module, path = tvm.ir.load_json(job.module), Path(job.path)
-    if job.form == "kernels":
+    if job.target.family == "cuda":
+        path.write_bytes(gpu_kernel_library(module["main"], job.target, job.linker))
+    elif job.form == "kernels":
         kernels = {str(var.name_hint): func for var, func in module.functions.items()}
         code = kernel_object(kernels, job.target, job.in_integers)
         path.write_bytes(link_kernels(code, job.target, job.linker))
@@ -91,7 +98,8 @@ def measure(job: Measure, tell: Tell) -> Measured:
         return Measured(*time_by_shell(job))
     with _board(job, tell) as board:
         times = time_in_turns(job, board)
-        return Measured(times, None if board is None else _fingerprint(board, str(job.device)))
+        gpu = job.target.family == "cuda"
+        return Measured(times, None if board is None else _fingerprint(board, str(job.device), gpu))
 
 
 def compare(job: Compare, tell: Tell) -> Compared:
@@ -100,7 +108,12 @@ def compare(job: Compare, tell: Tell) -> Compared:
         return Compared(difference(*results_by_shell(job)))
     arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
     with _board(job, tell) as board:
-        if board is None:
+        if job.target.family == "cuda":
+            machine = gpu_machine(board)
+            results = [
+                gpu_results(path, arrays, machine, job.target) for path in (job.path, job.reference)
+            ]
+        elif board is None:
             results = [_results_here(path, arrays) for path in (job.path, job.reference)]
         else:
             results = [
@@ -132,12 +145,12 @@ def identify(job: Identify, tell: Tell) -> Identified:
     if _has_shell(job.device, tell):
         return Identified(identify_by_shell(job))
     with _lent(job.device, job.timeout, tell) as machine:
-        return Identified(_fingerprint(machine, job.device))
+        return Identified(_fingerprint(machine, job.device, job.gpu))
 
 
-def _fingerprint(machine: Any, device: str) -> Fingerprint:
-    """The device's fingerprint; TVM's own server can't tell."""
-    ask = machine.function(FINGERPRINT)
+def _fingerprint(machine: Any, device: str, gpu: bool) -> Fingerprint:
+    """The device's fingerprint, or its GPU's; TVM's own server can't tell."""
+    ask = machine.function(GPU_FINGERPRINT if gpu else FINGERPRINT)
     if ask is None:
         return Fingerprint(cpu=f"unknown ({device})")
     text = str(machine.call("asking for its fingerprint", ask))
@@ -193,6 +206,12 @@ def perform(job: Job, tell: Tell = lambda _: None) -> Reply:
         return Failed("error", _one_line(error))
 
 
+def _is_on_this_gpu(job: Job) -> bool:
+    return (
+        isinstance(job, Measure | Compare) and job.device is None and job.target.family == "cuda"
+    )
+
+
 def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0] if lines else ''}"[:300]
@@ -206,7 +225,8 @@ def main() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
     connection = Connection(int(sys.argv[1]))
     decoder = msgspec.msgpack.Decoder(Job)
-    connection.send_bytes(READY)
+    if _AGAIN not in sys.argv:
+        connection.send_bytes(READY)
 
     def tell(lent: Lent) -> None:
         connection.send_bytes(msgspec.msgpack.encode(lent))
@@ -216,8 +236,14 @@ def main() -> None:
             message = connection.recv_bytes()
         except EOFError:
             return
-        reply = perform(decoder.decode(message), tell)
+        job = decoder.decode(message)
+        reply = perform(job, tell)
         connection.send_bytes(msgspec.msgpack.encode(reply))
+        if isinstance(reply, Failed) and _is_on_this_gpu(job):
+            # A fault leaves the process a context in which nothing runs any more. The connection
+            # goes on, with what may wait in it already.
+            module = [sys.executable, "-m", "tvmcomp.tuning.worker"]
+            os.execv(sys.executable, [*module, str(connection.fileno()), _AGAIN])
 
 
 if __name__ == "__main__":

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 
 import msgspec
 
+from tvmcomp.errors import ToolError
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime import vm_profile  # noqa: F401  registers the profiler
+from tvmcomp.runtime.gpu_runtime import enable_gpu
 from tvmcomp.runtime.machine import peak_memory
 from tvmcomp.runtime.threads import Threads, default_threads
 from tvmcomp.runtime.tvm_threads import use_threads
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import local_fingerprint
+from tvmcomp.targets.gpu_fingerprint import gpu_fingerprint
 
 #: Names in TVM's registry of global functions, which a client can call over RPC.
 ARCHITECTURE = "tvmcomp.board.architecture"
@@ -21,6 +25,7 @@ REFUSAL = "tvmcomp.board.refusal"
 PEAK_MEMORY = "tvmcomp.board.peak_memory"
 SET_THREADS = "tvmcomp.board.set_threads"
 FINGERPRINT = "tvmcomp.board.fingerprint"
+GPU_FINGERPRINT = "tvmcomp.board.gpu_fingerprint"
 
 #: What the process could use when it began.
 _CPUS = os.sched_getaffinity(0)
@@ -48,6 +53,11 @@ def _fingerprint() -> str:
     return msgspec.json.encode(local_fingerprint()).decode()
 
 
+def _gpu_fingerprint() -> str:
+    """The same of the board's first GPU."""
+    return msgspec.json.encode(gpu_fingerprint()).decode()
+
+
 def _set_threads(threads: int, *cores: int) -> int:
     """Run kernels on ``threads`` threads, 0 for one a core; returns how many that is.
 
@@ -61,11 +71,14 @@ def _set_threads(threads: int, *cores: int) -> int:
     return chosen.count
 
 
+with suppress(ToolError):  # a board without a GPU, most of them
+    enable_gpu()
 for _name, _function in (
     (ARCHITECTURE, _architecture),
     (REFUSAL, _refusal),
     (PEAK_MEMORY, _peak_memory),
     (SET_THREADS, _set_threads),
     (FINGERPRINT, _fingerprint),
+    (GPU_FINGERPRINT, _gpu_fingerprint),
 ):
     tvm_ffi.register_global_func(_name, _function, override=True)

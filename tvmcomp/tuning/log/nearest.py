@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.fingerprint import Fingerprint
-from tvmcomp.tuning.log.record import InstructionSet, Target
+from tvmcomp.tuning.log.record import Target
 
 _COMPARED = {"cores": "cores", "l1_kib": "KiB L1", "l2_kib": "KiB L2", "l3_kib": "KiB L3"}
 
@@ -37,16 +37,17 @@ def nearness(
         target: what is compiled for.
         device: where that will run, if it is known.
     """
-    if measured_for.instruction_set != InstructionSet.of(target):
+    wanted = Target.of(target)
+    if measured_for.instruction_set != wanted.instruction_set:
         return None
     distance = 0.0
     unlike = []
     for name, unit in _COMPARED.items():
-        there, here = getattr(measured_for, name), getattr(target, name)
+        there, here = getattr(measured_for, name), getattr(wanted, name)
         if there != here:
             distance += abs(math.log2(there / here)) if there and here else 1.0
             unlike.append(f"{there} {unit} there and {here} here")
-    if measured_for.cpu != target.cpu:
+    if measured_for.cpu != wanted.cpu:
         distance += 1.0
         unlike.append(f"made for CPU {measured_for.cpu or '(generic)'}")
     same_model = device is not None and device.same_model(measured_on)

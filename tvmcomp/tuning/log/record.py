@@ -62,7 +62,8 @@ class Workload(msgspec.Struct, frozen=True):
 class InstructionSet(msgspec.Struct, frozen=True):
     """The fields of a target's description that decide which code can run on it.
 
-    Records are exchanged between targets only where all of them are equal.
+    Records are exchanged between targets only where all of them are equal. Of a GPU that is its own
+    architecture: its host has no part in a kernel's time.
     """
 
     family: Text
@@ -75,13 +76,15 @@ class InstructionSet(msgspec.Struct, frozen=True):
     @staticmethod
     def of(target: TargetDescription) -> InstructionSet:
         """The instruction set of ``target``."""
+        if target.family == "cuda":
+            arch = target.cuda_arch
+            return InstructionSet("cuda", "", (), target.dot_product, 0, arch)
         return InstructionSet(
             target.family,
             architecture(target.triple),
             tuple(sorted(target.features)),
             target.dot_product,
             target.vector_bits,
-            target.cuda_arch,
         )
 
 
@@ -91,7 +94,7 @@ class Target(msgspec.Struct, frozen=True):
     Attributes:
         name: of the target.
         instruction_set: which code can run on it.
-        cores: that the code was made for.
+        cores: that the code was made for; multiprocessors of a GPU.
         cpu: LLVM's name of the CPU, or "".
         l1_kib, l2_kib, l3_kib: data caches; 0 where that is not known.
     """
@@ -107,6 +110,10 @@ class Target(msgspec.Struct, frozen=True):
     @staticmethod
     def of(target: TargetDescription) -> Target:
         """The logged form of ``target``."""
+        if target.family == "cuda":
+            l2_kib = target.extra.get("l2_cache_size_bytes", 0) >> 10
+            cores = target.gpu.multiprocessors
+            return Target(target.name, InstructionSet.of(target), cores, l2_kib=l2_kib)
         return Target(
             target.name,
             InstructionSet.of(target),

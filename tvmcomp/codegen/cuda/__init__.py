@@ -1,0 +1,1 @@
+"""CUDA: compile kernels during the build, and read what became of them."""

@@ -1,0 +1,77 @@
+"""The CUDA compiler that is here: nvcc, or NVRTC from PyPI."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+from tvmcomp.errors import ToolError
+
+_LAST_LINES = 12
+
+
+class Compiled(NamedTuple):
+    """A source's kernels.
+
+    Attributes:
+        cubin: machine code.
+        ptx: what later GPUs' drivers compile; b"" where the architecture's name ends in a letter,
+            which makes its PTX of use to no other.
+        log: what the assembler says of registers, shared memory and spills.
+    """
+
+    cubin: bytes
+    ptx: bytes
+    log: str
+
+
+class CudaCompiler(Protocol):
+    """Compiles CUDA C++.
+
+    Attributes:
+        name: with its version.
+    """
+
+    name: str
+
+    def compile(self, source: str, arch: str) -> Compiled:
+        """Machine code for ``arch`` (``sm_90``), and PTX.
+
+        Raises:
+            ToolError: it refuses the source.
+        """
+
+
+def cuda_compiler() -> CudaCompiler:
+    """nvcc where it is on the PATH, else NVRTC.
+
+    Raises:
+        ToolError: there is neither.
+    """
+    from tvmcomp.codegen.cuda.nvcc import find_nvcc
+    from tvmcomp.codegen.cuda.nvrtc import find_nvrtc
+
+    compiler = find_nvcc() or find_nvrtc()
+    if compiler is None:
+        raise ToolError(
+            "no CUDA compiler: neither nvcc on the PATH nor NVRTC",
+            hint="`pip install 'tvmcomp[cuda]'` brings NVRTC, or install NVIDIA's CUDA toolkit.",
+        )
+    return compiler
+
+
+def refused(compiler: str, log: str) -> ToolError:
+    """The error of a compiler that said ``log``."""
+    lines = log.strip().splitlines()
+    told = [line for line in lines if "error" in line.lower()] or lines
+    what = "\n  ".join(["the CUDA compiler failed:", *told[-_LAST_LINES:]])
+    return ToolError(what, where=compiler)
+
+
+def has_later_ptx(arch: str) -> bool:
+    """Whether PTX for ``arch`` is of use to later GPUs."""
+    return arch[-1].isdigit()
+
+
+def virtual(arch: str) -> str:
+    """``compute_90`` for ``sm_90``."""
+    return arch.replace("sm_", "compute_")
