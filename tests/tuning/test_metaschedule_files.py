@@ -12,8 +12,8 @@ from tvmcomp.tuning.log.folder import FolderStore
 from tvmcomp.tuning.log.line import Entry, encode
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.metaschedule_files import RECORDS, WORKLOADS, read_database, write_database
-from tvmcomp.tuning.task import workload_hash
 from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.task import workload_hash
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 
 with cheap_stack_inspection():

@@ -5,9 +5,9 @@ import random
 import pytest
 import tvm_ffi
 
+from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import normalize
-from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.trace import apply_trace, check_trace
 
 

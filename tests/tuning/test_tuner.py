@@ -20,8 +20,8 @@ from tvmcomp.tuning.log.places import open_log
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import ROUNDS, Bench
 from tvmcomp.tuning.options import TuneOptions
-from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.rebuild import apply_record
+from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.tuner import tune
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tvm_import import tvm

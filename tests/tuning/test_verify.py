@@ -10,9 +10,9 @@ from tvmcomp.tuning.log.line import Entry
 from tvmcomp.tuning.log.record import Argument, Definition, Versions, Workload, now
 from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.measure import Bench
+from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.space import point
 from tvmcomp.tuning.task import arguments_of, read_module, workload_hash, write_module
-from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.trace import kernel_hash
 from tvmcomp.tuning.used_records import UsedRecords
 from tvmcomp.tuning.verify import verify

@@ -51,8 +51,9 @@ def command(
     """Measure ARTIFACT: latency after a warm-up, load time, peak memory.
 
     Every run is timed by itself where it runs, without the copies of inputs and outputs; on a
-    device the network is not in the figures. The reference inputs are run first, if the artifact
-    holds them: where the outputs differ from the reference ones the exit status is 1.
+    device the network is not in the figures. Of this machine's GPU a figure with the copies is
+    beside. The reference inputs are run first, if the artifact holds them: where the outputs differ
+    from the reference ones the exit status is 1.
 
     \b
     Examples:
@@ -117,6 +118,7 @@ def _latency_table(result: Benchmark, size: int) -> Table:
         ("p90", _milliseconds(result.p90_ms)),
         ("p99", _milliseconds(result.p99_ms)),
         ("minimum", _milliseconds(result.min_ms)),
+        *_transfers(result),
         ("spread", f"{result.spread:.1%}"),
         ("load", _milliseconds(result.load_ms)),
         ("peak memory", _mebibytes(result.peak_memory_mib)),
@@ -124,6 +126,11 @@ def _latency_table(result: Benchmark, size: int) -> Table:
     ):
         table.add_row(label, value)
     return table
+
+
+def _transfers(result: Benchmark) -> list[tuple[str, str]]:
+    found = result.with_transfers_ms
+    return [] if found is None else [("p50 with transfers", _milliseconds(found))]
 
 
 def _kernel_table(kernels: list[KernelTime]) -> Table:

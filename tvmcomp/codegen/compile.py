@@ -13,6 +13,7 @@ import numpy as np
 from tvmcomp.artifact.code import Code
 from tvmcomp.codegen.batch_form import reads_mostly_weights
 from tvmcomp.codegen.code_target import machine_code
+from tvmcomp.codegen.cuda.kernels import compiled_at_build
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.link import link_shared
 from tvmcomp.codegen.native.shared_constants import shared_constants
@@ -62,11 +63,15 @@ class Library:
     sparse: tuple[SparseDecision, ...]
 
 
-def generate(lowered: Lowered, target: TargetDescription) -> Any:
-    """Machine code for a lowered module that TVM's virtual machine runs."""
-    from tvmcomp.codegen.cuda.kernels import compiled_at_build
+def generate(lowered: Lowered, target: TargetDescription, watch: Watch | None = None) -> Any:
+    """Machine code for a lowered module that TVM's virtual machine runs.
 
-    with compiled_at_build() if target.family == "cuda" else nullcontext():
+    Args:
+        lowered: it.
+        target: the device.
+        watch: is shown a GPU's kernels.
+    """
+    with compiled_at_build(watch) if target.family == "cuda" else nullcontext():
         return machine_code(lowered.mod, target, lowered.in_integers)
 
 
@@ -140,7 +145,7 @@ def compile_lowered(
     code = None
     if target.family == "cuda":
         constants = shared_constants([first.constants])
-        binary = link(generate(first, target), target, linker)
+        binary = link(generate(first, target, watch), target, linker)
     else:
         native = emit(shapes, target, signatures, watch=watch)
         constants = native.constants

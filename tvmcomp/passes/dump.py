@@ -9,7 +9,8 @@ from tvmcomp.tvm_types import Module
 
 
 class Dump:
-    """Writes ``00_imported.py``, ``01_channels_last.py`` … ``39_driver.c`` into a folder.
+    """Writes ``00_imported.py``, ``01_channels_last.py`` … ``39_driver.c`` into a folder; for a GPU
+    its kernels at last, as source and as what the compiler made of it.
 
     Raises:
         ConfigError: the folder can't be written.
@@ -25,15 +26,16 @@ class Dump:
                 f"can't make the folder: {error.strerror}", where=str(folder)
             ) from None
 
-    def __call__(self, phase: str, mod: Module | str) -> None:
-        """Write a module, as it is after ``phase``, or the source of C that ``phase`` wrote.
+    def __call__(self, phase: str, mod: Module | str | bytes) -> None:
+        """Write a module, as it is after ``phase``, or what ``phase`` wrote: source of C, or what
+        its own ending says.
 
         Weights are named, not printed.
         """
-        if isinstance(mod, str):
-            text, ending = mod, "c"
+        if isinstance(mod, str | bytes):
+            content, name = mod, phase if "." in phase else f"{phase}.c"
         else:
-            text, ending = mod.script(show_meta=False), "py"
-        path = self.folder / f"{self.count:02}_{phase}.{ending}"
-        path.write_text(text, encoding="utf-8")
+            content, name = mod.script(show_meta=False), f"{phase}.py"
+        path = self.folder / f"{self.count:02}_{name}"
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
         self.count += 1

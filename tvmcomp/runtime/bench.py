@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import statistics
+import time
 from collections.abc import Sequence
 
 import msgspec
@@ -10,6 +12,7 @@ import numpy as np
 
 from tvmcomp.model import Signature
 from tvmcomp.runtime.example_inputs import example_inputs
+from tvmcomp.runtime.machine import HERE
 from tvmcomp.runtime.session import Session
 
 #: What a measurement takes when no number of runs is asked for.
@@ -29,6 +32,8 @@ class Benchmark(msgspec.Struct, frozen=True):
         peak_memory_mib: largest resident memory of the process that ran it; None: unknown.
         threads: that the kernels ran on.
         machine: where it ran.
+        with_transfers_ms: median of runs with the copies of inputs to this machine's GPU and of
+            outputs from it; None where there are no such copies.
     """
 
     runs: int
@@ -41,6 +46,7 @@ class Benchmark(msgspec.Struct, frozen=True):
     peak_memory_mib: float | None
     threads: int
     machine: str
+    with_transfers_ms: float | None = None
 
 
 def benchmark(
@@ -56,7 +62,23 @@ def benchmark(
     Raises:
         DeviceError: the device failed.
     """
-    return of_times(session, benchmark_times(session, runs, signature))
+    times = benchmark_times(session, runs, signature)
+    result = of_times(session, times)
+    if session.artifact.metadata.target.family != "cuda" or session.machine.name != HERE:
+        return result
+    transfers = 1e3 * statistics.median(_with_transfers(session, len(times), signature))
+    return msgspec.structs.replace(result, with_transfers_ms=transfers)
+
+
+def _with_transfers(session: Session, runs: int, signature: Signature | None) -> list[float]:
+    """The seconds of runs from arrays of the caller's to arrays of the caller's."""
+    inputs = example_inputs(session.artifact, signature)
+    times = []
+    for _ in range(runs):
+        begin = time.perf_counter()
+        session.run(inputs)
+        times.append(time.perf_counter() - begin)
+    return times
 
 
 def benchmark_times(

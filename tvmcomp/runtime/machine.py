@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from tvm_ffi import Device as TvmDevice
 
 
+#: What this machine is called in messages and results.
+HERE = "this machine"
+
+
 class Machine(Protocol):
     """What a session needs of the place it runs at.
 
@@ -62,7 +66,7 @@ class TvmMachine(Machine, Protocol):
 class ThisMachine:
     """The machine, and the process, that this code runs in."""
 
-    name = "this machine"
+    name = HERE
 
     def load(self, artifact: Artifact, threads: int | None = None, pin: Pin = False) -> Program:
         """Check that it was built for this machine, then load it.

@@ -74,4 +74,3 @@ def _clocks() -> str:
                 told.append(f"{what} {mhz.value} MHz")
     nvml.nvmlShutdown()
     return ", ".join(told)
-

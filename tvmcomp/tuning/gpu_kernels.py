@@ -74,4 +74,3 @@ def gpu_results(
     tensors = kernel.tensors(arrays)
     kernel.run(tensors)
     return [machine.call("reading", tensor.numpy) for tensor in tensors]
-

@@ -9,6 +9,7 @@ import msgspec
 from tvmcomp.tuning.jobs import Adopt, Adopted, Replay, Replayed
 from tvmcomp.tuning.log.line import decode
 from tvmcomp.tuning.log.record import Trial, Workload
+from tvmcomp.tuning.rebuild import rebuild
 from tvmcomp.tuning.target_space import apply_baseline, whole_kernels
 from tvmcomp.tuning.task import (
     arguments_of,
@@ -18,7 +19,6 @@ from tvmcomp.tuning.task import (
     workload_hash,
     write_module,
 )
-from tvmcomp.tuning.rebuild import rebuild
 from tvmcomp.tuning.trace import apply_trace, kernel_hash
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tuning.log.record import Trial
+from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.space import Candidate
 from tvmcomp.tuning.task import module_of
-from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.trace import trace_to_json
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 

@@ -24,12 +24,12 @@ from tvmcomp.tuning.measure import Bench
 from tvmcomp.tuning.network_races import NetworkRaces
 from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.races import AloneRaces, Races
+from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.recorder import Recorder
 from tvmcomp.tuning.roofline import Roofline
 from tvmcomp.tuning.space import Candidate, MadeKernel, Scheduled, WholeKernels
 from tvmcomp.tuning.task import Task, arguments_of, module_of, workload_hash
 from tvmcomp.tuning.task_search import TaskSearch
-from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tvm_import import tvm
 
 

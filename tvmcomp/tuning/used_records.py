@@ -19,10 +19,10 @@ from tvmcomp.tuning.jobs import Failed
 from tvmcomp.tuning.log.record import Versions
 from tvmcomp.tuning.log.tuning_log import Found, TuningLog
 from tvmcomp.tuning.measure import Bench
-from tvmcomp.tuning.target_space import whole_kernels
-from tvmcomp.tuning.task import arguments_of, module_of, workload_hash
 from tvmcomp.tuning.rebuild import apply_record
 from tvmcomp.tuning.space import Scheduled
+from tvmcomp.tuning.target_space import whole_kernels
+from tvmcomp.tuning.task import arguments_of, module_of, workload_hash
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimFunc
 

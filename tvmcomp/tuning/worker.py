@@ -207,9 +207,7 @@ def perform(job: Job, tell: Tell = lambda _: None) -> Reply:
 
 
 def _is_on_this_gpu(job: Job) -> bool:
-    return (
-        isinstance(job, Measure | Compare) and job.device is None and job.target.family == "cuda"
-    )
+    return isinstance(job, Measure | Compare) and job.device is None and job.target.family == "cuda"
 
 
 def _one_line(error: Exception) -> str:

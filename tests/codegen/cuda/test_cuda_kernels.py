@@ -72,10 +72,12 @@ def test_the_library_holds_code_for_the_gpu_and_for_later_ones(
 
 
 def test_what_the_kernels_take_and_are_made_of(found: Any) -> None:
-    seen = []
-    with kernels.compiled_at_build(lambda _, compiled: seen.append(compiled)):
+    seen: dict[str, Any] = {}
+    with kernels.compiled_at_build(seen.__setitem__):
         compile_doubling(targets.load("a100"))
-    (compiled,) = seen
+    assert "__global__" in seen["kernels.cu"]
+    made = [seen[f"kernels.{kind}"] for kind in ("cubin", "ptx", "log")]
+    compiled = compiler.Compiled(*made)
     ((name, taken),) = machine_code.resources(compiled).items()
     assert 0 < taken.registers < 64
     assert taken[1:] == (0, 0, 64)
@@ -142,7 +144,9 @@ def test_nvcc_goes_before_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert compiler.cuda_compiler() == "nvrtc"
 
 
-@pytest.mark.parametrize("change", [lambda text: text[:-9], lambda text: text[:40] + "x", str.upper])
+@pytest.mark.parametrize(
+    "change", [lambda text: text[:-9], lambda text: text[:40] + "x", str.upper]
+)
 def test_damaged_code_is_an_error(change: Any) -> None:
     text = GpuCode("sm_90", b"cubin" * 9, b"ptx").to_text()
     assert GpuCode.from_text(text).cubin == b"cubin" * 9

@@ -8,26 +8,27 @@ that to TVM where it would compile the source.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from tvmcomp.artifact.gpu_code import GpuCode
-from tvmcomp.codegen.cuda.compiler import Compiled, cuda_compiler
+from tvmcomp.codegen.cuda.compiler import cuda_compiler
 from tvmcomp.errors import ToolError
+from tvmcomp.passes.phase import Watch
 from tvmcomp.runtime.gpu_runtime import accept_compiled
 from tvmcomp.tvm_import import tvm
 
 #: What TVM's code generator hands a module's source to.
 _POSTPROCESS = "tvm_callback_cuda_postproc"
 
-#: Is told the source of each module and what became of it.
-Seen = Callable[[str, Compiled], None]
-
 
 @contextmanager
-def compiled_at_build(seen: Seen | None = None) -> Iterator[None]:
+def compiled_at_build(watch: Watch | None = None) -> Iterator[None]:
     """Within it ``tvm.compile`` puts code, not source, of CUDA kernels into the library.
+
+    Args:
+        watch: is shown the source, the PTX, the machine code, and what the assembler said.
 
     Raises:
         ToolError: there is no CUDA compiler, or, within, it refuses a kernel.
@@ -44,8 +45,11 @@ def compiled_at_build(seen: Seen | None = None) -> Iterator[None]:
         except ToolError as error:
             refusals.append(error)
             raise
-        if seen is not None:
-            seen(str(source), compiled)
+        if watch is not None:
+            watch("kernels.cu", str(source))
+            watch("kernels.ptx", compiled.ptx)
+            watch("kernels.cubin", compiled.cubin)
+            watch("kernels.log", compiled.log)
         return GpuCode(arch, compiled.cubin, compiled.ptx).to_text()
 
     accept_compiled()

@@ -1,0 +1,127 @@
+"""On a GPU: are outputs right, then how long do runs take, beside ONNX Runtime's CUDA provider."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import msgspec
+import numpy as np
+
+import tvmcomp
+from tvmcomp.artifact.artifact import Artifact
+from tvmcomp.artifact.reference import compare
+from tvmcomp.runtime.bench import benchmark
+from tvmcomp.runtime.example_inputs import example_inputs
+from tvmcomp.targets.gpu_fingerprint import gpu_fingerprint
+
+#: Seconds that one engine is timed for, after as long a warm-up.
+_SECONDS = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Artifacts as ``NETWORK.QUANT.tvmc``; their models lie beside them as ``NETWORK.onnx``."""
+    parser.add_argument("artifacts", nargs="+", type=Path, help="built for the GPU that is here")
+    parser.add_argument("--output", type=Path, required=True, help="JSON, written after each one")
+    parser.add_argument(
+        "--budget", type=float, default=480.0, help="seconds after which no other is begun"
+    )
+
+
+def run(given: argparse.Namespace) -> int:
+    """1 where outputs are wrong. The outputs of all are checked before anything is timed."""
+    end = time.monotonic() + given.budget
+    document: dict[str, Any] = {"device": _fields(gpu_fingerprint()), "right": [], "times": []}
+
+    def write() -> None:
+        given.output.write_text(json.dumps(document, indent=1))
+
+    for path in given.artifacts:
+        if time.monotonic() < end:
+            document["right"].append(_told(path, _check))
+            write()
+    for path in given.artifacts:
+        if time.monotonic() < end:
+            document["times"].append(_told(path, _times))
+            write()
+    return int(not all(each.get("agrees") for each in document["right"]))
+
+
+def _told(path: Path, measure: Any) -> dict[str, Any]:
+    """What ``measure`` finds; what goes wrong with one artifact is written down as that."""
+    try:
+        found = {"artifact": path.name, **measure(path)}
+    except Exception as error:  # noqa: BLE001  the others are measured all the same
+        found = {"artifact": path.name, "error": f"{type(error).__name__}: {error}"[:500]}
+    print(json.dumps(found), flush=True)
+    return found
+
+
+def _check(path: Path) -> dict[str, Any]:
+    """Against the reference outputs of the CPU, and ONNX Runtime's on the CPU."""
+    artifact = Artifact.load(path)
+    inputs = example_inputs(artifact)
+    with tvmcomp.load(path) as session:
+        outputs = session.run(inputs)
+    found: dict[str, Any] = {}
+    if artifact.reference is not None:
+        agreements = compare(outputs, artifact.reference, artifact.metadata.quant)
+        found["agrees"] = all(each.agrees for each in agreements)
+        found["largest_difference"] = max(each.max_difference for each in agreements)
+    runner = _onnx_runtime(path, "CPUExecutionProvider")
+    if runner is not None:
+        wanted = runner(inputs)
+        found["snr_db"] = min(_snr(outputs[name], wanted[name]) for name in wanted)
+    return found
+
+
+def _times(path: Path) -> dict[str, Any]:
+    artifact = Artifact.load(path)
+    inputs = example_inputs(artifact)
+    with tvmcomp.load(path) as session:
+        found = {"ms": _fields(benchmark(session))}
+    runner = _onnx_runtime(path, "CUDAExecutionProvider")
+    if runner is not None:
+        found["onnxruntime_cuda_with_transfers_ms"] = 1e3 * _median_seconds(runner, inputs)
+    return found
+
+
+def _onnx_runtime(path: Path, provider: str) -> Any:
+    """Inputs to outputs by ONNX Runtime; None without it, its provider, or the model."""
+    model = path.with_name(path.name.split(".")[0] + ".onnx")
+    try:
+        import onnxruntime
+    except ModuleNotFoundError:
+        return None
+    if not model.exists() or provider not in onnxruntime.get_available_providers():
+        return None
+    session = onnxruntime.InferenceSession(model, providers=[provider])
+    names = [each.name for each in session.get_outputs()]
+    return lambda inputs: dict(zip(names, session.run(None, dict(inputs)), strict=True))
+
+
+def _median_seconds(runner: Any, inputs: Any) -> float:
+    times = []
+    for keep in (False, True):
+        end = time.perf_counter() + _SECONDS
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            runner(inputs)
+            if keep:
+                times.append(time.perf_counter() - begin)
+    return median(times)
+
+
+def _snr(given: np.ndarray, wanted: np.ndarray) -> float:
+    noise = np.sum((given.astype("f8") - wanted.astype("f8")) ** 2)
+    signal = np.sum(wanted.astype("f8") ** 2)
+    return float(10 * np.log10(max(signal, 1e-30) / max(noise, 1e-30)))
+
+
+def _fields(struct: Any) -> dict[str, Any]:
+    fields: dict[str, Any] = msgspec.to_builtins(struct)
+    return fields
