@@ -122,7 +122,7 @@ def _time(
     baseline_secs, run_secs = measured.run_secs
     now = median(run_secs)
     if not bench.fingerprint.same_model(record.device):
-        return result("not_timed", f"measured on {record.device.cpu or 'an unknown CPU'}", now)
+        return result("not_timed", f"measured on {record.device.cpu or 'an unknown device'}", now)
     slowdown, reason = now / seconds, f"{now / seconds:.2f} times as long as it took"
     if record.baseline_secs:
         was, is_now = (

@@ -51,7 +51,8 @@ def nearness(
         distance += 1.0
         unlike.append(f"made for CPU {measured_for.cpu or '(generic)'}")
     same_model = device is not None and device.same_model(measured_on)
-    same = "same CPU model and features" if same_model else "same instruction set"
+    of_model = "GPU model" if target.family == "cuda" else "CPU model and features"
+    same = f"same {of_model}" if same_model else "same instruction set"
     how = f"nearest description: {', '.join(unlike)}" if unlike else "same description"
-    reason = f"{same}, {how}; measured on {measured_on.cpu or 'an unknown CPU'}"
+    reason = f"{same}, {how}; measured on {measured_on.cpu or 'an unknown device'}"
     return Nearness(not same_model, distance, reason)
