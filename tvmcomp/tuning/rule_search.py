@@ -38,6 +38,17 @@ for _name in ("pool_max", "pool_avg", "adaptive_pool_max", "adaptive_pool_avg"):
     )
 
 
+def _rules(target: TargetDescription) -> Any:
+    """MetaSchedule's rules for ``target``; on a GPU without its ones for tensor cores: what they
+    make of a product of 16-bit floats is refused by TVM's own checks, and we have schedules for it.
+    """
+    from tvm.s_tir.meta_schedule.space_generator import PostOrderApply
+
+    if target.family != "cuda":
+        return "post-order-apply"
+    return PostOrderApply(sch_rules="cuda", postprocs="cuda", mutator_probs="cuda")
+
+
 class RuleSearch:
     """MetaSchedule's evolutionary search over its generic rules, with its XGBoost cost model.
 
@@ -63,7 +74,7 @@ class RuleSearch:
             self._context = ms.TuneContext(
                 mod=module_of(func),
                 target=tvm.target.Target(target.tvm_target_dict()),
-                space_generator="post-order-apply",
+                space_generator=_rules(target),
                 # A population of MetaSchedule's 512 takes longer to evolve than to measure.
                 search_strategy=ms.search_strategy.EvolutionarySearch(population_size=128),
                 rand_state=seed % _LARGEST_SEED + 1,

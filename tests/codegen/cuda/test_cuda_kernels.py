@@ -14,7 +14,7 @@ from elftools.elf.elffile import ELFFile
 from tvmcomp import targets
 from tvmcomp.artifact.gpu_code import MARK, GpuCode
 from tvmcomp.codegen import toolchain
-from tvmcomp.codegen.cuda import compiler, kernels, machine_code, nvcc, nvrtc
+from tvmcomp.codegen.cuda import compiler, find, kernels, machine_code, nvcc, nvrtc
 from tvmcomp.errors import ArtifactError, ToolError
 from tvmcomp.runtime import gpu_runtime
 from tvmcomp.tvm_import import tvm
@@ -139,9 +139,9 @@ def test_no_compiler_is_said_before_the_build(monkeypatch: pytest.MonkeyPatch) -
 def test_nvcc_goes_before_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "find_nvrtc", lambda: "nvrtc")
     monkeypatch.setattr(nvcc, "find_nvcc", lambda: "nvcc")
-    assert compiler.cuda_compiler() == "nvcc"
+    assert find.cuda_compiler() == "nvcc"
     monkeypatch.setattr(nvcc, "find_nvcc", lambda: None)
-    assert compiler.cuda_compiler() == "nvrtc"
+    assert find.cuda_compiler() == "nvrtc"
 
 
 @pytest.mark.parametrize(

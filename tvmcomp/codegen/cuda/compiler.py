@@ -1,4 +1,4 @@
-"""The CUDA compiler that is here: nvcc, or NVRTC from PyPI."""
+"""What a CUDA compiler is: source in, machine code and PTX out."""
 
 from __future__ import annotations
 
@@ -39,24 +39,6 @@ class CudaCompiler(Protocol):
         Raises:
             ToolError: it refuses the source.
         """
-
-
-def cuda_compiler() -> CudaCompiler:
-    """nvcc where it is on the PATH, else NVRTC.
-
-    Raises:
-        ToolError: there is neither.
-    """
-    from tvmcomp.codegen.cuda.nvcc import find_nvcc
-    from tvmcomp.codegen.cuda.nvrtc import find_nvrtc
-
-    compiler = find_nvcc() or find_nvrtc()
-    if compiler is None:
-        raise ToolError(
-            "no CUDA compiler: neither nvcc on the PATH nor NVRTC",
-            hint="`pip install 'tvmcomp[cuda]'` brings NVRTC, or install NVIDIA's CUDA toolkit.",
-        )
-    return compiler
 
 
 def refused(compiler: str, log: str) -> ToolError:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from tvmcomp.artifact.gpu_code import GpuCode
-from tvmcomp.codegen.cuda.compiler import cuda_compiler
+from tvmcomp.codegen.cuda.find import cuda_compiler
 from tvmcomp.errors import ToolError
 from tvmcomp.passes.phase import Watch
 from tvmcomp.runtime.gpu_runtime import accept_compiled

@@ -67,6 +67,9 @@ class Nvrtc:
     """
 
     def __init__(self, library: Path, headers: Sequence[Path]) -> None:
+        # The library looks for this one by its name alone.
+        for builtins in library.parent.glob("libnvrtc-builtins.so.*"):
+            ctypes.CDLL(str(builtins))
         self._library = ctypes.CDLL(str(library))
         self._headers = headers
         self.name = "NVRTC"
