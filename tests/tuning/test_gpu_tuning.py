@@ -6,12 +6,15 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from tvmcomp import targets
 from tvmcomp.codegen.cuda import nvcc, nvrtc
+from tvmcomp.schedules import Decide
 from tvmcomp.targets.fingerprint import Fingerprint
 from tvmcomp.tuning import boards, measure, used_records
+from tvmcomp.tuning import target_space as target_space_module
 from tvmcomp.tuning.jobs import Compare, Compared, Job, Measure, Measured, Reply
 from tvmcomp.tuning.kernels import check_tunable
 from tvmcomp.tuning.log.folder import FolderStore
@@ -20,7 +23,7 @@ from tvmcomp.tuning.log.tuning_log import TuningLog
 from tvmcomp.tuning.options import TuneOptions
 from tvmcomp.tuning.peaks import Peaks
 from tvmcomp.tuning.pool import WorkerPool
-from tvmcomp.tuning.space import MadeKernel
+from tvmcomp.tuning.space import MadeKernel, point
 from tvmcomp.tuning.target_space import apply_baseline, target_space
 from tvmcomp.tuning.task import Task, workload_hash
 from tvmcomp.tuning.tuner import tune
@@ -61,59 +64,71 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
 
 
 @pytest.fixture
-def product() -> Any:
-    """A product of 16-bit floats that a float32 bias is added to."""
-    from tvm import te
+def threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A design space of three points: the threads of a block."""
 
-    a = te.placeholder((128, 64), "float16", name="a")
-    b = te.placeholder((128, 64), "float16", name="b")
-    bias = te.placeholder((128,), "float32", name="bias")
-    k = te.reduce_axis((0, 64), name="k")
-    total = te.compute(
-        (128, 128),
-        lambda i, j: te.sum(a[i, k].astype("float32") * b[j, k].astype("float32"), axis=k),
-        name="total",
-    )
-    y = te.compute((128, 128), lambda i, j: te.max(total[i, j] + bias[j], 0.0), name="y")
-    return te.create_prim_func([a, b, bias, y])
+    def schedule_kernel(
+        func: Any, target: targets.TargetDescription, decide: Decide
+    ) -> tuple[str, Any]:
+        number = decide(None, "threads", [32, 64, 128], 32)
+        if target.capability < 80 and number > 32:
+            raise ValueError("not there")
+        schedule = tvm.s_tir.Schedule(func)
+        block, thread = schedule.split(
+            schedule.fuse(*schedule.get_loops(schedule.get_sblock("y"))), [None, number]
+        )
+        schedule.bind(block, "blockIdx.x")
+        schedule.bind(thread, "threadIdx.x")
+        return "threads", schedule.mod["main"]
+
+    monkeypatch.setattr(target_space_module, "schedule_kernel", schedule_kernel)
 
 
 @needs_compiler
+@pytest.mark.usefixtures("threads")
 def test_records_of_a_gpu_serve_its_architecture_and_no_other(
-    product: Any, gpu: list[Job], tmp_path: Any
+    relu: Any, gpu: list[Job], tmp_path: Any
 ) -> None:
     target = targets.load("h100")
     log = TuningLog([FolderStore(tmp_path)])
     options = TuneOptions(
-        4, space=target_space(target), apply_baseline=partial(apply_baseline, target=target)
+        9, space=target_space(target), apply_baseline=partial(apply_baseline, target=target)
     )
-    summary = tune([Task("product", product)], target, log, options)
+    summary = tune([Task("relu", relu)], target, log, options)
     (result,) = summary.tasks
     assert result.failures == {}, result.error
-    assert result.trials == 4
-    trials = log.trials(workload_hash(product), target)
+    assert (result.status, result.trials) == ("exhausted", 4)
+    trials = log.trials(workload_hash(relu), target)
     assert all(trial.device == H100 for trial in trials)
     assert {trial.target.instruction_set.cuda_arch for trial in trials} == {"sm_90"}
-    assert all(trial.run_secs for trial in trials)
+    assert all(trial.run_secs and trial.trace == [[], []] for trial in trials)
+    assert {trial.choices.get("threads") for trial in trials} == {None, 32, 64, 128}
     # Another build for the same architecture finds them, whatever its host is.
     detected = targets.load("native")
     other_host = {"name": "cuda", "features": detected.features, "cores": 64}
     for same in (target, _with(target, **other_host)):
         with UsedRecords(log, same) as used:
-            scheduled = used("product", product)
+            scheduled = used("relu", relu)
             assert scheduled is not None
-            assert used.used["product"].record.confirmed
+            record = used.used["relu"].record
+            assert record.confirmed
+            assert f"thread_binding({record.choices['threads']}, " in scheduled.script()
     for name in ("a100", "jetson-orin", "rtx4090"):
         with UsedRecords(log, targets.load(name)) as used:
-            assert used("product", product) is None
+            assert used("relu", relu) is None
             assert not used.used
     # A build uses what the tuner measured: the kernel of the record, made again.
     assert any(isinstance(job, Measure) and len(job.paths) == 2 for job in gpu)
 
 
-def _with(target: targets.TargetDescription, **changes: Any) -> targets.TargetDescription:
-    import msgspec
+def test_points_that_can_not_be_are_passed_over(relu: Any, threads: None) -> None:
+    space = target_space(targets.load("t4"))
+    assert point(space, relu) is not None
+    with pytest.raises(tvm.s_tir.ScheduleError, match="not there"):
+        point(space, relu, {"threads": 64})
 
+
+def _with(target: targets.TargetDescription, **changes: Any) -> targets.TargetDescription:
     return msgspec.structs.replace(target, **changes)
 
 
@@ -124,8 +139,8 @@ def test_the_host_of_a_gpu_is_no_part_of_a_records_instruction_set() -> None:
     assert one != InstructionSet.of(targets.load("rtx3060"))
 
 
-def test_a_baseline_is_bound_to_threads(product: Any) -> None:
-    schedule = tvm.s_tir.Schedule(product)
+def test_a_baseline_is_bound_to_threads(relu: Any) -> None:
+    schedule = tvm.s_tir.Schedule(relu)
     made = apply_baseline(schedule, targets.load("h100"))
     assert isinstance(made, MadeKernel)
     assert "threadIdx" in made.mod.script()

@@ -136,12 +136,12 @@ def test_no_compiler_is_said_before_the_build(monkeypatch: pytest.MonkeyPatch) -
         pytest.fail("the body must not run")
 
 
-def test_nvcc_goes_before_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvrtc_goes_before_nvcc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "find_nvrtc", lambda: "nvrtc")
     monkeypatch.setattr(nvcc, "find_nvcc", lambda: "nvcc")
-    assert find.cuda_compiler() == "nvcc"
-    monkeypatch.setattr(nvcc, "find_nvcc", lambda: None)
     assert find.cuda_compiler() == "nvrtc"
+    monkeypatch.setattr(nvrtc, "find_nvrtc", lambda: None)
+    assert find.cuda_compiler() == "nvcc"
 
 
 @pytest.mark.parametrize(
