@@ -18,6 +18,8 @@ import msgspec
 import numpy as np
 
 from benchmarks.compress import networks
+from benchmarks.kinds import catalogue as kinds
+from benchmarks.kinds import data as kinds_data
 from benchmarks.zoo import data as zoo_data
 from tvmcomp.progress import NoProgress
 from tvmcomp.search.candidate import Candidate
@@ -103,14 +105,8 @@ def _searched(name: str, args: argparse.Namespace) -> tuple[Front, list[Point]]:
         for recipe in settings:
             candidate = Candidate(json.dumps(recipe), technique, tuple(recipe))
             point = maker.point(candidate, None)
-            again = maker.timed_again(candidate, 1)
-            alone.append(
-                msgspec.structs.replace(
-                    point,
-                    p50_ms=min(point.p50_ms, again.p50_ms),
-                    judged=maker.judged(candidate, point.p50_ms),
-                )
-            )
+            judged = maker.judged(candidate, point.p50_ms)
+            alone.append(msgspec.structs.replace(point, judged=judged))
     return front, alone
 
 
@@ -118,7 +114,12 @@ def _labels(name: str, limit: int | None) -> np.ndarray | None:
     if name == "example":
         with np.load(networks.load(name, limit).model.parent / "test.npz") as file:
             return np.asarray(file["label"][:limit])
-    labels = zoo_data.load(name)[1].labels
+    if name in kinds.KINDS:
+        targets = [*kinds_data.split(name).evaluation.targets.values()]
+        classes = len(targets) == 1 and targets[0].ndim == 1 and targets[0].dtype.kind in "iu"
+        labels = targets[0] if classes else None
+    else:
+        labels = zoo_data.load(name)[1].labels
     return None if labels is None else np.asarray(labels[:limit], np.int64)
 
 

@@ -19,7 +19,7 @@ import quick_search  # noqa: E402
 
 from tvmcomp.artifact.artifact import Artifact  # noqa: E402
 from tvmcomp.errors import ConfigError, DeviceError  # noqa: E402
-from tvmcomp.search import making, prepare  # noqa: E402
+from tvmcomp.search import prepare, workbench  # noqa: E402
 from tvmcomp.search.events import Event, Found, Said  # noqa: E402
 from tvmcomp.search.outcome import Front  # noqa: E402
 from tvmcomp.search.search import search  # noqa: E402
@@ -49,10 +49,10 @@ class Searches:
 
 @pytest.fixture(scope="module")
 def searched(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    kept = prepare.device_times, making.benched
+    kept = prepare.device_times, workbench.benched, workbench.Workbench.probed
     quick_search.install()
     yield Searches(tmp_path_factory.mktemp("search"))
-    prepare.device_times, making.benched = kept
+    prepare.device_times, workbench.benched, workbench.Workbench.probed = kept
 
 
 def test_the_goal_is_reached_by_a_joint_choice(searched: Searches) -> None:
@@ -110,10 +110,10 @@ def test_too_few_samples_to_judge_by(searched: Searches) -> None:
 
 
 def test_a_board_that_disappears(searched: Searches, monkeypatch: pytest.MonkeyPatch) -> None:
-    def gone(artifact: Path, device: str | None) -> Any:
+    def gone(artifact: Path, device: str | None, beside: object) -> Any:
         raise DeviceError("it does not answer", where="board")
 
-    monkeypatch.setattr(making, "benched", gone)
+    monkeypatch.setattr(workbench, "benched", gone)
     with pytest.raises(DeviceError, match="does not answer"):
         searched(searched.folder / "gone", **GOALS)
     assert [line["kind"] for line in searched.lines("gone")] == ["proxy"]

@@ -40,3 +40,9 @@ def test_what_makes_no_sense_is_told_at_once(tmp_path: Path, options: list[str],
     done = CliRunner().invoke(command, given)
     assert isinstance(done.exception, TvmcompError) and said in str(done.exception)
     assert not (tmp_path / "found").exists()
+
+
+def test_a_model_or_a_family() -> None:
+    for given in ([], ["net.onnx", "--family", "nets"]):
+        done = CliRunner().invoke(command, [*given, "--data", "x.npz", "-o", "found"])
+        assert done.exit_code == 2 and "Give a MODEL, or a --family" in done.output

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 
+import msgspec
 import pytest
 
 from benchmarks.search.made_tables import made_tables
 from tvmcomp.search.solve import HARM, solve
-from tvmcomp.search.tables import Choice, Tables
+from tvmcomp.search.tables import Border, Choice, Tables
 
 COSTS = {"time": lambda c: c.seconds, "bytes": lambda c: c.bytes}
 
@@ -82,3 +83,21 @@ def test_what_no_choice_reaches_is_none() -> None:
     assert solve(tables, COSTS, HARM, {"time": 1e-9}) is None
     none: Tables = tables.only(lambda config: False)
     assert solve(none, COSTS, "time", {}) is None
+
+
+def test_borders_between_formats_are_paid_for() -> None:
+    free = made_tables(5, 4)
+    borders = tuple(Border(i, i + 1, 1e-3) for i in range(4))
+    tables = msgspec.structs.replace(free, borders=borders)
+    harm = {HARM: 0.004}
+
+    def seconds(choice: Choice) -> float:
+        changes = sum(border.seconds for border in choice.changes(tables))
+        return choice.total(COSTS["time"]) + changes
+
+    unaware = solve(free, COSTS, "time", harm)
+    aware = solve(tables, COSTS, "time", harm, {"time": 1.0})
+    assert unaware is not None and aware is not None and unaware.changes(tables)
+    assert seconds(aware) < seconds(unaware)
+    limit = 0.9 * seconds(aware)
+    assert solve(tables, COSTS, HARM, harm | {"time": limit}, {"time": 1.0}) is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command("search")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",
     "--output",
@@ -29,6 +29,13 @@ if TYPE_CHECKING:
     required=True,
     type=click.Path(path_type=Path),
     help="Everything goes here; a search that was stopped goes on from it.",
+)
+@click.option(
+    "--family",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path),
+    help="In place of MODEL: ONNX files of one task, one front over all; needs labelled --eval. "
+    "Where inputs differ, --data and --eval are folders with NAME.npz for each NAME.onnx.",
 )
 @sample_options(
     required=True,
@@ -44,12 +51,14 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, help="Of what is drawn.")
 @click.option("--target", default="native", show_default=True, help="Build for this target.")
 @click.option("--device", metavar="ADDRESS", help="Measure there; as of `tvmcomp bench`.")
+@click.option("--builders", help="Make networks on a Ray cluster: ray, or its address.")
 @binding_options()
 @click.option(
     "--json", "as_json", is_flag=True, help="Print events, then the front, one JSON object a line."
 )
 def command(
-    model: Path,
+    model: Path | None,
+    family: Path | None,
     output: Path,
     data: Path,
     labels: Path | None,
@@ -63,6 +72,7 @@ def command(
     seed: int,
     target: str,
     device: str | None,
+    builders: str | None,
     as_json: bool,
     **bindings: Any,
 ) -> None:
@@ -83,14 +93,20 @@ def command(
       tvmcomp search net.onnx --data samples.npz --max-drop 0.5 --budget 2h -o found
       tvmcomp search net.onnx --data samples.npz --eval test.npz --target rpi4 \\
           --device 192.168.1.7:9190 --max-latency 8ms --max-size 2MB -o found
+      tvmcomp search --family mobilenets --data samples.npz --eval test.npz -o found
     """
     from tvmcomp.cli.build_progress import BuildProgress
     from tvmcomp.report.search import print_front
+    from tvmcomp.search.family import search_family
     from tvmcomp.search.search import search
 
+    if (model is None) == (family is None):
+        raise click.UsageError("Give a MODEL, or a --family of them.")
+
     def run(progress: Progress | None, tell: Callable[[Event], None]) -> Front:
-        return search(
-            model,
+        searching: Callable[..., Front] = search if family is None else search_family
+        return searching(
+            family or model,
             output,
             data,
             eval=evaluation,
@@ -104,6 +120,7 @@ def command(
             seed=seed,
             target=target,
             device=device,
+            builders=builders,
             progress=progress,
             tell=tell,
             **binding_arguments(bindings),

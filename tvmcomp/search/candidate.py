@@ -51,6 +51,8 @@ class Candidate(msgspec.Struct, frozen=True):
 
 #: The network as it was.
 ORIGINAL = Candidate("as it is", "float32 alone")
+#: All in 8 bits that bears it.
+INT8 = Candidate("int8", "int8 alone", ({"name": "quantize"},))
 
 
 def of_choice(

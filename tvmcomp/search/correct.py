@@ -1,11 +1,9 @@
-"""What a whole network takes, from what its units take: tables corrected by whole measurements.
+"""What a whole network's file and memory are, from its units' weights, by those that were measured.
 
-    ms    = a + b (float units' ms) + c (int8 units' ms)          with factors not below 0
-    bytes = a + b (float weights) + c (rounded weights)
+    bytes = a + b (float weights) + c (rounded weights)          with factors not below 0
 
-Units are timed by themselves on one thread, data in float at both ends; a network runs them on all
-cores, one after the other. The factors are fitted by least squares of relative errors, held near
-one common ratio as long as few networks were measured.
+The factors are fitted by least squares of relative errors, held near one common ratio as long as
+few networks were measured.
 """
 
 from __future__ import annotations

@@ -1,50 +1,41 @@
-"""What units cost on the target, at any width and in each format; measured, each model once."""
+"""What units cost on the target, at any width and in each format: by the times of whole networks.
+
+A unit's time depends on its neighbours: what is fused with it, and the formats of what it reads and
+gives. So whole networks are built and timed: all channels in float and in int8, which every search
+starts with, and about half of them. How a unit's time falls with fewer channels is modelled, and
+the model bent so that it goes through both: ``whole * modelled share ** bend``.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import time
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import TypeAlias
 
 import onnx
 
-from tvmcomp import __version__
-from tvmcomp.compress.channels.cost import Meter, NetworkCost
+from tvmcomp.compress.channels.cost import NetworkCost
+from tvmcomp.compress.channels.cut import cut
 from tvmcomp.compress.channels.groups import Groups
-from tvmcomp.compress.cost import Compute, OperatorTimes, submodel
-from tvmcomp.progress import Progress
-from tvmcomp.targets.fingerprint import local_fingerprint
-from tvmcomp.tuning.log.places import own_location
+from tvmcomp.compress.cost import Compute, OperatorTimes
+from tvmcomp.search.operator_times import of_nodes
+from tvmcomp.search.timing import Timed
 
-#: Models that are timed in turns with each other, and lost together where a search is killed.
-_AT_ONCE = 4
 COMPUTES: tuple[Compute, ...] = ("float", "int8")
+#: How far the model is bent: times of small units are noisy.
+_MOST_BENT = 2.0
+#: Modelled shares nearer to 1 tell nothing of how times fall.
+_TELLING = 0.95
+#: A unit's time that no name tells of, in parts of the network's: no unit is free.
+_LEAST = 1e-4
 
-
-def device_times(target: str, device: str | None) -> OperatorTimes:
-    """Times of small models on a device, with all that searches before have measured there.
-
-    They are kept beside the user's tuning log, a file for each target, device (this machine by its
-    fingerprint) and version of tvmcomp.
-    """
-    times = OperatorTimes(target, device)
-    of = times.identity if device else f"{times.identity} {local_fingerprint().model}"
-    digest = hashlib.sha256(f"{of} {__version__}".encode()).hexdigest()[:16]
-    folder = own_location().parent / "operator_times"
-
-    def make() -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-
-    times.keep_in(folder / f"{digest}.json", make)
-    return times
+#: Times a float network in a format, one that computes anything; None where there is no time left.
+Probe: TypeAlias = Callable[[onnx.ModelProto, Compute], Timed | None]
 
 
 class Costs:
     """The costs of a network's units.
-
-    First each unit is timed with all channels, in float and in int8; how its time falls with fewer
-    of them is modelled. Where the time suffices, a few widths of each are timed as well.
 
     Attributes:
         network: its units and their groups' vectors.
@@ -52,66 +43,75 @@ class Costs:
     """
 
     def __init__(
-        self, groups: Groups, times: OperatorTimes, deadline: float, progress: Progress
+        self, groups: Groups, times: OperatorTimes, whole: Mapping[Compute, Timed], probe: Probe
     ) -> None:
         """Args:
         groups: of the network, in float.
-        times: on the target.
-        deadline: when measuring ends, by ``time.monotonic()``.
-        progress: is told of each stage.
+        times: of the target.
+        whole: the network with all channels, in each format.
+        probe: times others.
 
         Raises:
-            TvmcompError: a unit can't be built, or the device failed.
+            TvmcompError: a network can't be built, or the device failed.
         """
-        self._times, self._progress = times, progress
-        self._groups, self._lanes = groups, max(1, times.target.vector_bits // 32)
-        self.notes: list[str] = []
         modelled = OperatorTimes(times.target)
         modelled.measured = False
+        lanes = max(1, times.target.vector_bits // 32)
         self._modelled = {
-            compute: self._cost(partial(modelled.in_turns, compute=compute)) for compute in COMPUTES
+            compute: NetworkCost(groups, partial(modelled.in_turns, compute=compute), lanes)
+            for compute in COMPUTES
         }
         self.network = self._modelled["float"]
-        whole = [submodel(groups.model, unit.nodes) for unit in self.network.units]
-        self._whole = {compute: self._timed(whole, compute, float("inf")) for compute in COMPUTES}
-        self._measured: dict[Compute, NetworkCost] = {}
+        self.notes: list[str] = []
+        self._whole = {compute: self._seconds(whole[compute], compute) for compute in COMPUTES}
+        self._bends = dict.fromkeys(COMPUTES, [1.0] * len(self.network.units))
+        if not groups.groups:
+            return
+        narrow = self._narrow(groups)
         for compute in COMPUTES:
-            try:
-                self._measured[compute] = self._cost(
-                    partial(self._timed, compute=compute, deadline=deadline)
-                )
-            except _OutOfTimeError:
+            timed = probe(narrow, compute)
+            if timed is None:
                 self.notes.append(
-                    f"how times in {compute} fall with fewer channels is modelled in part: the "
-                    "budget did not last to measure it"
+                    f"how times in {compute} fall with fewer channels is modelled: the budget did "
+                    "not last to measure it"
                 )
+            elif timed.operators_ms:
+                self._bends[compute] = self._bent(compute, self._seconds(timed, compute))
 
     def seconds(self, unit: int, compute: Compute, shares: Mapping[int, float]) -> float:
         """Of a unit, by its position, with these shares of its groups."""
-        if compute in self._measured:
-            return self._measured[compute].of_unit(unit, shares)
-        modelled = self._modelled[compute]
-        ratio = modelled.of_unit(unit, shares) / max(modelled.of_unit(unit, modelled.all()), 1e-12)
-        return self._whole[compute][unit] * ratio
+        return (
+            self._whole[compute][unit]
+            * self._share(unit, compute, shares) ** (self._bends[compute][unit])
+        )
 
-    def _cost(self, meter: Meter) -> NetworkCost:
-        return NetworkCost(self._groups, meter, self._lanes)
+    def _share(self, unit: int, compute: Compute, shares: Mapping[int, float]) -> float:
+        """What the model says is left of a unit's time."""
+        model = self._modelled[compute]
+        return model.of_unit(unit, shares) / max(model.of_unit(unit, model.all()), 1e-12)
 
-    def _timed(
-        self, models: Sequence[onnx.ModelProto], compute: Compute, deadline: float
-    ) -> list[float]:
-        """Seconds of each, measured a few at a time: what is killed loses no more."""
-        step = self._progress.stage(f"timing operators ({compute})", len(models))
-        found: list[float] = []
-        for start in range(0, len(models), _AT_ONCE):
-            if time.monotonic() > deadline:
-                raise _OutOfTimeError
-            part = models[start : start + _AT_ONCE]
-            found += self._times.in_turns(part, compute)
-            for _ in part:
-                step()
-        return found
+    def _seconds(self, timed: Timed, compute: Compute) -> list[float]:
+        """Of each unit in a network that was timed; by the model where nothing was profiled."""
+        units, whole = self.network.units, 1e-3 * timed.p50_ms
+        model = self._modelled[compute]
+        if not timed.operators_ms:
+            own = [model.of_unit(i, model.all()) for i in range(len(units))]
+            return [whole * each / sum(own) for each in own]
+        found = (1e-3 * of_nodes(timed.operators_ms, unit.nodes) for unit in units)
+        return [max(each, _LEAST * whole) for each in found]
 
+    def _narrow(self, groups: Groups) -> onnx.ModelProto:
+        """The network with half of all groups."""
+        halves = zip(groups.groups, self.network.vectors, strict=True)
+        return cut(groups, {c for group, each in halves for c in group.classes[each.half :]})
 
-class _OutOfTimeError(Exception):
-    """Measuring took too long; what was measured is kept for another search."""
+    def _bent(self, compute: Compute, narrow: Sequence[float]) -> list[float]:
+        """How the model is bent to go through the times of the narrow network, by unit."""
+        vectors = self.network.vectors
+        shares = {g: self.network.share(g, each.half) for g, each in enumerate(vectors)}
+        bends = []
+        for unit, (half, whole) in enumerate(zip(narrow, self._whole[compute], strict=True)):
+            share = self._share(unit, compute, shares)
+            bend = math.log(half / whole) / math.log(share) if share < _TELLING else 1.0
+            bends.append(min(max(bend, 0.0), _MOST_BENT))
+        return bends

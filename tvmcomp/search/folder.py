@@ -77,7 +77,7 @@ class Folder:
         if path.exists():
             _check(path, wanted)
         self.resumed = self._lines.exists()
-        with self._writing():
+        with _writing(self.path):
             path.mkdir(parents=True, exist_ok=True)
             self._known = {(each.kind, each.of): each for each in self._read()}
         self.write(_RUN, wanted)
@@ -105,7 +105,7 @@ class Folder:
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
         line = Measurement(kind, of, now, round(time.monotonic() - began, 3), dict(found))
-        with self._writing(), self._lines.open("ab") as file:
+        with _writing(self.path), self._lines.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
@@ -117,17 +117,7 @@ class Folder:
         Raises:
             ModelError: it can't be written.
         """
-        with self._writing(), replaced_file(self.path / name) as temporary:
-            temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
-
-    def copy(self, file: str, name: str) -> None:
-        """Copy a file of the folder to another of it, as a whole or not at all.
-
-        Raises:
-            ModelError: it can't be written.
-        """
-        with self._writing(), replaced_file(self.path / name) as temporary:
-            shutil.copyfile(self.path / file, temporary)
+        write_document(self.path / name, document)
 
     def of(self, candidate: str) -> Path:
         """The folder of a candidate's files, made."""
@@ -139,21 +129,9 @@ class Folder:
 
     def _made(self, *names: str) -> Path:
         folder = self.path.joinpath(*names)
-        with self._writing():
+        with _writing(self.path):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """What goes wrong is told as the folder's fault: it is full, or not the user's."""
-        try:
-            yield
-        except OSError as error:
-            raise ModelError(
-                f"can't be written to: {error.strerror or error}",
-                where=str(self.path),
-                hint="Make room, or give another folder with -o.",
-            ) from error
 
     def _read(self) -> list[Measurement]:
         """The lines; what a kill left of the last is cut off."""
@@ -169,6 +147,39 @@ class Folder:
             raise ConfigError(
                 "is damaged", where=str(self._lines), hint="Give another folder with -o."
             ) from None
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """What goes wrong is told as the folder's fault: it is full, or not the user's."""
+    try:
+        yield
+    except OSError as error:
+        raise ModelError(
+            f"can't be written to: {error.strerror or error}",
+            where=str(path),
+            hint="Make room, or give another folder with -o.",
+        ) from error
+
+
+def write_document(file: Path, document: Any) -> None:
+    """Write a JSON document, as a whole or not at all.
+
+    Raises:
+        ModelError: it can't be written.
+    """
+    with _writing(file.parent), replaced_file(file) as temporary:
+        temporary.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=1))
+
+
+def copied(source: Path, file: Path) -> None:
+    """Copy a file, as a whole or not at all.
+
+    Raises:
+        ModelError: it can't be written.
+    """
+    with _writing(file.parent), replaced_file(file) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def read_front(path: Path, kind: type[S]) -> S | None:

@@ -5,47 +5,36 @@ Each of these is kept in the folder as soon as it is finished, and is then never
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import onnx
 
-from tvmcomp.api import build
-from tvmcomp.arguments import number_format
-from tvmcomp.compress.cost import OperatorTimes
+from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.data import Data
-from tvmcomp.compress.fake_quantize import finish
 from tvmcomp.compress.original import Original, read_original
 from tvmcomp.compress.output_file import write_output
-from tvmcomp.compress.recipe import recipe_of
-from tvmcomp.compress.run_folder import RunFolder
-from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.score import Score
-from tvmcomp.compress.steps import Steps
-from tvmcomp.compress.written_model import written_model
 from tvmcomp.progress import Progress
 from tvmcomp.replaced_file import replaced_file
-from tvmcomp.runtime.machine import Machine, ThisMachine
-from tvmcomp.runtime.session import load_on
-from tvmcomp.search.candidate import Candidate
+from tvmcomp.search.candidate import ORIGINAL, Candidate
 from tvmcomp.search.folder import Folder
-from tvmcomp.search.judging import Judging, Run
+from tvmcomp.search.judging import Judging
+from tvmcomp.search.network_times import network_digest
 from tvmcomp.search.outcome import commands
 from tvmcomp.search.points import Point, Predicted
+from tvmcomp.search.probes import in_integers
+from tvmcomp.search.ray_makers import RayMakers
 from tvmcomp.search.recipe_file import as_toml
-from tvmcomp.search.timing import Timed, benched
+from tvmcomp.search.recipes import ANY_DROP, Recipes
+from tvmcomp.search.timing import Beside, Timed, running
+from tvmcomp.search.workbench import Workbench
 
-#: What a network that is no class scorer may lose before it is given up: all of it.
-_ANY_DROP = 100.0
 #: Seconds that running all samples on the device may take; else the ONNX model is judged.
 _SECONDS_TO_JUDGE = 60.0
-_CONNECT_SECONDS = 3600.0
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -62,8 +51,11 @@ class Maker:
     Attributes:
         original: the network.
         data: samples.
+        recipes: make candidates' networks.
+        helpers: make several at once on a Ray cluster; None where none was asked for.
         judging: scores networks.
         times: of small models on the target.
+        bench: builds networks and times them.
         folder: keeps everything.
         target, device: where it is to run.
         seed: of everything that is drawn.
@@ -73,8 +65,11 @@ class Maker:
 
     original: Original
     data: Data
+    recipes: Recipes
+    helpers: RayMakers | None
     judging: Judging
     times: OperatorTimes
+    bench: Workbench
     folder: Folder
     target: str
     device: str | None
@@ -103,20 +98,38 @@ class Maker:
         known = self.folder.known("timed", candidate.id)
         if known is None:
             began = time.monotonic()
-            known = self._timed(candidate)
+            beside = None if candidate.id == ORIGINAL.id else self._beside()
+            timed = self.bench.timed(
+                candidate.name, self.network(candidate), self.artifact(candidate),
+                candidate.quant, beside,
+            )  # fmt: skip
+            known = msgspec.to_builtins(timed)
             self.folder.keep("timed", candidate.id, began, known)
         return msgspec.convert(known, Timed)
 
-    def timed_again(self, candidate: Candidate, turn: int) -> Timed:
-        """The same, timed once more: what else ran disturbs, and of several turns the best
-        counts."""
-        key = f"{candidate.id} {turn}"
-        known = self.folder.known("timed", key)
+    def probed(self, model: onnx.ModelProto, compute: Compute, deadline: float) -> Timed | None:
+        """The times of a network whose results don't matter; None where it is too late to take
+        them.
+
+        Args:
+            model: it, a prepared graph in float.
+            compute: what its products are computed in.
+            deadline: by ``time.monotonic()``.
+        """
+        if compute == "int8":
+            model = in_integers(model, self.data.parts)
+        key = f"{compute} {network_digest(model)}"
+        known = self.folder.known("probed", key)
         if known is None:
             began = time.monotonic()
-            self.progress.stage(f"timing {candidate.name}")
-            known = msgspec.to_builtins(benched(self.artifact(candidate), self.device))
-            self.folder.keep("timed", key, began, known)
+            timed = self.bench.probed(
+                f"a network for its times ({compute})", model, self.folder.work("probes"),
+                self._beside(), deadline,
+            )  # fmt: skip
+            if timed is None:
+                return None
+            known = msgspec.to_builtins(timed)
+            self.folder.keep("probed", key, began, known)
         return msgspec.convert(known, Timed)
 
     def judged(self, candidate: Candidate, p50_ms: float) -> Score:
@@ -153,7 +166,7 @@ class Maker:
         given = {
             **{name: str(Path(value).resolve()) for name, value in self.files.items()},
             "seed": self.seed,
-            "max-drop": _ANY_DROP,
+            "max-drop": ANY_DROP,
         }
         source = Path(self.original.source)
         model = str(source.resolve()) if source.exists() else self.original.source
@@ -167,42 +180,48 @@ class Maker:
         """Where its network is."""
         return self.folder.of(candidate.id) / "model.onnx"
 
+    @property
+    def at_once(self) -> int:
+        """How many candidates are made at once."""
+        return 1 if self.helpers is None else self.helpers.count
+
+    def ahead(self, candidates: Collection[Candidate], seconds: float = 0.0) -> None:
+        """Make and build several candidates at once, where there are helpers for it.
+
+        Args:
+            candidates: what will be tried next.
+            seconds: that each may train for.
+        """
+        new = [c for c in candidates if not self.artifact(c).exists()]
+        if self.helpers is None or len(new) < 2:
+            return
+        self.progress.stage(f"making {len(new)} networks on Ray")
+        for candidate, made in self.helpers.make(new, seconds):
+            self._write_recipe(candidate)
+            for path, content in (
+                (self.network(candidate), made.network),
+                (self.artifact(candidate), made.artifact),
+            ):
+                with replaced_file(path) as temporary:
+                    temporary.write_bytes(content)
+
     def _model(self, candidate: Candidate, seconds: float) -> onnx.ModelProto:
-        """Its network, finished, by its recipe; steps that are done are kept."""
-        kept = RunFolder(self.folder.work(candidate.base), {"base": candidate.base})
-        steps = Steps(
-            self.original.prepared,
-            self.data.parts,
-            self.original.signature,
-            self.seed,
-            self.progress,
-            kept,
-            self.times,
-            _ANY_DROP,
-            self.judging.metric,
-            self.folder.work("numbers"),
-        )
-        recipe = recipe_of([*candidate.recipe], {})
-        small = finish(steps.run(recipe.steps, seconds))
-        described = json.dumps(recipe.described())
-        written, _ = written_model(small, self.original, described, self.judging.choose)
-        write_output(written, self.network(candidate))
+        """Its network, prepared; steps that are done are kept."""
+        path = self.network(candidate)
+        if not path.exists():
+            self._write_recipe(candidate)
+            work = self.folder.work(".")
+            made = self.recipes.make(candidate, seconds, self.times, work, self.progress)
+            write_output(made, path)
+        return read_original(path, shapes=self.recipes.shapes).prepared
+
+    def _write_recipe(self, candidate: Candidate) -> None:
         with replaced_file(self.folder.of(candidate.id) / "recipe.toml") as temporary:
             temporary.write_text(as_toml(candidate.recipe))
-        return small
 
-    def _timed(self, candidate: Candidate) -> dict[str, Any]:
-        self.progress.stage(f"building {candidate.name}")
-        artifact = build(
-            self.network(candidate),
-            self.times.target,
-            number_format(candidate.quant),
-            formats="asked",  # which is fastest is part of what was chosen
-            shapes={spec.name: spec.shape for spec in self.original.signature.inputs},
-        )
-        artifact.save(self.artifact(candidate))
-        self.progress.stage(f"timing {candidate.name}")
-        return msgspec.to_builtins(benched(self.artifact(candidate), self.device))
+    def _beside(self) -> Beside:
+        """The original, as it was timed first of all."""
+        return Beside(self.artifact(ORIGINAL), self.timed(ORIGINAL).p50_ms)
 
     def _scored(self, candidate: Candidate, kind: str, p50_ms: float) -> Score:
         known = self.folder.known(kind, candidate.id)
@@ -217,30 +236,9 @@ class Maker:
     def _lost(self, candidate: Candidate, kind: str, p50_ms: float) -> Score:
         judging = self.judging
         if kind == "chosen":
-            with self._running(candidate) as run:
+            with running(self.artifact(candidate), self.device) as run:
                 return judging.built_chosen_by(run)
         if p50_ms / 1e3 * len(judging.judge) > _SECONDS_TO_JUDGE:
-            return judging.judged(read_original(self.network(candidate)).prepared)
-        with self._running(candidate) as run:
+            return judging.judged(self._model(candidate, 0.0))
+        with running(self.artifact(candidate), self.device) as run:
             return judging.built_judged(run)
-
-    @contextmanager
-    def _running(self, candidate: Candidate) -> Iterator[Run]:
-        """What was built, where it is to run."""
-        with _machine(self.device) as machine, load_on(machine, self.artifact(candidate)) as made:
-
-            def run(sample: Sample) -> Mapping[str, Any]:
-                return made.run(dict(sample))
-
-            yield run
-
-
-@contextmanager
-def _machine(device: str | None) -> Iterator[Machine]:
-    if device is None:
-        yield ThisMachine()
-        return
-    from tvmcomp.devices import connect
-
-    with connect(device, _CONNECT_SECONDS) as board:
-        yield board

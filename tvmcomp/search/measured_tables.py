@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import onnx
-
+from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.compress.channels.cost import Vectors
 from tvmcomp.compress.channels.groups import Groups, find_groups
 from tvmcomp.compress.channels.named_widths import named_groups
 from tvmcomp.compress.channels.study import worth_of
 from tvmcomp.compress.channels.units import Sizes
-from tvmcomp.compress.cost import Compute, OperatorTimes
+from tvmcomp.compress.cost import Compute
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.samples import Parts
+from tvmcomp.formats.model import change_seconds
 from tvmcomp.progress import Progress
+from tvmcomp.search.candidate import INT8, ORIGINAL
 from tvmcomp.search.costs import Costs
-from tvmcomp.search.folder import Folder
 from tvmcomp.search.harms import Harms
+from tvmcomp.search.making import Maker
 from tvmcomp.search.ranks import ranks
-from tvmcomp.search.tables import Group, Level, Tables, Unit
+from tvmcomp.search.tables import Border, Group, Level, Tables, Unit
+from tvmcomp.search.timing import Timed
 from tvmcomp.search.unit_table import UnitTable
+from tvmcomp.targets.description import TargetDescription
 
 #: Shares of a group's channels that may be left.
 _SHARES = (0.875, 0.75, 0.625, 0.5, 0.375, 0.25)
@@ -46,33 +51,20 @@ class Measured:
     notes: tuple[str, ...]
 
 
-def measure_tables(
-    model: onnx.ModelProto,
-    parts: Parts,
-    times: OperatorTimes,
-    folder: Folder,
-    shared: Path,
-    seed: int,
-    seconds: float,
-    progress: Progress,
-) -> Measured:
-    """Measure the tables of ``model``, a prepared graph in float.
+def measure_tables(maker: Maker, seconds: float) -> Measured:
+    """Measure the tables of a network.
 
     Args:
-        model: the network.
-        parts: samples.
-        times: on the target.
-        folder: keeps harms.
-        shared: keeps what channels are worth, as recipes' steps look it up.
-        seed: of what is drawn.
+        maker: of its candidates.
         seconds: that costs may take.
-        progress: is told of each stage.
 
     Raises:
         TvmcompError: torch can't compute the network, it can't be built, or the device failed.
     """
+    model, parts, folder = maker.original.prepared, maker.data.parts, maker.folder
+    progress, seed, shared = maker.progress, maker.seed, folder.work("numbers")
     groups, end = find_groups(model), time.monotonic() + seconds
-    costs = Costs(groups, times, end, progress)
+    costs = Costs(groups, maker.times, _whole(maker), partial(maker.probed, deadline=end))
     network = costs.network
     harms = Harms(model, parts, folder)
     step = progress.stage("measuring harm of few bits", len(harms.plan.weights))
@@ -89,7 +81,7 @@ def measure_tables(
     notes = list(costs.notes)
     for compute in computes:
         left = end - time.monotonic()
-        found = ranks(model, parts, times, compute, folder, left, progress)
+        found = ranks(model, parts, maker.times, compute, folder, left, progress)
         if found is None:
             notes.append(f"lower ranks in {compute} were not looked at: the budget is too short")
         else:
@@ -116,7 +108,38 @@ def measure_tables(
             f"{len(crowded)} groups of channels meet more than {_MOST_GROUPS - 1} others at an "
             f"operator and keep all of them: {names}"
         )
-    return Measured(Tables(found_groups, tuple(units)), weighted, tuple(notes))
+    borders = _borders(groups, units, weighted, maker.times.target)
+    return Measured(Tables(found_groups, tuple(units), borders), weighted, tuple(notes))
+
+
+def _whole(maker: Maker) -> dict[Compute, Timed]:
+    """The network with all channels, in float and in integers wherever it can be."""
+    int8: Timed | None = maker.timed(INT8)
+    operators = Artifact.load(maker.artifact(INT8)).metadata.operators
+    if any(each.macs and each.dtype != "int8" for each in operators):  # they would do much harm
+        int8 = maker.probed(maker.original.prepared, "int8", math.inf)
+    assert int8 is not None  # there is always time for it
+    return {"float": maker.timed(ORIGINAL), "int8": int8}
+
+
+def _borders(
+    groups: Groups,
+    units: Sequence[Unit],
+    weighted: Collection[str],
+    target: TargetDescription,
+) -> tuple[Border, ...]:
+    """The tensors between units that have a number format of their own: those with weights."""
+    graph = groups.flow.graph
+    unit_of = {node: i for i, unit in enumerate(units) for node in unit.nodes}
+    numbers: dict[tuple[int, int], int] = {}
+    for name, node in graph.producer.items():
+        readers = {unit_of[each.name] for each in graph.readers.get(name, ()) if each is not None}
+        giver = unit_of[node.name]
+        for reader in readers - {giver}:
+            if units[giver].name in weighted and units[reader].name in weighted:
+                count = math.prod(graph.shape(name) or ())
+                numbers[giver, reader] = numbers.get((giver, reader), 0) + count
+    return tuple(Border(*pair, change_seconds(n, target)) for pair, n in numbers.items())
 
 
 def _groups(

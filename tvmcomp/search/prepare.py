@@ -14,10 +14,14 @@ from tvmcomp.errors import ConfigError
 from tvmcomp.frontend import ModelSource
 from tvmcomp.progress import Progress
 from tvmcomp.runtime.metrics import METRICS, Metric
-from tvmcomp.search.costs import device_times
+from tvmcomp.search.device_times import device_times
 from tvmcomp.search.folder import Folder
 from tvmcomp.search.judging import Judging
 from tvmcomp.search.making import Maker
+from tvmcomp.search.network_times import NetworkTimes
+from tvmcomp.search.ray_makers import helpers_at
+from tvmcomp.search.recipes import Recipes
+from tvmcomp.search.workbench import Workbench
 
 
 def prepared(
@@ -32,6 +36,7 @@ def prepared(
     device: str | None,
     progress: Progress,
     binding: Mapping[str, Any],
+    builders: str | None = None,
 ) -> Maker:
     """Read what a search is given; the arguments are those of
     :func:`tvmcomp.search.search.search`.
@@ -73,4 +78,11 @@ def prepared(
     )
     options = {"data": data, "eval": evaluation, "labels": labels}
     files = {n: os.fspath(v) for n, v in options.items() if isinstance(v, str | os.PathLike)}
-    return Maker(original, given, judging, times, folder, target, device, seed, progress, files)
+    recipes = Recipes(original, given.parts, judging.choose, judging.metric, seed)
+    helpers = None if builders is None else helpers_at(builders, recipes, times.target)
+    log = NetworkTimes(str(times.target), device) if times.measured else None
+    bench = Workbench(times.target, device, recipes.shapes, log, progress)
+    return Maker(
+        original, given, recipes, helpers, judging, times, bench, folder, target, device, seed,
+        progress, files,
+    )  # fmt: skip

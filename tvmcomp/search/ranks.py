@@ -29,13 +29,13 @@ class Rank:
 
     Attributes:
         rank: of them.
-        saved: seconds of a run.
+        time: of the time of the whole operator.
         noise: at the outputs.
         share: elements of the factors, of those of the weight.
     """
 
     rank: int
-    saved: float
+    time: float
     noise: float
     share: float
 
@@ -72,7 +72,7 @@ def ranks(
             prospect.weight.node: [
                 {
                     "rank": candidate.form.ranks[0],
-                    "saved": prospect.seconds - candidate.seconds,
+                    "time": candidate.seconds / prospect.seconds,
                     "noise": float(candidate.noise),
                     "share": candidate.form.ranks[0] * _of_rank_1(prospect.weight),
                 }

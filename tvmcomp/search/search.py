@@ -16,7 +16,7 @@ from tvmcomp.one_at_a_time import one_at_a_time
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.runtime.metrics import Metric
 from tvmcomp.search.events import Event, Said
-from tvmcomp.search.folder import FRONT, read_front
+from tvmcomp.search.folder import FRONT, copied, read_front, write_document
 from tvmcomp.search.goals import Goals, goals_of
 from tvmcomp.search.outcome import Front
 
@@ -44,6 +44,7 @@ def search(
     seed: int = 0,
     target: str | os.PathLike[str] = "native",
     device: str | None = None,
+    builders: str | None = None,
     progress: Progress | None = None,
     tell: Callable[[Event], None] | None = None,
     shapes: Mapping[str, tuple[int, ...]] | None = None,
@@ -67,6 +68,7 @@ def search(
         seed: of everything that is drawn.
         target: what is built for.
         device: where it is measured; None is this machine.
+        builders: a Ray cluster that makes several networks at once: ``ray``, or its address.
         progress: is told of each stage.
         tell: is told of each network that was measured.
         shapes, dims, fixed, signature: as of :func:`tvmcomp.build`.
@@ -95,8 +97,9 @@ def search(
     binding = {"shapes": shapes, "dims": dims, "fixed": fixed, "signature": signature}
     progress.stage("reading")
     maker = prepared(
-        model, path, data, eval, labels, metric, seed, os.fspath(target), device, progress, binding
-    )
+        model, path, data, eval, labels, metric, seed, os.fspath(target), device, progress, binding,
+        builders,
+    )  # fmt: skip
     with one_at_a_time(path, "-o"):
         return _found(maker, goals, seconds, told)
 
@@ -116,9 +119,19 @@ def _found(maker: Maker, goals: Goals, seconds: float, told: Callable[[Event], N
     if earlier is not None:
         course.restore(earlier)
     front = course.run()
-    chosen = front.point(front.best)
-    for name in (chosen.onnx, chosen.artifact) if chosen else ():
-        folder.copy(name, f"best{Path(name).suffix}")
-    folder.write(FRONT, front)
+    keep_best(front, folder.path)
     shutil.rmtree(folder.path / "work", ignore_errors=True)
     return front
+
+
+def keep_best(front: Front, path: Path) -> None:
+    """Write a finished search's front, and its best network beside it.
+
+    Args:
+        front: it.
+        path: the search's folder.
+    """
+    chosen = front.point(front.best)
+    for name in (chosen.onnx, chosen.artifact) if chosen else ():
+        copied(path / name, path / f"best{Path(name).suffix}")
+    write_document(path / FRONT, front)

@@ -2,23 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import msgspec
 
-from tvmcomp.search.candidate import ORIGINAL, Candidate, of_choice
+from tvmcomp.search.candidate import INT8, ORIGINAL, Candidate, of_choice
 from tvmcomp.search.events import Event, Found, Said
 from tvmcomp.search.folder import FRONT, TABLE
 from tvmcomp.search.found_so_far import front_of
 from tvmcomp.search.goals import Goals, shown
+from tvmcomp.search.learning import Learning
 from tvmcomp.search.making import Maker
 from tvmcomp.search.measured_tables import Measured, measure_tables, table_document
 from tvmcomp.search.outcome import Front, settled
 from tvmcomp.search.points import Point, Predicted, preferred, with_front
-from tvmcomp.search.proposals import Predictions, least_figures, plain, proposals
-from tvmcomp.search.tables import Choice, Config
+from tvmcomp.search.proposals import Predictions, least_figures, proposals
 
 #: Of the budget, when each of these ends: techniques alone, timing operators, and networks that are
 #: not trained; the rest is for training and judging.
@@ -60,7 +61,6 @@ class Search:
     def __post_init__(self) -> None:
         self._began = time.monotonic()
         self._candidates: dict[str, Candidate] = {}
-        self._measured: dict[str, tuple[Choice, float, float, float | None]] = {}
 
     @property
     def seconds(self) -> float:
@@ -71,9 +71,10 @@ class Search:
         """The front, with the best of it or what is in the way."""
         self._singles()
         measured = self._tables()
-        predictions = Predictions(measured.tables)
-        self._calibrate(predictions)
-        self._by_layer(predictions, measured)
+        learning = Learning(self.maker, measured.tables)
+        learning.begin(self._measure(ORIGINAL), self._measure(INT8))
+        self._tell_least(learning.predictions)
+        self._by_layer(learning, measured)
         self._train()
         self._judge()
         return settled(self.front(), self.slowest)
@@ -96,28 +97,17 @@ class Search:
         """Each technique alone, at settings that are worth a try: what the joint choice has to
         beat."""
         self._measure(ORIGINAL)
-        alone = [
-            Candidate("int8", "int8 alone", ({"name": "quantize"},)),
-            Candidate("int8, 4 bits", "few bits alone", ({"name": "quantize", "bits": 4},)),
-        ]
+        self._measure(INT8)
+        alone = [Candidate("int8, 4 bits", "few bits alone", ({"name": "quantize", "bits": 4},))]
         if self.maker.times.target.bfloat16:
             alone.append(Candidate("bf16", "bf16 alone", quant="bf16"))
         for candidate in alone:
-            if self.seconds < _SINGLES * self.budget or len(self.points) < 2:
+            if self.seconds < _SINGLES * self.budget:
                 self._measure(candidate)
 
     def _tables(self) -> Measured:
         maker = self.maker
-        measured = measure_tables(
-            maker.original.prepared,
-            maker.data.parts,
-            maker.times,
-            maker.folder,
-            maker.folder.work("numbers"),
-            maker.seed,
-            max(5.0, _TABLES * self.budget - self.seconds),
-            maker.progress,
-        )
+        measured = measure_tables(maker, max(5.0, _TABLES * self.budget - self.seconds))
         maker.folder.write(TABLE, table_document(measured.tables))
         for note in measured.notes:
             self._say(note)
@@ -125,36 +115,33 @@ class Search:
         self.slowest = [f"{u.name} ({1e6 * u.configs[0].seconds:.0f} us)" for u in units[:3]]
         return measured
 
-    def _calibrate(self, predictions: Predictions) -> None:
-        """Hold the tables against networks whose choice is plain."""
-        plain_ones: dict[str, Callable[[Config], bool]] = {
-            "float32 alone": lambda config: config.format.compute == "float32",
-            "int8 alone": lambda config: config.format.bits == 8,
-        }
-        for point in list(self.points.values()):
-            if point.origin in plain_ones:
-                choice = plain(predictions.tables, plain_ones[point.origin])
-                self._learn(choice, point, predictions)
+    def _tell_least(self, predictions: Predictions) -> None:
+        """Tell of goals that no choice of the tables reaches."""
         least = least_figures(predictions)
         if missed := self.goals.misses(least):
             beside = self.goals.beside(least)
             told = shown({name: beside[name] for name in missed})
             self._say(f"no choice reaches it, whatever it harms; the least is {told}")
 
-    def _by_layer(self, predictions: Predictions, measured: Measured) -> None:
+    def _by_layer(self, learning: Learning, measured: Measured) -> None:
         """Joint choices, whole networks of them, and better tables after each."""
-        for tried_before, proposal in enumerate(proposals(predictions, self.goals)):
+        predictions = learning.predictions
+        at_once = proposals(predictions, self.goals, self.maker.at_once)
+        for tried_before, group in enumerate(at_once):
             if tried_before and self.seconds > _TRIED * self.budget:
                 return  # one is tried however short the budget is
-            choice = proposal.choice
-            candidate = of_choice(choice, measured.tables, "by layer", measured.weighted)
-            tried = self.maker.tried(candidate)
-            if proposal.bisection is not None:
-                proposal.bisection.learn(proposal.harm, tried.lost.drop)
-            predicted = Predicted(predictions.ms(choice), predictions.file_bytes(choice))
-            if tried.lost.drop > self._tolerance + _TO_WIN_BACK:
-                continue
-            self._learn(choice, self._measure(candidate, predicted), predictions)
+            candidates = [
+                of_choice(each.choice, measured.tables, "by layer", measured.weighted)
+                for each in group
+            ]
+            self.maker.ahead(candidates)
+            for proposal, candidate in zip(group, candidates, strict=True):
+                choice, tried = proposal.choice, self.maker.tried(candidate)
+                if proposal.bisection is not None:
+                    proposal.bisection.learn(proposal.harm, tried.lost.drop)
+                predicted = Predicted(predictions.ms(choice), predictions.file_bytes(choice))
+                if tried.lost.drop <= self._tolerance + _TO_WIN_BACK:
+                    learning.learn(choice, candidate, self._measure(candidate, predicted))
 
     def _train(self) -> None:
         """Train the networks that would be the best if they lost less."""
@@ -168,13 +155,20 @@ class Search:
             and point.noise > 0
         ]
         chosen = sorted(over, key=lambda point: (point.chosen_by.drop, point.p50_ms))[:_TRAINED]
-        for left, point in zip(range(len(chosen), 0, -1), chosen, strict=True):
-            seconds = _TRAINING * (self.budget - self.seconds) / left
+        at_once = self.maker.at_once
+        for start in range(0, len(chosen), at_once):
+            rounds = math.ceil((len(chosen) - start) / at_once)
+            seconds = _TRAINING * (self.budget - self.seconds) / rounds
             if seconds < 5:
                 return
-            candidate = self._trained(self._candidates[point.id], seconds)
-            self.maker.tried(candidate, seconds)
-            self._measure(candidate)
+            group = [
+                self._trained(self._candidates[point.id], seconds)
+                for point in chosen[start : start + at_once]
+            ]
+            self.maker.ahead(group, seconds)
+            for candidate in group:
+                self.maker.tried(candidate, seconds)
+                self._measure(candidate)
 
     def _trained(self, candidate: Candidate, seconds: float) -> Candidate:
         """The candidate with training behind; the one that an earlier run began with."""
@@ -186,16 +180,12 @@ class Search:
         return candidate.distil(float(known["seconds"]))
 
     def _judge(self) -> None:
-        """The front and the best, timed once more in turns, and judged."""
+        """The front and the best, on samples that no choice used."""
         points = with_front([*self.points.values()])
         first = preferred(points, self.goals)[:_JUDGED]
         finalists = [p for p in points if p in first or p.id == ORIGINAL.id]
         for point in finalists:
-            candidate = self._candidates[point.id]
-            again = self.maker.timed_again(candidate, 1)
-            if again.p50_ms < point.p50_ms:
-                point = msgspec.structs.replace(point, p50_ms=again.p50_ms, p99_ms=again.p99_ms)
-            judged = self.maker.judged(candidate, point.p50_ms)
+            judged = self.maker.judged(self._candidates[point.id], point.p50_ms)
             self.points[point.id] = msgspec.structs.replace(point, judged=judged)
             self._write()
 
@@ -229,12 +219,6 @@ class Search:
             )
         )
         return point
-
-    def _learn(self, choice: Choice, point: Point, predictions: Predictions) -> None:
-        self._measured[point.id] = (
-            choice, point.p50_ms, point.file_bytes, point.peak_memory_bytes,
-        )  # fmt: skip
-        predictions.fit([*self._measured.values()])
 
     def _untrained(self) -> list[Point]:
         return [point for point in self.points.values() if not point.distilled]

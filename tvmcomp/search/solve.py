@@ -5,6 +5,10 @@ groups:
 
     sum_l z[g, l] = 1        sum_c y[u, c] = 1        sum_{c of level l in g} y[u, c] = z[g, l]
 
+A border is paid for where one of its units computes in integers and the other does not:
+
+    d[b] >= |sum_{int8 c} y[giver, c] - sum_{int8 c} y[reader, c]|
+
 What is minimized and what is bounded are sums over configs, and of harm over levels as well. A
 choice that one technique alone could make is one of the program's, so none of those is better.
 ``python -m benchmarks.search optimizers`` has it beside an evolutionary optimizer.
@@ -28,7 +32,11 @@ _SECONDS, _GAP = 10.0, 1e-3
 
 
 def solve(
-    tables: Tables, costs: Mapping[str, Cost], minimize: str, limits: Mapping[str, float]
+    tables: Tables,
+    costs: Mapping[str, Cost],
+    minimize: str,
+    limits: Mapping[str, float],
+    changes: Mapping[str, float] | None = None,
 ) -> Choice | None:
     """The choice with the least ``minimize`` within ``limits``; None where there is none.
 
@@ -37,6 +45,7 @@ def solve(
         costs: name -> what a config costs of it. :data:`HARM` needs no entry.
         minimize: the name of a cost, or :data:`HARM`.
         limits: name -> the most.
+        changes: name of a cost -> what a second of a border's is of it; 0 of others.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import coo_matrix
@@ -46,13 +55,15 @@ def solve(
         return None
     level_at = _starts([len(group.levels) for group in tables.groups], 0)
     config_at = _starts([len(configs) for configs in units], level_at[-1])
-    count = config_at[-1]
+    border_at, count = config_at[-1], config_at[-1] + len(tables.borders)
 
     def sums(name: str) -> np.ndarray:
         cost: Cost = (lambda config: config.harm) if name == HARM else costs[name]
         row = np.zeros(count)
         for at, configs in zip(config_at, units, strict=False):
             row[at : at + len(configs)] = [cost(config) for config in configs]
+        each = (changes or {}).get(name, 0.0)
+        row[border_at:] = [each * border.seconds for border in tables.borders]
         if name == HARM:
             for at, group in zip(level_at, tables.groups, strict=False):
                 row[at : at + len(group.levels)] = [level.harm for level in group.levels]
@@ -72,6 +83,14 @@ def solve(
     r, c, v = zip(*places, strict=True)
     equal = np.array([right for _, _, right in rows])
     constraints = [LinearConstraint(coo_matrix((v, (r, c)), (len(rows), count)), equal, equal)]
+    for place, border in enumerate(tables.borders, border_at):
+        differ = np.zeros(count)
+        for sign, position in ((1, border.giver), (-1, border.reader)):
+            for i, config in enumerate(units[position], config_at[position]):
+                differ[i] = sign * (config.format.compute == "int8")
+        paid = np.zeros(count)
+        paid[place] = 1
+        constraints.append(LinearConstraint(np.stack([differ - paid, -differ - paid]), -np.inf, 0))
     for name, most in limits.items():
         # Numbers near 1: harm may be 1e-6, bytes 1e6.
         scale = max(abs(most), 1e-30)
@@ -82,7 +101,7 @@ def solve(
         aim / scale,
         constraints=constraints,
         bounds=Bounds(0, 1),
-        integrality=np.ones(count),
+        integrality=np.arange(count) < border_at,
         options={"time_limit": _SECONDS, "mip_rel_gap": _GAP},
     )
     if found.x is None:
@@ -97,12 +116,13 @@ def solve(
 
 
 def _unbeaten(unit: Unit, costs: Mapping[str, Cost]) -> Sequence[Config]:
-    """The configs that no other of the same levels is at least as good as in everything."""
-    by_levels: dict[tuple[int, ...], list[Config]] = {}
+    """The configs that no other of the same levels, computed in the same, is at least as good as in
+    everything."""
+    by_place: dict[object, list[Config]] = {}
     for config in unit.configs:
-        by_levels.setdefault(config.levels, []).append(config)
+        by_place.setdefault((config.levels, config.format.compute), []).append(config)
     kept: list[Config] = []
-    for alike in by_levels.values():
+    for alike in by_place.values():
         values = {c: (c.harm, *(cost(c) for cost in costs.values())) for c in dict.fromkeys(alike)}
         kept += [
             config

@@ -72,11 +72,21 @@ class Unit(msgspec.Struct, frozen=True):
     configs: tuple[Config, ...]
 
 
+class Border(msgspec.Struct, frozen=True):
+    """Tensors between two units, by their positions: what it takes that one computes in integers
+    and the other does not."""
+
+    giver: int
+    reader: int
+    seconds: float
+
+
 class Tables(msgspec.Struct, frozen=True):
-    """All of a network's groups and units."""
+    """All of a network's groups and units, and the borders between units with weights."""
 
     groups: tuple[Group, ...]
     units: tuple[Unit, ...]
+    borders: tuple[Border, ...] = ()
 
     def only(self, allowed: Callable[[Config], bool]) -> Tables:
         """The tables with some of the configs."""
@@ -98,6 +108,11 @@ class Choice(msgspec.Struct, frozen=True):
     def total(self, of: Callable[[Config], float]) -> float:
         """The sum of something over the units."""
         return sum(of(config) for config in self.configs)
+
+    def changes(self, tables: Tables) -> list[Border]:
+        """The borders where number formats differ."""
+        integers = [config.format.compute == "int8" for config in self.configs]
+        return [b for b in tables.borders if integers[b.giver] != integers[b.reader]]
 
     def harm(self, tables: Tables) -> float:
         """Of formats and of what the groups lose."""

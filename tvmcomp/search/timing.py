@@ -1,13 +1,27 @@
-"""Time what was built, where it is to run."""
+"""Time what was built, where it is to run, in turns with the network as it was."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
+from numpy.typing import NDArray
 
+from tvmcomp.compress.samples import Sample
 from tvmcomp.errors import DeviceError
 from tvmcomp.own_process import run_tvmcomp
+from tvmcomp.runtime.machine import Machine, ThisMachine
+from tvmcomp.runtime.profile import profile_calls
+from tvmcomp.runtime.session import Session, load_on
+from tvmcomp.runtime.turns import time_in_turns
+from tvmcomp.search.judging import Run
+from tvmcomp.search.operator_times import operator_times
+
+_CONNECT_SECONDS = 3600.0
+#: Rounds of turns with the original, and runs that kernels are timed in.
+_ROUNDS, _PROFILED = 12, 15
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -15,9 +29,12 @@ class Timed(msgspec.Struct, frozen=True):
 
     Attributes:
         file_bytes: of the artifact.
-        p50_ms, p99_ms: latency.
+        p50_ms, p99_ms: latency; beside that of the original in its first measurement, as what else
+            the machine does slows both.
         peak_memory_bytes: largest resident memory of the process that ran it; None: unknown.
         machine: where.
+        operators_ms: of each operator of the source model, by its identifier; see
+            :func:`tvmcomp.search.operator_times.operator_times`.
     """
 
     file_bytes: int
@@ -25,15 +42,47 @@ class Timed(msgspec.Struct, frozen=True):
     p99_ms: float
     peak_memory_bytes: int | None
     machine: str
+    operators_ms: dict[str, float] = {}
 
 
-def benched(artifact: Path, device: str | None) -> Timed:
-    """Time an artifact by ``tvmcomp bench``: in a process of its own, whose memory is the network's
-    and not torch's.
+class Beside(msgspec.Struct, frozen=True):
+    """What artifacts are timed in turns with: the original's, and its median latency."""
+
+    artifact: Path
+    p50_ms: float
+
+
+@contextmanager
+def machine_of(device: str | None) -> Iterator[Machine]:
+    """A device; None is this machine."""
+    if device is None:
+        yield ThisMachine()
+        return
+    from tvmcomp.devices import connect
+
+    with connect(device, _CONNECT_SECONDS) as board:
+        yield board
+
+
+@contextmanager
+def running(artifact: Path, device: str | None) -> Iterator[Run]:
+    """What was built, where it is to run."""
+    with machine_of(device) as machine, load_on(machine, artifact) as made:
+
+        def run(sample: Sample) -> Mapping[str, NDArray]:
+            return made.run(dict(sample))
+
+        yield run
+
+
+def benched(artifact: Path, device: str | None, beside: Beside | None) -> Timed:
+    """Time an artifact: memory and tail by ``tvmcomp bench``, in a process of its own, whose memory
+    is the network's and not torch's; its median beside the original's in turns.
 
     Args:
         artifact: its file.
         device: where; None is this machine.
+        beside: the original; None where this is it.
 
     Raises:
         DeviceError: it could not be timed.
@@ -41,17 +90,28 @@ def benched(artifact: Path, device: str | None) -> Timed:
     there = [] if device is None else ["--device", device]
     found, problem = run_tvmcomp("bench", artifact, *there)
     try:
-        peak = found["peak_memory_mib"]
-        return Timed(
-            artifact.stat().st_size,
-            float(found["p50_ms"]),
-            float(found["p99_ms"]),
-            None if peak is None else int(peak * 2**20),
-            str(found["machine"]),
-        )
+        peak, p50, p99 = found["peak_memory_mib"], float(found["p50_ms"]), float(found["p99_ms"])
+        machine = str(found["machine"])
+        memory = None if peak is None else int(peak * 2**20)
     except (KeyError, TypeError, ValueError):
         raise DeviceError(
             f"a network could not be timed: {problem or 'bench gave no times'}",
             where="this machine" if device is None else device,
             hint="What was measured is kept: the same command goes on from there.",
         ) from None
+    with machine_of(device) as place, ExitStack() as stack:
+        session = stack.enter_context(load_on(place, artifact))
+        ms = p50
+        if beside is not None:
+            other = stack.enter_context(load_on(place, beside.artifact))
+            ms = beside.p50_ms * time_in_turns(other, session, _ROUNDS).ratio
+        operators = operator_times(session.artifact.metadata, _calls(session), ms)
+    return Timed(artifact.stat().st_size, ms, p99 * ms / p50, memory, machine, operators)
+
+
+def _calls(session: Session) -> dict[str, list[float]]:
+    """The ms of calls of kernels; none where there is no profiler."""
+    try:
+        return profile_calls(session, _PROFILED)
+    except DeviceError:
+        return {}

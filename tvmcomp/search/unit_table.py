@@ -79,7 +79,7 @@ class UnitTable:
         elements = sum(math.prod(weight.shape) for weight in self._weights)
         for each in self._ranks.get(compute, ()):
             left = each.share * elements
-            took = max(0.0, seconds - each.saved)
+            took = seconds * each.time
             if compute == "float":
                 format_, harm, size = Format(rank=each.rank), each.noise, 4 * left
                 yield Config(format_, places, took, size, size, harm)

@@ -40,15 +40,7 @@ class RayBuilders:
     """
 
     def __init__(self, address: str | None) -> None:
-        self._ray = _ray()
-        self._own = not self._ray.is_initialized()
-        if self._own:
-            if address is not None:
-                _reach(address)
-            try:
-                self._ray.init(address=address, log_to_driver=False, include_dashboard=False)
-            except (ConnectionError, OSError, RuntimeError, ValueError) as error:
-                raise _no_answer(error) from error
+        self._ray, self._own = join(address)
         # Restarted for ever; what it was doing is given back here, and not by Ray.
         actor = self._ray.remote(num_cpus=1, max_restarts=-1)(_Builder)
         processors = int(self._ray.cluster_resources().get("CPU", 1))
@@ -111,6 +103,28 @@ class RayBuilders:
         if isinstance(job, Build) and isinstance(reply, Built):
             Path(job.path).write_bytes(library)
         return reply
+
+
+def join(address: str | None) -> tuple[Any, bool]:
+    """The module ``ray``, in a cluster; and whether this process was in none before.
+
+    Args:
+        address: of the cluster, as ``ray.init`` takes it; None for one that Ray finds, or starts
+            on this machine.
+
+    Raises:
+        ToolError: Ray is not installed, or the cluster does not answer.
+    """
+    ray = _ray()
+    own = not ray.is_initialized()
+    if own:
+        if address is not None:
+            _reach(address)
+        try:
+            ray.init(address=address, log_to_driver=False, include_dashboard=False)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            raise _no_answer(error) from error
+    return ray, own
 
 
 class _Builder:

@@ -1,0 +1,133 @@
+"""Times of whole networks on the user's devices: a search begins with those that earlier ones
+measured, whatever its goals and samples are.
+
+One line of JSON for each, with all that a time depends on: append-only, safe to join and to share.
+Numbers in weights don't change how long a network takes, so networks that differ in nothing else
+share a line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import msgspec
+import onnx
+
+from tvmcomp.errors import ModelError
+from tvmcomp.search.timing import Timed
+from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
+from tvmcomp.tuning.log.places import own_location
+from tvmcomp.tuning.log.record import Versions, now
+
+#: What runs depends on shapes and axes: whole numbers, and few.
+_MOST_SIZES = 64
+_VALUES = ("raw_data", "float_data", "int32_data", "int64_data")
+#: More than any user's log has; what is larger is none of ours.
+_MOST_BYTES = 1 << 28
+
+
+class Line(msgspec.Struct, frozen=True):
+    """A network that was timed.
+
+    Attributes:
+        network: of :func:`network_digest`.
+        target, device: what it was built for, and the address where it ran; None is this machine.
+        fingerprint: of this machine; of another one its name.
+        versions: of what built it.
+        date: UTC.
+        timed: what was measured.
+    """
+
+    network: str
+    target: str
+    device: str | None
+    fingerprint: Fingerprint
+    versions: Versions
+    date: str
+    timed: Timed
+
+
+class NetworkTimes:
+    """Times for one target on one device."""
+
+    def __init__(self, target: str, device: str | None, path: Path | None = None) -> None:
+        """Args:
+        target: all of its description.
+        device: an address; None is this machine.
+        path: the log; None is the user's own.
+        """
+        self._target = hashlib.sha256(target.encode()).hexdigest()[:16]
+        self._device, self._versions = device, Versions.here()
+        self._path = path or own_location().parent / "network_times.jsonl"
+        self._fingerprint = local_fingerprint() if device is None else Fingerprint(device)
+        self._known = {line.network: line.timed for line in _lines(self._path) if self._holds(line)}
+
+    def known(self, digest: str) -> Timed | None:
+        """What an earlier search measured of a network; None where none did."""
+        return self._known.get(digest)
+
+    def keep(self, digest: str, timed: Timed) -> None:
+        """Write down what was measured.
+
+        Raises:
+            ModelError: it can't be written.
+        """
+        self._known[digest] = timed
+        line = Line(
+            digest, self._target, self._device, self._fingerprint, self._versions, now(), timed
+        )
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                # The first end of line is for what a kill may have torn before it.
+                file.write(b"\n" + msgspec.json.encode(line) + b"\n")
+        except OSError as error:
+            raise ModelError(
+                f"what was measured can't be written: {error.strerror or error}",
+                where=str(self._path),
+            ) from error
+
+    def _holds(self, line: Line) -> bool:
+        """Whether a line's time is of this target, device and version."""
+        return (line.target, line.device, line.versions) == (
+            self._target,
+            self._device,
+            self._versions,
+        ) and line.fingerprint.same_model(self._fingerprint)
+
+
+def network_digest(model: onnx.ModelProto, *beside: object) -> str:
+    """Of a network's structure, and of what it is built with beside.
+
+    Args:
+        model: in the number formats that it is built in.
+        beside: whatever else its time depends on.
+    """
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    del bare.metadata_props[:]
+    for tensor in bare.graph.initializer:
+        if math.prod(tensor.dims) > _MOST_SIZES or tensor.data_type != onnx.TensorProto.INT64:
+            for field in _VALUES:
+                tensor.ClearField(field)
+    text = bare.SerializeToString(deterministic=True) + repr(beside).encode()
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def _lines(path: Path) -> list[Line]:
+    """The lines that can be read: others are of other versions, torn, or damaged."""
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            return []
+        text = path.read_bytes()
+    except OSError:
+        return []
+    found = []
+    for line in text.splitlines():
+        try:
+            found.append(msgspec.json.decode(line, type=Line))
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
+    return found
