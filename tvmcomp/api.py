@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -201,8 +200,7 @@ def build(
     notes = [*choice.notes, *used.notes(), *sparse_notes(library.sparse, description)]
     constants = sum(array.nbytes for array in library.constants)
     notes += shape_notes(signatures, library.shared_nbytes, constants)
-    finish = partial(
-        Artifact.create,
+    artifact = Artifact.create(
         library=library.binary,
         code=library.code,
         constants={f"constant_{i}": array for i, array in enumerate(library.constants)},
@@ -214,14 +212,14 @@ def build(
         calibration=choice.calibration,
         operators=operators,
         kernels=kernel_works(operators, library.computed, library.unscheduled),
+        notes=notes,
         unaligned_inputs=library.unaligned_inputs,
         states=network.states,
         variants=signatures[1:],
     )
-    artifact = finish(notes=notes)
     notes += cost_of_float(choice, artifact, here, inputs)
     kept = reference_of(choice, artifact, here, inputs) if reference else None
-    artifact = finish(notes=notes, reference=kept)
+    artifact = artifact.completed(kept, notes)
     # Who asks for int8 wants a small file, too: in float32 by the clock, weights still have 8 bits.
     in_float = choice.calibration.get("formats", {}).get("chosen") in ("float32", "mixed")
     if small or (in_float and description.family != "cuda"):

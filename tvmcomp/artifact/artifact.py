@@ -20,6 +20,7 @@ import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -113,8 +114,6 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             ArtifactError: ``signature`` names two inputs or two outputs alike, or ``reference`` is
                 not as it says.
         """
-        from importlib.metadata import version  # not above: reading needs none of it
-
         check_names(signature, source)
         arrays = tuple(
             array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
@@ -127,8 +126,8 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         members = _with_bytes(library, packed_code, pack(weights), reference, signature)
         metadata = Metadata(
             format=FORMAT_VERSION,
-            tvmcomp=version("tvmcomp"),
-            tvm=version("apache-tvm"),
+            tvmcomp=_version("tvmcomp"),
+            tvm=_version("apache-tvm"),
             created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             target=target,
             signature=signature,
@@ -146,6 +145,21 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             variants=tuple(variants),
         )
         return cls(metadata, library, arrays, reference, packed_code)
+
+    def completed(self, reference: Reference | None, notes: Sequence[str]) -> Artifact:
+        """The same with what only its own run gives.
+
+        Args:
+            reference: as for :meth:`create`.
+            notes: all there are, those of before among them.
+        """
+        digests = dict(self.metadata.digests)
+        if reference is not None:
+            reference = canonical(reference, self.metadata.signature)
+            data = encode_reference(reference, self.metadata.signature)
+            digests |= _digests({"golden.npz": data})
+        metadata = msgspec.structs.replace(self.metadata, notes=tuple(notes), digests=digests)
+        return msgspec.structs.replace(self, metadata=metadata, reference=reference)
 
     def small(self) -> Artifact:
         """The same with its weights coded, where that makes them smaller. They are decoded when a
@@ -272,6 +286,13 @@ def _with_bytes(
     if reference is not None:
         members["golden.npz"] = encode_reference(reference, signature)
     return members
+
+
+@cache
+def _version(package: str) -> str:
+    from importlib.metadata import version  # not above: reading needs none of it
+
+    return version(package)
 
 
 def _digests(members: Mapping[str, bytes]) -> dict[str, str]:

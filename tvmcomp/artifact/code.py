@@ -12,6 +12,8 @@ from tvmcomp.errors import ArtifactError
 _KERNELS, _DRIVER = "kernels.o", "driver.c"
 #: What no network's code comes near, in bytes.
 _MOST = 1 << 30
+#: What an unpacker may need of memory, in bytes: that of xz -9.
+_MOST_DICTIONARY = 1 << 26
 
 
 class Code(msgspec.Struct, frozen=True):
@@ -38,7 +40,11 @@ def pack_code(code: Code) -> bytes:
             info = tarfile.TarInfo(name)
             info.size = len(data)
             archive.addfile(info, io.BytesIO(data))
-    return lzma.compress(plain.getvalue(), preset=9 | lzma.PRESET_EXTREME)
+    data = plain.getvalue()
+    # A dictionary of the data's size finds as much, and is most of the time of a small file.
+    dictionary = min(max(4096, len(data)), _MOST_DICTIONARY)
+    coder = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": dictionary}
+    return lzma.compress(data, format=lzma.FORMAT_XZ, filters=[coder])
 
 
 def unpack_code(packed: bytes, where: str) -> Code:
