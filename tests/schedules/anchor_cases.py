@@ -288,7 +288,7 @@ def _pack(
 ) -> np.ndarray:
     lanes = _dot_lanes(case, kernel, target)
     if lanes is not None:
-        return pack_depthwise_dot_weight(weight, lanes)
+        return pack_depthwise_dot_weight(weight, lanes, target)
     if case.depthwise:
         return pack_depthwise_weight(weight)
     return pack_conv_weight(weight, case.window.groups, kernel)

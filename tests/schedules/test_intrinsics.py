@@ -20,6 +20,8 @@ for name in sys.argv[1:]:
 NUMBERS = {
     "vpdpbusd": "_16",
     "vpmaddwd": "_8",
+    "vpmaddwd_words": "_8",
+    "vpmaddwd_columns": "_8_3_1",
     "vpdpbusd_columns": "_16_3_1",
     "sdot_columns": "_8_3_2",
 }

@@ -19,9 +19,10 @@ from tvmcomp.schedules.conv.depthwise_conv import DEPTHWISE_CONV
 from tvmcomp.schedules.conv.depthwise_conv_schedule import schedule_depthwise_conv
 from tvmcomp.schedules.conv.depthwise_dot import DEPTHWISE_DOT
 from tvmcomp.schedules.conv.depthwise_dot_schedule import schedule_depthwise_dot
-from tvmcomp.schedules.conv.direct_conv import DIRECT_CONV, PIXEL_PAIRS
+from tvmcomp.schedules.conv.direct_conv import DIRECT_CONV, PIXEL_PAIRS, STAGED_CONV
 from tvmcomp.schedules.conv.direct_conv_schedule import schedule_direct_conv
 from tvmcomp.schedules.conv.pixel_pairs_schedule import schedule_pixel_pairs
+from tvmcomp.schedules.conv.staged_conv_schedule import schedule_staged_conv
 from tvmcomp.schedules.conv.winograd import WINOGRAD
 from tvmcomp.schedules.conv.winograd_schedule import schedule_winograd_conv
 from tvmcomp.schedules.dot import DotKernel, dot_kernel
@@ -89,8 +90,10 @@ def design_space(target: TargetDescription) -> Callable[[Any, Decide], str]:
 def _kernel(sch: Schedule, anchor: Block, target: TargetDescription) -> DotKernel:
     """The dot product that the anchor's packed weights were made for."""
     data, weight = (str(read.source.dtype) for read in sch.get(anchor).reads[-2:])
-    pairs = sch.get(anchor).annotations[ANCHOR] == PIXEL_PAIRS
-    kernel = dot_kernel(data, weight, target, None if pairs else 1)
+    kind = sch.get(anchor).annotations[ANCHOR]
+    if kind == STAGED_CONV:
+        data = target.activation_dtype  # What it was before it was widened.
+    kernel = dot_kernel(data, weight, target, None if kind == PIXEL_PAIRS else 1)
     assert kernel is not None, f"no dot product of {data} and {weight} on {target.name}"
     return kernel
 
@@ -118,4 +121,5 @@ _SCHEDULES: dict[str, Callable[..., None]] = {
     DEPTHWISE_DOT: schedule_depthwise_dot,
     PIXEL_PAIRS: _of_packed_weight(schedule_pixel_pairs),
     DIRECT_CONV: _of_packed_weight(schedule_direct_conv),
+    STAGED_CONV: _of_packed_weight(schedule_staged_conv),
 }

@@ -34,6 +34,8 @@ class DotKernel:
         instruction: the mnemonic that the assembly must show, or None.
         pixels: output pixels in one register of accumulators, ``lanes`` channels of each.
         temporaries: registers that its steps need beside operands and accumulators.
+        staged: dtype to which each task widens its part of the data before it multiplies, in a
+            buffer of its own; None where the instruction takes the data as they are.
     """
 
     data: str
@@ -45,6 +47,7 @@ class DotKernel:
     instruction: str | None = None
     pixels: int = 1
     temporaries: int = 0
+    staged: str | None = None
 
 
 def dot_kernel(
@@ -105,6 +108,15 @@ def has_dot_instruction(target: TargetDescription) -> bool:
     return kernel.depth >= 4 and not kernel.temporaries
 
 
+def bytes_kernel(target: TargetDescription) -> DotKernel:
+    """The 8-bit kernel of loops that read a row's bytes where they lie, with nothing staged."""
+    if target.dot_product != "pmaddwd":
+        return int8_kernel(target, 1)
+    lanes = target.vector_bits // 32
+    name = x86.vpmaddwd(lanes)
+    return DotKernel("uint8", "int8", "int32", lanes, 4, name, "vpmaddwd", temporaries=2)
+
+
 def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
     """The 8-bit kernel that ``target.dot_product`` asks for.
 
@@ -116,9 +128,10 @@ def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
     if dot == "avx_vnni":
         return DotKernel("uint8", "int8", "int32", 8, 4, x86.vpdpbusd(8), "vpdpbusd")
     if dot == "pmaddwd":
-        lanes = 16 if target.vector_bits >= 512 else 8
+        lanes = target.vector_bits // 32
+        name = x86.vpmaddwd_words(lanes)
         return DotKernel(
-            "uint8", "int8", "int32", lanes, 4, x86.vpmaddwd(lanes), "vpmaddwd", temporaries=2
+            "uint8", "int8", "int32", lanes, 2, name, "vpmaddwd", temporaries=1, staged="int16"
         )
     if dot == "i8mm" and row != 1:
         return DotKernel("int8", "int8", "int32", 2, 8, smmla(), "smmla", pixels=2)

@@ -10,6 +10,7 @@ from tvmcomp.schedules.arm.columns import sdot_columns
 from tvmcomp.schedules.arm.smmla import smmla
 from tvmcomp.schedules.x86 import intrinsics as x86
 from tvmcomp.schedules.x86.columns import vpdpbusd_columns
+from tvmcomp.schedules.x86.row_pairs import vpmaddwd_columns
 
 #: What registers them. The numbers that it takes end the intrinsic's name.
 _REGISTER: dict[str, Callable[..., str]] = {
@@ -21,8 +22,10 @@ _REGISTER: dict[str, Callable[..., str]] = {
     "tvmcomp.arm.sdot_columns": sdot_columns,
     "tvmcomp.x86.vpdpbusd": x86.vpdpbusd,
     "tvmcomp.x86.vpmaddwd": x86.vpmaddwd,
+    "tvmcomp.x86.vpmaddwd_words": x86.vpmaddwd_words,
     "tvmcomp.x86.vdpbf16ps": x86.vdpbf16ps,
     "tvmcomp.x86.vpdpbusd_columns": vpdpbusd_columns,
+    "tvmcomp.x86.vpmaddwd_columns": vpmaddwd_columns,
 }
 # Names come from logs: a number of more digits would only take memory.
 _NAME = re.compile(r"(.+?)((?:_\d{1,2})*)")

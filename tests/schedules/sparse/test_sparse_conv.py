@@ -14,7 +14,7 @@ from schedules.anchor_cases import call, compiled, scheduled
 
 from tvmcomp import targets
 from tvmcomp.schedules.anchor import Anchor, Window
-from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, bytes_kernel, float_kernel, int8_kernel
 from tvmcomp.schedules.sparse.choose import choose_sparse
 from tvmcomp.schedules.sparse.conv import sparse_conv
 from tvmcomp.schedules.sparse.pattern import nonzero_blocks, pack_blocks
@@ -26,8 +26,8 @@ VNNI_256 = msgspec.structs.replace(VNNI, dot_product="avx_vnni", vector_bits=256
 KERNELS: dict[str, tuple[TargetDescription, DotKernel]] = {
     "float32_8": (V3, float_kernel(V3)),
     "float32_16": (V4, float_kernel(V4)),
-    "vpmaddwd_8": (V3, int8_kernel(V3)),
-    "vpmaddwd_16": (V4, int8_kernel(V4)),
+    "vpmaddwd_8": (V3, bytes_kernel(V3)),
+    "vpmaddwd_16": (V4, bytes_kernel(V4)),
     "vpdpbusd_8": (VNNI_256, int8_kernel(VNNI_256)),
     "vpdpbusd_16": (VNNI, int8_kernel(VNNI)),
 }

@@ -22,7 +22,7 @@ from tvmcomp.compress.fake_quantize.patterns import matched
 from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.fake_quantize.weights import Weight
 from tvmcomp.compress.sparsify.masks import Block
-from tvmcomp.schedules.dot import float_kernel, int8_kernel
+from tvmcomp.schedules.dot import bytes_kernel, float_kernel
 from tvmcomp.targets import TargetDescription
 
 #: Outputs of a block: a vector of the widest kernels, and several of the others'.
@@ -46,7 +46,7 @@ class Prunable:
 
 def kernel_block(target: TargetDescription, *, integers: bool) -> Block:
     """The block that a sparse kernel of ``target`` skips."""
-    kernel = int8_kernel(target, 1) if integers else float_kernel(target)
+    kernel = bytes_kernel(target) if integers else float_kernel(target)
     return math.lcm(_OUTPUTS, kernel.lanes), kernel.depth
 
 

@@ -113,7 +113,7 @@ def _depthwise_dot(
         return None
     return Form(
         depthwise_padding(anchor),
-        pack_depthwise_dot_weight(weight, lanes),
+        pack_depthwise_dot_weight(weight, lanes, target),
         _te(lambda x, w: depthwise_dot_conv(x, w, anchor, lanes)),
     )
 

@@ -1,9 +1,9 @@
-"""Depthwise int8 convolution with a dot-product instruction: four rows of the window at a time.
+"""Depthwise int8 convolution with a dot-product instruction: some rows of the window at a time.
 
-A dot product reduces four neighbouring bytes, and a depthwise convolution has no input channels to
-reduce. So the bytes of up to four input rows are interleaved channel by channel in registers, and
-the dot product takes four taps of every channel at once. The interleaved column serves every output
-pixel whose window holds it.
+A dot product reduces four neighbouring bytes, or two of them widened (``vpmaddwd``), and a
+depthwise convolution has no input channels to reduce. So the bytes of as many input rows are
+interleaved channel by channel in registers, and the dot product takes as many taps of every channel
+at once. The interleaved column serves every output pixel whose window holds it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _LANES = {
     "sdot": (8, "int8"),
     "i8mm": (8, "int8"),
 }
+#: The dot product that takes two rows, and not four: its weights lie by pairs of rows.
+_IN_PAIRS = "pmaddwd"
 
 
 def dot_lanes(anchor: Anchor, dtype: str, target: TargetDescription) -> int | None:
@@ -44,6 +46,8 @@ def dot_lanes(anchor: Anchor, dtype: str, target: TargetDescription) -> int | No
     """
     window = anchor.window
     lanes, accepted = _LANES.get(target.dot_product, (0, ""))
+    if target.dot_product == _IN_PAIRS:
+        lanes, accepted = target.vector_bits // 32, "uint8"
     if dtype != accepted or len(window.kernel) != 2 or window.kernel[0] < 3:
         return None
     while lanes >= DEPTH and anchor.channels % lanes:
@@ -51,9 +55,16 @@ def dot_lanes(anchor: Anchor, dtype: str, target: TargetDescription) -> int | No
     return lanes if lanes >= DEPTH else None
 
 
-def pack_depthwise_dot_weight(weight: np.ndarray, lanes: int) -> np.ndarray:
-    """Pack ``[C, KH, KW, 1]`` into ``[KW, C/lanes, lanes, KH]``."""
+def pack_depthwise_dot_weight(
+    weight: np.ndarray, lanes: int, target: TargetDescription
+) -> np.ndarray:
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, C/lanes, lanes, KH]``, or, for a dot product of two rows,
+    into ``[KW, C/lanes, pairs, lanes, 2]``, an odd last row beside zeros."""
     _, height, width, _ = weight.shape
+    if target.dot_product == _IN_PAIRS:
+        even = np.pad(weight[..., 0], [(0, 0), (0, height % 2), (0, 0)])
+        split = even.reshape(-1, lanes, even.shape[1] // 2, 2, width)
+        return np.ascontiguousarray(split.transpose(4, 0, 2, 1, 3))
     split = weight.reshape(-1, lanes, height, width)
     return np.ascontiguousarray(split.transpose(3, 0, 1, 2))
 
@@ -72,6 +83,7 @@ def depthwise_dot_conv(data: Tensor, weight: Tensor, anchor: Anchor, lanes: int)
         A TE tensor ``[*lead, H', W', C]`` of int32.
     """
     window, n = anchor.window, len(anchor.lead)
+    in_pairs = len(weight.shape) > 4
     column = te.reduce_axis((0, window.kernel[1]), name="column")
     row = te.reduce_axis((0, window.kernel[0]), name="row")
     (stride_y, stride_x), (dilation_y, dilation_x) = window.strides, window.dilation
@@ -80,7 +92,8 @@ def depthwise_dot_conv(data: Tensor, weight: Tensor, anchor: Anchor, lanes: int)
         y, x, c = i[n:]
         at_y, at_x = y * stride_y + row * dilation_y, x * stride_x + column * dilation_x
         left = element(data, *i[:n], at_y, at_x, c)
-        right = weight[column, c // lanes, c % lanes, row]
+        in_block = (row // 2, c % lanes, row % 2) if in_pairs else (c % lanes, row)
+        right = element(weight, column, c // lanes, *in_block)
         return te.sum(left.astype("int32") * right.astype("int32"), axis=[column, row])
 
     return te.compute(

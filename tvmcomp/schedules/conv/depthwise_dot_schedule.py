@@ -8,6 +8,7 @@ from tvmcomp.schedules.conv.depthwise_dot import DILATION
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize
 from tvmcomp.schedules.x86.columns import vpdpbusd_columns
+from tvmcomp.schedules.x86.row_pairs import vpmaddwd_columns
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Block, Schedule
 
@@ -19,7 +20,8 @@ def schedule_depthwise_dot(
     sch: Schedule, block: Block, target: TargetDescription, decide: Decide
 ) -> None:
     """Schedule the PrimFunc in ``sch`` whose anchor is the ``depthwise`` block ``block``."""
-    lanes = int(sch.get(block).reads[-1].source.shape[-2])
+    weight = sch.get(block).reads[-1].source
+    lanes, in_pairs = int(weight.shape[-2]), len(weight.shape) > 4
     dilation = int(sch.get(block).annotations[DILATION])
     work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
@@ -45,5 +47,7 @@ def schedule_depthwise_dot(
     sch.unroll(init_pixels)
     sch.vectorize(init_lanes)
     columns = sdot_columns if target.family == "arm" else vpdpbusd_columns
+    if in_pairs:
+        columns = vpmaddwd_columns
     sch.tensorize(vector, columns(lanes, int(sch.get(row).extent), dilation))
     vectorize_channels(sch, epilogue, target)

@@ -29,6 +29,8 @@ te = tvm.te
 DIRECT_CONV = "direct_conv"
 #: The same, where a register of accumulators holds several pixels.
 PIXEL_PAIRS = "pixel_pairs"
+#: The same, where each task widens its part of the data first.
+STAGED_CONV = "staged_conv"
 
 
 def pack_conv_weight(weight: np.ndarray, groups: int, kernel: DotKernel) -> np.ndarray:
@@ -103,6 +105,7 @@ def direct_conv(
     packed_out = int(weight.shape[1]) * kernel.lanes
     group_out = out_channels // groups
     whole_width = _whole_width(anchor, kernel, target)
+    data = staged(data, kernel)
     taps = window_taps(window)
     reduce_outer = te.reduce_axis((0, inner), name="ico")
     reduce_inner = te.reduce_axis((0, kernel.depth), name="ici")
@@ -154,6 +157,14 @@ def direct_conv(
     )
 
 
+def staged(data: Any, kernel: DotKernel) -> Any:
+    """``data`` as ``kernel`` multiplies them, widened where it asks for that."""
+    if kernel.staged is None:
+        return data
+    dtype = kernel.staged
+    return te.compute(data.shape, lambda *i: element(data, *i).astype(dtype), name="staged")
+
+
 def accumulators(
     shape: Sequence[int], value: Callable[..., Any], kernel: DotKernel, macs: int
 ) -> Any:
@@ -163,7 +174,8 @@ def accumulators(
     dimensions of the result: ``[*, width / pixels, channels / lanes, pixels, lanes]``.
     """
     if kernel.pixels == 1:
-        return te.compute(shape, value, name="conv", attrs={ANCHOR: DIRECT_CONV, MACS: macs})
+        kind = DIRECT_CONV if kernel.staged is None else STAGED_CONV
+        return te.compute(shape, value, name="conv", attrs={ANCHOR: kind, MACS: macs})
     *outer, width, channels = shape
     pixels, lanes = kernel.pixels, kernel.lanes
 

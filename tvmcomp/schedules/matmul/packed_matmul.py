@@ -15,7 +15,7 @@ import numpy as np
 
 from tvmcomp.schedules.anchor import element
 from tvmcomp.schedules.bfloat16 import widen
-from tvmcomp.schedules.conv.direct_conv import accumulators, in_tile
+from tvmcomp.schedules.conv.direct_conv import accumulators, in_tile, staged
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
@@ -88,6 +88,7 @@ def packed_matmul(left: PrimExpr, packed: Any, product: PackedProduct, kernel: D
     Returns:
         A TE tensor ``[*batch, rows, columns]`` of dtype ``kernel.acc``.
     """
+    left = staged(left, kernel)
     tap = te.reduce_axis((0, 1), name="k0")
     outer = te.reduce_axis((0, int(packed.shape[-3])), name="ico")
     inner = te.reduce_axis((0, kernel.depth), name="ici")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from tvmcomp.recurrent import RecurrentCell
-from tvmcomp.schedules.dot import int8_kernel
+from tvmcomp.schedules.dot import bytes_kernel
 from tvmcomp.schedules.recurrent.packing import pack_rows
 from tvmcomp.schedules.recurrent.tile import Tile
 from tvmcomp.targets import TargetDescription
@@ -39,7 +39,7 @@ def of_integers(
         ``[D, G, units with padding]``.
     """
     padded = padded_units(planned)
-    offset = 1 if cell.dynamic_range else ZERO_POINTS[int8_kernel(target, row=1).data]
+    offset = 1 if cell.dynamic_range else ZERO_POINTS[bytes_kernel(target).data]
     if cell.fixed_point is not None:
         offset += cell.fixed_point.state_zero_point
     found = {"corrections": weight.sum(axis=1, dtype=np.int32) * np.int32(-offset)}

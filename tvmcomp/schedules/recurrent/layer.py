@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.recurrent import RecurrentCell
-from tvmcomp.schedules.dot import int8_kernel
+from tvmcomp.schedules.dot import bytes_kernel
 from tvmcomp.schedules.parallel import worth_parallel
 from tvmcomp.schedules.recurrent.gates import phases
 from tvmcomp.schedules.recurrent.integers import padded_units
@@ -25,7 +25,7 @@ _WAIT = 8
 
 def tiles(cell: RecurrentCell, dtype: str, target: TargetDescription) -> list[Tile]:
     """The tile of each phase of ``cell``: weights are packed for it."""
-    kernel = int8_kernel(target, row=1) if cell.in_integers else None
+    kernel = bytes_kernel(target) if cell.in_integers else None
     bits = 8 if kernel else int(tvm.DataType(dtype).bits)
     return [
         choose_tile(cell.units, len(phase.gates), cell.batch, bits, target, kernel)
@@ -61,7 +61,7 @@ class Layer:
         self.batch = self.cell.batch
         self.lanes = self.tiles[0].lanes
         self.padded = padded_units(self.tiles)
-        self.kernel = int8_kernel(self.target, row=1) if self.cell.in_integers else None
+        self.kernel = bytes_kernel(self.target) if self.cell.in_integers else None
         self.zero = tirx.const(0, self.dtype)
 
     @property

@@ -15,7 +15,7 @@ import numpy as np
 
 from tvmcomp.schedules.amx.choose import plan_amx
 from tvmcomp.schedules.anchor import Anchor
-from tvmcomp.schedules.dot import DotKernel, int8_kernel
+from tvmcomp.schedules.dot import DotKernel, bytes_kernel
 from tvmcomp.schedules.dot_intrinsic import EMITTED
 from tvmcomp.schedules.sparse.pattern import nonzero_blocks
 from tvmcomp.schedules.sparse.plan import SparsePlan
@@ -78,7 +78,7 @@ def choose_sparse(
 def sparse_kernel(dense: DotKernel, target: TargetDescription) -> DotKernel | None:
     """The dot product of a sparse kernel; None for types that none has."""
     if dense.weight == "int8":
-        kernel = int8_kernel(target, 1)  # Of pairs of pixels there is none.
+        kernel = bytes_kernel(target)  # Of pairs of pixels there is none.
         return kernel if kernel.intrin in EMITTED else None
     return dense if dense.data == dense.weight == "float32" else None
 
@@ -99,7 +99,8 @@ def _choices(
         chains = next(n for n in (1, 2, 4) if n * pixels * vectors >= _IN_FLIGHT or n == 4)
         count = int((-(-found.sum(axis=1) // chains) * chains).sum())
         plan = SparsePlan(anchor, kernel, pixels, vectors, chains, count)
-        gain = _dense_cost(anchor, dense) / _sparse_cost(plan, target)
+        # Two steps over widened data take about what one over bytes does.
+        gain = _dense_cost(anchor, kernel if dense.staged else dense) / _sparse_cost(plan, target)
         yield SparseChoice(plan, 1 - float(found.mean()), gain)
 
 

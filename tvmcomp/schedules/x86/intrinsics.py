@@ -28,14 +28,40 @@ def vpdpbusd(lanes: int) -> str:
     return register_dot(f"tvmcomp.x86.vpdpbusd_{lanes}", lanes, 4, ("uint8", "int8", "int32"), emit)
 
 
+#: ``vpmaddwd`` by the lanes of its result.
+MULTIPLY_ADD = {
+    16: "llvm.x86.avx512.pmaddw.d.512",
+    8: "llvm.x86.avx2.pmadd.wd",
+    4: "llvm.x86.sse2.pmadd.wd",
+}
+
+
+def vpmaddwd_words(lanes: int) -> str:
+    """Without VNNI: multiply in 16 bits and add pairs into int32 (``vpmaddwd``), two words a step.
+
+    The data were widened before, for all the products that a number of them is in; a vector of the
+    weights is widened as it is loaded (``vpmovsxbw``). ``vpmaddubsw`` would take bytes, but
+    saturates its 16-bit sums: 255 * 127 * 2 does not fit. Widening is exact.
+    """
+    words = lanes * 2
+
+    def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
+        pair = tirx.Broadcast(tirx.reinterpret("int32", data), lanes)
+        left = tirx.reinterpret(f"int16x{words}", pair)
+        right = weight.astype(f"int16x{words}")
+        return acc + tirx.call_llvm_pure_intrin(f"int32x{lanes}", MULTIPLY_ADD[lanes], left, right)
+
+    dtypes = ("int16", "int8", "int32")
+    return register_dot(f"tvmcomp.x86.vpmaddwd_words_{lanes}", lanes, 2, dtypes, emit)
+
+
 def vpmaddwd(lanes: int) -> str:
-    """Without VNNI: multiply in 16 bits and add pairs into int32 (``vpmaddwd``), four bytes a step.
+    """The same, four bytes a step, of data that are used too few times to be widened before.
 
     Even and odd bytes are widened in their places, by shifts and a mask: what is loaded is in order
-    for two instructions, and neither operand is permuted. ``vpmaddubsw`` would take the bytes as
-    they are, but saturates its 16-bit sums: 255 * 127 * 2 does not fit. Widening is exact.
+    for two instructions, and neither operand is permuted.
     """
-    intrinsic = {16: "llvm.x86.avx512.pmaddw.d.512", 8: "llvm.x86.avx2.pmadd.wd"}[lanes]
+    intrinsic = MULTIPLY_ADD[lanes]
     words = lanes * 2
 
     def emit(data: Any, weight: Any, acc: PrimExpr) -> PrimExpr:
