@@ -71,6 +71,11 @@ def main() -> None:
             traceback.print_exc()
         err.print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         status = 2
+    except ModuleNotFoundError as error:
+        if verbose:
+            traceback.print_exc()
+        err.print(f"[red]error:[/red] {_escape(_missing(error))}", soft_wrap=True)
+        status = 2
     except Exception as error:  # noqa: BLE001  a defect of ours: say so, without a C++ trace
         if verbose:
             traceback.print_exc()
@@ -98,6 +103,15 @@ def _interrupts() -> threading.Event:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # else it is ignored
         signal.signal(signal.SIGINT, press)
     return pressed
+
+
+def _missing(error: ModuleNotFoundError) -> str:
+    """What to do where only artifacts were to run, and so not all of tvmcomp is installed."""
+    name = (error.name or str(error)).partition(".")[0]
+    return (
+        f"this needs the Python package {name}, which is not installed\n"
+        "  `pip install tvmcomp` brings what all commands need; fewer packages only run artifacts."
+    )
 
 
 def _escape(text: str) -> str:
