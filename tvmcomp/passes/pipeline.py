@@ -27,6 +27,8 @@ from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.lowering.call_sources import CallSources, call_sources, in_order_of
+from tvmcomp.passes.lowering.gpu_forms import gpu_forms
+from tvmcomp.passes.lowering.gpu_products import gpu_products
 from tvmcomp.passes.lowering.half import half_precision
 from tvmcomp.passes.lowering.integer_products import integer_products
 from tvmcomp.passes.lowering.keep_moves import keep_moves
@@ -121,6 +123,8 @@ def _lowering(
         }
         if half:
             passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))
+        passes["gpu_products"] = in_bodies(gpu_products)
+        passes["gpu_forms"] = in_bodies(gpu_forms)
     else:
         passes = {
             "keep_moves": in_bodies(keep_moves),

@@ -1,5 +1,7 @@
 """Half precision on a GPU: convolutions and matrix products multiply 16-bit floats into float32.
 
+Products of two computed matrices too: attention's.
+
 CPUs have it in :mod:`tvmcomp.passes.lowering.lower_anchors`, where the weight is widened as it
 is read.
 """
@@ -10,7 +12,14 @@ import ml_dtypes
 import numpy as np
 
 from tvmcomp.passes.operator_kinds import ANCHORS
-from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name, with_attributes
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    const,
+    const_value,
+    dtype_of,
+    op_name,
+    with_attributes,
+)
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
 
@@ -19,7 +28,8 @@ _NUMPY = {"float16": np.float16, "bfloat16": ml_dtypes.bfloat16}
 
 
 def half_precision(mod: Module, dtype: str) -> Module:
-    """Give every anchor with a constant float32 weight ``dtype`` operands and a float32 result.
+    """Give every anchor of float32 ``dtype`` operands and a float32 result; a convolution whose
+    weight is computed stays as it is.
 
     Args:
         mod: Relax.
@@ -43,12 +53,19 @@ class _HalfPrecision(BindingRewriter):
         self.dtype = dtype
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
-        weight = const_value(value.args[1]) if op_name(value) in ANCHORS else None
-        if weight is None or weight.dtype != np.float32:
+        if op_name(value) not in ANCHORS or any(dtype_of(a) != "float32" for a in value.args):
             return super().rewrite(var, value)
-        narrow = const(narrowed(weight, self.dtype))
-        data = self.emit(
-            relax.op.astype(self.substitute(value.args[0]), self.dtype), f"{var.name}_half"
-        )
+        weight = const_value(value.args[1])
+        if weight is None and op_name(value) != "matmul":
+            return super().rewrite(var, value)
+        data = self.half(value.args[0], f"{var.name}_half")
+        if weight is None:
+            narrow = self.half(value.args[1], f"{var.name}_right_half")
+        else:
+            narrow = const(narrowed(weight, self.dtype))
         attrs = with_attributes(value.attrs, out_dtype=tvm.runtime.DataType("float32"))
         return self.emit(relax.Call(value.op, [data, narrow], attrs), var.name)
+
+    def half(self, value: Expr, name: str) -> Expr:
+        """``value`` in half precision."""
+        return self.emit(relax.op.astype(self.substitute(value), self.dtype), name)

@@ -1,12 +1,28 @@
-"""Schedules for NVIDIA GPUs: kernels of threads and tensor cores."""
+"""Schedules for NVIDIA GPUs: kernels of threads and tensor cores.
+
+Each is made statement by statement of what a fused function computes, and not by changing its
+loops: which thread copies what, and what lies between two barriers, can be read in one place.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, analytic
+from tvmcomp.schedules.cuda.element_kernel import choose_together, element_kernel
+from tvmcomp.schedules.cuda.fused import fused_reduction, inlined
+from tvmcomp.schedules.cuda.kernel import kernel_function
+from tvmcomp.schedules.cuda.product import find_product
+from tvmcomp.schedules.cuda.product_kernel import product_kernel
+from tvmcomp.schedules.cuda.row_kernel import choose_row, row_kernel
+from tvmcomp.schedules.cuda.rows import find_rows
+from tvmcomp.schedules.cuda.tile import choose_tile
+from tvmcomp.schedules.cuda.window_kernel import choose_window, suits_window, window_kernel
+from tvmcomp.schedules.stages import Stage, read_stages
 from tvmcomp.targets import TargetDescription
-from tvmcomp.tvm_types import PrimFunc
+from tvmcomp.tvm_import import tvm
+from tvmcomp.tvm_types import PrimFunc, Schedule
 
 __all__ = ["schedule_kernel"]
 
@@ -27,4 +43,35 @@ def schedule_kernel(
     Raises:
         ValueError: the answers of ``decide`` do not fit together.
     """
-    return None
+    sch = tvm.s_tir.Schedule(func)
+    stages = read_stages(sch)
+    found = _launches(sch, stages, func, target, decide) if stages else None
+    return None if found is None else (found[0], kernel_function(func, found[1]))
+
+
+def _launches(
+    sch: Schedule,
+    stages: Sequence[Stage],
+    func: PrimFunc,
+    target: TargetDescription,
+    decide: Decide,
+) -> tuple[str, list[Any]] | None:
+    """The kernel's class and its launches."""
+    fused = fused_reduction(stages, func.params)
+    if fused is not None:
+        product = find_product(fused, target.capability)
+        if product is not None:
+            tile = choose_tile(sch, product.sizes, product.left.nbytes, target, decide)
+            return product.kind, product_kernel(product, tile)
+        if suits_window(fused, target):
+            return "window", window_kernel(fused, choose_window(sch, fused, target, decide))
+    rows = find_rows(stages, func.params)
+    if rows is not None:
+        return "rows", row_kernel(rows, choose_row(sch, rows, decide))
+    if any(stage.reduced for stage in stages):
+        return None
+    stage = inlined(stages[-1], stages[:-1])
+    results = [each for each in stages if any(each.buffer.same_as(p) for p in func.params)]
+    if len(results) != 1 or results[0] is not stages[-1]:
+        return None
+    return "elementwise", element_kernel(stage, choose_together(sch, stage, decide))

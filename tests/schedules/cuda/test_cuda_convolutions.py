@@ -1,0 +1,55 @@
+"""Convolutions as matrix products whose elements are read where they are, run on the CPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from cuda_cases import Answers, close, computed, convolution, convolved, random
+from slow_variants import first_and_slow
+
+#: Shape of the data, output channels, window; strides, padding, dilation.
+CASES: list[tuple[Any, int, Any, dict[str, Any]]] = [
+    ((1, 9, 7, 16), 24, (3, 3), {"padding": (1, 1, 1, 1)}),
+    ((2, 8, 8, 8), 33, (3, 3), {"strides": (2, 2), "padding": (0, 0, 1, 1)}),
+    ((1, 10, 11, 32), 16, (3, 2), {"dilation": (2, 3), "padding": (2, 0, 1, 3)}),
+    ((1, 12, 12, 3), 16, (7, 7), {"strides": (2, 2), "padding": (3, 3, 3, 3)}),
+    ((2, 5, 5, 20), 12, (1, 1), {"strides": (2, 1)}),
+]
+
+
+@pytest.mark.parametrize("dtype", first_and_slow("int8", "float16"))
+@pytest.mark.parametrize(("shape", "out", "kernel", "how"), CASES)
+def test_a_convolution(shape: Any, out: int, kernel: Any, how: dict[str, Any], dtype: str) -> None:
+    tensors = convolution(shape, out, kernel, dtype, **how)
+    data, weight = (random(tensors[i].shape, dtype, i) for i in range(2))
+    found = computed(tensors, [data, weight])
+    close(found, convolved(data, weight, **how))
+
+
+def test_a_border_of_the_zero_point() -> None:
+    how: dict[str, Any] = {"padding": (1, 1, 1, 1), "border": -7}
+    tensors = convolution((1, 6, 6, 16), 16, (3, 3), "int8", **how)
+    data, weight = (random(tensors[i].shape, "int8", i) for i in range(2))
+    decide = Answers(tile=6, splits=2)
+    found = computed(tensors, [data, weight], decide=decide, kind="conv")
+    close(found, convolved(data, weight, **how))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "int8"])
+@pytest.mark.parametrize("channels", first_and_slow(16, 9))
+def test_depthwise(channels: int, dtype: str) -> None:
+    how: dict[str, Any] = {"padding": (1, 1, 1, 1), "strides": (2, 1), "groups": channels}
+    shape = (1, 6, 7, channels)
+    tensors = convolution(shape, channels, (3, 3), dtype, layout="HWIO", **how)
+    data, weight = (random(tensors[i].shape, dtype, i) for i in range(2))
+    found = computed(tensors, [data, weight], decide=Answers(together=1), kind="window")
+    close(found, convolved(data, weight.transpose(3, 0, 1, 2), **how))
+
+
+def test_groups() -> None:
+    how: dict[str, Any] = {"padding": (1, 1, 1, 1), "groups": 2}
+    tensors = convolution((1, 5, 5, 8), 12, (3, 3), "int8", **how)
+    data, weight = (random(tensors[i].shape, "int8", i) for i in range(2))
+    found = computed(tensors, [data, weight], decide=Answers(together=2), kind="window")
+    close(found, convolved(data, weight, **how))
