@@ -18,8 +18,8 @@ from tvmcomp.tvm_import import tvm
 tirx = tvm.tirx
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
-_TRUNCATED = {
-    "Div": lambda a, b: np.trunc(a / b) if _float(a) else _quotient(a, b),
+_C_LIKE = {
+    "Div": lambda a, b: a / b if _float(a) else _quotient(a, b),
     "Mod": lambda a, b: np.fmod(a, b),
 }
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
@@ -118,11 +118,9 @@ class Expressions:
             return np.full((1, 1), expr.value, numpy_dtype(dtype_of(expr)))
         if isinstance(expr, tvm.ir.Var):
             return self.values[expr]
-        if kind in _BINARY or kind in _TRUNCATED:
+        if kind in _BINARY or kind in _C_LIKE:
             a, b = self.evaluate(expr.a, active), self.evaluate(expr.b, active)
-            if kind == "Div" and _float(a):
-                return np.asarray(a / b)
-            function = _BINARY.get(kind) or _TRUNCATED[kind]
+            function = _BINARY.get(kind) or _C_LIKE[kind]
             with np.errstate(all="ignore"):
                 return np.asarray(function(a, b))
         if kind in ("And", "Or"):

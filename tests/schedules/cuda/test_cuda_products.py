@@ -22,6 +22,7 @@ te, topi = tvm.te, tvm.topi
         ("bfloat16", (16, 32, 64)),
         ("int8", (17, 36, 80)),
         ("uint8", (5, 9, 33)),
+        ("float32", (18, 33, 20)),
     ],
 )
 def test_a_product_with_tails(dtype: str, sizes: tuple[int, int, int], by_column: bool) -> None:

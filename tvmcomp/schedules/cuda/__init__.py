@@ -13,7 +13,7 @@ from tvmcomp.schedules.blocking import Decide, analytic
 from tvmcomp.schedules.cuda.element_kernel import choose_together, element_kernel
 from tvmcomp.schedules.cuda.fused import fused_reduction, inlined
 from tvmcomp.schedules.cuda.kernel import kernel_function
-from tvmcomp.schedules.cuda.product import find_product
+from tvmcomp.schedules.cuda.product import find_product, multiplies_matrices
 from tvmcomp.schedules.cuda.product_kernel import product_kernel
 from tvmcomp.schedules.cuda.row_kernel import choose_row, row_kernel
 from tvmcomp.schedules.cuda.rows import find_rows
@@ -63,6 +63,8 @@ def _launches(
         if product is not None:
             tile = choose_tile(sch, product.sizes, product.left.nbytes, target, decide)
             return product.kind, product_kernel(product, tile)
+        if multiplies_matrices(fused.anchor):
+            return None
         if suits_window(fused, target):
             return "window", window_kernel(fused, choose_window(sch, fused, target, decide))
     rows = find_rows(stages, func.params)

@@ -13,8 +13,8 @@ from math import prod
 from typing import Any
 
 from tvmcomp.schedules.cuda.fused import Fused
-from tvmcomp.schedules.cuda.instructions import MULTIPLIED
 from tvmcomp.schedules.cuda.side import Side
+from tvmcomp.schedules.cuda.tensor_cores import MULTIPLIED
 from tvmcomp.schedules.stages import Axis, Stage, advances, loads, mentions
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
@@ -106,6 +106,18 @@ def find_product(fused: Fused, capability: int) -> Product | None:
     return Product(fused, batch, rows, columns, depth, lefts, rights)
 
 
+def multiplies_matrices(anchor: Stage) -> bool:
+    """Whether ``anchor`` is a product along one axis: where it is none for our kernels, TVM's own
+    rules cut it better than those of windows and rows."""
+    if not isinstance(anchor.value, tirx.Mul):
+        return False
+    factors = anchor.value.a, anchor.value.b
+    long = [axis for axis in anchor.dims if axis.extent > 1]
+    kinds = {tuple(mentions(factor, axis.var) for factor in factors) for axis in long}
+    along = [axis for axis in anchor.reduced if axis.extent > 1]
+    return len(along) == 1 and {(True, False), (False, True)} <= kinds
+
+
 def _factors(anchor: Stage, capability: int) -> list[Any] | None:
     """The two that ``anchor`` multiplies and adds up, as they are before they are widened."""
     adds = anchor.combine is not None and isinstance(_combined(anchor), tirx.Add)
@@ -116,7 +128,7 @@ def _factors(anchor: Stage, capability: int) -> list[Any] | None:
     first, second = (str(factor.ty.dtype) for factor in factors)
     total = MULTIPLIED.get((first, second), (None,) * 4)[3]
     own = str(anchor.value.ty.dtype)
-    if total is None or first == "float32" or (capability < 80 and first == "bfloat16"):
+    if total is None or (capability < 80 and first in ("bfloat16", "float32")):
         return None
     return factors if own in (total, first) and (total == own or total == "float32") else None
 

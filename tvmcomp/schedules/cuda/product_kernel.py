@@ -14,7 +14,6 @@ from tvmcomp.schedules.cuda.finish import TOGETHER
 from tvmcomp.schedules.cuda.instructions import (
     end_group,
     load_matrices,
-    multiply,
     synchronize,
     wait_groups,
 )
@@ -30,6 +29,7 @@ from tvmcomp.schedules.cuda.kernel import (
 from tvmcomp.schedules.cuda.product import Product
 from tvmcomp.schedules.cuda.product_results import add_partial, results
 from tvmcomp.schedules.cuda.shared_tile import PIECE, SharedTile
+from tvmcomp.schedules.cuda.tensor_cores import multiply
 from tvmcomp.schedules.cuda.tile import Tile
 from tvmcomp.schedules.rows.loop_nest import sequence
 from tvmcomp.tvm_import import tvm
