@@ -143,9 +143,11 @@ class RuleSearch:
         ]
         for candidate, time in zip(candidates, seconds, strict=True):
             if time is not None:
+                schedule = candidate.schedule
+                assert isinstance(schedule, tvm.s_tir.Schedule)  # all of these rules are
                 self._database.commit_tuning_record(
                     ms.database.TuningRecord(
-                        candidate.schedule.trace,
+                        schedule.trace,
                         self._workload,
                         [time],
                         self._context.target,

@@ -21,13 +21,11 @@ Space = Callable[["Schedule", Decide], str]
 
 
 class Scheduled(Protocol):
-    """A schedule that is applied.
+    """A schedule that is applied."""
 
-    Attributes:
-        mod: its module, the kernel as ``main``.
-    """
-
-    mod: Any
+    @property
+    def mod(self) -> Any:
+        """Its module, the kernel as ``main``."""
 
 
 @dataclass(frozen=True)

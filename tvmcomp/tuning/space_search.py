@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tvmcomp.tuning.cost_model import CostModel
 from tvmcomp.tuning.log.record import Argument, Trial, Versions
-from tvmcomp.tuning.space import Candidate, Space, point
+from tvmcomp.tuning.space import Candidate, Space, WholeKernels, point
 from tvmcomp.tuning.trace import kernel_hash
 from tvmcomp.tvm_import import tvm
 
@@ -44,7 +44,7 @@ class SpaceSearch:
 
     def __init__(
         self,
-        space: Space,
+        space: Space | WholeKernels,
         func: PrimFunc,
         arguments: tuple[Argument, ...],
         guess: Candidate,

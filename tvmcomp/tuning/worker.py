@@ -107,6 +107,7 @@ def compare(job: Compare, tell: Tell) -> Compared:
     if _has_shell(job.device, tell):
         return Compared(difference(*results_by_shell(job)))
     arrays = [random_array(argument, seed) for seed, argument in enumerate(job.arguments)]
+    results: list[Sequence[np.ndarray]]
     with _board(job, tell) as board:
         if job.target.family == "cuda":
             machine = gpu_machine(board)
