@@ -47,9 +47,10 @@ def test_depthwise(channels: int, dtype: str) -> None:
     close(found, convolved(data, weight.transpose(3, 0, 1, 2), **how))
 
 
-def test_groups() -> None:
+@pytest.mark.parametrize(("out", "kind"), [(12, "window"), (40, "conv")])
+def test_groups(out: int, kind: str) -> None:
     how: dict[str, Any] = {"padding": (1, 1, 1, 1), "groups": 2}
-    tensors = convolution((1, 5, 5, 8), 12, (3, 3), "int8", **how)
+    tensors = convolution((1, 5, 5, 8), out, (3, 3), "int8", **how)
     data, weight = (random(tensors[i].shape, "int8", i) for i in range(2))
-    found = computed(tensors, [data, weight], decide=Answers(together=2), kind="window")
+    found = computed(tensors, [data, weight], decide=Answers(together=2), kind=kind)
     close(found, convolved(data, weight, **how))

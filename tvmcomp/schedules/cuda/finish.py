@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.cuda.fused import Fused
-from tvmcomp.schedules.cuda.kernel import number, repeat, when
+from tvmcomp.schedules.cuda.kernel import repeat, when
 from tvmcomp.schedules.cuda.product import Product
-from tvmcomp.schedules.cuda.side import indices
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, PrimExpr
 
@@ -27,15 +26,9 @@ def finish(product: Product, sums: Buffer, batch: PrimExpr, row: PrimExpr, colum
     """Store the results of :data:`TOGETHER` columns from ``column`` on, whose sums are the first
     elements of ``sums``; none beyond the matrix."""
     _, rows, columns, _ = product.sizes
-    units = [axis for axis in product.fused.anchor.dims if axis.extent == 1]
 
     def store(i: PrimExpr) -> Any:
-        at = {
-            **indices(product.batch, batch),
-            **indices(product.rows, row),
-            **indices(product.columns, column + i),
-            **{axis.var: number(0) for axis in units},
-        }
+        at = product.place(batch, row, column + i)
         return finish_at(product.fused, tirx.BufferLoad(sums, [i]), at)
 
     if columns % TOGETHER == 0 and product.columns[-1].extent % TOGETHER == 0:

@@ -13,7 +13,9 @@ from math import prod
 from typing import Any
 
 from tvmcomp.schedules.cuda.fused import Fused
-from tvmcomp.schedules.cuda.side import Side
+from tvmcomp.schedules.cuda.groups import Groups, find_groups
+from tvmcomp.schedules.cuda.kernel import number
+from tvmcomp.schedules.cuda.side import Side, indices
 from tvmcomp.schedules.cuda.tensor_cores import MULTIPLIED
 from tvmcomp.schedules.stages import Axis, Stage, advances, loads, mentions
 from tvmcomp.tvm_import import tvm
@@ -31,6 +33,7 @@ class Product:
         batch, rows, columns, depth: the axes.
         left, right: the factors. The lines of the right one are its columns where it lies so that
             these are contiguous, and its elements have 16 bits.
+        groups: of a convolution that has some; they are part of the batch.
     """
 
     fused: Fused
@@ -40,6 +43,18 @@ class Product:
     depth: tuple[Axis, ...]
     left: Side
     right: Side
+    groups: Groups | None = None
+
+    def place(self, batch: PrimExpr, row: PrimExpr, column: PrimExpr) -> dict[Any, Any]:
+        """The indices of the reduction's axes at an element of the result."""
+        at = {
+            **indices(self.batch, batch),
+            **indices(self.rows, row),
+            **indices(self.columns, column),
+        }
+        units = [axis for axis in self.fused.anchor.dims if axis.extent == 1]
+        at.update({axis.var: number(0) for axis in units})
+        return self.groups.joined(at) if self.groups else at
 
     @property
     def kind(self) -> str:
@@ -81,6 +96,13 @@ def find_product(fused: Fused, capability: int) -> Product | None:
     long = [axis for axis in anchor.dims if axis.extent > 1]
     if not long:
         return None
+    groups = None
+    if all(mentions(factor, long[-1].var) for factor in factors):
+        groups = find_groups(factors, long[-1])
+        if groups is None:
+            return None
+        factors = [groups.split(factor) for factor in factors]
+        long = [*long[:-1], groups.group, groups.own]
     right = [factor for factor in factors if mentions(factor, long[-1].var)]
     if len(right) != 1:
         return None
@@ -103,7 +125,7 @@ def find_product(fused: Fused, capability: int) -> Product | None:
     if rights.width == 0 and rights.nbytes == 2:
         across = Side.of(right[0], batch, depth, columns, units)
         rights = across if across.width else rights
-    return Product(fused, batch, rows, columns, depth, lefts, rights)
+    return Product(fused, batch, rows, columns, depth, lefts, rights, groups)
 
 
 def multiplies_matrices(anchor: Stage) -> bool:
