@@ -49,11 +49,6 @@ class SharedTile:
     gathered: Buffer
 
     @property
-    def line(self) -> int:
-        """Elements in a line."""
-        return self.nbytes // self.side.nbytes
-
-    @property
     def end(self) -> int:
         """Where the last stage's tile ends."""
         return self.begin + self.stages * self.rows * self.nbytes
@@ -78,7 +73,7 @@ class SharedTile:
         threads: int,
     ) -> Any:
         """Fill a stage's tile with lines from ``row`` on, elements from ``first`` on; what is
-        beyond the matrix is 0."""
+        beyond the matrix is 0. (TVM leaves conditions out that always hold.)"""
         width = self.side.width or PIECE
         count = width // self.side.nbytes
         pieces = self.nbytes // width
@@ -91,11 +86,9 @@ class SharedTile:
             own, along = tirx.floordiv(item, pieces), tirx.floormod(item, pieces)
             at_row, at = row + own, first + along * count
             to = self.place(stage, own, along * width)
-            inside = [at_row < rows] if rows % self.rows else []
 
             def within(i: PrimExpr) -> Any:
-                last = [at + i < line] if line % self.line else []
-                return tirx.all(tirx.const(True, "bool"), *inside, *last)
+                return tirx.all(at_row < rows, at + i < line)
 
             moved = put(self.memory, to, self.gathered, number(0), width)
             if self.side.width:

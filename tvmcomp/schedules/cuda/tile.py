@@ -14,7 +14,7 @@ from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Schedule
 
 #: (rows, columns, warps over the rows, warps over the columns) of a block.
-_TILES = (
+TILES = (
     (128, 128, 2, 4),
     (128, 64, 2, 2),
     (64, 128, 2, 2),
@@ -27,9 +27,9 @@ _TILES = (
     (16, 32, 1, 2),
 )
 #: Bytes that an element-wise product goes deep in a step of a block.
-_DEPTHS = (64, 128, 32)
-_STAGES = (3, 2, 4, 5)
-_SPLITS = (1, 2, 4, 8, 16)
+DEPTHS = (64, 128, 32)
+STAGES = (3, 2, 4, 5)
+SPLITS = (1, 2, 4, 8, 16)
 #: Bytes of shared memory that every GPU gives a block without asking.
 _SHARED = 48 << 10
 #: Steps that a block has to make for the time that it takes to begin and to end.
@@ -106,11 +106,11 @@ def choose_tile(
         ValueError: the choices do not fit together.
     """
     processors = max(1, target.gpu.multiprocessors)
-    best = min(range(len(_TILES)), key=lambda i: _cost(_TILES[i], sizes, processors))
-    tile = _TILES[decide(sch, "tile", range(len(_TILES)), best)]
-    depth = decide(sch, "depth", _DEPTHS, _DEPTHS[0])
-    stages = decide(sch, "stages", _STAGES, _STAGES[0])
-    splits = decide(sch, "splits", _SPLITS, _splits(_TILES[best], sizes, nbytes, processors))
+    best = min(range(len(TILES)), key=lambda i: _cost(TILES[i], sizes, processors))
+    tile = TILES[decide(sch, "tile", range(len(TILES)), best)]
+    depth = decide(sch, "depth", DEPTHS, DEPTHS[0])
+    stages = decide(sch, "stages", STAGES, STAGES[0])
+    splits = decide(sch, "splits", SPLITS, _splits(TILES[best], sizes, nbytes, processors))
     chosen = Tile(*tile, depth, stages, splits)
     if chosen.shared > _SHARED:
         raise ValueError(f"{chosen.shared} bytes of shared memory are more than {_SHARED}")
@@ -140,6 +140,6 @@ def _splits(
     processors: int,
 ) -> int:
     """How often the depth is split so that no multiprocessor is idle, each part long enough."""
-    steps = -(-sizes[3] * nbytes // _DEPTHS[0])
+    steps = -(-sizes[3] * nbytes // DEPTHS[0])
     wanted = min(processors // _blocks(tile, sizes), steps // _FEWEST_STEPS)
-    return max((splits for splits in _SPLITS if splits <= wanted), default=1)
+    return max((splits for splits in SPLITS if splits <= wanted), default=1)
