@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,9 @@ from tvmcomp.targets.gpu_limits import occupancy
 
 #: A target of each architecture.
 TARGETS = ("t4", "a100", "jetson-orin", "rtx4090", "h100")
+
+_FUNCTION = re.compile(r"^    def (\w+)\(", re.MULTILINE)
+_LAUNCHED_WITH = re.compile(r'alloc_buffer\(\((\d+),\), "uint8", scope="shared\.dyn"')
 
 
 class KernelRow(NamedTuple):
@@ -52,9 +56,10 @@ def rows_of(
         for quant in quants:
             if quant == "bf16" and not target.bfloat16:
                 continue
-            compiled = _compiled(model, target, quant)
+            compiled, launched = _compiled(model, target, quant)
             counted = machine_code.instructions(compiled)
             for kernel, taken in sorted(machine_code.resources(compiled).items()):
+                taken = taken._replace(shared=taken.shared + launched.get(kernel, 0))
                 share = occupancy(target.capability, taken.threads, taken.registers, taken.shared)
                 found = {
                     instruction: number
@@ -64,9 +69,25 @@ def rows_of(
                 yield KernelRow(target.name, quant or "float32", kernel, *taken, share, found)
 
 
-def _compiled(model: Path, target: targets.TargetDescription, quant: Quant | None) -> Compiled:
+def _compiled(
+    model: Path, target: targets.TargetDescription, quant: Quant | None
+) -> tuple[Compiled, dict[str, int]]:
+    """What became of the kernels, and the shared memory that each is launched with."""
     with TemporaryDirectory(prefix="tvmcomp-cuda-") as folder:
         build_for_gpu(model, target, quant, dump=Path(folder))
         parts = (next(Path(folder).glob(f"*kernels.{each}")) for each in ("cubin", "ptx", "log"))
         cubin, ptx, log = (part.read_bytes() for part in parts)
-        return Compiled(cubin, ptx, log.decode())
+        scheduled = next(Path(folder).glob("*_schedule.py")).read_text()
+        return Compiled(cubin, ptx, log.decode()), launched_with(scheduled)
+
+
+def launched_with(scheduled: str) -> dict[str, int]:
+    """Kernel -> bytes of shared memory that its launch asks for, by the TVMScript of its function.
+
+    What a kernel declares itself the assembler reports; this it does not see.
+    """
+    parts = _FUNCTION.split(scheduled)[1:]
+    return {
+        f"{name}_kernel": sum(map(int, _LAUNCHED_WITH.findall(body)))
+        for name, body in zip(parts[::2], parts[1::2], strict=True)
+    }
