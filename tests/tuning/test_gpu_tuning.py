@@ -121,6 +121,41 @@ def test_records_of_a_gpu_serve_its_architecture_and_no_other(
     assert any(isinstance(job, Measure) and len(job.paths) == 2 for job in gpu)
 
 
+@needs_compiler
+@pytest.mark.slow
+@pytest.mark.usefixtures("gpu")
+@pytest.mark.parametrize("name", ["h100", "jetson-orin", "t4"])
+def test_candidates_of_our_own_spaces_compile(name: str, tmp_path: Any) -> None:
+    target = targets.load(name)
+    options = TuneOptions(
+        24, space=target_space(target), apply_baseline=partial(apply_baseline, target=target)
+    )
+    log = TuningLog([FolderStore(tmp_path)])
+    func = product()
+    (result,) = tune([Task("product", func)], target, log, options).tasks
+    assert (result.trials, result.failures) == (24, {}) or result.status == "exhausted"
+    trials = log.trials(workload_hash(func), target)
+    assert {trial.space for trial in trials if not trial.is_baseline} == {"gemm"}
+    with UsedRecords(log, target) as used:
+        assert used("product", func) is not None
+
+
+def product() -> Any:
+    """A product of 16-bit floats that a bias is added to."""
+    from tvm import te
+
+    a, b = (te.placeholder((196, 256), "float16", name=name) for name in "ab")
+    bias = te.placeholder((196,), "float32", name="bias")
+    k = te.reduce_axis((0, 256), name="k")
+    total = te.compute(
+        (196, 196),
+        lambda i, j: te.sum(a[i, k].astype("float32") * b[j, k].astype("float32"), axis=k),
+        name="total",
+    )
+    y = te.compute((196, 196), lambda i, j: te.max(total[i, j] + bias[j], 0.0), name="y")
+    return te.create_prim_func([a, b, bias, y])
+
+
 def test_points_that_can_not_be_are_passed_over(relu: Any, threads: None) -> None:
     space = target_space(targets.load("t4"))
     assert point(space, relu) is not None

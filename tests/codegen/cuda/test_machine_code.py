@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not (nvcc.find_nvcc() or nvrtc.find_nvrtc()), reason="no CUDA compiler on this machine"
 )
 #: h100 first: the others run apart.
-ARCHITECTURES = first_and_slow(["h100", "t4", "a100", "jetson-orin", "rtx4090"])
+ARCHITECTURES = first_and_slow("h100", "t4", "a100", "jetson-orin", "rtx4090")
 
 
 def product(dtype: str) -> Any:
