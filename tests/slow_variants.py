@@ -3,7 +3,9 @@
 import pytest
 
 
-def first_and_slow(*values: object) -> list[object]:
-    """Values of ``parametrize``: all but the first are slow."""
-    first, *others = values
-    return [first, *(pytest.param(each, marks=pytest.mark.slow) for each in others)]
+def first_and_slow(*values: object, first: int = 1) -> list[object]:
+    """Values of ``parametrize``: all but the ``first`` few are slow."""
+    return [
+        *values[:first],
+        *(pytest.param(each, marks=pytest.mark.slow) for each in values[first:]),
+    ]

@@ -8,6 +8,8 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 TESTS = Path(__file__).parent
 _WITHOUT = """
 import sys
@@ -25,6 +27,8 @@ def test_no_two_files_have_one_name() -> None:
     assert shared <= {"conftest.py", "__init__.py", "__main__.py"}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_files_are_skipped_where_frameworks_are_missing() -> None:
     """Continuous integration has all frameworks installed, and would not see it."""
     frontend = sorted((TESTS / "frontend").glob("test_*.py"))

@@ -28,6 +28,8 @@ def test_no_finished_record_is_lost_and_the_next_run_goes_on(
     assert outcome.kept >= outcome.told > 10
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system takes root")
 def test_a_full_disk_loses_nothing() -> None:
     try:

@@ -89,6 +89,8 @@ def test_what_comes_out_is_what_went_in(name: str, folder: Path) -> None:
     assert found == b"".join(array.tobytes() for array in arrays)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", ["few bits", "blocks", "clusters", "tables", "network"])
 def test_damage_is_an_error_and_nothing_else(name: str, folder: Path) -> None:
     path, sizes = written(networks()[name], folder)

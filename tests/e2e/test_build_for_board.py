@@ -138,6 +138,8 @@ def test_float_is_onnxruntimes(
         assert share_of_range(found[output], array) <= 1e-4, output
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("name", first_and_slow("example", "mobile"))
 def test_bfloat16_agrees_with_float(
     board: Board,
@@ -156,6 +158,8 @@ def test_bfloat16_agrees_with_float(
         assert 1e-6 < share_of_range(found[output], array) <= 3e-2, output
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_core_without_dot_product(
     board_root: object, built: Callable[[str, str, str], Path]
 ) -> None:

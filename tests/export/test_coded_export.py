@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 from exported import STRICT, run, tool
 from test_export_forms import AGREES
 
@@ -33,6 +34,8 @@ def test_a_program_decodes_its_weights(artifact: Artifact, tmp_path: Path) -> No
     assert results[0] == results[1]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_sources_with_and_without_threads(artifact: Artifact, tmp_path: Path) -> None:
     tool("gcc")
     folder = tmp_path / "source"

@@ -11,6 +11,7 @@ import pytest
 from elftools.elf.elffile import ELFFile
 from exported import STRICT, artifact_of, run, tool
 from networks import images, onnxruntime_outputs, share_of_range, speech
+from slow_variants import first_and_slow
 
 import tvmcomp
 from tvmcomp.artifact.artifact import Artifact
@@ -65,7 +66,7 @@ int main(void) {
 """
 
 
-@pytest.mark.parametrize("form", ["static", "shared"])
+@pytest.mark.parametrize("form", first_and_slow("shared", "static"))
 def test_two_networks(form: str, artifact: Artifact, model: Path, tmp_path: Path) -> None:
     image, x = images(1, 3, 32, 32, seed=3), images(1, 16, 64, 4, seed=4)[:, :, :, 0].copy()
     other = artifact_of(speech(tmp_path / "speech.onnx"), {"x": x})
@@ -93,6 +94,8 @@ def test_two_networks(form: str, artifact: Artifact, model: Path, tmp_path: Path
     assert found.size == 0
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize("form", ["static", "source", "cmake"])
 def test_the_runtime_inside_a_shared_library_is_its_own(
     form: str, exported: Callable[[str], Path], tmp_path: Path

@@ -12,6 +12,8 @@ import worker
 INPUTS = {"artifact": 200, "log": 60, "onnx": 60, "samples": 150, "tflite": 150, "toml": 100}
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_no_input_is_answered_with_anything_but_a_value_or_one_error() -> None:
     inputs = [(kind, number) for kind, count in INPUTS.items() for number in range(count)]
     findings = campaign.campaign(inputs)

@@ -38,7 +38,14 @@ def network(multiplier: int, columns: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
 
 
-@pytest.mark.parametrize(("multiplier", "columns"), [(1, 1), (4, 1), (3, 5)])
+@pytest.mark.parametrize(
+    ("multiplier", "columns"),
+    [
+        (3, 5),
+        pytest.param(1, 1, marks=pytest.mark.slow),
+        pytest.param(4, 1, marks=pytest.mark.slow),
+    ],
+)
 def test_int8_is_near_float(multiplier, columns):
     model = network(multiplier, columns)
     samples = [{"x": RNG.standard_normal((1, 3, 12, 12)).astype("float32")} for _ in range(8)]

@@ -12,6 +12,7 @@ import onnx
 import onnx.parser
 import onnxruntime
 import pytest
+from slow_variants import first_and_slow
 
 import tvmcomp
 from tvmcomp.artifact.artifact import Artifact
@@ -122,6 +123,8 @@ def test_inputs_of_unequal_range_are_guarded(tmp_path: Path, rng: np.random.Gene
     assert len(kept_float(artifact)) == kinds.count("float32") == 1
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_attention_over_an_embedding(tmp_path: Path, rng: np.random.Generator) -> None:
     path = network(
         tmp_path / "attention.onnx",
@@ -157,7 +160,7 @@ def test_attention_over_an_embedding(tmp_path: Path, rng: np.random.Generator) -
     assert reasons == ["kept in float as asked"]
 
 
-@pytest.mark.parametrize("spread", [1, 64])
+@pytest.mark.parametrize("spread", first_and_slow(64, 1))
 def test_channels_of_unequal_range(tmp_path: Path, rng: np.random.Generator, spread: int) -> None:
     """Scaling channels up before a ReLU and down behind it changes nothing in float."""
     factor = 2.0 ** rng.integers(0, np.log2(spread) + 1, size=16)

@@ -95,6 +95,8 @@ def test_sessions_share_what_was_decoded_and_may_close_in_any_order(
     assert len(right) == 80 and all(right)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_memory_is_given_back(path: Path) -> None:
     def resident() -> int:
         gc.collect()

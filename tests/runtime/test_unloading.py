@@ -52,6 +52,8 @@ def sample(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal((1, 8)).astype("float32")
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_cycles_of_load_run_and_close(path: Path) -> None:
     def cycle(seed: int) -> None:
         x = sample(seed)

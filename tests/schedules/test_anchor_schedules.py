@@ -176,6 +176,8 @@ def test_weights_that_fill_the_cache_stay_for_a_whole_batch(kernel):
         assert str(schedule.get(loop).loop_var.name).startswith(outermost)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name", ["float32_8", "bfloat16_16", "vdpbf16ps_16", "vpdpbusd_16", "vpmaddwd_8"]
 )

@@ -97,6 +97,8 @@ def check(
         np.testing.assert_array_equal(out.numpy(), expected, err_msg=str(case))
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name",
     [

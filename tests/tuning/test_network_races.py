@@ -257,6 +257,8 @@ def faster_times(monkeypatch):
     monkeypatch.setattr(Bench, "race_in_network", made_up)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.usefixtures("faster_times")
 def test_a_network_is_tuned_as_a_whole(model, tmp_path):
     """A bad baseline is beaten in the network, and a build knows."""

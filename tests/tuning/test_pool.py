@@ -108,6 +108,8 @@ def test_import_time_is_not_counted(build):
         assert reply.seconds < time.monotonic() - pool_start
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_workers_end_with_their_tuner():
     script = (
         "import sys, time\nfrom tvmcomp.tuning.pool import WorkerPool\n"

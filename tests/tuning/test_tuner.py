@@ -298,6 +298,8 @@ def many_points(schedule, decide):
     return "many"
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_search_settles_and_goes_on_where_time_is_left(tmp_path, relu, native, monkeypatch):
     monkeypatch.setattr(batches, "PATIENCE", 4)
     tasks = [Task("relu", relu)]
@@ -310,6 +312,8 @@ def test_a_search_settles_and_goes_on_where_time_is_left(tmp_path, relu, native,
     assert (result.status, result.trials) == ("exhausted", 21)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_a_search_that_was_about_to_settle_does_so_in_the_next_run(
     tmp_path, relu, native, monkeypatch
 ):

@@ -57,9 +57,9 @@ def _network(path: Path, kind: str, **attributes: object) -> Path:
     ("kind", "attributes"),
     [
         ("LSTM", {"direction": "bidirectional"}),
-        ("GRU", {"direction": "reverse"}),
+        pytest.param("GRU", {"direction": "reverse"}, marks=pytest.mark.slow),
         ("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}),
-        ("RNN", {"activations": ["Relu"]}),
+        pytest.param("RNN", {"activations": ["Relu"]}, marks=pytest.mark.slow),
     ],
 )
 def test_step_by_step(tmp_path: Path, kind: str, attributes: dict) -> None:
@@ -74,6 +74,8 @@ def test_step_by_step(tmp_path: Path, kind: str, attributes: dict) -> None:
         np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
 def test_it_builds_for_a_gpu(tmp_path: Path) -> None:
     path = _network(tmp_path / "m.onnx", "LSTM")

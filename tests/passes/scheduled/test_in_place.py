@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from passes.relax_modules import module, relax, run_plain, uniform
+from slow_variants import first_and_slow
 
 from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
@@ -189,12 +190,12 @@ def random_network(seed):
     return module(build, x=(2, 5, 6, 4))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", first_and_slow(*range(12), first=3))
 def test_random_networks_of_joins_and_parts(seed):
     check(random_network(seed), uniform(np.random.default_rng(1), 2, 5, 6, 4))
 
 
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", first_and_slow(*range(8), first=2))
 def test_random_networks_in_integers(seed):
     """Against the fake-quantized network, through no pass of ours."""
     mod, x = random_network(seed), uniform(np.random.default_rng(1), 2, 5, 6, 4)

@@ -301,6 +301,8 @@ def test_scores_are_kept_for_one_block_of_rows():
     assert 96 * 8 <= sizes["scores"] <= 96 * 32
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "case",
     [

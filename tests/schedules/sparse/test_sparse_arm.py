@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from schedules.anchor_cases import compiled, scheduled
 from schedules.sparse.test_sparse_conv import data_of, expected, pointwise, sparse_weight
 
@@ -48,6 +49,8 @@ def kernels(name: str, dtype: str) -> tuple[Any, list[Any]]:
     return compiled(tvm.IRModule(functions), target), runs
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_chosen_geometries(board: Any, tmp_path: Path) -> None:
     """One session for all: the board waits a minute for one that is not closed yet."""
     session = tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from made_up import AMX, DESKTOP, LAPTOP, PI, SKYLAKE, records, trial, workload
@@ -166,6 +167,8 @@ JSON = st.recursive(
 PLACES = ["schema", "type", "workload", "target", "device", "versions", "date", "trace", "run_secs"]
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 @settings(max_examples=100, deadline=None)
 @given(st.dictionaries(st.sampled_from(PLACES), JSON, min_size=1, max_size=2))
 def test_hostile_values_never_hide_a_good_record(changes):

@@ -182,6 +182,8 @@ store.add(records(50, start=10**6))
 """
 
 
+@pytest.mark.slow
+@pytest.mark.ci
 def test_eight_writers_of_a_thousand_records_each(store, location):
     """Nothing is lost, torn or there twice; look-ups meanwhile give what has been written."""
     here = str(Path(__file__).parent)
