@@ -16,7 +16,6 @@ anything is interpreted, and long before native code is loaded.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
@@ -30,6 +29,7 @@ from tvmcomp import arguments
 from tvmcomp.artifact.archive import read_archive, write_archive
 from tvmcomp.artifact.code import Code, pack_code, unpack_code
 from tvmcomp.artifact.constants import Constants, pack, plain, small, specs_of, unpack
+from tvmcomp.artifact.digests import check_digests, digests_of
 from tvmcomp.artifact.metadata import (
     FORMAT_VERSION,
     Metadata,
@@ -138,7 +138,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             operators=tuple(operators),
             kernels=tuple(kernels),
             constants=specs_of(tuple(constants), arrays, weights),
-            digests=_digests(members),
+            digests=digests_of(members),
             notes=tuple(notes),
             unaligned_inputs=unaligned_inputs,
             states=tuple(states),
@@ -157,7 +157,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         if reference is not None:
             reference = canonical(reference, self.metadata.signature)
             data = encode_reference(reference, self.metadata.signature)
-            digests |= _digests({"golden.npz": data})
+            digests |= digests_of({"golden.npz": data})
         metadata = msgspec.structs.replace(self.metadata, notes=tuple(notes), digests=digests)
         return msgspec.structs.replace(self, metadata=metadata, reference=reference)
 
@@ -180,7 +180,7 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
         metadata = msgspec.structs.replace(
             self.metadata,
             constants=specs_of(names, arrays, weights),
-            digests={**self.metadata.digests, **_digests({"constants.bin": pack(weights)})},
+            digests={**self.metadata.digests, **digests_of({"constants.bin": pack(weights)})},
         )
         return msgspec.structs.replace(
             self, metadata=metadata, constants=weights.arrays, coded=weights.coded
@@ -257,13 +257,13 @@ class Artifact(msgspec.Struct, frozen=True, eq=False):
             self.reference,
             self.metadata.signature,
         )
-        metadata = msgspec.structs.replace(self.metadata, digests=_digests(others))
+        metadata = msgspec.structs.replace(self.metadata, digests=digests_of(others))
         return {"metadata.json": encode_metadata(metadata), **others}
 
     @classmethod
     def _from_members(cls, members: Mapping[str, np.ndarray], where: str) -> Artifact:
         metadata = decode_metadata(members["metadata.json"].tobytes(), where)
-        _check_digests(metadata, members, where)
+        check_digests(metadata, members, where)
         weights = unpack(metadata.constants, members["constants.bin"], where)
         reference = None
         if "golden.npz" in members:
@@ -293,19 +293,3 @@ def _version(package: str) -> str:
     from importlib.metadata import version  # not above: reading needs none of it
 
     return version(package)
-
-
-def _digests(members: Mapping[str, bytes]) -> dict[str, str]:
-    return {name: hashlib.sha256(data).hexdigest() for name, data in members.items()}
-
-
-def _check_digests(metadata: Metadata, members: Mapping[str, np.ndarray], where: str) -> None:
-    held = set(members) - {"metadata.json"}
-    if held != set(metadata.digests):
-        raise ArtifactError(
-            f"holds {sorted(held)}, but its metadata lists {sorted(metadata.digests)}", where=where
-        )
-    # The weights are nearly all of the file, whose own digest has just been found right.
-    for name in sorted(held - {"constants.bin"}):
-        if hashlib.sha256(members[name].data).hexdigest() != metadata.digests[name]:
-            raise ArtifactError(f"{name} is not the one that its metadata describes", where=where)
