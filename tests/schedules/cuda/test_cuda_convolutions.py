@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 from cuda_cases import Answers, close, computed, convolution, convolved, random
 from slow_variants import first_and_slow
+
+from tvmcomp.tvm_import import tvm
+
+te, topi = tvm.te, tvm.topi
 
 #: Shape of the data, output channels, window; strides, padding, dilation.
 CASES: list[tuple[Any, int, Any, dict[str, Any]]] = [
@@ -54,3 +59,15 @@ def test_groups(out: int, kind: str) -> None:
     data, weight = (random(tensors[i].shape, "int8", i) for i in range(2))
     found = computed(tensors, [data, weight], decide=Answers(together=2), kind=kind)
     close(found, convolved(data, weight, **how))
+
+
+@pytest.mark.parametrize("splits", [1, 2])
+def test_a_gate_that_is_multiplied_into_an_image(splits: int) -> None:
+    data, weight, gate = convolution((1, 1, 1, 32), 20, (1, 1), "float16")
+    image = te.placeholder((1, 3, 5, 20), "float32", name="image")
+    tensors = [data, weight, image, topi.multiply(topi.sigmoid(gate), image)]
+    dtypes = ("float16", "float16", "float32")
+    arrays = [random(tensors[i].shape, dtype, i) for i, dtype in enumerate(dtypes)]
+    found = computed(tensors, arrays, decide=Answers(splits=splits, depth=32), kind="gemm")
+    gates = convolved(arrays[0], arrays[1])
+    close(found, arrays[2] / (1 + np.exp(-gates)))

@@ -11,7 +11,7 @@ from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, analytic
 from tvmcomp.schedules.cuda.element_kernel import choose_together, element_kernel
-from tvmcomp.schedules.cuda.fused import fused_reduction, inlined
+from tvmcomp.schedules.cuda.fused import Fused, fused_reduction, inlined
 from tvmcomp.schedules.cuda.kernel import kernel_function
 from tvmcomp.schedules.cuda.product import find_product, multiplies_matrices
 from tvmcomp.schedules.cuda.product_kernel import product_kernel
@@ -57,18 +57,12 @@ def _launches(
     decide: Decide,
 ) -> tuple[str, list[Any]] | None:
     """The kernel's class and its launches."""
-    fused = fused_reduction(stages, func.params)
-    if fused is not None:
-        product = find_product(fused, target.capability)
-        if product is not None:
-            tile = choose_tile(sch, product.sizes, product.left.nbytes, target, decide)
-            return product.kind, product_kernel(product, tile)
-        if multiplies_matrices(fused.anchor):
-            return None
-        if suits_window(fused, target):
-            return "window", window_kernel(fused, choose_window(sch, fused, target, decide))
-    rows = find_rows(stages, func.params)
-    if rows is not None:
+    fused, rows = fused_reduction(stages, func.params), find_rows(stages, func.params)
+    if fused is not None and (rows is None or fused.rest is None):
+        found = _of_reduction(sch, fused, target, decide)
+        if found is not None:
+            return found
+    if rows is not None and (fused is None or not multiplies_matrices(fused.anchor)):
         return "rows", row_kernel(rows, choose_row(sch, rows, decide))
     if any(stage.reduced for stage in stages):
         return None
@@ -77,3 +71,22 @@ def _launches(
     if len(results) != 1 or results[0] is not stages[-1]:
         return None
     return "elementwise", element_kernel(stage, choose_together(sch, stage, decide))
+
+
+def _of_reduction(
+    sch: Schedule, fused: Fused, target: TargetDescription, decide: Decide
+) -> tuple[str, list[Any]] | None:
+    """The same of one reduction whose every result a thread or a tile computes."""
+    product = find_product(fused, target.capability)
+    if product is not None:
+        tile = choose_tile(sch, product.sizes, product.left.nbytes, target, decide)
+        name, launches = product.kind, product_kernel(product, tile)
+    elif suits_window(fused, target) and not multiplies_matrices(fused.anchor):
+        choice = choose_window(sch, fused, target, decide)
+        name, launches = "window", window_kernel(fused, choice)
+    else:
+        return None
+    if fused.rest is not None:
+        rest = element_kernel(fused.rest, choose_together(sch, fused.rest, analytic))
+        launches = [tvm.tirx.AllocBuffer(fused.anchor.buffer), *launches, *rest]
+    return name, launches

@@ -22,11 +22,14 @@ class Fused:
         anchor: the reduction, its operands' producers inlined.
         result: the stage that writes the function's result; the anchor where nothing follows.
         place: the axes of ``result`` -> those of the anchor that they are; None: of extent 1.
+        rest: where what follows takes other elements of the reduction than its own (a gate that is
+            multiplied into a whole image): what it computes, by a kernel of its own.
     """
 
     anchor: Stage
     result: Stage
     place: dict[Any, Axis | None]
+    rest: Stage | None = None
 
     def value(self, sums: PrimExpr, at: dict[Any, Any]) -> Any:
         """The element of the result at ``at`` (anchor's axes -> index), given the reduction's."""
@@ -50,7 +53,7 @@ class Fused:
 
 def fused_reduction(stages: Sequence[Stage], params: Sequence[Any]) -> Fused | None:
     """The ``stages`` of a function as a :class:`Fused`, or None where they are none: several
-    reductions or results, or what follows takes another element of the reduction than its own."""
+    reductions or results."""
     if sum(bool(stage.reduced) for stage in stages) != 1:
         return None
     results = [stage for stage in stages if _among(stage.buffer, params)]
@@ -59,11 +62,15 @@ def fused_reduction(stages: Sequence[Stage], params: Sequence[Any]) -> Fused | N
     anchor_at = next(i for i, stage in enumerate(stages) if stage.reduced)
     anchor = inlined(stages[anchor_at], stages[:anchor_at])
     if anchor_at == len(stages) - 1:
-        return Fused(anchor, anchor, {axis.var: axis for axis in anchor.dims})
+        return _alone(anchor)
     others = [stage for i, stage in enumerate(stages[:-1]) if i != anchor_at]
     result = inlined(stages[-1], others)
     place = _place(result, anchor)
-    return None if place is None else Fused(anchor, result, place)
+    return _alone(anchor, rest=result) if place is None else Fused(anchor, result, place)
+
+
+def _alone(anchor: Stage, rest: Stage | None = None) -> Fused:
+    return Fused(anchor, anchor, {axis.var: axis for axis in anchor.dims}, rest)
 
 
 def replace_loads(expr: PrimExpr, buffer: Buffer, value: PrimExpr) -> Any:

@@ -48,11 +48,6 @@ class SharedTile:
     stages: int
     gathered: Buffer
 
-    @property
-    def end(self) -> int:
-        """Where the last stage's tile ends."""
-        return self.begin + self.stages * self.rows * self.nbytes
-
     def place(self, stage: PrimExpr, row: PrimExpr, byte: PrimExpr) -> Any:
         """Where the byte of a line is."""
         pieces = self.nbytes // PIECE
