@@ -27,6 +27,7 @@ def assembly(target, kernel, case=CASE):
         ("cascadelake", "vpdpbusd"),
         ("sapphirerapids", "vpdpbusd"),
         ("alderlake", "vpdpbusd"),
+        ("x86-64-v2", "pmaddwd"),
         ("x86-64-v3", "vpmaddwd"),
         ("x86-64-v4", "vpmaddwd"),
         ("rpi3", "sadalp"),

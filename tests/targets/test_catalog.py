@@ -26,7 +26,7 @@ DOT_PRODUCT_NEEDS = {
     "amx_int8": {"amx-tile", "amx-int8"},
     "avx512_vnni": {"avx512f", "avx512vnni"},
     "avx_vnni": {"avx2", "avxvnni"},
-    "pmaddwd": {"avx2"},
+    "pmaddwd": {"sse4.1"},
     "i8mm": {"i8mm"},
     "sdot": {"dotprod"},
     "smlal": {"neon"},

@@ -42,8 +42,8 @@ def set_flags(root: Path, flags: str, name: str = "Some CPU") -> None:
 @pytest.mark.parametrize(
     ("flags", "cpu", "dot_product", "bits", "registers"),
     [
-        (V2, "x86-64-v2", "generic", 128, 16),
-        (V2 + " avx", "x86-64-v2", "generic", 128, 16),
+        (V2, "x86-64-v2", "pmaddwd", 128, 16),
+        (V2 + " avx", "x86-64-v2", "pmaddwd", 128, 16),
         (V3, "x86-64-v3", "pmaddwd", 256, 16),
         (V3 + " avx_vnni", "x86-64-v3", "avx_vnni", 256, 16),
         # AVX-512 without its byte and word instructions (Knights Landing) is no level 4.

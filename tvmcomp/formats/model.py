@@ -30,7 +30,7 @@ _GAIN: Mapping[DotProduct, float] = {
     "amx_int8": 16.0,
     "avx512_vnni": 3.5,
     "avx_vnni": 3.5,
-    "pmaddwd": 1.4,
+    "pmaddwd": 1.5,
     "i8mm": 7.0,
     "sdot": 3.5,
     "smlal": 0.9,

@@ -113,8 +113,8 @@ def bytes_kernel(target: TargetDescription) -> DotKernel:
     if target.dot_product != "pmaddwd":
         return int8_kernel(target, 1)
     lanes = target.vector_bits // 32
-    name = x86.vpmaddwd(lanes)
-    return DotKernel("uint8", "int8", "int32", lanes, 4, name, "vpmaddwd", temporaries=2)
+    name, instruction = x86.vpmaddwd(lanes), x86.multiply_add(lanes)
+    return DotKernel("uint8", "int8", "int32", lanes, 4, name, instruction, temporaries=2)
 
 
 def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
@@ -129,9 +129,9 @@ def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
         return DotKernel("uint8", "int8", "int32", 8, 4, x86.vpdpbusd(8), "vpdpbusd")
     if dot == "pmaddwd":
         lanes = target.vector_bits // 32
-        name = x86.vpmaddwd_words(lanes)
+        name, instruction = x86.vpmaddwd_words(lanes), x86.multiply_add(lanes)
         return DotKernel(
-            "uint8", "int8", "int32", lanes, 2, name, "vpmaddwd", temporaries=1, staged="int16"
+            "uint8", "int8", "int32", lanes, 2, name, instruction, temporaries=1, staged="int16"
         )
     if dot == "i8mm" and row != 1:
         return DotKernel("int8", "int8", "int32", 2, 8, smmla(), "smmla", pixels=2)

@@ -11,8 +11,8 @@ from tvmcomp.targets.gpu_description import Gpu
 Family = Literal["x86", "arm", "riscv", "cuda"]
 
 #: How the target multiplies 8-bit integers and adds up in 32 bits, best first within a family.
-#: ``amx_int8``, ``avx512_vnni`` and ``avx_vnni`` take u8 x s8; ``pmaddwd`` (AVX2/AVX-512 without
-#: VNNI) widens to 16 bits first; ``i8mm`` and ``sdot`` take s8 x s8; ``smlal`` widens (any NEON);
+#: ``amx_int8``, ``avx512_vnni`` and ``avx_vnni`` take u8 x s8; ``pmaddwd`` (any x86 without VNNI)
+#: widens to 16 bits first; ``i8mm`` and ``sdot`` take s8 x s8; ``smlal`` widens (any NEON);
 #: ``generic`` leaves it to LLVM.
 DotProduct = Literal[
     "amx_int8", "avx512_vnni", "avx_vnni", "pmaddwd", "i8mm", "sdot", "smlal", "dp4a", "generic"

@@ -109,7 +109,7 @@ def _x86_level(flags: frozenset[str]) -> _Level:
         return _Level("x86", "x86-64-v3", flags, 256, 16, dot, float16, bfloat16)
     cpu = "x86-64-v2" if flags >= _V2 else "x86-64"
     # A machine without all of AVX2's level is given none of its instructions.
-    return _Level("x86", cpu, flags & _V2, 128, 16, "generic", False, False)
+    return _Level("x86", cpu, flags & _V2, 128, 16, dot, False, False)
 
 
 def _kernel_grants_amx() -> bool:

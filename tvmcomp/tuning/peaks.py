@@ -11,7 +11,14 @@ from tvmcomp.targets.description import TargetDescription
 #: Cycles a second: what cores of the family run at, about.
 _CLOCK = {"x86": 3.5e9, "arm": 2.0e9, "riscv": 1.5e9, "cuda": 1.5e9}
 #: 8-bit multiply-accumulates for one of float32 in the same vector, by dot product.
-_BYTE_SPEEDUP = {"amx_int8": 16, "avx512_vnni": 4, "avx_vnni": 4, "i8mm": 8, "sdot": 4}
+_BYTE_SPEEDUP = {
+    "amx_int8": 16,
+    "avx512_vnni": 4,
+    "avx_vnni": 4,
+    "i8mm": 8,
+    "sdot": 4,
+    "pmaddwd": 2,
+}
 #: Bytes a cycle and core from the caches that a network's tensors live in.
 _BYTES_A_CYCLE = 16
 

@@ -25,6 +25,7 @@ from tvmcomp.schedules.dot import int8_kernel
 V3 = targets.load("x86-64-v3")
 #: So little cache that an image is cut up, and the weights too.
 SMALL = msgspec.structs.replace(V3, l2_kib=4)
+SSE = targets.load("x86-64-v2")
 
 
 def conv(shape, channels, out_channels, kernel=3, stride=1, groups=1) -> Case:
@@ -43,7 +44,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("target", [V3, SMALL], ids=["whole", "cut"])
+@pytest.mark.parametrize("target", [V3, SMALL, SSE], ids=["whole", "cut", "sse"])
 @pytest.mark.parametrize("name", CASES)
 def test_equals_numpy_however_it_is_cut(name, target):
     case, kernel = CASES[name], int8_kernel(target)

@@ -18,7 +18,14 @@ from tvmcomp.targets.description import TargetDescription
 #: Cycles a second, about, by family.
 _CLOCK = {"x86": 3.5e9, "arm": 2.0e9, "riscv": 1.5e9, "cuda": 1.5e9}
 #: 8-bit multiply-accumulates for one of float32 in the same vector, by dot product.
-_BYTE_SPEEDUP = {"amx_int8": 16, "avx512_vnni": 4, "avx_vnni": 4, "i8mm": 8, "sdot": 4}
+_BYTE_SPEEDUP = {
+    "amx_int8": 16,
+    "avx512_vnni": 4,
+    "avx_vnni": 4,
+    "i8mm": 8,
+    "sdot": 4,
+    "pmaddwd": 1.5,
+}
 #: 8-bit numbers that a dot product takes at a time.
 _DOT_DEPTH = 4
 #: Bytes a cycle and core, and seconds that a kernel takes beside its work.

@@ -108,7 +108,7 @@ def _pixels(plan: SparsePlan, target: TargetDescription) -> int:
     """Pixels of a task: what the registers hold, shared out evenly over a run; 0 if none fits."""
     kernel, vectors = plan.kernel, plan.vectors
     # A vector of weights is widened into two; and there are the data of two pixels.
-    weights = 2 * vectors if kernel.instruction == "vpmaddwd" else vectors
+    weights = 2 * vectors if kernel.temporaries and target.family == "x86" else vectors
     free = target.vector_registers - kernel.temporaries - weights - 2
     item = np.dtype(kernel.data).itemsize
     in_cache = (target.l1_kib << 10) // 2 // (plan.anchor.channels * item)

@@ -36,6 +36,11 @@ MULTIPLY_ADD = {
 }
 
 
+def multiply_add(lanes: int) -> str:
+    """The mnemonic of ``vpmaddwd`` in the assembly: vectors of four lanes are SSE's."""
+    return "pmaddwd" if lanes == 4 else "vpmaddwd"
+
+
 def vpmaddwd_words(lanes: int) -> str:
     """Without VNNI: multiply in 16 bits and add pairs into int32 (``vpmaddwd``), two words a step.
 
