@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from cuda_cases import Answers, close, computed, convolution, convolved, matmul, product_of, random
-from slow_variants import first_and_slow
 
 from tvmcomp.schedules.cuda.tile import DEPTHS, SPLITS, STAGES, TILES
 
+MARKS = [pytest.mark.slow, pytest.mark.ci]
+#: The first; CI runs some more, `make test-slow` all.
+SEEDS = [0, *(pytest.param(seed, marks=MARKS[: 1 + (seed < 8)]) for seed in range(1, 40))]
 DTYPES = ("float16", "bfloat16", "int8", "uint8", "float32")
 
 
@@ -45,7 +47,7 @@ def some_convolution(rng: np.random.Generator, dtype: str) -> tuple[list[Any], d
     return convolution(shape, out, tuple(kernel), dtype, **how), how
 
 
-@pytest.mark.parametrize("seed", first_and_slow(*range(40)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_some_convolution(seed: int) -> None:
     rng = np.random.default_rng(seed)
     dtype = str(rng.choice(DTYPES))
@@ -59,7 +61,7 @@ def test_some_convolution(seed: int) -> None:
     close(found, convolved(data, weight, **how))
 
 
-@pytest.mark.parametrize("seed", first_and_slow(*range(40)))
+@pytest.mark.parametrize("seed", SEEDS)
 def test_some_product(seed: int) -> None:
     rng = np.random.default_rng(seed)
     dtype = str(rng.choice(DTYPES))
