@@ -21,7 +21,7 @@ from tvmcomp.passes.lowering.sparse_form import alone, sparse_form
 from tvmcomp.passes.pipeline import lower
 from tvmcomp.schedules.anchor import Anchor, Window
 from tvmcomp.schedules.dot import DotKernel, float_kernel, int8_kernel
-from tvmcomp.schedules.sparse.choose import SparseChoice, choose_sparse
+from tvmcomp.schedules.sparse.choose import SparseChoice, choose_sparse, sparse_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 
@@ -89,7 +89,7 @@ def _measured(
         kernel = int8_kernel(target, 1)
     ratios, block = {}, ""
     for sparsity in SPARSITIES:
-        weight = _weight(anchor, kernel, sparsity)
+        weight = _weight(anchor, sparse_kernel(kernel, target) or kernel, sparsity)
         choice = choose_sparse(anchor, weight, kernel, target)
         assert choice is not None
         dense = choose_form(anchor, weight, kernel, target, winograd=True)
