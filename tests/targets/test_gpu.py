@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tvmcomp.errors import TargetError
-from tvmcomp.targets import gpu, host
+from tvmcomp.targets import gpu, gpu_fingerprint, host
 from tvmcomp.tvm_import import tvm
 
 ORIN = {
@@ -33,6 +34,10 @@ class Driver:
     def cuDeviceGetAttribute(self, value: Any, number: int, _device: Any) -> int:
         assert self.attributes is not None
         value._obj.value = self.attributes[number]
+        return 0
+
+    def cuDriverGetVersion(self, version: Any) -> int:
+        version._obj.value = 13000
         return 0
 
     def cuDeviceGetName(self, name: Any, _size: int, _device: Any) -> int:
@@ -66,6 +71,22 @@ def test_a_gpu_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     described = tvm.target.Target(target.tvm_target_dict())
     assert described.attrs["arch"] == "sm_87"
     assert target.host_target_dict() == host.detect().host_target_dict()
+
+
+def test_the_fingerprint_of_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    use(monkeypatch, Driver(ORIN))
+    monkeypatch.setattr(gpu_fingerprint, "_clocks", lambda: "")
+    found = gpu_fingerprint.gpu_fingerprint(tmp_path)
+    assert (found.cpu, found.features, found.cores) == ("Orin", ("sm_87",), 16)
+    assert found.governor == "at most 1300 MHz"
+    assert found.kernel.startswith("CUDA 13.0, ")
+    version = tmp_path / "sys/module/nvidia/version"
+    version.parent.mkdir(parents=True)
+    version.write_text("580.65.06\n")
+    monkeypatch.setattr(gpu_fingerprint, "_clocks", lambda: "graphics 1300 MHz")
+    found = gpu_fingerprint.gpu_fingerprint(tmp_path)
+    assert found.governor == "graphics 1300 MHz"
+    assert found.kernel.startswith("driver 580.65.06, CUDA 13.0, ")
 
 
 def test_an_old_gpu_has_no_integer_dot_product(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tvmcomp.errors import ToolError
+from tvmcomp.errors import DeviceError, TargetError, ToolError
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.runtime import vm_profile  # noqa: F401  registers the profiler
 from tvmcomp.runtime.gpu_runtime import enable_gpu
@@ -54,8 +54,11 @@ def _fingerprint() -> str:
 
 
 def _gpu_fingerprint() -> str:
-    """The same of the board's first GPU."""
-    return msgspec.json.encode(gpu_fingerprint()).decode()
+    """The same of the board's first GPU. Raises DeviceError where there is none."""
+    try:
+        return msgspec.json.encode(gpu_fingerprint()).decode()
+    except TargetError as error:
+        raise DeviceError(error.what) from None  # its hint is for who builds
 
 
 def _set_threads(threads: int, *cores: int) -> int:
