@@ -7,7 +7,7 @@ import pytest
 from passes.relax_modules import module, relax, uniform
 
 from tvmcomp.passes.rewriter import const
-from tvmcomp.quantize.effort import guard_effort, run_cost, spread
+from tvmcomp.quantize.effort import effort_for, run_cost, spread
 
 RNG = np.random.default_rng(0)
 
@@ -21,22 +21,25 @@ def test_the_cost_of_a_run_counts_products_and_elements() -> None:
 
 
 def test_a_small_network_is_measured_operator_by_operator() -> None:
-    effort = guard_effort(1e6, held_out=100, fitted=300, operators=50)
+    effort = effort_for(1e6, 1e4, held_out=100, fitted=300, operators=50)
     assert effort.rankings > 2 * 50
     assert (effort.judging, effort.ranking, effort.looks) == (64, 16, 24)
+    assert (effort.calibrating, effort.scaling, effort.rounding) == (300, 16, 64)
 
 
 @pytest.mark.parametrize("cost", [1e9, 1e10, 1e11])
 def test_a_large_network_takes_a_bounded_time(cost: float) -> None:
-    effort = guard_effort(cost, held_out=1000, fitted=3000, operators=600)
-    runs = effort.ranking * effort.rankings + effort.judging * (16 + effort.looks)
-    floor = cost * (4 * 16 + 8 * (16 + 2))  # Less would decide nothing.
-    assert cost * runs <= max(2.5e12, floor)
+    effort = effort_for(cost, 1e7, held_out=1000, fitted=3000, operators=600)
+    runs = effort.ranking * effort.rankings + effort.judging * 18 + effort.retrials
+    runs += effort.calibrating + effort.scaling + effort.rounding
+    floor = cost * (4 * 16 + 8 * 20 + 16 + 8 + 8)  # Less would decide nothing.
+    assert cost * runs <= 3e12 + floor
 
 
 def test_there_are_never_more_samples_than_were_given() -> None:
-    effort = guard_effort(1.0, held_out=3, fitted=2, operators=5)
+    effort = effort_for(1.0, 1.0, held_out=3, fitted=2, operators=5)
     assert (effort.judging, effort.ranking) == (3, 2)
+    assert (effort.calibrating, effort.scaling, effort.rounding) == (2, 2, 2)
 
 
 def test_samples_are_spread() -> None:

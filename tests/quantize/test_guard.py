@@ -8,6 +8,7 @@ from passes.relax_modules import module, relax, uniform
 
 from tvmcomp import targets
 from tvmcomp.passes.rewriter import const
+from tvmcomp.progress import NoProgress
 from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.guard import Guard
@@ -30,6 +31,28 @@ def network(emit, x, outlier):
     return [emit(relax.op.matmul(mixed, const(LAST)), "last")]
 
 
+class Untold(NoProgress):
+    def stage(self, name, total=None):
+        pytest.fail(name)
+
+
+class Counting(NoProgress):
+    """Checks that no stage has more steps than were said."""
+
+    def __init__(self):
+        self.stages = []
+
+    def stage(self, name, total=None):
+        self.stages.append(name)
+        left = [total]
+
+        def step():
+            left[0] -= 1
+            assert left[0] >= 0, name
+
+        return step
+
+
 @pytest.fixture(scope="module")
 def guard():
     mod = module(network, x=(8, 6), outlier=(8, 6))
@@ -45,11 +68,12 @@ def guard():
         return {op.name for op in plan_operators(mod, keep_float=keep) if op.rounds}
 
     noise = OutputNoise(probe, samples)
-    return Guard(probe, qparams, noise, samples, quantized_without, rankings=50, looks=24)
+    limits = {"rankings": 50, "looks": 24, "retrials": 200}
+    return Guard(probe, qparams, noise, samples, quantized_without, **limits)
 
 
 def test_exactly_the_harmful_operator_is_kept(guard):
-    result = guard.choose(20.0, lambda: None)
+    result = guard.choose(20.0, NoProgress())
     assert result.keep_float == ("bad",)
     assert result.weight_only == ("bad",)  # Its activations did the harm.
     assert result.all_quantized_db < 10
@@ -59,7 +83,7 @@ def test_exactly_the_harmful_operator_is_kept(guard):
 
 
 def test_off_keeps_none_and_measures_no_operator(guard):
-    result = guard.choose(None, pytest.fail)
+    result = guard.choose(None, Untold())
     assert result.keep_float == ()
     assert result.alone_db == {}
     assert result.sqnr_db == result.all_quantized_db
@@ -67,21 +91,40 @@ def test_off_keeps_none_and_measures_no_operator(guard):
 
 def test_a_ratio_that_is_met_keeps_none(guard):
     reached = guard.network_sqnr(guard.names)
-    assert guard.choose(reached, pytest.fail).keep_float == ()
+    assert guard.choose(reached, Untold()).keep_float == ()
 
 
 def test_a_ratio_that_integers_never_meet_keeps_everything(guard):
-    result = guard.choose(150.0, lambda: None)
+    result = guard.choose(150.0, NoProgress())
     assert set(result.keep_float) == {"good", "bad", "last"}
     assert result.weight_only == ()
     assert result.sqnr_db == float("inf")
 
 
-def test_each_operators_own_ratio(guard):
-    own = guard.operator_sqnr({"good", "bad", "last"})
-    assert own["good"] > 30
-    assert own["bad"] < 10
+def test_each_search_says_how_long_it_may_be(guard):
+    for least in (20.0, 150.0):
+        progress = Counting()
+        guard.choose(least, progress)
+        assert {"finding what harms", "choosing what stays float"} <= set(progress.stages)
+
+
+def test_the_ratio_of_what_each_operator_ends_in(guard):
+    own = guard.operator_sqnr({"good", "last"})
+    assert set(own) == {"good", "bad", "sum", "mixed", "last"}
+    assert own["good"] == own["sum"] == own["mixed"] > 30
+    assert guard.operator_sqnr({"bad"})["mixed"] < 10
     assert guard.operator_sqnr(()) == {name: float("inf") for name in own}
+
+
+def test_what_is_too_noisy_shows_before_all_samples_have_run(guard):
+    noise = OutputNoise(guard.probe, guard.held_out.samples)
+    for on in ({"bad"}, {"good"}, {"good", "last"}, set()):
+        ratio = noise.sqnr_db(guard.qparams, on)
+        for least in (5.0, 20.0, 30.0, 40.0, 60.0):
+            assert noise.reaches(least, guard.qparams, on) == (ratio >= least)
+    before = noise.runs
+    assert not noise.reaches(60.0, guard.qparams, {"bad"})
+    assert noise.runs == before + 1
 
 
 @pytest.mark.parametrize(

@@ -69,17 +69,24 @@ def mean_errors(probe, qparams, samples, name):
 
 def test_rounding_twice_gives_the_same_integers(probe, samples):
     qparams = calibrate(probe, samples, QuantConfig())
-    first, second = (round_weights(probe, qparams, samples) for _ in range(2))
+    first, second = (round_weights(probe, qparams, samples, NoProgress()) for _ in range(2))
     assert set(first) == {"c", "m"}
     for name, weight in first.items():
         np.testing.assert_array_equal(weight.codes, second[name].codes)
         np.testing.assert_array_equal(weight.correction, second[name].correction)
 
 
-def test_corrections_take_the_mean_error_of_each_operator(probe, samples):
+def test_corrections_take_the_mean_error_of_each_operator(samples):
+    def with_the_convolution_as_output(emit, x):
+        made = {}
+        outputs = network(lambda value, name: made.setdefault(name, emit(value, name)), x)
+        return [*outputs, made["c"]]
+
+    mod = module(with_the_convolution_as_output, x=(1, 24))
+    probe = Probe(mod, plan_operators(mod), HERE)
     qparams = calibrate(probe, samples, QuantConfig())
     before = {name: mean_errors(probe, qparams, samples, name) for name in ("c", "m")}
-    probe.round_to(round_weights(probe, qparams, samples))
+    probe.round_to(round_weights(probe, qparams, samples, NoProgress()))
     for name, errors in before.items():
         assert mean_errors(probe, qparams, samples, name).max() < 0.1 * errors.max()
 
@@ -89,7 +96,7 @@ def test_the_best_by_measurement_is_kept(probe, samples):
     on = {operator.name for operator in probe.operators if operator.rounds}
     noise = OutputNoise(probe, [sample(np.random.default_rng(2)) for _ in range(32)])
     nearest_db = noise.sqnr_db(qparams, on)
-    found = best_rounding(probe, qparams, samples, noise, on)
+    found = best_rounding(probe, qparams, samples, noise, on, NoProgress())
     assert found.sqnr_db[NEAREST] == nearest_db
     assert found.best_db == max(found.sqnr_db.values()) == noise.sqnr_db(qparams, on)
     assert found.best_db > nearest_db  # On these inputs it is.

@@ -49,7 +49,7 @@ _OPTIONS = (
         "rounding",
         type=click.Choice(["nearest", "best"]),
         help="Integers of int8 weights: the nearest, or those that harm the results least on the "
-        "calibration samples; takes longer, minutes for large images.  [default: best]",
+        "calibration samples, which takes longer, within limits.  [default: best]",
     ),
     click.option(
         "--formats",

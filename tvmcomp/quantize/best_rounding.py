@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from tvmcomp.progress import Progress
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.probe import Probe
@@ -43,7 +44,7 @@ def best_rounding(
     samples: Sequence[list[np.ndarray]],
     noise: OutputNoise,
     on: Collection[str],
-    step: Callable[[], None] = lambda: None,
+    progress: Progress,
 ) -> Rounding:
     """The best of nearest integers, GPTQ's, and those with corrected biases; the probe keeps it.
 
@@ -53,10 +54,10 @@ def best_rounding(
         samples: those that the integers are fitted on.
         noise: judges, on others.
         on: names of the operators that are quantized.
-        step: called after each step.
+        progress: is told of each stage.
     """
     ratios = {NEAREST: noise.sqnr_db(qparams, on)}
-    corrected = round_weights(probe, qparams, samples, step)
+    corrected = round_weights(probe, qparams, samples, progress)
     if not corrected:
         return Rounding(NEAREST, {}, ratios)
     found: dict[str, dict[str, RoundedWeight]] = {
@@ -65,6 +66,7 @@ def best_rounding(
         CORRECTED: corrected,
     }
     nearest = {name: weight for name, weight in probe.rounded.items() if name in corrected}
+    step = progress.stage("judging rounded weights", 2)
     for method in (GPTQ, CORRECTED):
         probe.round_to(found[method])
         ratios[method] = noise.sqnr_db(qparams, on)

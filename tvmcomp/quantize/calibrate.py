@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from tvmcomp.qparams import QParams, activation_qparams
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.observers import OBSERVERS, Observer
 from tvmcomp.quantize.probe import Probe
+from tvmcomp.runtime.threads import default_threads
 from tvmcomp.tvm_types import Var
 
 
@@ -40,17 +43,21 @@ def calibrate(
         chosen = config.for_operator(operator.name, operator.kind).observer or config.observer
         for tensor in operator.reads:
             observers.setdefault(tensor, OBSERVERS[chosen]())
-    for inputs in samples:
-        _, observed = probe.run(inputs)
-        for tensor, observer in observers.items():
-            try:
-                observer.observe(observed[tensor])
-            except CalibrationError as error:
-                raise CalibrationError(
-                    error.what,
-                    where=f"the tensor that '{tensor.name}' gives",
-                    hint="Check the calibration samples: is their preprocessing the network's?",
-                ) from None
-        step()
+
+    def observe(observed: Mapping[Any, np.ndarray], tensor: Any) -> None:
+        try:
+            observers[tensor].observe(observed[tensor])
+        except CalibrationError as error:
+            raise CalibrationError(
+                error.what,
+                where=f"the tensor that '{tensor.name}' gives",
+                hint="Check the calibration samples: is their preprocessing the network's?",
+            ) from None
+
+    with ThreadPoolExecutor(default_threads()) as pool:  # What counts leaves Python meanwhile.
+        for inputs in samples:
+            _, observed = probe.run(inputs)
+            list(pool.map(partial(observe, observed), observers))
+            step()
     ranges = {tensor: observer.range() for tensor, observer in observers.items()}
     return {tensor: activation_qparams(lo, hi, "uint8") for tensor, (lo, hi) in ranges.items()}

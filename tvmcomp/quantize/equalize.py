@@ -21,6 +21,7 @@ import numpy as np
 
 from tvmcomp.passes.operator_kinds import ANCHORS, AVERAGES, PASS_THROUGH
 from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, main_bindings, op_name
+from tvmcomp.progress import Step
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.channel_links import Link, channel_links, tap_matrices
 from tvmcomp.quantize.probe import Probe
@@ -54,6 +55,7 @@ def find_scales(
     probe: Probe,
     qparams: Mapping[Var, QParams],
     samples: Sequence[list[np.ndarray]],
+    step: Step = lambda: None,
 ) -> Scales | None:
     """How to scale channels where that promises less noise; None where nowhere much less.
 
@@ -62,10 +64,11 @@ def find_scales(
         probe: the instrumented network.
         qparams: the parameters of what its anchors read.
         samples: its inputs, a sample at a time.
+        step: called after each sample.
     """
     calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
     anchors = {operator.var: operator for operator in probe.operators if operator.is_anchor}
-    largest, squares = _channels(probe, samples, {calls[var].args[0] for var in anchors})
+    largest, squares = _channels(probe, samples, {calls[var].args[0] for var in anchors}, step)
 
     def estimate(readers: Sequence[Var]) -> tuple[np.ndarray, float]:
         ranges, found = [], []
@@ -110,7 +113,7 @@ def scale_channels(mod: Module, scales: Scales) -> Any:
 
 
 def _channels(
-    probe: Probe, samples: Sequence[list[np.ndarray]], tensors: set[Any]
+    probe: Probe, samples: Sequence[list[np.ndarray]], tensors: set[Any], step: Step
 ) -> tuple[dict[Any, np.ndarray], dict[Any, np.ndarray]]:
     """The largest size and the mean square of each channel of ``tensors``, [C]."""
     largest: dict[Any, np.ndarray] = {}
@@ -123,6 +126,7 @@ def _channels(
             largest[tensor] = np.maximum(largest.get(tensor, top), top)
             mean = np.square(data).mean(axis=0, dtype=np.float64)
             squares[tensor] = squares.get(tensor, 0.0) + mean / len(samples)
+        step()
     return largest, squares
 
 

@@ -22,3 +22,8 @@ def fewest(ranked: Sequence[str], reaches: Callable[[set[str]], bool]) -> set[st
         middle = (low + high) // 2
         low, high = (low, middle) if reaches(set(ranked[:middle])) else (middle, high)
     return set(ranked[:high])
+
+
+def most_measurements(count: int) -> int:
+    """How often :func:`fewest` measures at most, of so many."""
+    return 2 * (count - 1).bit_length() + 1

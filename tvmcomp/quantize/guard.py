@@ -13,11 +13,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from tvmcomp.progress import Progress, Step
 from tvmcomp.qparams import QParams
-from tvmcomp.quantize.fewest import fewest
+from tvmcomp.quantize.fewest import fewest, most_measurements
 from tvmcomp.quantize.noisy_groups import noise_share, noisy_groups, ranked_groups
 from tvmcomp.quantize.output_noise import OutputNoise
 from tvmcomp.quantize.probe import Probe
@@ -57,6 +59,7 @@ class Guard:
             stay float: without its neighbours an operator may not be worth it.
         rankings: measurements that rank the operators, at most.
         looks: how many of the kept operators are tried again in integers, at most.
+        retrials: runs of the network that this may take: once they are spent, the rest stays.
     """
 
     def __init__(
@@ -68,6 +71,7 @@ class Guard:
         quantized_without: Callable[[Collection[str]], Collection[str]],
         rankings: int,
         looks: int,
+        retrials: int,
     ) -> None:
         self.probe = probe
         self.quantized_without = quantized_without
@@ -75,6 +79,7 @@ class Guard:
         self.ranking = ranking
         self.rankings = rankings
         self.looks = looks
+        self.retrials = retrials
         self.names = [op.name for op in probe.operators if op.rounds]
         self.held_out = held_out
 
@@ -86,45 +91,56 @@ class Guard:
         """
         return self.held_out.sqnr_db(self.qparams, on, weights_only)
 
-    def choose(self, min_sqnr_db: float | None, step: Callable[[], None]) -> GuardResult:
-        """Find the smallest set to keep in float; ``step`` is called after each measurement.
+    def choose(self, min_sqnr_db: float | None, progress: Progress) -> GuardResult:
+        """Find the smallest set to keep in float; ``progress`` is told of each search, of so many
+        measurements at most.
 
         What is kept stores its weight as int8 where that alone does next to no harm.
         """
         total = self.network_sqnr(self.names)
         if min_sqnr_db is None or total >= min_sqnr_db or not self.names:
             return GuardResult((), (), total, total)
+        most = min(self.rankings, 2 * len(self.names))
+        step = progress.stage("finding what harms", most)
         ranked, alone = self._ranked(min_sqnr_db, step)
         anchors = {operator.name for operator in self.probe.operators if operator.is_anchor}
         weights = anchors
 
         def reaches(keep: set[str]) -> bool:
-            return self._kept_sqnr(keep, weights, step) >= min_sqnr_db
+            quantized, rest = self.quantized_without(keep), weights & set(keep)
+            enough = self.held_out.reaches(min_sqnr_db, self.qparams, quantized, rest)
+            step()
+            return enough
 
+        most = most_measurements(len(ranked))
+        step = progress.stage("choosing what stays float", most)
         keep = fewest(ranked, reaches)
         if keep is None:
             # Weights do harm as well: those of what is kept are stored in 16 bits.
             weights = set()
+            step = progress.stage("choosing what stays float", most)
             keep = fewest(ranked, reaches) or set(ranked)
         # Noise does not simply add up: some of them may be harmless without the others. The least
         # harmful are tried first.
-        for name in reversed([name for name in ranked if name in keep][-self.looks :]):
-            if len(keep) == 1:
+        tried = [name for name in ranked if name in keep][-self.looks :]
+        runs = self.held_out.runs + self.retrials
+        step = progress.stage("choosing what needn't", len(tried))
+        for name in reversed(tried):
+            if len(keep) == 1 or self.held_out.runs > runs:
                 break
             if reaches(keep - {name}):
                 keep.discard(name)
+        step = progress.stage("weighing float weights", self.looks)
         weights = self._worth_storing(keep & weights, min_sqnr_db + _WEIGHT_MARGIN_DB, step)
         return GuardResult(
             tuple(name for name in self.names if name in keep),
             tuple(name for name in self.names if name in keep & weights),
-            self._kept_sqnr(keep, weights, step),
+            self._kept_sqnr(keep, weights),
             total,
             alone,
         )
 
-    def _ranked(
-        self, min_sqnr_db: float, step: Callable[[], None]
-    ) -> tuple[list[str], dict[str, float]]:
+    def _ranked(self, min_sqnr_db: float, step: Step) -> tuple[list[str], dict[str, float]]:
         """The operators in falling order of harm, and the ratios of those measured alone, in dB."""
         ranking = OutputNoise(self.probe, self.ranking)
 
@@ -139,9 +155,7 @@ class Guard:
             {group.names[0]: _decibels(group.noise) for group in single},
         )
 
-    def _worth_storing(
-        self, anchors: Collection[str], min_sqnr_db: float, step: Callable[[], None]
-    ) -> set[str]:
+    def _worth_storing(self, anchors: Collection[str], min_sqnr_db: float, step: Step) -> set[str]:
         """Those of ``anchors`` whose weights do no harm by themselves: the others are not worth the
         bytes that 8 bits save.
         """
@@ -157,34 +171,42 @@ class Guard:
         groups = noisy_groups(ordered, noise, harmless, self.looks)
         return {name for group in groups if group.noise <= harmless for name in group.names}
 
-    def _kept_sqnr(
-        self, keep: Collection[str], weights: set[str], step: Callable[[], None]
-    ) -> float:
+    def _kept_sqnr(self, keep: Collection[str], weights: set[str]) -> float:
         """SQNR with ``keep`` in float, those of them in ``weights`` with int8 weights."""
-        ratio = self.network_sqnr(self.quantized_without(keep), weights & set(keep))
-        step()
-        return ratio
+        return self.network_sqnr(self.quantized_without(keep), weights & set(keep))
 
     def operator_sqnr(
         self, on: Collection[str], weights_only: Collection[str] = ()
     ) -> dict[str, float]:
         """The ratio of each operator's own result with ``on`` quantized, in dB: the median over the
         ranking's samples, for its size a sample at a time.
+
+        Of what a kernel keeps in registers: that of the tensor that it ends in.
         """
-        ratios: dict[str, list[float]] = {}
+        stored = self.probe.stored
+        ratios: dict[Any, list[float]] = {}
         for inputs in self.ranking:
             _, observed = self.probe.run(inputs)
-            observed = {var: array.copy() for var, array in observed.items()}
+            expected = {var: _some_of(array) for var, array in observed.items()}
             _, actual = self.probe.run(inputs, self.qparams, on, weights_only)
-            for op in self.probe.operators:
-                if op.var in observed:
-                    ratio = sqnr_db(observed[op.var], actual[op.var])
-                    ratios.setdefault(op.name, []).append(ratio)
-        return {name: float(np.median(values)) for name, values in ratios.items()}
+            for var, array in expected.items():
+                ratios.setdefault(var, []).append(sqnr_db(array, _some_of(actual[var])))
+        return {
+            op.name: float(np.median(ratios[stored[op.var]]))
+            for op in self.probe.operators
+            if op.var in stored
+        }
 
 
 #: So much better than what is asked for the ratio with only an int8 weight must be.
 _WEIGHT_MARGIN_DB = 10.0
+#: Elements of a tensor that tell its ratio to a tenth of a dB.
+_MOST_ELEMENTS = 1 << 16
+
+
+def _some_of(array: np.ndarray) -> np.ndarray:
+    """A copy of elements of ``array`` at equal distances, which no number of channels divides."""
+    return array.reshape(-1)[:: array.size // _MOST_ELEMENTS | 1].copy()
 
 
 def _decibels(share: float) -> float:

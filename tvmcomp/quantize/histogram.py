@@ -7,13 +7,11 @@ import math
 import numpy as np
 
 from tvmcomp.errors import CalibrationError
+from tvmcomp.quantize.bin_counts import count_in_bins
 
 #: A histogram never holds more bins. One quantization step of the full range is then at least
 #: 16 bins wide.
 MAX_BINS = 8192
-
-#: Elements handled at once: keeps the temporary arrays in the cache.
-_CHUNK = 1 << 16
 
 
 class Histogram:
@@ -54,9 +52,20 @@ class Histogram:
         Raises:
             CalibrationError: it holds NaN.
         """
-        flat = np.asarray(array, np.float32).reshape(-1)
-        for start in range(0, flat.size, _CHUNK):
-            self._observe_chunk(flat[start : start + _CHUNK])
+        flat = np.ascontiguousarray(array, np.float32).reshape(-1)
+        lo, hi = finite_range(flat)
+        if lo > hi:
+            return
+        if not math.isfinite(float(flat.min())) or not math.isfinite(float(flat.max())):
+            flat = flat[np.isfinite(flat)]
+        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
+        zeros = flat.size - int(np.count_nonzero(flat))
+        self.zeros += zeros
+        if zeros == flat.size:
+            return
+        self._make_room(min(lo, 0.0), max(hi, 0.0))
+        count_in_bins(flat, 1.0 / self.width, self.first, self.counts)
+        self.counts[-self.first] -= zeros
 
     def merged(self, max_bins: int) -> Histogram:
         """A copy whose bins are so wide that at most ``max_bins`` of them hold the data."""
@@ -78,27 +87,6 @@ class Histogram:
         lower = np.maximum(left, self.lo)
         upper = np.minimum(left + self.width, self.hi)
         return (lower + upper) / 2, self.counts[filled]
-
-    def _observe_chunk(self, chunk: np.ndarray) -> None:
-        lo, hi = finite_range(chunk)
-        if lo > hi:
-            return
-        if not math.isfinite(float(chunk.min())) or not math.isfinite(float(chunk.max())):
-            chunk = chunk[np.isfinite(chunk)]
-        self.lo, self.hi = min(self.lo, lo), max(self.hi, hi)
-        zeros = chunk.size - int(np.count_nonzero(chunk))
-        self.zeros += zeros
-        if zeros == chunk.size:
-            return
-        self._make_room(min(lo, 0.0), max(hi, 0.0))
-        # Scaling by a power of two changes no digit, but float32 would round a tiny negative
-        # value up to 0 when scaled down, and can't hold the inverse of a tiny width.
-        inverse = 1.0 / self.width
-        dtype = np.float32 if 1.0 <= inverse < 2.0**126 else np.float64
-        index = np.floor(chunk * dtype(inverse)).astype(np.intp)
-        index -= self.first
-        self.counts += np.bincount(index, minlength=len(self.counts))
-        self.counts[-self.first] -= zeros
 
     def _make_room(self, lo: float, hi: float) -> None:
         """Widen bins and range until the bins of ``lo`` and of ``hi`` are held."""

@@ -18,7 +18,7 @@ from tvmcomp.quantize.calibrate import calibrate
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.config import QuantConfig
 from tvmcomp.quantize.data import Samples
-from tvmcomp.quantize.effort import guard_effort, run_cost, spread
+from tvmcomp.quantize.effort import effort_for, elements, run_cost, spread
 from tvmcomp.quantize.equalize import find_scales, scale_channels
 from tvmcomp.quantize.guard import Guard
 from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
@@ -32,8 +32,7 @@ from tvmcomp.quantize.shared_scales import share_scales
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Module
 
-#: Samples that channels are scaled by, and how much better the outputs' ratio must become of it.
-_SCALING_SAMPLES = 16
+#: How much better the outputs' ratio must become of scaled channels.
 _WORTH_DB = 0.5
 
 
@@ -64,14 +63,18 @@ def quantize_network(
     operators = plan_operators(mod, config)
     check_patterns(config, operators)
     harmful = sum(operator.rounds for operator in operators)
-    effort = guard_effort(run_cost(mod), len(held_out), len(fitted), harmful)
-    judging = spread(held_out, effort.judging)
-    fit = partial(_fit, fitted=fitted, judging=judging, config=config, here=here, progress=progress)
+    counted = elements({tensor for operator in operators for tensor in operator.reads})
+    effort = effort_for(run_cost(mod), counted, len(held_out), len(fitted), harmful)
+    judging, watched = spread(held_out, effort.judging), spread(fitted, effort.calibrating)
+    fit = partial(
+        _fit, fitted=watched, judging=judging, config=config, here=here, progress=progress
+    )
     network = fit(mod)
     rounding, scales = Rounding(NEAREST, {}, {}), None
     if config.round == "best":
-        few = spread(fitted, _SCALING_SAMPLES)
-        scales = find_scales(mod, network.probe, network.qparams, few)
+        few = spread(fitted, effort.scaling)
+        step = progress.stage("comparing channels", len(few))
+        scales = find_scales(mod, network.probe, network.qparams, few, step)
         if scales is not None:
             # By the nearest integers: what better ones gain comes on top of either.
             other = fit(scale_channels(mod, scales))
@@ -79,22 +82,34 @@ def quantize_network(
                 network = other
             else:
                 scales = None
-        step = progress.stage("rounding weights", None)
+        read = spread(fitted, effort.rounding)
         rounding = best_rounding(
-            network.probe, network.qparams, fitted, network.noise, network.names, step
+            network.probe, network.qparams, read, network.noise, network.names, progress
         )
     mod, operators, probe, qparams = network.mod, network.operators, network.probe, network.qparams
-    step = progress.stage("guarding accuracy", None)
+    progress.stage("guarding accuracy")
 
     def quantized_without(keep: Collection[str]) -> set[str]:
         return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
 
     ranking = spread(fitted, effort.ranking)
     guard = Guard(
-        probe, qparams, network.noise, ranking, quantized_without, effort.rankings, effort.looks
+        probe,
+        qparams,
+        network.noise,
+        ranking,
+        quantized_without,
+        effort.rankings,
+        effort.looks,
+        effort.retrials,
     )
-    result = guard.choose(config.min_sqnr_db, step)
+    result = guard.choose(config.min_sqnr_db, progress)
     notes = list(samples.warnings)
+    if len(watched) < len(fitted):
+        notes.append(
+            f"ranges are taken from {len(watched)} of the {len(fitted)} samples that are fitted "
+            "on, spread over them: the network is large, and the work with samples is limited"
+        )
     if len(fitted) == len(ordered):
         notes.append(
             f"{len(ordered)} calibration samples are too few to hold some out: how well integers "
@@ -116,6 +131,7 @@ def quantize_network(
         "samples": len(ordered),
         "source": samples.source,
         "digest": samples.digest,
+        "fitted_on": len(watched),
         "judged_on": len(judging),
         "held_out": len(ordered) - len(fitted),
         "rounding": rounding.method,

@@ -27,8 +27,9 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.qparams import QParams
 from tvmcomp.quantize.planned_operator import PlannedOperator
-from tvmcomp.quantize.relax_outputs import parts_of_outputs
+from tvmcomp.quantize.relax_outputs import parts_of_outputs, tensors_of_outputs
 from tvmcomp.quantize.rounded_weight import RoundedWeight, nearest_weight
+from tvmcomp.quantize.stored_results import stored_results
 from tvmcomp.recurrent import in_integers
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -52,8 +53,9 @@ class Probe:
     Attributes:
         operators: the plan it was made for.
         output_parts: the quantities that each output is joined of.
-        observed: the tensors it gives besides the outputs: what the plan reads, and each planned
-            operator's result.
+        observed: the tensors it shows: those that the plan reads, and the outputs. All else stays
+            in the registers of the kernels, as it will.
+        stored: see :func:`~tvmcomp.quantize.stored_results.stored_results`.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Probe:
         self.output_parts = parts_of_outputs(mod)
         self._constants = [tvm.runtime.tensor(array) for array in lowered.constants]
         self._target = target
+        self.stored = stored_results(mod, self.observed)
         self._calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
         self._place = _places_of_weights(self._calls, operators, lowered.constants, target)
         #: The integers of each anchor's weight and each embedding's table.
@@ -182,7 +185,7 @@ class _Instrument(BindingRewriter):
             for reader in edge.operator.readers:
                 self.edges.setdefault(reader, []).append((edge.tensor, index))
         wanted = {edge.tensor for edge in edges if edge.tensor is not None}
-        wanted |= {op.var for op in operators if op.quantized and _is_float(op.var)}
+        wanted |= {var for var in tensors_of_outputs(mod) if _is_float(var)}
         bindings = main_bindings(mod) or []
         order = [*mod["main"].params, *(binding.var for binding in bindings)]
         self.observed = [var for var in order if var in wanted]

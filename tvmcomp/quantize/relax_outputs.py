@@ -43,3 +43,12 @@ def parts_of_outputs(mod: Module) -> list[list[Part]]:
     if isinstance(output.ty, relax.TupleType):  # a recurrent layer's
         return [[(slice(None),) * len(field.shape)] for field in output.ty.fields]
     return [output_parts(output, len(shape_of(output)), made_by)]
+
+
+def tensors_of_outputs(mod: Module) -> list[Any]:
+    """What the outputs of ``main`` are, a tuple's fields one by one."""
+    values = {binding.var: binding.value for binding in main_bindings(mod) or []}
+    output = mod["main"].body.body
+    while output in values and isinstance(values[output], relax.Var | relax.Tuple):
+        output = values[output]
+    return list(output.fields) if isinstance(output, relax.Tuple) else [output]

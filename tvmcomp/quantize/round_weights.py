@@ -7,11 +7,12 @@ time that this may take, keep the nearest integers.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from tvmcomp.progress import Progress
 from tvmcomp.qparams import QParams, quantize
 from tvmcomp.quantize.anchor_data import from_matrices, row_count, rows_of, to_matrices
 from tvmcomp.quantize.planned_operator import PlannedOperator
@@ -21,8 +22,6 @@ from tvmcomp.quantize.rounding.bias_correction import bias_correction
 from tvmcomp.quantize.rounding.gptq import gptq
 from tvmcomp.tvm_types import Var
 
-#: Samples that rows are taken from, at most.
-_MOST_SAMPLES = 64
 #: Rows of an anchor, all samples together: twice as many as it has inputs, within these limits, and
 #: fewer where they would take too long.
 _FEWEST_ROWS, _MOST_ROWS = 1024, 8192
@@ -50,7 +49,7 @@ def round_weights(
     probe: Probe,
     qparams: Mapping[Var, QParams],
     samples: Sequence[list[np.ndarray]],
-    step: Callable[[], None] = lambda: None,
+    progress: Progress,
 ) -> dict[str, RoundedWeight]:
     """Integers for the weights of a network, each with the correction of its bias.
 
@@ -58,7 +57,7 @@ def round_weights(
         probe: the instrumented network.
         qparams: the parameters of what its anchors read.
         samples: its inputs, a sample at a time.
-        step: called after each sample and each operator.
+        progress: is told of the reading of data, and of the rounding.
 
     Returns:
         By the operator's name; what is missing has no better integers than the nearest.
@@ -67,14 +66,15 @@ def round_weights(
     shapes = {op.name: _matrices(probe, op).shape for op in anchors}
     rows = {name: _Rows(count) for name, count in affordable_rows(shapes).items()}
     anchors = [operator for operator in anchors if operator.name in rows]
-    chosen = np.linspace(0, len(samples) - 1, min(len(samples), _MOST_SAMPLES)).round()
-    for number, index in enumerate(chosen.astype(int)):
-        _, observed = probe.run(samples[index])
+    step = progress.stage("reading what weights multiply", len(samples))
+    for number, inputs in enumerate(samples):
+        _, observed = probe.run(inputs)
         for at, operator in enumerate(anchors):
             rng = np.random.default_rng((number, at))
-            _collect(probe, operator, observed, qparams, rows[operator.name], len(chosen), rng)
+            _collect(probe, operator, observed, qparams, rows[operator.name], len(samples), rng)
         step()
     found = {}
+    step = progress.stage("rounding weights", len(anchors))
     for operator in anchors:
         found[operator.name] = _rounded(probe, operator, qparams, rows.pop(operator.name))
         step()

@@ -23,7 +23,7 @@ def sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
     """Signal-to-quantization-noise ratio in dB: the variance of ``reference`` over the mean square
     of the error. A constant offset is no signal, so this never exceeds the plain power ratio.
     """
-    signal, noise = _powers(reference[None], actual[None])
+    signal, noise = powers(reference[None], actual[None])
     return _decibels(signal, float(noise[0]))
 
 
@@ -39,7 +39,7 @@ def bounded_sqnr_db(reference: np.ndarray, actual: np.ndarray) -> float:
         and some standard errors of it, more of them the fewer samples there are. Of one sample the
         plain ratio.
     """
-    signal, noise = _powers(reference, actual)
+    signal, noise = powers(reference, actual)
     count = len(noise)
     mean = float(noise.mean())
     if count < 2 or not np.isfinite(mean):
@@ -55,14 +55,20 @@ def in_parts(
     """An output as a whole, and each of its ``parts``, of which there are several, but for those
     that are 0 throughout; of both networks: ``[samples, ...]``.
     """
-    yield reference, actual
+    for at in judged_places(reference, parts):
+        yield reference[at], actual[at]
+
+
+def judged_places(reference: np.ndarray, parts: Sequence[Part]) -> Iterator[Part]:
+    """Where what :func:`in_parts` gives lies in an output ``[samples, ...]``."""
+    yield (slice(None),)
     for part in parts if len(parts) > 1 else ():
         at = (slice(None), *part)
         if reference[at].any():
-            yield reference[at], actual[at]
+            yield at
 
 
-def _powers(reference: np.ndarray, actual: np.ndarray) -> tuple[float, np.ndarray]:
+def powers(reference: np.ndarray, actual: np.ndarray) -> tuple[float, np.ndarray]:
     """The power of the signal, and of each sample's noise; what is not finite must be alike."""
     count = len(reference)
     reference = reference.astype(np.float64).reshape(count, -1)
