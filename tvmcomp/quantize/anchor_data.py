@@ -6,6 +6,8 @@ over. A row is what one output position of a convolution sees, or one row of a p
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from tvmcomp.passes.rewriter import op_name, shape_of
@@ -57,17 +59,20 @@ def rows_of(call: Call, data: np.ndarray, zero: float, chosen: np.ndarray) -> np
     kernel = shape_of(call.args[1])[1:-1]
     rank = len(kernel)
     flat = [int(p) for p in attrs.padding]
-    width = [(0, 0), *((flat[d], flat[d + rank]) for d in range(rank)), (0, 0)]
-    padded = np.pad(data, width, constant_values=zero)
     sample, *place = np.unravel_index(chosen, _positions(call, data.shape))
     index = [sample.reshape(-1, *[1] * rank)]
+    outside: Any = False
     for axis in range(rank):
-        offsets = np.arange(kernel[axis]) * int(attrs.dilation[axis])
+        offsets = np.arange(kernel[axis]) * int(attrs.dilation[axis]) - flat[axis]
         shape = [1] * rank
         shape[axis] = -1
         start = place[axis] * int(attrs.strides[axis])
-        index.append(start.reshape(-1, *[1] * rank) + offsets.reshape(1, *shape))
-    found = padded[tuple(index)]  # [R, *kernel, channels]
+        at = start.reshape(-1, *[1] * rank) + offsets.reshape(1, *shape)
+        last = data.shape[1 + axis] - 1
+        outside = outside | (at < 0) | (at > last)
+        index.append(at.clip(0, last))
+    found = data[tuple(index)]  # [R, *kernel, channels]
+    found[outside] = zero
     groups = groups_of(call)
     apart = found.reshape(len(chosen), -1, groups, data.shape[-1] // groups)
     return np.ascontiguousarray(apart.transpose(2, 0, 1, 3)).reshape(groups, len(chosen), -1)
