@@ -68,8 +68,8 @@ def run(args: argparse.Namespace) -> int:
     errors: dict[str, float] = {}
     for name in args.names:
         front, alone = _searched(name, args)
-        found = [p for p in front.points if p.origin == "by layer"]
-        errors[name] = median(_error(p) for p in found if p.predicted) if found else float("nan")
+        off = [abs(p.predicted.p50_ms / p.p50_ms - 1) for p in front.points if p.predicted]
+        errors[name] = median(off) if off else float("nan")
         rows += [_row(name, point, front.points) for point in alone]
     if args.json:
         print(json.dumps({"rows": msgspec.to_builtins(rows), "errors": errors}, indent=2))
@@ -148,7 +148,3 @@ def _terms(point: Point) -> tuple[float, float, float]:
 def _more(terms: tuple[float, float, float]) -> tuple[float, float, float]:
     """The same, and what can't be told from it."""
     return terms[0], (1 + _SAME) * terms[1], (1 + _SAME) * terms[2]
-
-
-def _error(point: Point) -> float:
-    return abs(point.predicted.p50_ms / point.p50_ms - 1) if point.predicted else float("nan")

@@ -2,21 +2,20 @@
 
     bytes = a + b (float weights) + c (rounded weights)          with factors not below 0
 
-The factors are fitted by least squares of relative errors, held near one common ratio as long as
-few networks were measured.
+The factors are fitted by least squares of relative errors, held near 1 as long as few networks were
+measured: what is beside the weights, code above all, is a constant.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import median
 
 import numpy as np
 
 from tvmcomp.search.tables import Choice, Config
 
-#: How much the common ratio counts, beside one measured network.
+#: How much it counts that factors are 1, beside one measured network.
 _HELD = 0.1
 
 
@@ -63,13 +62,9 @@ def fitted(
         for choice, _ in measured
     ]
     whole = [found for _, found in measured]
-    ratio = median(w / max(sum(each), 1e-12) for w, each in zip(whole, sums, strict=True))
-    # In these units both factors are about 1, and the constant is below 1.
-    least = min(whole)
-    rows = [[least / w, *(ratio * part / w for part in each)]
+    least = min(whole)  # the unit of the constant, so that it is about 1, too
+    rows = [[least / w, *(part / w for part in each)]
             for w, each in zip(whole, sums, strict=True)]  # fmt: skip
-    matrix = np.vstack([rows, _HELD * np.eye(3)])
-    factors, _ = nnls(matrix, np.array([*([1.0] * len(rows)), 0.0, _HELD, _HELD]))
-    return Correction(
-        float(factors[0] * least), float(factors[1] * ratio), float(factors[2] * ratio)
-    )
+    matrix = np.vstack([rows, _HELD * np.eye(3)[1:]])
+    factors, _ = nnls(matrix, np.array([*([1.0] * len(rows)), _HELD, _HELD]))
+    return Correction(float(factors[0] * least), float(factors[1]), float(factors[2]))
