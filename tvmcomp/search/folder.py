@@ -87,6 +87,11 @@ class Folder:
         found = self._known.get((kind, of))
         return None if found is None else found.found
 
+    def took(self, kind: str, of: str) -> float:
+        """The seconds of a measurement that is finished; 0 where it is not."""
+        found = self._known.get((kind, of))
+        return 0.0 if found is None else found.seconds
+
     @property
     def seconds(self) -> float:
         """What all finished measurements took."""

@@ -17,9 +17,10 @@ from tvmcomp.compress.low_rank.ranks import forms_of, lanes_of
 from tvmcomp.compress.low_rank.study import study
 from tvmcomp.compress.samples import Parts
 from tvmcomp.progress import Progress
+from tvmcomp.search.candidate import ORIGINAL
 from tvmcomp.search.folder import Folder
 
-#: Seconds that a form of an operator takes to be built and timed, about.
+#: Seconds that a form of an operator takes to be built and timed, at least.
 _SECONDS_A_FORM = 1.0
 
 
@@ -62,9 +63,11 @@ def ranks(
     """
     known = folder.known("ranks", compute)
     if known is None:
-        lanes = lanes_of(times.target)
-        tried = sum(1 + len(forms_of(weight, lanes)) for weight in plan_model(model).weights)
-        if _SECONDS_A_FORM * tried > seconds:
+        lanes, weights = lanes_of(times.target), plan_model(model).weights
+        tried = sum(1 + len(forms_of(weight, lanes)) for weight in weights)
+        # As long as one of the whole network's operators took, on this machine and its load.
+        took = folder.took("timed", ORIGINAL.id) / max(len(weights), 1)
+        if max(_SECONDS_A_FORM, took) * tried > seconds:
             return None
         began = time.monotonic()
         settings = LowRankSettings(drop=0.0)
