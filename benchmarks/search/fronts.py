@@ -2,7 +2,8 @@
 
 Of each technique that is alone the settings below are made, built, timed and judged by the same
 means, in the same folder. A front holds it where one of its networks loses no more by the judge and
-is neither slower nor larger, and beats it where it is better in one of these by 2%.
+is neither slower nor larger, and beats it where it is better in one of these by 2%. A gain without
+labels to train by is chance, and none is asked of the front.
 """
 
 from __future__ import annotations
@@ -147,4 +148,4 @@ def _terms(point: Point) -> tuple[float, float, float]:
 
 def _more(terms: tuple[float, float, float]) -> tuple[float, float, float]:
     """The same, and what can't be told from it."""
-    return terms[0], (1 + _SAME) * terms[1], (1 + _SAME) * terms[2]
+    return max(0.0, terms[0]), (1 + _SAME) * terms[1], (1 + _SAME) * terms[2]
