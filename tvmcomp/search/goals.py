@@ -113,12 +113,13 @@ def _with_unit(
 def shown(goals: Mapping[str, tuple[Any, Any]]) -> str:
     """Goals beside what a network has: ``latency 9.1 ms (8 ms asked for)``."""
     return ", ".join(
-        f"{_WORDS[name]} {_value(name, value)} ({_value(name, limit)} asked for)"
+        f"{WORDS[name]} {_value(name, value)} ({_value(name, limit)} asked for)"
         for name, (value, limit) in goals.items()
     )
 
 
-_WORDS = {
+#: What goals are called.
+WORDS = {
     "max_drop": "loss",
     "max_latency_ms": "latency",
     "max_size_bytes": "file",

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from tvmcomp.search.candidate import Candidate
-from tvmcomp.search.goals import Goals, shown
+from tvmcomp.search.goals import WORDS, Goals, shown
 from tvmcomp.search.points import Point, preferred
 
 
@@ -102,9 +102,10 @@ def _why(missed: Iterable[str], front: Front, slowest: Sequence[str]) -> Iterabl
         fast = [p for p in front.points if name not in front.goals.misses(p.judged_figures)]
         if name != "max_drop" and fast:
             least = min(fast, key=lambda p: p.judged_figures.drop or 0.0)
-            yield f"what reaches it loses {least.judged_figures.drop:.2f} points at least"
+            lost = f"{least.judged_figures.drop:.2f} points at least"
+            yield f"what reaches the {WORDS[name]} asked for loses {lost}"
         elif name != "max_drop":
-            yield "nothing that was tried reaches it"
+            yield f"nothing that was tried reaches the {WORDS[name]} asked for"
     if "max_drop" in missed:
         yield "more time (--budget) and more samples (--data) let more be learnt back"
 

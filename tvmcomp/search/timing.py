@@ -94,8 +94,9 @@ def benched(artifact: Path, device: str | None, beside: Beside | None) -> Timed:
         machine = str(found["machine"])
         memory = None if peak is None else int(peak * 2**20)
     except (KeyError, TypeError, ValueError):
+        why = (problem or "bench gave no times").removeprefix("error: ")
         raise DeviceError(
-            f"a network could not be timed: {problem or 'bench gave no times'}",
+            f"a network could not be timed: {why}",
             where="this machine" if device is None else device,
             hint="What was measured is kept: the same command goes on from there.",
         ) from None
