@@ -98,6 +98,26 @@ class Network:
         ends_ = [self.ints(end) for end in ends]
         self.sets.append([self.add("Slice", rows[-1], *ends_, axis, step)])
 
+    def padded(self, rows: list[str]) -> None:
+        """A new set, of a row more in front and two behind; an output of 40 rows in all.
+
+        PyTorch's exporter turns what is added: the last axis comes first in its own order.
+        """
+        number = self.const(np.float32(1.5))
+        if self.rng.integers(2):
+            self.sets.append([self.add("Pad", rows[-1], self.ints(1, 0, 2, 0), number)])
+        more = self.add("Sub", self.ints(40), self.rows_of(rows[-1]))
+        pairs = self.add("Concat", self.ints(0, 0, 0), more, axis=0)
+        pairs = self.add("Reshape", pairs, self.ints(-1, 2))
+        turned = self.add("Slice", pairs, self.ints(-1), self.ints(-(2**63) + 1), self.ints(0),
+                          self.ints(-1))  # fmt: skip
+        pads = self.add("Reshape", self.add("Transpose", pairs, perm=[1, 0]), self.ints(-1))
+        turned = self.add("Reshape", self.add("Transpose", turned, perm=[1, 0]), self.ints(-1))
+        wide = self.add("Pad", self.add("Transpose", rows[-1], perm=[1, 0]), pads)
+        name = self.add("Add", self.add("Transpose", wide, perm=[1, 0]),
+                        self.add("Pad", rows[-1], turned, number))  # fmt: skip
+        self.outputs.append((self.add("Reshape", name, self.ints(40, WIDTH)), _FLOAT))
+
     def computed(self, rows: list[str]) -> None:
         """Another tensor of the set."""
         data, way = rows[-1], self.rng.integers(8)
@@ -157,7 +177,7 @@ class Network:
 
 
 _STEPS: tuple[Callable[[Network, list[str]], None], ...] = (
-    Network.best, Network.suppressed, Network.joined, Network.first,
+    Network.best, Network.suppressed, Network.joined, Network.first, Network.padded,
     *[Network.computed] * 5, Network.scattered, Network.reduced,
 )  # fmt: skip
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from chosen_rows import ROWS, WIDTH, chosen_rows
-from onnx import TensorProto, helper
+from chosen_rows import ROWS, WIDTH, Network, chosen_rows
+from onnx import TensorProto, helper, numpy_helper
 from onnx_models import random, run, save
 from onnxruntime.capi.onnxruntime_pybind11_state import Fail, RuntimeException
 from slow_variants import first_and_slow
@@ -50,6 +50,20 @@ def test_chosen_rows(seed: int) -> None:
 def test_many_chosen_rows(first: int) -> None:
     for seed in range(first, first + 20):
         _compare(seed)
+
+
+def test_rows_filled_up_to_a_fixed_number(tmp_path: Path) -> None:
+    """As a detector ends: PyTorch's exporter computes what Pad adds."""
+    network = Network(seed=0)
+    network.choose("x")
+    network.padded(network.sets[0])
+    path = save(tmp_path / "pad.onnx", network.nodes, {"x": (ROWS, WIDTH)},
+                [network.outputs[0][0]],
+                weights={w.name: numpy_helper.to_array(w) for w in network.weights})  # fmt: skip
+    x = random(ROWS, WIDTH, seed=1)
+    (got,) = run(load_model(path), {"x": x})
+    (wanted,) = onnxruntime.InferenceSession(path).run(None, {"x": x})
+    np.testing.assert_array_equal(got, wanted)
 
 
 def test_constants_in_a_branch_of_if(tmp_path: Path) -> None:

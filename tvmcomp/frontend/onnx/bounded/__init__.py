@@ -20,7 +20,15 @@ import onnx
 from onnx import helper
 
 from tvmcomp.errors import ModelError
-from tvmcomp.frontend.onnx.bounded import elementwise, joins, loops, moves, reductions, selections
+from tvmcomp.frontend.onnx.bounded import (
+    elementwise,
+    joins,
+    loops,
+    moves,
+    padding,
+    reductions,
+    selections,
+)
 from tvmcomp.frontend.onnx.bounded.bounding import PLACES, Bounding, Rule, value_of_type
 from tvmcomp.frontend.onnx.bounded.elements import followed, in_full, shape_of
 from tvmcomp.frontend.onnx.bounded.values import Value
@@ -38,6 +46,7 @@ RULES: dict[str, Rule] = {
     **moves.RULES,
     **selections.RULES,
     **joins.RULES,
+    **padding.RULES,
     **reductions.RULES,
     "Shape": shape_of,
     "Size": shape_of,

@@ -29,7 +29,7 @@ _NUMBERS: dict[str, Callable[..., int]] = {
 
 def followed(node: onnx.NodeProto, inputs: Sequence[Value], result: Value) -> Value:
     """``result`` of ``node`` with what is known of its elements, if it is one of shapes."""
-    if result.dtype not in _FOLLOWED or result.shape is None or len(result.shape) > 1:
+    if result.dtype not in _FOLLOWED or result.shape is None or len(result.shape) > 2:
         return result
     if result.elements is not None or result.length is not None:
         return result
@@ -37,6 +37,8 @@ def followed(node: onnx.NodeProto, inputs: Sequence[Value], result: Value) -> Va
     found: tuple[Element, ...] | None = None
     if node.op_type in _SAME:
         found = data
+    elif any(len(value.shape or ()) > 1 for value in (*inputs, result)):
+        found = _of_pairs(node, inputs)
     elif node.op_type == "Gather" and data is not None and inputs[1].known is not None:
         found = tuple(data[i] if -len(data) <= i < len(data) else None for i in inputs[1].known)
     elif node.op_type == "Concat" and all(value.elements is not None for value in inputs):
@@ -58,6 +60,21 @@ def followed(node: onnx.NodeProto, inputs: Sequence[Value], result: Value) -> Va
     if found is None or len(found) != math.prod(result.shape):
         return result
     return replace(result, elements=found)
+
+
+def _of_pairs(node: onnx.NodeProto, inputs: Sequence[Value]) -> tuple[Element, ...] | None:
+    """The elements of a matrix that is turned: as exporters order what Pad adds."""
+    data = inputs[0]
+    if data.elements is None or len(data.dims) != 2:
+        return None
+    if node.op_type == "Transpose":
+        rows = _matrix(data)
+        return tuple(each for column in zip(*rows, strict=True) for each in column)
+    if node.op_type != "Slice" or (len(inputs) > 3 and inputs[3].name and inputs[3].known != (0,)):
+        return None
+    rows = _matrix(data)
+    places = _sliced(tuple(range(len(rows))), inputs)
+    return None if places is None else sum((rows[i] for i in places if isinstance(i, int)), ())
 
 
 def in_full(b: Bounding, value: Value) -> Value:
@@ -95,6 +112,11 @@ def most_of(element: Element, otherwise: int) -> int:
     if isinstance(element, int):
         return element
     return otherwise if element is None else min(element.most, otherwise)
+
+
+def _matrix(value: Value) -> list[tuple[Element, ...]]:
+    elements, width = value.elements or (), value.dims[1]
+    return [elements[i : i + width] for i in range(0, len(elements), width)] if width else []
 
 
 def _sliced(data: tuple[Element, ...], inputs: Sequence[Value]) -> tuple[Element, ...] | None:
