@@ -56,12 +56,12 @@ class Block:
     @property
     def column(self) -> Any:
         """The first column of the tile."""
-        return self.at[0] * self.tile.columns
+        return self.at[1] * self.tile.columns
 
     @property
     def row(self) -> Any:
         """The first row of the tile."""
-        return self.at[1] * self.tile.rows
+        return self.at[0] * self.tile.rows
 
     @property
     def split(self) -> Any:

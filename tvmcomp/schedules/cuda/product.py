@@ -23,6 +23,9 @@ from tvmcomp.tvm_types import PrimExpr
 
 tirx = tvm.tirx
 
+#: With up to 16 blocks for each, a grid's last dimension has no room for more.
+_MOST_BATCHES = 4095
+
 
 @dataclass(frozen=True)
 class Product:
@@ -111,7 +114,8 @@ def find_product(fused: Fused, capability: int) -> Product | None:
     for axis in long:
         kind = mentions(left, axis.var), mentions(right[0], axis.var)
         kinds.setdefault(kind, []).append(axis)
-    if (False, False) in kinds:
+    batches = prod(axis.extent for axis in kinds.get((True, True), ()))
+    if (False, False) in kinds or batches > _MOST_BATCHES:
         return None
     batch, rows, columns = (
         tuple(kinds.get(kind, ())) for kind in ((True, True), (True, False), (False, True))

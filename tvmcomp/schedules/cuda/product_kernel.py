@@ -41,7 +41,8 @@ tirx = tvm.tirx
 def product_kernel(product: Product, tile: Tile) -> list[Any]:
     """The launches that compute ``product``, cut as ``tile``."""
     batch, rows, columns, _ = product.sizes
-    grid = [-(-columns // tile.columns), -(-rows // tile.rows), batch * tile.splits]
+    # Rows come first: of the grid's dimensions only that one may be long.
+    grid = [-(-rows // tile.rows), -(-columns // tile.columns), batch * tile.splits]
     partial = None
     if tile.splits > 1:
         shape = [number(n) for n in (tile.splits, batch, rows, columns)]

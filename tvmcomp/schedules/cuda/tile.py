@@ -127,8 +127,7 @@ def _blocks(tile: tuple[int, int, int, int], sizes: tuple[int, int, int, int]) -
 def _cost(
     tile: tuple[int, int, int, int], sizes: tuple[int, int, int, int], processors: int
 ) -> float:
-    """The sums and loaded lines of the blocks that one multiprocessor computes in turn; half of
-    its time is lost on one that has too few warps to hide what they wait for."""
+    """The sums and loaded lines of the blocks that one multiprocessor computes in turn."""
     waves = -(-_blocks(tile, sizes) // processors)
     return waves * (prod(tile[:2]) + _LINE * (tile[0] + tile[1]))
 
