@@ -176,6 +176,18 @@ def test_weights_that_fill_the_cache_stay_for_a_whole_batch(kernel):
         assert str(schedule.get(loop).loop_var.name).startswith(outermost)
 
 
+def test_a_row_that_leaves_the_cache_goes_through_all_channels_at_once():
+    """Of a long signal, every block of samples does: the channels are the loop inside."""
+    window = Window((3,), (1,), (1,), ((1, 1),), groups=1)
+    case = Case((1,), (300,), 8, 32, window, ("bias", "relu"))
+    kernel, small = float_kernel(V3), msgspec.structs.replace(V3, l2_kib=4)
+    check(case, small, kernel)
+    for target, inside in ((small, "i2"), (V3, "i1")):  # channels, samples
+        schedule = scheduled(anchor_function(case, kernel, target), target)
+        loop = schedule.get_loops(schedule.get_sblock("relu"))[1]
+        assert str(schedule.get(loop).loop_var.name).startswith(inside)
+
+
 @pytest.mark.slow
 @pytest.mark.ci
 @pytest.mark.parametrize(

