@@ -71,8 +71,9 @@ class Operator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         kind: its Relax operator, without the ``relax.`` prefix (``nn.conv2d``).
         dtype: the type it computes in: ``int8``, ``float32``, ``float16``, ``bfloat16``.
         reason: why it stayed float, or None.
-        sqnr_db: signal-to-quantization-noise ratio of its output against the float network's,
-            in dB, with everything quantized that the build quantized; None where not measured.
+        sqnr_db: signal-to-quantization-noise ratio of its output, or of the first tensor in memory
+            that is made of it, against the float network's, in dB, with everything quantized that
+            the build quantized; None where not measured.
         network_sqnr_db: the same ratio at the network's outputs with this operator alone
             quantized; what the accuracy guard ranks by.
         macs: multiply-accumulates of one inference.

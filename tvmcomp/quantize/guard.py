@@ -181,7 +181,7 @@ class Guard:
         """The ratio of each operator's own result with ``on`` quantized, in dB: the median over the
         ranking's samples, for its size a sample at a time.
 
-        Of what a kernel keeps in registers: that of the tensor that it ends in.
+        Of what stays in a kernel's registers: that of the first tensor in memory made of it.
         """
         stored = self.probe.stored
         ratios: dict[Any, list[float]] = {}

@@ -10,16 +10,14 @@ from tvmcomp.tvm_types import Module, Var
 
 
 def stored_results(mod: Module, stored: Collection[Var]) -> dict[Any, Any]:
-    """For each variable of ``main``, which of ``stored`` it is, or it alone is read for.
-
-    What several read, or none of ``stored`` follows, is left out.
+    """For each variable of ``main``, which of ``stored`` it is, or which is the first to be made of
+    it; what none is made of is left out.
     """
     users = consumers(mod)
     found: dict[Any, Any] = {var: var for var in stored}
     for binding in reversed(main_bindings(mod) or []):
-        readers = users[binding.var]
-        if binding.var not in found and len(readers) == 1 and readers[0] is not None:
-            end = found.get(readers[0].var)
-            if end is not None:
-                found[binding.var] = end
+        readers = (reader.var for reader in users[binding.var] if reader is not None)
+        end = next((found[reader] for reader in readers if reader in found), None)
+        if end is not None:
+            found.setdefault(binding.var, end)
     return found
