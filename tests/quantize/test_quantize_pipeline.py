@@ -145,6 +145,13 @@ def test_the_report_and_the_calibration(dense_network):
     assert result.calibration["sqnr_db"] == pytest.approx(report["y"].sqnr_db, abs=6)
 
 
+def test_samples_that_are_left_out_are_noted(monkeypatch):
+    monkeypatch.setattr("tvmcomp.quantize.effort._CALIBRATING_SAMPLES", (3, 3))
+    _, result = quantized(dense, (8, 10), round="nearest")
+    assert result.calibration["fitted_on"] == 3
+    assert any("taken from 3 of the 9 samples" in note for note in result.notes)
+
+
 def test_the_guard_keeps_what_the_ratio_asks_for():
     _, result = quantized(dense, (8, 10), min_sqnr_db=60.0)
     kept = result.calibration["kept_float"]
