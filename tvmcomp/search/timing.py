@@ -11,17 +11,18 @@ from numpy.typing import NDArray
 
 from tvmcomp.compress.samples import Sample
 from tvmcomp.errors import DeviceError
+from tvmcomp.formats.measure import time_in_turns
 from tvmcomp.own_process import run_tvmcomp
+from tvmcomp.runtime.example_inputs import example_inputs
 from tvmcomp.runtime.machine import Machine, ThisMachine
 from tvmcomp.runtime.profile import profile_calls
 from tvmcomp.runtime.session import Session, load_on
-from tvmcomp.runtime.turns import time_in_turns
 from tvmcomp.search.judging import Run
 from tvmcomp.search.operator_times import operator_times
 
 _CONNECT_SECONDS = 3600.0
-#: Rounds of turns with the original, and runs that kernels are timed in.
-_ROUNDS, _PROFILED = 12, 15
+#: Runs that kernels are timed in.
+_PROFILED = 15
 
 
 class Timed(msgspec.Struct, frozen=True):
@@ -29,8 +30,8 @@ class Timed(msgspec.Struct, frozen=True):
 
     Attributes:
         file_bytes: of the artifact.
-        p50_ms, p99_ms: latency; beside that of the original in its first measurement, as what else
-            the machine does slows both.
+        p50_ms, p99_ms: latency: the original's first median, times the ratio of the fastest runs of
+            both, taken in turns.
         peak_memory_bytes: largest resident memory of the process that ran it; None: unknown.
         machine: where.
         operators_ms: of each operator of the source model, by its identifier; see
@@ -105,9 +106,18 @@ def benched(artifact: Path, device: str | None, beside: Beside | None) -> Timed:
         ms = p50
         if beside is not None:
             other = stack.enter_context(load_on(place, beside.artifact))
-            ms = beside.p50_ms * time_in_turns(other, session, _ROUNDS).ratio
+            ms = beside.p50_ms * _ratio(other, session)
         operators = operator_times(session.artifact.metadata, _calls(session), ms)
     return Timed(artifact.stat().st_size, ms, p99 * ms / p50, memory, machine, operators)
+
+
+def _ratio(before: Session, after: Session) -> float:
+    """How many times as long as ``before`` one run of ``after`` takes, by the fastest of many
+    turns: on a busy machine threads wait for each other, and short kernels suffer most."""
+    for session in (before, after):
+        session.set_inputs(example_inputs(session.artifact))
+    first, second = time_in_turns([before, after])
+    return min(second) / max(min(first), 1e-9)
 
 
 def _calls(session: Session) -> dict[str, list[float]]:
