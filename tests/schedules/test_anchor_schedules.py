@@ -164,9 +164,9 @@ def test_a_group_writes_nothing_of_the_next_group():
     assert np.prod([int(schedule.get(loop).extent) for loop in loops]) == np.prod(case.output)
 
 
-def test_weights_that_fill_the_cache_stay_for_a_whole_batch():
+@pytest.mark.parametrize("kernel", [float_kernel(V3), int8_kernel(V3)], ids=["float", "int8"])
+def test_weights_that_fill_the_cache_stay_for_a_whole_batch(kernel):
     """All images go through a block of channels: that is the outermost loop."""
-    kernel = float_kernel(V3)
     small = msgspec.structs.replace(V3, l2_kib=1)
     case = dataclasses.replace(conv2d(16, 96, size=4), lead=(5,), epilogue=("bias", "relu"))
     check(case, small, kernel)
