@@ -67,12 +67,13 @@ def _of_pairs(node: onnx.NodeProto, inputs: Sequence[Value]) -> tuple[Element, .
     data = inputs[0]
     if data.elements is None or len(data.dims) != 2:
         return None
+    rows = _matrix(data)
     if node.op_type == "Transpose":
-        rows = _matrix(data)
+        if list(attributes_of(node).get("perm", (1, 0))) != [1, 0]:
+            return data.elements
         return tuple(each for column in zip(*rows, strict=True) for each in column)
     if node.op_type != "Slice" or (len(inputs) > 3 and inputs[3].name and inputs[3].known != (0,)):
         return None
-    rows = _matrix(data)
     places = _sliced(tuple(range(len(rows))), inputs)
     return None if places is None else sum((rows[i] for i in places if isinstance(i, int)), ())
 
