@@ -106,6 +106,7 @@ def test_convolution(kernel_on):
     @example(conv2d(5, 10, groups=5))  # a channel multiplier of 2
     @example(conv2d(27, 45, groups=3))  # a group ends inside a vector
     @example(conv2d(1, 1, groups=1))
+    @example(conv2d(6, 2 * 53, groups=2))  # vectors in a prime number
     def run(case: Case) -> None:
         check(case, target, kernel)
 

@@ -101,6 +101,20 @@ def test_the_float_instruction_is_in_the_kernel(name, instruction):
     assert re.search(instruction, assembly(target, float_kernel(target)))
 
 
+def test_sums_of_a_prime_number_of_vectors_stay_in_registers():
+    """Before AVX-512: there the number of memory that all lanes take is the product's operand."""
+    target = targets.load("x86-64-v3")
+    kernel = float_kernel(target)
+    assert [kernel.vectors(8 * count) for count in (1, 2, 5, 7, 11, 13, 25)] == [
+        *(1, 2, 5, 8, 12, 14, 25)
+    ]
+    assert float_kernel(targets.load("x86-64-v4")).vectors(16 * 7) == 7
+    code = assembly(target, kernel, Case((1,), (8, 8), 16, 88, WINDOW, ("bias", "relu")))
+    products = re.findall(r"vfmadd.*", code)
+    assert len(products) >= 8
+    assert not any("%rsp" in line for line in products)
+
+
 @pytest.mark.parametrize(
     ("name", "dtype", "instruction"),
     [

@@ -7,7 +7,7 @@ that emits it. Weights are packed ``[..., lanes, depth]`` to match.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tvmcomp.schedules.arm import intrinsics as arm
 from tvmcomp.schedules.arm.smmla import smmla
@@ -18,6 +18,8 @@ from tvmcomp.tvm_import import tvm
 
 #: Types whose numbers are multiplied and added up as they are, vector by vector.
 MULTIPLIED = ("float32", "float64", "int32", "int64", "uint32", "uint64")
+#: Vectors of channels whose accumulators fit 16 registers, with some pixels of each.
+_TOGETHER = (2, 3, 5)
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class DotKernel:
         temporaries: registers that its steps need beside operands and accumulators.
         staged: dtype to which each task widens its part of the data before it multiplies, in a
             buffer of its own; None where the instruction takes the data as they are.
+        together: whether a vector of channels alone is slow, and several go through a row of data
+            together.
     """
 
     data: str
@@ -48,6 +52,25 @@ class DotKernel:
     pixels: int = 1
     temporaries: int = 0
     staged: str | None = None
+    together: bool = False
+
+    def vectors(self, channels: int) -> int:
+        """Vectors that a weight of so many output channels is padded to, with zeros.
+
+        Where they go together, some of :data:`_TOGETHER` divide them: of 7 or 11 each would go
+        alone, and takes twice as long as one of 8 or 12.
+        """
+        vectors = -(-channels // self.lanes)
+        if self.together and vectors > 1:
+            while all(vectors % count for count in _TOGETHER):
+                vectors += 1
+        return vectors
+
+
+def _together(target: TargetDescription) -> bool:
+    """Before AVX-512 no product takes a number of memory for all lanes. LLVM makes the register of
+    one that is used once the product's result, and keeps the sums on the stack."""
+    return target.family == "x86" and target.vector_bits < 512
 
 
 def dot_kernel(
@@ -78,12 +101,13 @@ def dot_kernel(
 def plain_kernel(target: TargetDescription, dtype: str) -> DotKernel:
     """The kernel of data, weights and sums that are all of ``dtype``, one of :data:`MULTIPLIED`."""
     lanes = target.vector_bits // int(tvm.DataType(dtype).bits)
-    return DotKernel(dtype, dtype, dtype, max(2, lanes), 1)
+    return DotKernel(dtype, dtype, dtype, max(2, lanes), 1, together=_together(target))
 
 
 def float_kernel(target: TargetDescription, weight: str = "float32") -> DotKernel:
     """The float32 kernel of ``target``; weights of 16 bits are widened as they are loaded."""
-    return DotKernel("float32", weight, "float32", target.vector_bits // 32, 1)
+    lanes = target.vector_bits // 32
+    return DotKernel("float32", weight, "float32", lanes, 1, together=_together(target))
 
 
 def bfloat16_kernel(target: TargetDescription, depthwise: bool = False) -> DotKernel | None:
@@ -130,9 +154,8 @@ def int8_kernel(target: TargetDescription, row: int | None = None) -> DotKernel:
     if dot == "pmaddwd":
         lanes = target.vector_bits // 32
         name, instruction = x86.vpmaddwd_words(lanes), x86.multiply_add(lanes)
-        return DotKernel(
-            "uint8", "int8", "int32", lanes, 2, name, instruction, temporaries=1, staged="int16"
-        )
+        form = DotKernel("uint8", "int8", "int32", lanes, 2, name, instruction, temporaries=1)
+        return replace(form, staged="int16", together=_together(target))
     if dot == "i8mm" and row != 1:
         return DotKernel("int8", "int8", "int32", 2, 8, smmla(), "smmla", pixels=2)
     if dot in ("sdot", "i8mm"):

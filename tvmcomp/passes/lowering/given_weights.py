@@ -91,13 +91,13 @@ def _pack_conv(weight: Expr, groups: int, kernel: DotKernel) -> Any:
     """As :func:`tvmcomp.schedules.conv.direct_conv.pack_conv_weight`, at run time."""
     out_channels, *window, in_channels = (int(size) for size in weight.shape)
     per_group = out_channels // groups
-    outer, inner = -(-per_group // kernel.lanes), -(-in_channels // kernel.depth)
+    outer, inner = kernel.vectors(per_group), -(-in_channels // kernel.depth)
 
     def at(*i: Any) -> Any:
         group, block, *taps, chunk, lane, step = i
         o, c = block * kernel.lanes + lane, chunk * kernel.depth + step
         inside = []
-        if per_group % kernel.lanes:
+        if per_group != outer * kernel.lanes:
             inside.append(o < per_group)
         if in_channels % kernel.depth:
             inside.append(c < in_channels)

@@ -36,12 +36,12 @@ STAGED_CONV = "staged_conv"
 def pack_conv_weight(weight: np.ndarray, groups: int, kernel: DotKernel) -> np.ndarray:
     """Pack ``[O, *K, I/groups]`` into ``[groups, O'/lanes, *K, I'/depth, lanes, depth]``.
 
-    Output channels of a group are padded with zeros to a multiple of ``lanes``, input channels to
-    a multiple of ``depth``.
+    Output channels of a group are padded with zeros to whole vectors, as many as the kernel says,
+    input channels to a multiple of ``depth``.
     """
     out_channels, *window, in_channels = weight.shape
     per_group = out_channels // groups
-    outer = -(-per_group // kernel.lanes)
+    outer = kernel.vectors(per_group)
     inner = -(-in_channels // kernel.depth)
     padded = np.zeros(
         (groups, outer * kernel.lanes, *window, inner * kernel.depth), dtype=weight.dtype
@@ -75,7 +75,7 @@ def conv_padding(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -
 def _whole_width(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> int:
     """Pixels in the whole blocks that hold a row of the output."""
     window, width = anchor.window, anchor.output[-1]
-    vectors = -(-(anchor.out_channels // window.groups) // kernel.lanes)
+    vectors = kernel.vectors(anchor.out_channels // window.groups)
     steps = math.prod(window.kernel) * -(-anchor.group_channels // kernel.depth)
     pixels, _ = register_blocks(width, vectors, target, kernel, steps)[0]
     return -(-width // pixels) * pixels

@@ -47,7 +47,7 @@ def pack_right(right: PrimExpr, kernel: DotKernel) -> Any:
         A TE tensor ``[*batch, columns/lanes, depth/d, lanes, d]``, ``d`` the kernel's depth.
     """
     *batch, depth, columns = (int(size) for size in right.shape)
-    outer, inner = -(-columns // kernel.lanes), -(-depth // kernel.depth)
+    outer, inner = kernel.vectors(columns), -(-depth // kernel.depth)
 
     def at(*i: PrimExpr) -> Any:
         *b, o, k, lane, step = i
@@ -55,7 +55,7 @@ def pack_right(right: PrimExpr, kernel: DotKernel) -> Any:
         inside = []
         if depth % kernel.depth:
             inside.append(row < depth)
-        if columns % kernel.lanes:
+        if columns != outer * kernel.lanes:
             inside.append(column < columns)
         value = element(right, *b, row, column)
         if not inside:
@@ -68,7 +68,7 @@ def pack_right(right: PrimExpr, kernel: DotKernel) -> Any:
 def pack_matrices(right: np.ndarray, kernel: DotKernel) -> np.ndarray:
     """What :func:`pack_right` computes, of a constant."""
     *batch, depth, columns = right.shape
-    outer, inner = -(-columns // kernel.lanes), -(-depth // kernel.depth)
+    outer, inner = kernel.vectors(columns), -(-depth // kernel.depth)
     whole = np.zeros((*batch, inner * kernel.depth, outer * kernel.lanes), right.dtype)
     whole[..., :depth, :columns] = right
     split = whole.reshape(*batch, inner, kernel.depth, outer, kernel.lanes)
