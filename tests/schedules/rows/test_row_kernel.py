@@ -16,7 +16,9 @@ from tvmcomp.passes.rewriter import const
 
 HERE = targets.detect()
 #: One float at a time, as a RISC-V without vectors, and vectors of 4, of 8, of 16 floats.
-NO_VECTORS = msgspec.structs.replace(targets.load("x86-64-v2"), name="no-vectors", vector_bits=32)
+NO_VECTORS = msgspec.structs.replace(
+    targets.load("x86-64-v2"), name="no-vectors", vector_bits=32, dot_product="generic"
+)
 RUNNABLE = [HERE] + [
     description
     for description in (NO_VECTORS, *map(targets.load, ("x86-64-v2", "x86-64-v3", "x86-64-v4")))

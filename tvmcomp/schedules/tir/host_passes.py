@@ -8,6 +8,7 @@ from tvmcomp.schedules.tir.byte_table import byte_tables
 from tvmcomp.schedules.tir.passing_nan import passing_nan
 from tvmcomp.schedules.tir.stack_arrays import stack_arrays
 from tvmcomp.schedules.tir.vector_math import vector_math
+from tvmcomp.schedules.tir.whole_vectors import whole_vectors
 from tvmcomp.tvm_import import tvm
 
 
@@ -19,7 +20,8 @@ def register() -> None:
 def _pipeline() -> Any:
     from tvm.s_tir.pipeline import default_s_tir_pipeline
 
-    passes, finalize_host, finalize_device = default_s_tir_pipeline()
+    lower, finalize_host, finalize_device = default_s_tir_pipeline()
+    passes = tvm.transform.Sequential([whole_vectors, lower])
 
     def finalize() -> Any:
         ours = [stack_arrays, byte_tables, passing_nan, vector_math]
