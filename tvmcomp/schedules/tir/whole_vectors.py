@@ -43,11 +43,18 @@ def _apart(loop: Any) -> Any:
     always = tirx.all(*others) if others else tirx.const(True, "bool")
     vector = tvm.s_tir.SBlockRealize(realize.iter_values, always, realize.block)
     # Unrolled: accumulators that an index picks at run time would leave their registers.
+    other = _renamed(lane)
+    names = {iv.var: _renamed(iv.var) for iv in realize.block.iter_vars}
+    last = substitute(realize, {lane: other, **names})
     return tirx.IfThenElse(
         tirx.all(*whole),
         tirx.For(lane, loop.min, loop.extent, loop.kind, vector),
-        tirx.For(lane, loop.min, loop.extent, tirx.ForKind.UNROLLED, realize),
+        tirx.For(other, loop.min, loop.extent, tirx.ForKind.UNROLLED, last),
     )
+
+
+def _renamed(var: Var) -> Var:
+    return tirx.Var(var.name, str(var.ty.dtype))
 
 
 def _conjuncts(condition: PrimExpr) -> Iterator[PrimExpr]:

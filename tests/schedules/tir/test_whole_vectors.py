@@ -1,0 +1,67 @@
+"""A loop that ends inside a vector: the other vectors have no conditions."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tvmcomp import schedules, targets
+from tvmcomp.schedules.tir.whole_vectors import whole_vectors
+from tvmcomp.tvm_import import tvm
+
+T, te = tvm.script.tirx, tvm.te
+HERE = targets.detect()
+
+
+def cut(rows: int, columns: int, lanes: int, blocks: int = 1):
+    """Rows of ``columns`` numbers, doubled in vectors of ``lanes``, some of them a block."""
+    data = te.placeholder((rows, columns), "float32", name="data")
+    sch = tvm.s_tir.Schedule(
+        te.create_prim_func([data, te.compute(data.shape, lambda i, j: data[i, j] * 2.0, "double")])
+    )
+    *_, column = sch.get_loops("double")
+    *_, lane = sch.split(column, [None, blocks, lanes])
+    sch.vectorize(lane)
+    return sch.mod
+
+
+@T.prim_func(s_tir=True)
+def after(data: T.Buffer((3, 13), "float32"), double: T.Buffer((3, 13), "float32")):
+    T.func_attr({"tirx.noalias": True})
+    for i, j_0, j_1 in T.grid(3, 4, 1):
+        if (j_0 + j_1) * 4 + 3 < 13:
+            for j_2 in T.vectorized(4):
+                with T.sblock("double"):
+                    v_i = T.axis.spatial(3, i)
+                    v_j = T.axis.spatial(13, j_0 * 4 + j_1 * 4 + j_2)
+                    double[v_i, v_j] = data[v_i, v_j] * T.float32(2.0)
+        else:
+            for j_2 in T.unroll(4):
+                with T.sblock("double"):
+                    v_i = T.axis.spatial(3, i)
+                    v_j = T.axis.spatial(13, j_0 * 4 + j_1 * 4 + j_2)
+                    T.where((j_0 + j_1) * 4 + j_2 < 13)
+                    double[v_i, v_j] = data[v_i, v_j] * T.float32(2.0)
+
+
+def test_the_last_vector_alone_has_conditions():
+    made = whole_vectors(cut(3, 13, 4))["main"]
+    tvm.ir.assert_structural_equal(made, after.with_attr("global_symbol", "main"), True)
+
+
+def test_whole_vectors_are_left_as_they_are():
+    before = cut(3, 16, 4)
+    tvm.ir.assert_structural_equal(whole_vectors(before), before)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_numbers_stay(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, blocks = (int(n) for n in rng.integers(1, (4, 70, 4)))
+    assert schedules  # it registers the pass
+    mod = cut(rows, columns, int(rng.choice([4, 8, 16])), blocks)
+    library = tvm.compile(mod, tvm.target.Target(HERE.tvm_target_dict()))
+    x = rng.standard_normal((rows, columns)).astype(np.float32)
+    out = tvm.runtime.tensor(np.zeros_like(x))
+    library["main"](tvm.runtime.tensor(x), out)
+    np.testing.assert_array_equal(out.numpy(), x * 2)
