@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from tvmcomp.errors import CalibrationError
-from tvmcomp.quantize.bin_counts import count_in_bins
 
 #: A histogram never holds more bins. One quantization step of the full range is then at least
 #: 16 bins wide.
@@ -64,6 +63,8 @@ class Histogram:
         if zeros == flat.size:
             return
         self._make_room(min(lo, 0.0), max(hi, 0.0))
+        from tvmcomp.quantize.bin_counts import count_in_bins  # compiles: not above
+
         count_in_bins(flat, 1.0 / self.width, self.first, self.counts)
         self.counts[-self.first] -= zeros
 
