@@ -10,27 +10,25 @@ from tvmcomp.schedules.tir.stack_arrays import stack_arrays
 from tvmcomp.schedules.tir.vector_math import vector_math
 from tvmcomp.schedules.tir.whole_vectors import whole_vectors
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Module
 
 
 def register() -> None:
     """Let every compilation of this process use them."""
     tvm.tirx.register_tir_pipeline("s_tir", _pipeline)
+    vectorize = tvm.tirx.transform.VectorizeLoop
+
+    # TVM's pipeline has no place for a pass there. Before it, TVM fits buffers to what is read, and
+    # fails where that is under a condition on a loop inside of a buffer.
+    def whole_first(enable: bool = True) -> Any:
+        return tvm.transform.Sequential([whole_vectors, vectorize(enable)])
+
+    tvm.tirx.transform.VectorizeLoop = whole_first
 
 
 def _pipeline() -> Any:
     from tvm.s_tir.pipeline import default_s_tir_pipeline
 
-    lower, finalize_host, finalize_device = default_s_tir_pipeline()
-
-    @tvm.transform.module_pass(opt_level=0)  # type: ignore[untyped-decorator]
-    def passes(mod: Module, _context: Any) -> Module:
-        try:
-            return lower(whole_vectors(mod))
-        except tvm.error.InternalError:
-            # TVM fits buffers to what is read under a condition. With pairs of pixels it has been
-            # seen to give one a size in terms of a loop inside of it.
-            return lower(mod)
+    passes, finalize_host, finalize_device = default_s_tir_pipeline()
 
     def finalize() -> Any:
         ours = [stack_arrays, byte_tables, passing_nan, vector_math]

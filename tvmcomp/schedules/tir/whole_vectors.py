@@ -4,10 +4,10 @@ A schedule splits a loop of 53 channels into vectors of 8 under the condition th
 of the 53. TVM gives up a vector whose lanes have a condition, for all of the loop:
 
     for lane in vectorized(8):             if vector * 8 + 7 < 53:
-        where vector * 8 + lane < 53           for lane in vectorized(8): …
+        if vector * 8 + lane < 53:             for lane in vectorized(8): …
         …                              ->  else:
                                                for lane in unrolled(8):
-                                                   where vector * 8 + lane < 53
+                                                   if vector * 8 + lane < 53
                                                    …
 """
 
@@ -26,35 +26,35 @@ tirx = tvm.tirx
 
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.WholeVectors")  # type: ignore[untyped-decorator]
 def whole_vectors(func: PrimFunc, _mod: Module, _context: Any) -> Any:
-    """Take the conditions out of whole vectors of a scheduled ``func``."""
+    """Take the conditions out of the whole vectors of ``func``, which is about to be vectorized."""
     return func.with_body(tvm_ffi.structural_map(func.body, ((tirx.For, _apart),)))
 
 
 def _apart(loop: Any) -> Any:
-    if loop.kind != tirx.ForKind.VECTORIZED or not isinstance(loop.body, tvm.s_tir.SBlockRealize):
+    guarded = loop.body
+    if loop.kind != tirx.ForKind.VECTORIZED or not isinstance(guarded, tirx.IfThenElse):
         return loop
-    lane, realize = loop.loop_var, loop.body
-    conditions = list(_conjuncts(realize.predicate))
-    on_lane = [each for each in conditions if mentions(each, lane)]
-    whole = [_for_all(each, lane, loop.extent) for each in on_lane]
-    if not whole or None in whole:
+    lane, conditions = loop.loop_var, list(_conjuncts(guarded.condition))
+    whole = [_for_all(each, lane, loop.extent) for each in conditions if mentions(each, lane)]
+    if guarded.else_case is not None or not whole or any(each is None for each in whole):
         return loop
     others = [each for each in conditions if not mentions(each, lane)]
-    always = tirx.all(*others) if others else tirx.const(True, "bool")
-    vector = tvm.s_tir.SBlockRealize(realize.iter_values, always, realize.block)
+    body = guarded.then_case
+    if others:
+        body = tirx.IfThenElse(tirx.all(*others), body, None)
+    other = tirx.Var(lane.name, str(lane.ty.dtype))
     # Unrolled: accumulators that an index picks at run time would leave their registers.
-    other = _renamed(lane)
-    names = {iv.var: _renamed(iv.var) for iv in realize.block.iter_vars}
-    last = substitute(realize, {lane: other, **names})
     return tirx.IfThenElse(
         tirx.all(*whole),
-        tirx.For(lane, loop.min, loop.extent, loop.kind, vector),
-        tirx.For(other, loop.min, loop.extent, tirx.ForKind.UNROLLED, last),
+        tirx.For(lane, loop.min, loop.extent, loop.kind, body),
+        tirx.For(
+            other,
+            loop.min,
+            loop.extent,
+            tirx.ForKind.UNROLLED,
+            substitute(guarded, {lane: other}),
+        ),
     )
-
-
-def _renamed(var: Var) -> Var:
-    return tirx.Var(var.name, str(var.ty.dtype))
 
 
 def _conjuncts(condition: PrimExpr) -> Iterator[PrimExpr]:
