@@ -37,6 +37,18 @@ def test_networks_that_differ_in_weights_alone_share_a_time() -> None:
     assert network_digest(network(1.0)) != network_digest(network(1.0), "bf16")
 
 
+def test_zeros_that_may_be_skipped_count() -> None:
+    def pruned(*rows: int) -> onnx.ModelProto:
+        model = network(1.0, size=32)
+        values = numpy_helper.to_array(model.graph.initializer[0]).copy()
+        values[list(rows)] = 0
+        model.graph.initializer[0].CopyFrom(numpy_helper.from_array(values, "w"))
+        return model
+
+    digests = {network_digest(pruned(*rows)) for rows in ((), (0,), (1,), (0, 1))}
+    assert len(digests) == 4
+
+
 def test_times_are_found_on_the_same_device_only(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "times.jsonl"
     NetworkTimes("rpi4", "board:1", path).keep("a" * 16, TIMED)

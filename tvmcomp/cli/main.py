@@ -7,6 +7,7 @@ line, model, target, data, device or log.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import signal
 import sys
 import threading
@@ -71,14 +72,12 @@ def main() -> None:
             traceback.print_exc()
         err.print(f"[red]error:[/red] {_escape(str(error))}", soft_wrap=True)
         status = 2
-    except ModuleNotFoundError as error:
-        if verbose:
-            traceback.print_exc()
-        err.print(f"[red]error:[/red] {_escape(_missing(error))}", soft_wrap=True)
-        status = 2
     except Exception as error:  # noqa: BLE001  a defect of ours: say so, without a C++ trace
         if verbose:
             traceback.print_exc()
+        if (package := _missing_package(error)) is not None:
+            err.print(f"[red]error:[/red] {_escape(_install(package))}", soft_wrap=True)
+            sys.exit(2)
         if interrupted.is_set():  # TVM calls back into Python, and makes it an error of its own
             err.print("interrupted")
             sys.exit(1)
@@ -105,11 +104,22 @@ def _interrupts() -> threading.Event:
     return pressed
 
 
-def _missing(error: ModuleNotFoundError) -> str:
+def _missing_package(error: Exception) -> str | None:
+    """The package that is not installed at all; a missing part of one is a defect."""
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return None
+    package = error.name.partition(".")[0]
+    try:
+        there = importlib.util.find_spec(package) is not None
+    except ValueError:  # it has been made unimportable
+        there = False
+    return None if there else package
+
+
+def _install(package: str) -> str:
     """What to do where only artifacts were to run, and so not all of tvmcomp is installed."""
-    name = (error.name or str(error)).partition(".")[0]
     return (
-        f"this needs the Python package {name}, which is not installed\n"
+        f"this needs the Python package {package}, which is not installed\n"
         "  `pip install tvmcomp` brings what all commands need; fewer packages only run artifacts."
     )
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tvmcomp.codegen.tool_process import run_tool
 from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.targets.features import architecture
@@ -174,20 +175,7 @@ def _run(
     where: str,
     folder: Path,
 ) -> None:
-    try:
-        done = subprocess.run(
-            command,
-            env=environment,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=_LINK_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise ToolError(f"no result within {_LINK_TIMEOUT_S} s", where=where) from None
-    except OSError as error:
-        raise ToolError(f"can't start it: {error.strerror}", where=where) from None
+    done = run_tool(command, where, _LINK_TIMEOUT_S, environment)
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines()[-_LAST_LINES:]
         if done.returncode < 0:

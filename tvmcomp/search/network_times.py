@@ -3,7 +3,7 @@ measured, whatever its goals and samples are.
 
 One line of JSON for each, with all that a time depends on: append-only, safe to join and to share.
 Numbers in weights don't change how long a network takes, so networks that differ in nothing else
-share a line.
+share a line; where its zeros are does, once there are enough for a kernel that skips them.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ import math
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import onnx
+import onnx.numpy_helper
 
 from tvmcomp.errors import ModelError
+from tvmcomp.schedules.sparse.choose import FEWEST_ZEROS
 from tvmcomp.search.timing import Timed
 from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.tuning.log.places import own_location
@@ -108,12 +111,23 @@ def network_digest(model: onnx.ModelProto, *beside: object) -> str:
     bare = onnx.ModelProto()
     bare.CopyFrom(model)
     del bare.metadata_props[:]
+    found = hashlib.sha256(repr(beside).encode())
     for tensor in bare.graph.initializer:
         if math.prod(tensor.dims) > _MOST_SIZES or tensor.data_type != onnx.TensorProto.INT64:
+            if (zeros := _zeros(tensor)) is not None:
+                found.update(np.packbits(zeros).tobytes())
             for field in _VALUES:
                 tensor.ClearField(field)
-    text = bare.SerializeToString(deterministic=True) + repr(beside).encode()
-    return hashlib.sha256(text).hexdigest()[:16]
+    found.update(bare.SerializeToString(deterministic=True))
+    return found.hexdigest()[:16]
+
+
+def _zeros(tensor: onnx.TensorProto) -> np.ndarray | None:
+    """Where a weight is 0; None where that is in too few places to be skipped."""
+    if math.prod(tensor.dims) <= _MOST_SIZES or tensor.data_location == tensor.EXTERNAL:
+        return None
+    zeros = onnx.numpy_helper.to_array(tensor) == 0
+    return zeros if zeros.mean() >= FEWEST_ZEROS else None
 
 
 def _lines(path: Path) -> list[Line]:

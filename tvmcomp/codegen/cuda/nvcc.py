@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import functools
 import shutil
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from tvmcomp.codegen.cuda.compiler import Compiled, has_later_ptx, refused, virtual
+from tvmcomp.codegen.tool_process import run_tool
 from tvmcomp.errors import ToolError
 from tvmcomp.temporary_folder import temporary_folder
 
@@ -58,19 +58,7 @@ class Nvcc:
             return Compiled(cubin.read_bytes(), later, log)
 
     def _run(self, command: Sequence[str]) -> str:
-        try:
-            done = subprocess.run(
-                command,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=_TIMEOUT_S,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            raise ToolError(f"no result within {_TIMEOUT_S} s", where=self.name) from None
-        except OSError as error:
-            raise ToolError(f"can't start it: {error.strerror}", where=self.name) from None
+        done = run_tool(command, self.name, _TIMEOUT_S)
         if done.returncode != 0:
             raise refused(self.name, done.stdout + done.stderr)
         return done.stdout + done.stderr

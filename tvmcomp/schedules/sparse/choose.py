@@ -22,7 +22,7 @@ from tvmcomp.schedules.sparse.plan import SparsePlan
 from tvmcomp.targets import TargetDescription
 
 #: A weight with a smaller share of zeros than this is dense.
-_FEWEST_ZEROS = 0.1
+FEWEST_ZEROS = 0.1
 #: Most vectors of output channels in a block, and most pixels in a task.
 _VECTORS, _MOST_PIXELS = (1, 2, 4), 16
 #: Fewer pixels than this are not worth a block of their own in a small cache.
@@ -69,7 +69,7 @@ def choose_sparse(
         return None
     if any(size != 1 for size in window.kernel) or anchor.channels < kernel.depth:
         return None
-    if np.mean(weight == 0) < _FEWEST_ZEROS or plan_amx(anchor, dense, target) is not None:
+    if np.mean(weight == 0) < FEWEST_ZEROS or plan_amx(anchor, dense, target) is not None:
         return None
     matrix = weight.reshape(len(weight), -1)
     return max(_choices(anchor, matrix, kernel, dense, target), key=lambda choice: choice.gain)

@@ -6,6 +6,7 @@ from typing import Any
 
 from tvmcomp.schedules.tir.byte_table import byte_tables
 from tvmcomp.schedules.tir.passing_nan import passing_nan
+from tvmcomp.schedules.tir.sequences import unmarked_sequences
 from tvmcomp.schedules.tir.stack_arrays import stack_arrays
 from tvmcomp.schedules.tir.vector_math import vector_math
 from tvmcomp.schedules.tir.whole_vectors import whole_vectors
@@ -31,7 +32,7 @@ def _pipeline() -> Any:
     passes, finalize_host, finalize_device = default_s_tir_pipeline()
 
     def finalize() -> Any:
-        ours = [stack_arrays, byte_tables, passing_nan, vector_math]
+        ours = [unmarked_sequences, stack_arrays, byte_tables, passing_nan, vector_math]
         return tvm.transform.Sequential([*ours, finalize_host()])
 
     return passes, finalize, finalize_device
