@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -175,6 +175,42 @@ def shared(d: Drawn) -> None:
         d.x = d.activation(d.net.op("Conv", d.x, weight, pads=[1] * 4))
 
 
+def apart(d: Drawn, x: str, sizes: Sequence[int], axis: int) -> list[str]:
+    """Parts of an axis, by Split."""
+    parts = [f"{x}.part{i}" for i in range(len(sizes))]
+    d.net.nodes.append(
+        onnx.helper.make_node("Split", [x, d.ints(*sizes)], parts, name=f"{x}.split", axis=axis)
+    )
+    return parts
+
+
+def one_alone(d: Drawn) -> None:
+    """One channel, by Split, Slice or Gather, is a gate of all, or squeezed: it can't go."""
+    kind = d.random.choice(["split", "slice", "gather"])
+    if kind == "split":
+        one, _ = apart(d, d.x, (1, d.channels - 1), 1)
+    elif kind == "slice":
+        one = d.net.op("Slice", d.x, d.ints(1), d.ints(2), d.ints(1))
+    else:
+        one = d.net.op("Gather", d.x, d.ints(d.channels - 1), axis=1)
+    if d.random.random() < 0.5:
+        one = d.net.op("Unsqueeze", d.net.op("Squeeze", one, d.ints(1)), d.ints(1))
+    d.x = d.net.op("Mul", d.x, d.net.op("Sigmoid", one))
+
+
+def exchanged(d: Drawn) -> None:
+    """Two parts that are read alike, one of them by a window, which needs some channel."""
+    first, second = apart(d, d.x, (2, d.channels - 2), 1)
+    first = d.net.op("MaxPool", first, kernel_shape=[3, 3], pads=[1] * 4)
+    d.x = d.net.op("Concat", second, first, axis=1)
+
+
+def tied_groups(d: Drawn) -> None:
+    """Convolutions of three groups and of four beside each other: their channels are one."""
+    d.x, d.channels = d.conv(d.x, 12, d.channels, 1), 12
+    d.x = d.net.op("Add", d.conv(d.x, 12, 12, group=3), d.conv(d.x, 12, 12, group=4))
+
+
 def resized(d: Drawn) -> None:
     pooled = d.net.op("MaxPool", d.x, kernel_shape=[2, 2], strides=[2, 2])
     scales = d.net.constant(np.array([1, 1, 2, 2], "float32"))
@@ -191,7 +227,7 @@ def repeated(d: Drawn) -> None:
 
 IMAGE_BLOCKS: tuple[Callable[[Drawn], None], ...] = (
     plain, normalized, depthwise, residual, dense, halves, shuffle, gated, transposed, pixels,
-    widened, permuted, shared, resized, repeated,
+    widened, permuted, shared, one_alone, exchanged, tied_groups, resized, repeated,
 )  # fmt: skip
 
 
@@ -218,25 +254,29 @@ def feed_forward(d: Drawn) -> None:
 
 
 def heads(d: Drawn) -> None:
-    """Attention of some heads; query, key and value by one product or by three."""
+    """Attention of some heads; query, key and value by one product or by three, taken out of the
+    one by Gather or by Split."""
     number, size, rows = int(d.random.integers(2, 5)), d.even(1, 3), d.size * d.size
     width = number * size
 
-    def apart(x: str) -> str:
+    def by_head(x: str) -> str:
         return d.net.op(
             "Transpose", d.net.op("Reshape", x, d.ints(1, rows, number, size)), perm=[0, 2, 1, 3]
         )
 
     if d.random.random() < 0.5:
-        parts = [apart(linear(d, d.x, d.channels, width)) for _ in range(3)]
+        parts = [by_head(linear(d, d.x, d.channels, width)) for _ in range(3)]
     else:
         joint = linear(d, d.x, d.channels, 3 * width)
         joint = d.net.op("Reshape", joint, d.ints(1, rows, 3, number, size))
         joint = d.net.op("Transpose", joint, perm=[2, 0, 3, 1, 4])
-        parts = [
-            d.net.op("Gather", joint, d.net.constant(np.array(i, np.int64)), axis=0)
-            for i in range(3)
-        ]
+        if d.random.random() < 0.5:
+            parts = [d.net.op("Squeeze", x, d.ints(0)) for x in apart(d, joint, (1, 1, 1), 0)]
+        else:
+            parts = [
+                d.net.op("Gather", joint, d.net.constant(np.array(i, np.int64)), axis=0)
+                for i in range(3)
+            ]
     query, key, value = parts
     scores = d.net.op("MatMul", query, d.net.op("Transpose", key, perm=[0, 1, 3, 2]))
     scores = d.net.op("Div", scores, d.net.constant(np.float32(np.sqrt(size))))
@@ -293,7 +333,7 @@ def summed(d: Drawn) -> None:
 
 def embedded(d: Drawn) -> None:
     """Rows of a table, of learned positions, are added."""
-    table = d.net.constant(weights(d, 50, d.channels))
+    table = d.net.constant(weights(d, d.channels, d.channels))
     numbers = d.net.op("ArgMax", d.x, axis=2, keepdims=0)
     d.x = d.net.op("Add", linear(d, d.x, d.channels, d.channels),
                    d.net.op("Gather", table, numbers, axis=0))  # fmt: skip

@@ -10,7 +10,15 @@ import numpy as np  # noqa: E402
 import onnx  # noqa: E402
 import onnxruntime  # noqa: E402
 import pytest  # noqa: E402
-from random_networks import BLOCKS, CHANNELS, SIZE, block_network, drawn_network  # noqa: E402
+from random_networks import (  # noqa: E402
+    BLOCKS,
+    CHANNELS,
+    SIZE,
+    block_network,
+    drawn_network,
+    exchanged,
+    tied_groups,
+)
 
 from tvmcomp.compress.channels.cut import cut  # noqa: E402
 from tvmcomp.compress.channels.groups import Groups, find_groups  # noqa: E402
@@ -58,9 +66,27 @@ def test_channels_of_each_block_can_be_cut(name, tmp_path):
         groups = find_groups(model)
         assert groups.groups
         for number, group in enumerate(groups.groups):
-            removed = set(group.classes[1::2])
-            assert elements(cut(groups, removed)) < elements(model)
-            assert_cut_as_masked(groups, removed, number)
+            for removed in (set(group.classes[1::2]), set(group.classes[:-1])):
+                assert elements(cut(groups, removed)) < elements(model)
+                assert_cut_as_masked(groups, removed, number)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_weight_makes_is_of_a_group_or_named(seed, tmp_path):
+    for model in (drawn_network(tmp_path, seed), block_network(tmp_path, tied_groups, seed)):
+        groups = find_groups(model)
+        named = {fixed.node for fixed in groups.fixed}
+        made = {made.node for made in groups.flow.made}
+        assert made == named | {maker for group in groups.groups for maker in group.makers}
+
+
+def test_of_each_part_that_is_taken_something_stays(tmp_path):
+    groups = find_groups(block_network(tmp_path, exchanged))
+    first, second = (group for group in groups.groups if group.name == "conv_0")
+    assert (len(first.classes), len(second.classes)) == (2, 10)
+    groups = find_groups(block_network(tmp_path, tied_groups))
+    alone = [fixed for fixed in groups.fixed if "all together" in fixed.reason]
+    assert {fixed.channels for fixed in alone} == {12}
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -153,6 +153,17 @@ class NodeFlow:
         if classes is not None:
             self.flow.made.append(Made(self.node.name, classes))
 
+    def takes(self, part: Axis) -> Axis:
+        """Note that the node takes a part of an axis, of which something must stay; gives None of
+        a single channel, which therefore stays."""
+        if part is None:
+            return None
+        if self.classes.distinct(part) == 1:
+            self.pin(part, "takes one of them by itself")
+            return None
+        self.flow.parts.append(part)
+        return part
+
     def on_cut(self, edit: Edit) -> None:
         """Change the node of the smaller network."""
         self.flow.edits.setdefault(self.node.name, []).append(edit)
@@ -187,6 +198,7 @@ class Flow:
         classes: the partition.
         axes: of each tensor, constants included.
         reads, made: see :class:`Read` and :class:`Made`.
+        parts: of axes, taken by themselves, of which something must stay.
         edits: by node.
         options: nodes that had a choice -> how many there were, and the channels concerned.
     """
@@ -199,6 +211,7 @@ class Flow:
     axes: dict[str, list[Axis]] = field(default_factory=dict)
     reads: list[Read] = field(default_factory=list)
     made: list[Made] = field(default_factory=list)
+    parts: list[NDArray[np.int64]] = field(default_factory=list)
     edits: dict[str, list[Edit]] = field(default_factory=dict)
     options: dict[str, tuple[int, NDArray[np.int64]]] = field(default_factory=dict)
 

@@ -1,8 +1,10 @@
 """Which channels of a network go together, and which can't go.
 
 Every node's rule ties the axes of what it reads and gives (:mod:`tvmcomp.compress.channels.flow`).
-Channels that are tied are one class. Classes that come from the same weights and are read by the
-same operators are a group: they are alike, but for what they are worth, and any of them may go.
+Channels that are tied are one class. Classes that come from the same weights, are read by the
+same operators and lie in the same parts of axes are a group: they are alike, but for what they are
+worth, and any of them may go, as long as one stays: so no part of an axis that an operator takes
+gets empty.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from tvmcomp.frontend.onnx.file import opset_version
 _MOST_CHOICES = 32
 #: Reasons, and operators, that a person is told of.
 _NAMED = 4
+_ALONE = "they could only go all together"
+_UNREAD = "nothing sums over them"
 
 
 @dataclass(frozen=True)
@@ -144,31 +148,51 @@ def _distinct(flow: Flow, made: Made) -> list[int]:
 
 
 def _groups(flow: Flow) -> Iterator[Group]:
+    for (made_by, read_by, _), roots in _alike(flow).items():
+        if len(roots) > 1:
+            by = tuple(dict.fromkeys(node for node, _, _ in read_by))
+            yield Group(made_by[0], tuple(roots), made_by, by)
+
+
+#: Makers, reads (node, place, axis), and numbers of parts.
+_Key = tuple[tuple[str, ...], tuple[tuple[str, int, int], ...], tuple[int, ...]]
+
+
+def _alike(flow: Flow) -> dict[_Key, list[int]]:
+    """Classes that may go, by what makes them alike."""
     makers: dict[int, dict[str, None]] = {}
     readers: dict[int, dict[tuple[str, int, int], None]] = {}
+    parts: dict[int, list[int]] = {}
     for made in flow.made:
         for root in _distinct(flow, made):
             makers.setdefault(root, {})[made.node] = None
     for read in flow.reads:
         for root in dict.fromkeys(flow.classes.roots(read.classes).tolist()):
             readers.setdefault(root, {})[read.node, read.place, read.axis] = None
-    alike: dict[tuple[tuple[str, ...], tuple[tuple[str, int, int], ...]], list[int]] = {}
+    for number, part in enumerate(flow.parts):
+        for root in dict.fromkeys(flow.classes.roots(part).tolist()):
+            parts.setdefault(root, []).append(number)
+    alike: dict[_Key, list[int]] = {}
     for root, nodes in makers.items():
         if root in readers and flow.classes.reason(root) is None:
-            alike.setdefault((tuple(nodes), tuple(readers[root])), []).append(root)
-    for (made_by, read_by), roots in alike.items():
-        if len(roots) > 1:
-            by = tuple(dict.fromkeys(node for node, _, _ in read_by))
-            yield Group(made_by[0], tuple(roots), made_by, by)
+            key = (tuple(nodes), tuple(readers[root]), tuple(parts.get(root, ())))
+            alike.setdefault(key, []).append(root)
+    return alike
 
 
 def _fixed(flow: Flow) -> Iterator[Fixed]:
+    together = {root: len(roots) for roots in _alike(flow).values() for root in roots}
     for made in flow.made:
         reasons: dict[str, int] = {}
+        roots = flow.classes.roots(made.classes)
         for root in _distinct(flow, made):
-            reason = flow.classes.reason(root)
-            if reason is not None:
-                reasons[reason] = reasons.get(reason, 0) + 1
+            reason, count = flow.classes.reason(root), 1
+            if reason is None:
+                if together.get(root, 0) > 1:
+                    continue
+                reason = _ALONE if root in together else _UNREAD
+                count = int((roots == root).sum())
+            reasons[reason] = reasons.get(reason, 0) + count
         for reason, count in reasons.items():
             yield Fixed(made.node, count, reason)
 

@@ -95,7 +95,8 @@ def split(node: NodeFlow) -> None:
     axis = axes[along]
     assert axis is not None
     parts = [axis[end - size : end] for end, size in zip(ends, sizes, strict=True)]
-    node.gives(*[[*axes[:along], part, *axes[along + 1 :]] for part in parts])
+    given = [node.takes(part) for part in parts]
+    node.gives(*[[*axes[:along], part, *axes[along + 1 :]] for part in given])
 
     def resize(edit: Editor) -> None:
         counts = [edit.count(part, len(part)) for part in parts]
@@ -126,7 +127,7 @@ def slice_(node: NodeFlow) -> None:
             node.pin(axes[i], "takes some of them, in steps")
             axes[i] = None
         axis = axes[i]
-        axes[i] = None if axis is None else axis[taken]
+        axes[i] = None if axis is None or not len(taken) else node.takes(axis[taken])
     whole = node.axes(0)
     node.gives(axes)
     if node.opset < 10:
@@ -235,7 +236,7 @@ def gather(node: NodeFlow) -> None:
     middle: list[Axis] = [None] * rank
     if axis is not None and indices is not None and rank == 1:
         size = len(axis)
-        middle = [axis[indices % size]]
+        middle = [node.takes(axis[indices % size]) if len(indices) else None]
 
         def renumber(edit: Editor) -> None:
             kept = edit.kept(axis)
