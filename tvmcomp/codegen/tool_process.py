@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from tvmcomp.errors import ToolError
 
@@ -13,6 +14,7 @@ def run_tool(
     where: str,
     timeout_s: float,
     environment: Mapping[str, str] | None = None,
+    folder: Path | None = None,
 ) -> subprocess.CompletedProcess[str]:
     """Run a program to its end, whatever its exit status.
 
@@ -21,6 +23,7 @@ def run_tool(
         where: its name in messages.
         timeout_s: it is ended after so many seconds.
         environment: all of its variables; None are this process's.
+        folder: its working directory; None is this process's.
 
     Raises:
         ToolError: it can't be started, or took longer.
@@ -28,6 +31,7 @@ def run_tool(
     try:
         return subprocess.run(
             command,
+            cwd=folder,
             env=environment,
             capture_output=True,
             text=True,

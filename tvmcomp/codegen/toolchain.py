@@ -8,7 +8,6 @@ import shlex
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -38,11 +37,13 @@ class CCompiler(NamedTuple):
         target: what it makes code for.
         command: its command line.
         environment: what it runs in.
+        is_own: it is a person's, and its command line may name files of the working directory.
     """
 
     target: TargetDescription
     command: Sequence[str]
     environment: dict[str, str]
+    is_own: bool = False
 
     def run(self, doing: str, output: Path, arguments: Sequence[str]) -> None:
         """Make the file ``output``.
@@ -50,14 +51,15 @@ class CCompiler(NamedTuple):
         Args:
             doing: ``linking`` or ``compiling``, for errors.
             output: the file.
-            arguments: options, sources and objects.
+            arguments: options, sources and objects; their paths are absolute.
 
         Raises:
             ToolError: it fails, can't be started, or has no room.
         """
         where = f"{doing} for {self.target.name} with {shlex.join(self.command)}"
-        command = [*self.command, "-o", str(output), *arguments]
-        _run(command, self.environment, self.target, where, output.parent)
+        made = str(output) if self.is_own else output.name
+        command = [*self.command, "-o", made, *arguments]
+        _run(command, self.environment, self.target, where, output.parent, not self.is_own)
 
 
 def c_compiler(
@@ -74,9 +76,14 @@ def c_compiler(
         ToolError: it is not installed.
     """
     if linker is not None:
-        return CCompiler(target, _own_command(linker), dict(os.environ))
+        return CCompiler(target, _own_command(linker), dict(os.environ), is_own=True)
     command = _zig_command(triple or target.link_triple or target.triple)
     return CCompiler(target, command, _zig_environment())
+
+
+def linker_option(name: str, path: Path) -> list[str]:
+    """``--name=path`` for the linker; ``-Wl,`` would end at a comma of the path."""
+    return ["-Xlinker", f"--{name}={path}"]
 
 
 def static_triple(target: TargetDescription) -> str:
@@ -91,9 +98,9 @@ def archive(target: TargetDescription, output: Path, objects: Sequence[Path]) ->
     Raises:
         ToolError: the archiver, zig's, is not installed, or fails.
     """
-    command = [*_zig(), "ar", "rcsD", str(output), *map(str, objects)]
+    command = [*_zig(), "ar", "rcsD", output.name, *map(str, objects)]
     where = f"making {output.name} with zig ar"
-    _run(command, _zig_environment(), target, where, output.parent)
+    _run(command, _zig_environment(), target, where, output.parent, inside=True)
 
 
 def link_function(target: TargetDescription, linker: str | None = None) -> LinkFunction:
@@ -121,12 +128,14 @@ def link_function(target: TargetDescription, linker: str | None = None) -> LinkF
 
 
 def _zig() -> list[str]:
-    if importlib.util.find_spec("ziglang") is None:
+    found = importlib.util.find_spec("ziglang")
+    if found is None or found.origin is None:
         raise ToolError(
             "the linker that tvmcomp uses, the package ziglang, is not installed",
             hint="`pip install ziglang`, or name a C compiler for the target with --linker.",
         )
-    return [sys.executable, "-m", "ziglang"]
+    # `python -m ziglang` does the same, and looks for Python's modules in the working directory.
+    return [str(Path(found.origin).absolute().with_name("zig"))]
 
 
 def _zig_command(triple: str) -> list[str]:
@@ -174,8 +183,11 @@ def _run(
     target: TargetDescription,
     where: str,
     folder: Path,
+    inside: bool = False,
 ) -> None:
-    done = run_tool(command, where, _LINK_TIMEOUT_S, environment)
+    """Run it; ``inside`` the folder that it writes to, as LLVM takes a ``%`` in a path for a digit
+    that it may choose."""
+    done = run_tool(command, where, _LINK_TIMEOUT_S, environment, folder if inside else None)
     if done.returncode != 0:
         lines = (done.stderr + done.stdout).strip().splitlines()[-_LAST_LINES:]
         if done.returncode < 0:

@@ -61,4 +61,4 @@ def write(network: Network, folder: Path, form: Form, linker: str | None = None)
     """
     with new_folder(folder) as temporary:
         FORMS[form](network, temporary, linker)
-        (temporary / "README.txt").write_text(readme(network, form))
+        (temporary / "README.txt").write_text(readme(network, form), encoding="utf-8")

@@ -16,7 +16,7 @@ from tvmcomp.export.selftest import program_source
 
 def write_header(network: Network, folder: Path) -> None:
     """``NAME.h``."""
-    (folder / f"{network.name}.h").write_text(header(network))
+    (folder / f"{network.name}.h").write_text(header(network), encoding="utf-8")
 
 
 def write_network(network: Network, folder: Path) -> list[Path]:
@@ -29,8 +29,8 @@ def write_network(network: Network, folder: Path) -> list[Path]:
     text, weights = api_source(network)
     api, driver = folder / f"{name}_api.c", folder / f"{name}_driver.c"
     kernels = folder / f"{name}_kernels.o"
-    api.write_text(text)
-    driver.write_text(network.driver)
+    api.write_text(text, encoding="utf-8")
+    driver.write_text(network.driver, encoding="utf-8")
     kernels.write_bytes(network.kernels)
     return [api, driver, kernels, _write_data(folder, f"{name}_weights", weights)]
 
@@ -39,7 +39,7 @@ def write_program(network: Network, folder: Path) -> list[Path]:
     """What the program of a network is compiled from, beside ``cruntime/program``."""
     text, data = program_source(network)
     source = folder / f"{network.name}_program.c"
-    source.write_text(text)
+    source.write_text(text, encoding="utf-8")
     if not data:
         return [source]
     return [source, _write_data(folder, f"{network.name}_reference", data)]
@@ -47,7 +47,7 @@ def write_program(network: Network, folder: Path) -> list[Path]:
 
 def write_example(network: Network, folder: Path) -> None:
     """``example.c``."""
-    (folder / "example.c").write_text(example(network))
+    (folder / "example.c").write_text(example(network), encoding="utf-8")
 
 
 def copy_into(files: Iterable[Path], folder: Path) -> None:
@@ -77,5 +77,5 @@ def program_folder() -> Path:
 def _write_data(folder: Path, symbol: str, data: bytes) -> Path:
     (folder / f"{symbol}.bin").write_bytes(data)
     source = folder / f"{symbol}.S"
-    source.write_text(assembler(symbol, f"{symbol}.bin", data))
+    source.write_text(assembler(symbol, f"{symbol}.bin", data), encoding="utf-8")
     return source

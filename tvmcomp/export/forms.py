@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from tvmcomp.codegen import cruntime
-from tvmcomp.codegen.toolchain import CCompiler, archive, c_compiler, static_triple
+from tvmcomp.codegen.toolchain import CCompiler, archive, c_compiler, linker_option, static_triple
 from tvmcomp.export import files
 from tvmcomp.export.build_files import cmake_lists, cmake_package, makefile
 from tvmcomp.export.interface import functions
@@ -44,7 +44,8 @@ def shared(network: Network, folder: Path, linker: str | None) -> None:
         names = "".join(f" {function};" for function in functions(network))
         shown.write_text(f"{{ global:{names} local: *; }};\n")
         library = _library_folder(network, folder, "shared") / f"lib{name}.so"
-        options = ["-shared", f"-Wl,-soname,{library.name}", f"-Wl,--version-script={shown}"]
+        options = ["-shared", f"-Wl,-soname,{library.name}"]
+        options += linker_option("version-script", shown)
         sources = [*own, *cruntime.sources(sorts=True)]
         compiler.run("linking", library, [*options, *_arguments(sources, work), *_LINK])
 

@@ -23,6 +23,7 @@ import onnx.checker
 
 from tvmcomp import errors
 from tvmcomp.errors import ModelError, TvmcompError
+from tvmcomp.own_process import own_environment, own_module
 from tvmcomp.temporary_folder import temporary_folder
 
 #: Bytes that a conversion may take beside so many times the file's.
@@ -58,7 +59,7 @@ def convert(
         }
         with (folder / "messages").open("wb") as messages:
             done = subprocess.run(
-                [sys.executable, "-m", "tvmcomp.frontend.isolated"],
+                own_module("tvmcomp.frontend.isolated"),
                 input=json.dumps(request).encode(),
                 stdout=messages,
                 stderr=subprocess.STDOUT,
@@ -96,10 +97,8 @@ def _size(path: Path) -> int:
 
 
 def _environment() -> dict[str, str]:
-    paths = [str(Path(entry).resolve()) for entry in sys.path if entry]
     return {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(paths),
+        **own_environment(),
         "CUDA_VISIBLE_DEVICES": "",  # A conversion is no work for a GPU.
         "TF_CPP_MIN_LOG_LEVEL": "3",
         "TF_ENABLE_ONEDNN_OPTS": "0",

@@ -217,7 +217,7 @@ class Maker:
 
     def _write_recipe(self, candidate: Candidate) -> None:
         with replaced_file(self.folder.of(candidate.id) / "recipe.toml") as temporary:
-            temporary.write_text(as_toml(candidate.recipe))
+            temporary.write_text(as_toml(candidate.recipe), encoding="utf-8")
 
     def _beside(self) -> Beside:
         """The original, as it was timed first of all."""

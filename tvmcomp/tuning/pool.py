@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +15,7 @@ from multiprocessing.connection import wait
 import msgspec
 
 from tvmcomp.errors import ToolError
+from tvmcomp.own_process import own_environment, own_module
 from tvmcomp.tuning.jobs import Failed, Job, Lent, Reply
 from tvmcomp.tuning.worker import READY
 
@@ -44,12 +44,12 @@ class _Worker:
         # No fork of this process, whose TVM has threads; and a session of its own, so that Ctrl-C
         # reaches the tuner only.
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tvmcomp.tuning.worker", str(theirs.fileno())],
+            [*own_module("tvmcomp.tuning.worker"), str(theirs.fileno())],
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=self._stderr,
-            env={**os.environ, **environment},
+            env={**own_environment(), **environment},
             start_new_session=True,
         )
         theirs.close()

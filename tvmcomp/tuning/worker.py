@@ -28,6 +28,7 @@ from tvmcomp.codegen.native.kernels import kernel_object
 from tvmcomp.codegen.native.link import link_kernels, link_shared
 from tvmcomp.codegen.native.single_kernel import single_kernel
 from tvmcomp.errors import DeviceError
+from tvmcomp.own_process import own_module
 from tvmcomp.runtime.buffers import Places
 from tvmcomp.runtime.remote.address import parse_address
 from tvmcomp.runtime.remote.board import FINGERPRINT, GPU_FINGERPRINT
@@ -241,8 +242,8 @@ def main() -> None:
         if isinstance(reply, Failed) and _is_on_this_gpu(job):
             # A fault leaves the process a context in which nothing runs any more. The connection
             # goes on, with what may wait in it already.
-            module = [sys.executable, "-m", "tvmcomp.tuning.worker"]
-            os.execv(sys.executable, [*module, str(connection.fileno()), _AGAIN])
+            module = own_module("tvmcomp.tuning.worker")
+            os.execv(module[0], [*module, str(connection.fileno()), _AGAIN])
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ def test_compilers_have_nothing_to_say(compiler, macros, tmp_path):
     """Whatever the tensors are called."""
     if shutil.which(compiler[0]) is None:
         pytest.skip(f"no {compiler[0]} here")
-    names = ('"quoted\\"', "/* */ // ??/", "größe\n", "%s", "")
+    names = ('"quoted\\"', "/* */ // ??/", "größe\n\x01 %s", "\u202e", "")
     flags = ["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Wmissing-prototypes"]
     include = f"-I{include_folder()}"
     for driver, _ in (text((64, 64), outputs=names), repeated()):

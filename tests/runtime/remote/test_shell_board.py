@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import stat
 import threading
 import time
@@ -130,6 +131,7 @@ def test_a_login_that_prints(
     with board_of() as board:
         board.put("mine", script("echo mine"))
         assert board.run("mine").output == b"mine\n"
+        assert board.read("/proc/sys/kernel/osrelease").decode().split() == [os.uname().release]
 
 
 def fails(board_of: Open, **options: str) -> str:

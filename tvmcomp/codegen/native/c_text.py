@@ -14,8 +14,10 @@ def literal(text: str) -> str:
 
 
 def comment(text: str) -> str:
-    """``text`` as a part of one line's comment."""
-    return " ".join(text.replace("*/", "* /").replace("/*", "/ *").split())
+    """``text`` as a part of one line's comment. What shows nothing is shown as a number: compilers
+    warn of text that turns the direction of what follows."""
+    line = " ".join(text.replace("*/", "* /").replace("/*", "/ *").split())
+    return "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in line)
 
 
 def numbers(value: np.ndarray) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tvmcomp.codegen.cruntime import FLAGS, include_folder, sort_source, sources
 from tvmcomp.codegen.native.emit import NativeCode
 from tvmcomp.codegen.native.imports import calls_by_name
-from tvmcomp.codegen.toolchain import c_compiler
+from tvmcomp.codegen.toolchain import c_compiler, linker_option
 from tvmcomp.targets import TargetDescription
 from tvmcomp.temporary_folder import temporary_folder
 
@@ -81,7 +81,7 @@ def _linked(
             parts[-1].write_text(driver, encoding="utf-8")
             exports = folder / "exports.map"
             exports.write_text(_EXPORTS)
-            options += ["-DTVMCOMP_SHARED", f"-Wl,--version-script={exports}"]
+            options += ["-DTVMCOMP_SHARED", *linker_option("version-script", exports)]
         output = folder / "lib.so"
         options.append(f"-I{include_folder()}")
         compiler.run("linking", output, [*options, *map(str, (*parts, *runtime)), "-lm"])

@@ -142,8 +142,11 @@ class Board:
         Raises:
             DeviceError: it can't be read, or has more than ``most``.
         """
-        command = self._transport.more(scripts.call(scripts.READ, path))
-        return self._finish(command, f"reading {path}", most=most).output
+        doing = f"reading {path}"
+        with Running(self, self._transport.more(scripts.call(scripts.READ, path))) as running:
+            self._skip_greeting(running, doing)
+            done = running.finish(doing, most=most)
+        return self._checked(done, doing).output
 
     def start(self, name: str, arguments: Sequence[str] = ()) -> Running:
         """Start the program ``name`` of the folder, behind the runner.
@@ -155,13 +158,11 @@ class Board:
         command = self._script(scripts.RUN, word, *self._runner, f"./{name}", *arguments)
         running = Running(self, command, partial(self._stop, word))
         try:
-            for _ in range(_MOST_LINES):
-                if running.line(f"starting {name}") == scripts.STARTED:
-                    return running
-            raise failures.flood_error(self.where, f"starting {name}")
+            self._skip_greeting(running, f"starting {name}")
         except BaseException:
             running.kill()
             raise
+        return running
 
     def run(
         self,
@@ -213,16 +214,22 @@ class Board:
         """What runs a script in the folder."""
         return self._transport.more(scripts.call(script, self._folder.path, *arguments))
 
+    def _skip_greeting(self, running: Running, doing: str) -> None:
+        """Read what a login prints before the script's own output."""
+        for _ in range(_MOST_LINES):
+            if running.line(doing) == scripts.STARTED:
+                return
+        raise failures.flood_error(self.where, doing)
+
     def _finish(
-        self,
-        command: Sequence[str],
-        doing: str,
-        source: IO[bytes] | None = None,
-        most: int = MOST_OUTPUT,
+        self, command: Sequence[str], doing: str, source: IO[bytes] | None = None
     ) -> Finished:
         """Run a command that must succeed."""
         with Running(self, command, source=source) as running:
-            done = running.finish(doing, most=most)
+            return self._checked(running.finish(doing, most=MOST_OUTPUT), doing)
+
+    def _checked(self, done: Finished, doing: str) -> Finished:
+        """What a command did that must succeed."""
         if done.status:
             raise failures.program_error(self.where, doing, self.machine, done)
         return done

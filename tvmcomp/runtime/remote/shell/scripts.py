@@ -8,12 +8,14 @@ folder.
 
 from __future__ import annotations
 
-import shlex
+import re
 
 #: What begins the line that HOLD prints; what a login script printed comes before.
 HELD = "tvmcomp-board "
-#: The line after which the output of a program begins.
+#: The line after which the output of a program, or a file, begins.
 STARTED = "tvmcomp-start"
+#: What no semicolon may follow.
+_GOES_ON = ("{", "(", "&", "do", "then")
 #: Exit statuses of our own: there is no folder to be made; it is gone, or nothing can be written.
 NO_FOLDER, NOT_WRITABLE = 96, 97
 
@@ -58,7 +60,7 @@ trap 'exit 1' HUP INT TERM PIPE
 siblings='/sys/devices/system/cpu/cpu[0-9]*/topology/thread_siblings_list'
 cores=$(cat $siblings 2>/dev/null | sort -u | wc -l)
 usable=$(nproc 2>/dev/null || grep -c '^processor' /proc/cpuinfo)
-echo "{HELD}$(uname -m) $((cores)) $((usable)) $folder"
+printf '%s\\n' "{HELD}$(uname -m) $((cores)) $((usable)) $folder"
 wait "$held"
 """
 
@@ -106,9 +108,24 @@ cd "$1" && shift && rm -f -- "$@"
 """
 
 #: Argument: a file. Prints its bytes.
-READ = 'cat <"$1"\n'
+READ = f'echo {STARTED} && cat <"$1"\n'
 
 
 def call(script: str, *arguments: str) -> str:
     """The line for the shell of a login, whichever that is, that runs ``script`` in ``sh``."""
-    return shlex.join(["exec", "sh", "-c", script, "sh", *arguments])
+    words = [_one_line(script), "sh", *arguments]
+    return " ".join(["exec sh -c", *map(quoted, words)])
+
+
+def quoted(word: str) -> str:
+    """A word as POSIX shells, csh and fish read it: between single quotes csh takes ``!`` for
+    something else, and fish ``\\``."""
+    return "'" + re.sub(r"(['!\\])", r"'\\\1'", word) + "'"
+
+
+def _one_line(script: str) -> str:
+    """The script in a line, as csh lets none end between quotes."""
+    text = ""
+    for line in filter(None, script.splitlines()):
+        text += line.strip() + (" " if line.endswith(_GOES_ON) else "; ")
+    return text.removesuffix("; ")
