@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 import numpy as np
 import pytest
 from litert import agree, converted, litert
 from tflite_models import Graph, Op, Tensor, constant, model
+
+import tvmcomp
 
 rng = np.random.default_rng(7)
 
@@ -271,6 +274,44 @@ def test_transposed_convolution(tmp_path, padding, strides, result):
     path.write_bytes(model(graph))
     feeds = {"x": floats(1, 4, 5, 2)}
     agree(converted(path, feeds), litert(path, feeds))
+
+
+@pytest.mark.parametrize("padding", [1, 2])
+@pytest.mark.parametrize("kernel, strides", [
+    ((3, 3), (2, 2)), ((2, 2), (2, 2)), ((5, 2), (1, 3)), ((1, 1), (2, 1)),
+])  # fmt: skip
+def test_mediapipes_transposed_convolution(tmp_path, padding, kernel, strides):
+    """As TRANSPOSE_CONV of the size that it gives."""
+    data = (1, 4, 5, 2)
+    wanted = [
+        s * (n - 1) + k - (max(k - (n - 1) % s - 1, 0) if padding == 1 else 0)
+        for n, k, s in zip(data[1:3], kernel, strides, strict=True)
+    ]
+    held = [constant("shape", ints(1, *wanted, 3)), constant("w", floats(3, *kernel, 2)),
+            constant("b", floats(3))]  # fmt: skip
+    tensors = [*held, Tensor("x", data), Tensor("y", (1, *wanted, 3))]
+    written = struct.pack("<3i", padding, *reversed(strides))
+    ops = {
+        "theirs": Op("TRANSPOSE_CONV", ["shape", "w", "x", "b"], ["y"], "TransposeConvOptions",
+                     {"Padding": padding - 1, "StrideH": strides[0], "StrideW": strides[1]}, 3),
+        "ours": Op("Convolution2DTransposeBias", ["x", "w", "b"], ["y"], custom=written),
+    }  # fmt: skip
+    paths = {name: tmp_path / f"{name}.tflite" for name in ops}
+    for name, op in ops.items():
+        paths[name].write_bytes(model(Graph(tensors, [op], ["x"], ["y"])))
+    feeds = {"x": floats(*data)}
+    agree(converted(paths["ours"], feeds), litert(paths["theirs"], feeds))
+
+
+def test_outputs_keep_their_names(tmp_path):
+    """Also where two tensors share a name, and what makes it two is an output's."""
+    ops = [Op("TANH", ["x"], ["y"]), Op("EXP", ["x"], ["z"], "ExpOptions"),
+           Op("ABS", ["z"], ["y_1"], "AbsOptions")]  # fmt: skip
+    graph = Graph([Tensor(n, (2,)) for n in ("x", "y", "z", "y_1")], ops, ["x"], ["y_1"])
+    content = model(graph)
+    path = tmp_path / "m.tflite"
+    path.write_bytes(content.replace(b"\x01\0\0\0z\0", b"\x01\0\0\0y\0"))
+    assert [each.name for each in tvmcomp.convert(path).graph.output] == ["y_1"]
 
 
 def test_several_outputs(tmp_path):

@@ -16,7 +16,11 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import onnx_ir.passes.common as passes
-from onnxscript.optimizer._constant_folding import FoldConstantsPass
+from onnxscript.optimizer._constant_folding import (
+    FoldConstantsPass,
+    Replacement,
+    _reference_evaluator,
+)
 
 from tvmcomp.errors import ModelError
 from tvmcomp.frontend.onnx.batch_norm import fold_batch_norms
@@ -159,11 +163,39 @@ class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
             infer_loop_shapes(node)
             check_results(node, self.limits)
         replacement = super().process_node(node, is_function)
+        if replacement is None and (node.domain, node.op_type) == ("", "Split"):
+            return self._split(node)
         if replacement is not None and node.op_type == "CastLike":
             for new in replacement.new_nodes:
                 for name in {"saturate", "round_mode"} & set(node.attributes):
                     new.attributes[name] = node.attributes[name]
         return replacement
+
+    def _split(self, node: ir.Node) -> Replacement | None:
+        """The parts of a constant: onnxscript folds only what has one result."""
+        given = [value for value in node.inputs if value is not None]
+        if any(value.const_value is None or value.is_graph_input() for value in given):
+            return None
+        if not isinstance(node.graph, ir.Graph) or self.should_fold(node) is False:
+            return None
+        attributes = {name: each.value for name, each in node.attributes.items()}
+        arrays = [value.const_value.numpy() for value in given]
+        version = self._opset_imports[""]
+        count = len(node.outputs)
+        parts = _reference_evaluator.evaluate(
+            "", "Split", version, *arrays, n_outputs=count, **attributes
+        )
+        if parts is None or len(parts) != count:
+            return None
+        results = []
+        for output, part in zip(node.outputs, parts, strict=True):
+            tensor = ir.tensor(np.array(part), given[0].dtype, name=output.name)
+            kind = ir.TensorType(tensor.dtype)
+            result = ir.Value(name=output.name, type=kind, shape=tensor.shape, const_value=tensor)
+            if output.name:
+                node.graph.register_initializer(result)
+            results.append(result)
+        return Replacement(results, [])
 
     def _prepare_folded_tensor(self, node: ir.Node, name: str | None, array: Any) -> Any:
         """Give a result its operator's type: onnx's reference gives some sums numpy's."""

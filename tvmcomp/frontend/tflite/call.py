@@ -28,6 +28,7 @@ class Values:
     Attributes:
         stored: tensor -> the name of its value as it is stored.
         real: quantized tensor -> the name of its real numbers.
+        parts: complex tensor -> the names of its real and its imaginary parts.
         arrays: tensor -> its value, where it is a constant.
         variables: tensor that is a variable's handle -> the variable's name.
     """
@@ -36,6 +37,7 @@ class Values:
         self.subgraph = subgraph
         self.stored: dict[int, str] = {}
         self.real: dict[int, str] = {}
+        self.parts: dict[int, tuple[str, str]] = {}
         self.variables: dict[int, str] = {}
         self.arrays: dict[int, np.ndarray] = {
             i: each.array for i, each in enumerate(subgraph.tensors) if each.array is not None
@@ -156,6 +158,8 @@ class Call:
         values = self.values
         if index not in values.stored:
             tensor = values.subgraph.tensors[index]
+            if index in values.parts:
+                raise ValueError(f"it computes with {tensor.name!r}, which is complex")
             array = values.arrays.get(index)
             if array is None and tensor.dtype is not None:  # a variable, or nothing
                 array = zeros(tensor.default_shape, tensor.dtype)
@@ -175,6 +179,16 @@ class Call:
             stored = self.stored(i)
             self.values.real[index] = self.dequantize(stored, tensor.quantization, tensor.dtype)
         return self.values.real[index]
+
+    def is_complex(self, i: int) -> bool:
+        """Whether input ``i`` holds complex numbers."""
+        return self.has(i) and self.operator.inputs[i] in self.values.parts
+
+    def parts(self, i: int) -> tuple[str, str]:
+        """The ONNX values of the real and the imaginary parts of input ``i``."""
+        if not self.is_complex(i):
+            raise ValueError(f"its input {self.tensor(i).name!r} is not complex")
+        return self.values.parts[self._index(i)]
 
     def ints(self, i: int) -> str:
         """Input ``i`` as a vector of int64: a shape, axes, or the like."""
@@ -230,6 +244,10 @@ class Call:
             for other in self.operator.inputs:  # it may be the real numbers of an input
                 if self.values.real.get(other) == name:
                     self.values.real[other] = wanted
+
+    def give_parts(self, real: str, imaginary: str) -> None:
+        """Make two values the parts of the complex output 0."""
+        self.values.parts[self.operator.outputs[0]] = real, imaginary
 
     def give_array(self, array: np.ndarray, i: int = 0) -> None:
         """Make a constant the output ``i``, as it is stored."""

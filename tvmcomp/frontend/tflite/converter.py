@@ -17,9 +17,10 @@ from tvmcomp.frontend.onnx.support import nodes_of
 from tvmcomp.frontend.tflite.call import Call, Converter, Values
 from tvmcomp.frontend.tflite.network import Network, Operator, Subgraph, Tensor
 from tvmcomp.frontend.tflite.ops_activation import ACTIVATION
+from tvmcomp.frontend.tflite.ops_complex import COMPLEX
 from tvmcomp.frontend.tflite.ops_control import CONTROL
-from tvmcomp.frontend.tflite.ops_conv import CONV
-from tvmcomp.frontend.tflite.ops_detect import CUSTOM, DETECT
+from tvmcomp.frontend.tflite.ops_conv import CONV, CUSTOM_CONV
+from tvmcomp.frontend.tflite.ops_detect import CUSTOM_DETECT, DETECT
 from tvmcomp.frontend.tflite.ops_gather import GATHER
 from tvmcomp.frontend.tflite.ops_math import MATH
 from tvmcomp.frontend.tflite.ops_move import MOVE
@@ -48,6 +49,7 @@ _MOST_OPERATORS = 200_000
 
 CONVERTERS: dict[str, Converter] = {
     **ACTIVATION,
+    **COMPLEX,
     **CONTROL,
     **CONV,
     **DETECT,
@@ -65,6 +67,10 @@ CONVERTERS: dict[str, Converter] = {
     **SVDF,
     **VARIABLES,
 }
+
+
+#: Operators that are none of TensorFlow Lite's own.
+CUSTOM: dict[str, Converter] = {**CUSTOM_CONV, **CUSTOM_DETECT}
 
 
 def convert(path: Path) -> onnx.ModelProto:

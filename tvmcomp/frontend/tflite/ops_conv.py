@@ -3,6 +3,7 @@ the importer's own layout, NHWC again, cancels them."""
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,9 @@ from tvmcomp.frontend.tflite.wide_sums import (
     requantized,
 )
 from tvmcomp.frontend.tflite.windows import geometry, image
+
+#: The attributes of MediaPipe's transposed convolution.
+_TRANSPOSE = struct.Struct("<3i")
 
 
 def conv_2d(call: Call) -> None:
@@ -95,6 +99,24 @@ def conv_3d(call: Call) -> None:
     call.give(call.channels_last(result, 5))
 
 
+def _spread(
+    sizes: Sequence[int], kernel: Sequence[int], strides: Sequence[int], wanted: Sequence[int]
+) -> dict[str, Any]:
+    """The attributes of a ConvTranspose of images of `sizes` that gives those that are `wanted`."""
+    # What the strides spread, less what the result keeps of it.
+    cut = [
+        (size - 1) * stride + k - target
+        for size, stride, k, target in zip(sizes, strides, kernel, wanted, strict=True)
+    ]
+    begin = [max(pixels, 0) // 2 for pixels in cut]
+    return {
+        "kernel_shape": list(kernel),
+        "strides": list(strides),
+        "pads": [*begin, *(max(c, 0) - b for c, b in zip(cut, begin, strict=True))],
+        "output_padding": [max(-pixels, 0) for pixels in cut] if min(cut) < 0 else None,
+    }
+
+
 def transpose_conv(call: Call) -> None:
     """TRANSPOSE_CONV: inputs are the result's shape, weights OHWI, data, bias.
 
@@ -107,20 +129,7 @@ def transpose_conv(call: Call) -> None:
     strides = (options.StrideH(), options.StrideW())
     if min(shape[1:3]) < 0:
         raise ValueError("the size of its data depends on run-time values")
-    # What the strides spread, less what the result keeps of it.
-    cut = [
-        (size - 1) * stride + k - int(target)
-        for size, stride, k, target in zip(
-            shape[1:3], strides, kernel[1:3], wanted[1:3], strict=True
-        )
-    ]
-    begin = [max(pixels, 0) // 2 for pixels in cut]
-    window = {
-        "kernel_shape": list(kernel[1:3]),
-        "strides": list(strides),
-        "pads": [*begin, *(max(c, 0) - b for c, b in zip(cut, begin, strict=True))],
-        "output_padding": [max(-pixels, 0) for pixels in cut] if min(cut) < 0 else None,
-    }
+    window = _spread(shape[1:3], kernel[1:3], strides, [int(size) for size in wanted[1:3]])
     axes = [3, 0, 1, 2]
     if has_wide_sums(call, data=2):
         # Sums of halves are exact in float32 up to 500 products of the largest numbers.
@@ -147,6 +156,33 @@ def transpose_conv(call: Call) -> None:
     call.give(call.channels_last(result))
 
 
+def transpose_conv_with_bias(call: Call) -> None:
+    """MediaPipe's Convolution2DTransposeBias: inputs are data, weights OHWI, bias.
+
+    Its attributes are three integers of C: the padding (1: SAME, 2: VALID), and the strides of
+    columns and rows.
+    """
+    shape, kernel = image(call, 4), call.static(1)
+    if len(call.operator.custom_options) < _TRANSPOSE.size:
+        raise ValueError("its padding and strides are missing")
+    padding, *strides = _TRANSPOSE.unpack_from(call.operator.custom_options)
+    strides.reverse()
+    if padding not in (1, 2) or min(strides) < 1:
+        raise ValueError(f"its padding {padding} or its strides {strides} are not known")
+    wanted = [
+        stride * (size - 1) + k - (max(k - (size - 1) % stride - 1, 0) if padding == 1 else 0)
+        for size, stride, k in zip(shape[1:3], strides, kernel[1:3], strict=True)
+    ]
+    result = call.node(
+        "ConvTranspose",
+        call.channels_first(call.real(0)),
+        weight(call, 1, [3, 0, 1, 2]),
+        bias(call, 2, call.tensor(0), call.tensor(1)),
+        **_spread(shape[1:3], kernel[1:3], strides, wanted),
+    )
+    call.give(call.channels_last(result))
+
+
 #: Operator of the source -> converter.
 CONV: dict[str, Converter] = {
     "CONV_2D": conv_2d,
@@ -154,3 +190,5 @@ CONV: dict[str, Converter] = {
     "DEPTHWISE_CONV_2D": depthwise_conv_2d,
     "TRANSPOSE_CONV": transpose_conv,
 }
+#: Operator of MediaPipe -> converter.
+CUSTOM_CONV: dict[str, Converter] = {"Convolution2DTransposeBias": transpose_conv_with_bias}

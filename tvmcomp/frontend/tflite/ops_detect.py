@@ -14,7 +14,7 @@ import onnx
 from flatbuffers import flexbuffers
 from onnx import helper
 
-from tvmcomp.frontend.tflite.call import Call
+from tvmcomp.frontend.tflite.call import Call, Converter
 
 #: The score of a box that is no candidate any more, and what every real score is above.
 _OUT, _LEAST = np.float32(-3e38), np.float32(-1e38)
@@ -256,4 +256,4 @@ DETECT = {
     "NON_MAX_SUPPRESSION_V5": non_max_suppression,
 }
 #: Custom operator -> converter.
-CUSTOM = {"TFLite_Detection_PostProcess": detection_post_process}
+CUSTOM_DETECT: dict[str, Converter] = {"TFLite_Detection_PostProcess": detection_post_process}

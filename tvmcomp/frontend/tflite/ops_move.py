@@ -7,6 +7,7 @@ import numpy as np
 
 from tvmcomp.frontend.tflite.arrays import MOST_MADE
 from tvmcomp.frontend.tflite.call import Call, Converter
+from tvmcomp.frontend.tflite.ops_complex import of_parts
 
 
 def reshape(call: Call) -> None:
@@ -155,17 +156,17 @@ def reverse_sequence(call: Call) -> None:
 #: Operator of the source -> converter.
 MOVE: dict[str, Converter] = {
     "CONCATENATION": concatenation,
-    "EXPAND_DIMS": expand_dims,
+    "EXPAND_DIMS": of_parts(expand_dims),
     "MIRROR_PAD": mirror_pad,
     "PACK": pack,
     "PAD": pad,
     "PADV2": pad,
-    "RESHAPE": reshape,
+    "RESHAPE": of_parts(reshape),
     "REVERSE_SEQUENCE": reverse_sequence,
     "SPLIT": split,
     "SPLIT_V": split_v,
-    "SQUEEZE": squeeze,
+    "SQUEEZE": of_parts(squeeze),
     "TILE": tile,
-    "TRANSPOSE": transpose,
+    "TRANSPOSE": of_parts(transpose),
     "UNPACK": unpack,
 }

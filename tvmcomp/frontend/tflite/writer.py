@@ -44,7 +44,10 @@ class Names:
             return self.unique(f"{name}_1")
         count = self._counts.get(name, 0)
         self._counts[name] = count + 1
-        return name if not count else self.unique(f"{name}_{count}")
+        if not count:
+            return name
+        derived = f"{name}_{count}"
+        return self.unique(name if derived in self.outputs else derived)
 
 
 class Writer:
