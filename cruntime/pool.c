@@ -190,6 +190,7 @@ tvmcomp_status tvmcomp_pool_start(tvmcomp_pool *pool, const tvmcomp_options *opt
   pool->threads = options->threads ? options->threads : 1;
   pool->parallel_for = options->parallel_for;
   pool->parallel_user = options->parallel_user;
+  if ((size_t)pool->threads > SIZE_MAX / sizeof(tvmcomp_worker)) return TVMCOMP_NO_MEMORY;
   size_t bytes = (size_t)pool->threads * sizeof(tvmcomp_worker);
   pool->workers = aligned_alloc(TVMCOMP_APART, bytes);
   if (!pool->workers) return TVMCOMP_NO_MEMORY;

@@ -207,10 +207,10 @@ int main(int argc, char **argv) {
   int fits = what == RUN ? files == network->num_inputs + network->num_outputs
                          : !files || (what == BENCH && files == network->num_inputs);
   if (!fits) return usage(argv[0]);
-  if (what == INFO) return info();
   if (what == SELFTEST && (!program->inputs || arguments.shape))
     return told("holds no reference inputs", network->name);
-  int result = perform(what, &arguments, argv + at, files);
-  if (fflush(stdout)) return told("can't be written", "standard output");
+  int result = what == INFO ? info() : perform(what, &arguments, argv + at, files);
+  /* musl forgets at fflush what failed at the first line. */
+  if (fflush(stdout) || ferror(stdout)) return told("can't be written", "standard output");
   return result;
 }

@@ -32,6 +32,8 @@ static void bad_arguments(void) {
   CHECK(tvmcomp_create(&network, NULL, NULL) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(NULL, NULL) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(&network, &(tvmcomp_options){.threads = -1}) == TVMCOMP_BAD_ARGUMENT);
+  if (sizeof(size_t) == 4) /* else there may be as much memory */
+    CHECK(create(&network, &(tvmcomp_options){.threads = INT32_MAX}) == TVMCOMP_NO_MEMORY);
   CHECK(create(&network, &(tvmcomp_options){.num_cores = 1}) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(&network, &(tvmcomp_options){.num_cores = 1, .cores = far}) == TVMCOMP_BAD_ARGUMENT);
   CHECK(create(&network, &(tvmcomp_options){.num_cores = 1, .cores = negative}) == TVMCOMP_BAD_ARGUMENT);

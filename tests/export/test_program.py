@@ -148,6 +148,15 @@ def test_a_wrong_file(program: Path, tmp_path: Path) -> None:
     assert str(tmp_path / "no" / "a") in done.stderr
 
 
+@pytest.mark.parametrize("arguments", ["--selftest", "--selftest --json", "--info", "--bench 2"])
+def test_an_output_that_can_not_be_written(program: Path, arguments: str) -> None:
+    with Path("/dev/full").open("wb") as full:
+        command = [str(program), *arguments.split()]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.returncode == 2
+    assert b"can't be written" in done.stderr
+
+
 def test_a_network_without_a_reference(model: Path, tmp_path: Path) -> None:
     plain = artifact_of(model, {"image": images(1, 3, 32, 32)}, with_reference=False)
     tvmcomp.export(plain, tmp_path / "made", "program", name="plain")
