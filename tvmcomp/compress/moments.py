@@ -49,11 +49,21 @@ def gather(weight: Weight, node: Node, data: Iterable[Tensor]) -> Moments:
     portions = list(data)
     count = max(1, rows_wanted(weight) // len(portions))
     totals, squares, rows = [], [], 0
+    origin: Tensor | None = None
     for seed, portion in enumerate(portions):
         x = rows_of(weight, node, portion, count, seed)
-        totals.append(x.sum(1))
-        squares.append(x.mT @ x)
+        origin = x[:, :1] if origin is None else origin
+        totals.append((x - origin).sum(1))
+        squares.append((x - origin).mT @ (x - origin))
         rows += x.shape[1]
+    assert origin is not None  # there are samples
     mean = (torch.stack(totals).sum(0) / rows).double().numpy()
     square = (torch.stack(squares).sum(0) / rows).double().numpy()
-    return Moments(mean, square - mean[:, :, None] * mean[:, None, :])
+    return Moments(origin[:, 0].double().numpy() + mean, centred(square, mean))
+
+
+def centred(square: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The moments [G, K, K] about the mean [G, K], from those about an origin that is one of the
+    rows: where all rows are alike nothing is left, not what rounding leaves of large numbers.
+    """
+    return square - mean[:, :, None] * mean[:, None, :]

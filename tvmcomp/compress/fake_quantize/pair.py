@@ -18,6 +18,7 @@ from tvmcomp.compress.fake_quantize.graph import Graph
 from tvmcomp.compress.fake_quantize.lockstep import Lockstep
 from tvmcomp.compress.fake_quantize.rows import rows_of, rows_wanted
 from tvmcomp.compress.fake_quantize.weights import Weight
+from tvmcomp.compress.moments import centred
 from tvmcomp.compress.network import TrainableNetwork
 from tvmcomp.compress.operators.table import Node, Tensor
 from tvmcomp.compress.samples import Sample
@@ -88,19 +89,25 @@ class Pair:
         portions = len(self.changed.portions)
         count = max(1, rows_wanted(weight) // portions)
         squares, crosses, means, shifts, rows = [], [], [], [], 0
+        about_mean = self.bias(weight, node) is not None  # The bias takes up what the means do.
+        origin: Tensor | None = None
         for seed, (rounded, real) in enumerate(self.data(weight, node)):
             x, y = (rows_of(weight, node, each, count, seed) for each in (rounded, real))
+            off = y - x
+            if about_mean:
+                origin = x[:, :1] if origin is None else origin
+                x = x - origin
             squares.append(x.mT @ x)
-            crosses.append((y - x).mT @ x)
+            crosses.append(off.mT @ x)
             means.append(x.sum(1))
-            shifts.append((y - x).sum(1))
+            shifts.append(off.sum(1))
             rows += x.shape[1]
         square, cross, mean, shift = (
             (torch.stack(each).sum(0) / rows).double().numpy()
             for each in (squares, crosses, means, shifts)
         )
-        if self.bias(weight, node) is not None:  # The bias takes up what the means do.
-            square -= mean[:, :, None] * mean[:, None, :]
+        if about_mean:
+            square = centred(square, mean)
             cross -= shift[:, :, None] * mean[:, None, :]
         return JointMoments(square, cross)
 
