@@ -131,6 +131,8 @@ def _subjects(
         chosen = artifact_of(search.chosen, paths[0])
         original = artifact_of(search.point(search.original), paths[0])
         after = None if chosen is None else _subject(chosen, measure, where)
+        if after is not None and search.chosen is not None:
+            after = msgspec.structs.replace(after, name=search.chosen.name)
         if after is None or original in (None, chosen):
             return search, None, after
         before = _subject(original, measure, where)

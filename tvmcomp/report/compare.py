@@ -143,7 +143,7 @@ def accuracy_change(found: Evaluation) -> Change:
         texts.score(found.value, found.unit),
         f"{found.difference:+.2f} points, 95% confidence {ends[0]:+.2f} to {ends[1]:+.2f}; after: "
         f"{found.low:.2f} to {found.high:.2f}",
-        _more_is_better(ends),
+        more_is_better(ends),
         "accuracy",
     )
 
@@ -214,7 +214,8 @@ def _less_is_better(was: float | None, became: float | None, noise: float) -> Ve
     return "better" if became < was * (1 - noise) else "same"
 
 
-def _more_is_better(difference: Interval) -> Verdict:
+def more_is_better(difference: Interval) -> Verdict:
+    """The verdict on a difference of a figure of which more is better, by its interval."""
     if difference[1] < 0:
         return "worse"
     return "better" if difference[0] > 0 else "same"

@@ -96,7 +96,15 @@ def test_a_searchs_folder_shows_its_front_and_what_was_chosen(tmp_path: Path) ->
     assert "not finished" in document["summary"][2]
     assert document["front"]["candidates"][0]["name"] == "c1"
     assert [each["name"] for each in document["operators"]] == ["dense"]
-    assert document["before"] == "the original"
+    assert document["before"] == "the original" and document["after"] == HOSTILE[0]
+    assert document["title"] == "Search: net.onnx for native"
+    accuracy = document["changes"][-1]
+    assert accuracy["title"] == "top1 on 500 samples, by the search"
+    assert (accuracy["before_text"], accuracy["after_text"]) == ("91.00%", "90.00%")
+    assert accuracy["change"].startswith("-1.00 points") and accuracy["verdict"] == "same"
+    lines = [each["line"] for each in document["commands"]]
+    assert lines[0] == "tvmcomp build net.onnx" and lines[1].startswith("tvmcomp report ")
+    assert len(lines) == 2
 
 
 def test_a_search_without_an_artifact_is_shown(tmp_path: Path) -> None:

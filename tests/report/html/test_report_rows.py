@@ -8,6 +8,7 @@ from small_artifacts import dense_artifact
 
 from tvmcomp.artifact.metadata import Metadata
 from tvmcomp.model import KernelWork, Operator
+from tvmcomp.report.html.chosen import Format, Table, Unit, as_chosen
 from tvmcomp.report.html.operators import kernel_rows, operator_rows, roofs
 from tvmcomp.tuning.peaks import Peaks
 
@@ -59,3 +60,35 @@ def test_no_kernel_is_above_its_roof(metadata: Metadata) -> None:
     assert {roof.format for roof in roofs(rows, peaks)} == {"int8", "float32"}
     arithmetic = peaks.multiply_adds("float32") / 1e9
     assert found["fused_head"].rate == pytest.approx(arithmetic)  # the clock was raised to it
+
+
+TABLE = Table(
+    (
+        Unit(
+            "conv", ("conv", "relu"),
+            (Format("float32", 32, 5.0, 0.0), Format("int8", 8, 2.0, 1e-3),
+             Format("int8", 4, 2.0, 1e-2), Format("int8", 8, 1.0, 1e-1, rank=3)),
+        ),
+        Unit("head", ("head",), (Format("float32", 32, 3.0, 0.0), Format("int8", 8, 4.0, 0.05))),
+    ),
+)  # fmt: skip
+
+
+def test_a_search_says_why_it_chose_each_format(metadata: Metadata) -> None:
+    rows = operator_rows(metadata, CALLS, None)
+    formats = {row.name: row.format for row in rows}
+    rules = {"conv": {"bits": 4}, "head": {"dtype": "float"}}
+    recipe = [{"name": "prune", "left": {"conv": 8}}, {"name": "quantize", "operators": rules}]
+    conv, relu, head, _ = as_chosen(rows, recipe, TABLE)
+    assert formats["conv"] == "int8" and formats["head"] == "float32"
+    assert "chose int8, weights stored in 4 bits: 5 µs in float32, 2 in int8" in conv.why
+    assert conv.network_sqnr_db == pytest.approx(20)
+    assert "left it in float32: 3 µs in float32, 4 in int8" in head.why and "5%" in head.why
+    assert relu == rows[1]  # it multiplies nothing: it goes with its convolution
+
+
+def test_what_the_build_did_otherwise_keeps_its_reason(metadata: Metadata) -> None:
+    rows = operator_rows(metadata, CALLS, None)
+    assert as_chosen(rows, [{"name": "quantize"}], TABLE)[2] == rows[2]  # head is in float
+    assert as_chosen(rows, [], TABLE)[0] == rows[0]  # conv is in int8
+    assert as_chosen(rows, [{"name": "quantize"}], Table()) == rows

@@ -12,6 +12,7 @@ import msgspec
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.report import texts
 from tvmcomp.report.compare import Change
+from tvmcomp.report.html.chosen import as_chosen
 from tvmcomp.report.html.document import Command, Latencies, Report
 from tvmcomp.report.html.facts import build_command, device_facts, sample_facts
 from tvmcomp.report.html.front import SearchFile
@@ -94,7 +95,7 @@ def report_of(
     evidence = evidence or Evidence()
     again = search.commands() if search else []
     base = Report(
-        title=f"Search: {Path(search.model).name}" if search else "",
+        title=f"Search: {Path(search.model).name} for {search.target}" if search else "",
         made=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         tvmcomp=version("tvmcomp"),
         summary=tuple(search.sentences()) if search else (),
@@ -110,12 +111,21 @@ def report_of(
     calls = evidence.after.calls_ms if evidence.after else {}
     was = None if before is None else _formats(before.artifact)
     rows = operator_rows(metadata, calls, was)
+    chosen = search.chosen if search else None
+    if search and chosen:
+        rows = as_chosen(rows, chosen.recipe, search.table)
+    changes = evidence.changes
+    if search and evidence.evaluation is None:
+        changes = (*changes, *search.accuracy())
     peaks = Peaks(metadata.target, evidence.after.threads if evidence.after else None)
     kernels = kernel_rows(metadata, calls, peaks)
-    again += [build_command(each.name, each.artifact.metadata) for each in (before, after) if each]
+    if not search:  # which has the commands of what it made
+        built = [each for each in (before, after) if each]
+        again += [build_command(each.name, each.artifact.metadata) for each in built]
     return msgspec.structs.replace(
         base,
-        title=f"{after.name}: {Path(metadata.source).name} for {metadata.target.name}",
+        title=base.title
+        or f"{after.name}: {Path(metadata.source).name} for {metadata.target.name}",
         summary=(
             *base.summary,
             *_sentences(after, before, evidence),
@@ -124,7 +134,7 @@ def report_of(
         ),
         before=before.name if before else None,
         after=after.name,
-        changes=evidence.changes,
+        changes=changes,
         measuring=tuple(_measuring(evidence)),
         inputs=tuple(each.name for each in metadata.signature.inputs),
         operators=rows,
@@ -134,7 +144,12 @@ def report_of(
         latencies=tuple(_latencies(after, before, evidence)),
         samples=(
             *base.samples,
-            *sample_facts(metadata, evidence.evaluation, evidence.data),
+            # A search tells of its own samples; what it chose holds the ranges that it fitted.
+            *(
+                ()
+                if search and evidence.evaluation is None
+                else sample_facts(metadata, evidence.evaluation, evidence.data)
+            ),
         ),
         device=(*base.device, *device_facts(after.artifact, evidence.after, evidence.here)),
         notes=(*base.notes, *metadata.notes),

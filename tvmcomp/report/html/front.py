@@ -10,6 +10,8 @@ import msgspec
 
 from tvmcomp.errors import ArtifactError
 from tvmcomp.report import texts
+from tvmcomp.report.compare import Change, more_is_better
+from tvmcomp.report.html.chosen import Table, read_table
 from tvmcomp.report.html.document import Candidate, Command, Fact, Front, Goals
 
 FILE = "front.json"
@@ -27,6 +29,8 @@ class Score(msgspec.Struct, frozen=True):
     drop_low: float
     drop_high: float
     unit: str = ""
+    before: float | None = None
+    samples: int = 0
 
 
 class Predicted(msgspec.Struct, frozen=True):
@@ -112,6 +116,7 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    table: Table = Table()
 
     @property
     def chosen(self) -> Point | None:
@@ -173,6 +178,25 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
         counts = ", ".join(f"{count} to {name}" for name, count in self.samples.items())
         yield Fact("Of the search", f"{counts}; judged on {self.judged_on}")
 
+    def accuracy(self) -> Iterator[Change]:
+        """What was lost, by the search's own judge."""
+        score = self.chosen.score if self.chosen else None
+        if score is None or score.before is None:
+            return
+        low, high = -score.drop_high, -score.drop_low
+        unit = " points" if score.unit == "%" else f" {score.unit}".rstrip()
+        yield Change(
+            f"{self.metric} on {score.samples} samples, by the search",
+            score.before,
+            score.after,
+            texts.score(score.before, score.unit),
+            texts.score(score.after, score.unit),
+            f"{-score.drop + 0.0:+.2f}{unit}, 95% confidence {low:+.2f} to {high:+.2f}; after: "
+            f"{score.after_low:.2f} to {score.after_high:.2f}",
+            more_is_better((low, high)),
+            "accuracy",
+        )
+
     def commands(self) -> list[Command]:
         """What makes the chosen network again."""
         chosen = self.chosen
@@ -202,7 +226,7 @@ def read_search(folder: Path) -> SearchFile:
         ) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"is no search's file: {error}", where=str(path)) from None
-    return found
+    return msgspec.structs.replace(found, table=read_table(folder))
 
 
 def artifact_of(point: Point | None, folder: Path) -> Path | None:
