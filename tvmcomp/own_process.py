@@ -51,5 +51,6 @@ def run_tvmcomp(*arguments: Any) -> tuple[dict[str, Any], str | None]:
         document: dict[str, Any] = json.loads(done.stdout)
     except ValueError:
         document = {}
-    complaint = " ".join(done.stderr.split())[:300] or f"exit status {done.returncode}"
+    lines = [line.strip() for line in done.stderr.splitlines()]
+    complaint = "; ".join(filter(None, lines))[:300] or f"exit status {done.returncode}"
     return document, complaint if done.returncode else None

@@ -18,10 +18,13 @@ package("torch", "compress")
 import quick_search  # noqa: E402
 
 from tvmcomp.artifact.artifact import Artifact  # noqa: E402
+from tvmcomp.compress.original import read_original  # noqa: E402
+from tvmcomp.compress.samples import Parts  # noqa: E402
 from tvmcomp.errors import ConfigError, DeviceError  # noqa: E402
 from tvmcomp.search import prepare, workbench  # noqa: E402
 from tvmcomp.search.events import Event, Found, Said  # noqa: E402
 from tvmcomp.search.outcome import Front  # noqa: E402
+from tvmcomp.search.probes import in_integers  # noqa: E402
 from tvmcomp.search.search import search  # noqa: E402
 
 GOALS = {"max_drop": 20.0, "budget": 40.0}
@@ -107,6 +110,35 @@ def test_too_few_samples_to_judge_by(searched: Searches) -> None:
     searched(searched.folder / "found", max_drop=0.1, budget=40.0)
     notes = [event.text for event in searched.events if isinstance(event, Said)]
     assert any("can't tell whether 0.1 points are lost" in note for note in notes)
+
+
+def test_a_network_without_weights(searched: Searches) -> None:
+    shape = [1, 3, 16, 16]
+    value = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Relu", ["x"], ["y"])], "g",
+        [value("x", onnx.TensorProto.FLOAT, shape)], [value("y", onnx.TensorProto.FLOAT, shape)],
+    )  # fmt: skip
+    path = searched.folder / "relu.onnx"
+    onnx.save(onnx.helper.make_model(graph), path)
+    with pytest.raises(ConfigError, match="has no weights"):
+        search(path, searched.folder / "none", searched.folder / "samples.npz")
+    assert not (searched.folder / "none").exists()
+
+
+def test_a_network_of_an_early_operator_set_is_timed_in_integers(tmp_path: Path) -> None:
+    """Set 11 has no scales of an axis: what is built for its times is of a later one."""
+    original = read_original(classifier(tmp_path / "early.onnx", opset=11))
+    samples = [{"x": image[None]} for image in images(4, 3, 16, 16)]
+    made = in_integers(original.prepared, Parts(samples, samples, samples))
+    assert "QuantizeLinear" in {node.op_type for node in made.graph.node}
+    onnx.checker.check_model(made)
+
+
+def test_a_board_that_does_not_answer_is_told_of_before_any_work(searched: Searches) -> None:
+    with pytest.raises(DeviceError, match="does not answer"):
+        searched(searched.folder / "far", device="127.0.0.1:1", target="rpi4")
+    assert not (searched.folder / "far").exists()
 
 
 def test_a_board_that_disappears(searched: Searches, monkeypatch: pytest.MonkeyPatch) -> None:

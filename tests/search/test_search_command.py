@@ -29,7 +29,8 @@ def test_help_has_examples_and_imports_neither_tvm_nor_torch() -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--max-latency", "fast"], "max_latency is 'fast'; write 8ms"),
+        (["--max-latency", "fast"], "max_latency is 'fast'; write a figure above 0, like 8ms"),
+        (["--max-latency", "0ms"], "max_latency is '0ms'; write a figure above 0"),
         (["--max-size", "-1MB"], "max_size is '-1MB'"),
         (["--budget", "2s"], "too short"),
         (["--target", "toaster"], "toaster"),

@@ -3,7 +3,9 @@
 A unit's time depends on its neighbours: what is fused with it, and the formats of what it reads and
 gives. So whole networks are built and timed: all channels in float and in int8, which every search
 starts with, and about half of them. How a unit's time falls with fewer channels is modelled, and
-the model bent so that it goes through both: ``whole * modelled share ** bend``.
+the model bent so that it goes through both: ``whole * modelled share ** bend``. Channels that fill
+no whole vectors may take far more than some more that do: what is cut to whole vectors takes the
+modelled share of what half of them, which are whole vectors, took.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from typing import TypeAlias
 
 import onnx
 
-from tvmcomp.compress.channels.cost import NetworkCost
+from tvmcomp.compress.channels.cost import NetworkCost, Vectors
 from tvmcomp.compress.channels.cut import cut
 from tvmcomp.compress.channels.groups import Groups
 from tvmcomp.compress.cost import Compute, OperatorTimes
@@ -56,7 +58,7 @@ class Costs:
         """
         modelled = OperatorTimes(times.target)
         modelled.measured = False
-        lanes = max(1, times.target.vector_bits // 32)
+        lanes = self._lanes = max(1, times.target.vector_bits // 32)
         self._modelled = {
             compute: NetworkCost(groups, partial(modelled.in_turns, compute=compute), lanes)
             for compute in COMPUTES
@@ -65,9 +67,13 @@ class Costs:
         self.notes: list[str] = []
         self._whole = {compute: self._seconds(whole[compute], compute) for compute in COMPUTES}
         self._bends = dict.fromkeys(COMPUTES, [1.0] * len(self.network.units))
+        self._narrow: dict[Compute, list[float]] = {}
+        self._all = self.network.all()
+        self._half = [_half(each, lanes) for each in self.network.vectors]
+        self._halves = {g: self.network.share(g, left) for g, left in enumerate(self._half)}
         if not groups.groups:
             return
-        narrow = self._narrow(groups)
+        narrow = self._cut_to_half(groups)
         for compute in COMPUTES:
             timed = probe(narrow, compute)
             if timed is None:
@@ -76,14 +82,29 @@ class Costs:
                     "not last to measure it"
                 )
             elif timed.operators_ms:
-                self._bends[compute] = self._bent(compute, self._seconds(timed, compute))
+                self._narrow[compute] = self._seconds(timed, compute)
+                self._bends[compute] = self._bent(compute, self._narrow[compute])
 
     def seconds(self, unit: int, compute: Compute, shares: Mapping[int, float]) -> float:
         """Of a unit, by its position, with these shares of its groups."""
-        return (
-            self._whole[compute][unit]
-            * self._share(unit, compute, shares) ** (self._bends[compute][unit])
-        )
+        whole = self._whole[compute][unit]
+        share = self._share(unit, compute, shares)
+        if compute in self._narrow and self._becomes_even(unit, shares):
+            half = self._share(unit, compute, self._halves)
+            return min(whole, self._narrow[compute][unit] * share / half)
+        return whole * share ** self._bends[compute][unit]
+
+    def _becomes_even(self, unit: int, shares: Mapping[int, float]) -> bool:
+        """Whether some group of the unit ends inside a vector as it is, and none does with these
+        shares."""
+        ragged = [g for g in self.network.units[unit].groups if self._ends_inside(g, self._all[g])]
+        return bool(ragged) and not any(self._ends_inside(g, shares[g]) for g in ragged)
+
+    def _ends_inside(self, group: int, share: float) -> bool:
+        """Whether so much of a group leaves a vector that is not full."""
+        vectors = self.network.vectors[group]
+        left = min(round(share * vectors.whole), vectors.classes)
+        return left * vectors.width % self._lanes > 0
 
     def _share(self, unit: int, compute: Compute, shares: Mapping[int, float]) -> float:
         """What the model says is left of a unit's time."""
@@ -100,18 +121,25 @@ class Costs:
         found = (1e-3 * of_nodes(timed.operators_ms, unit.nodes) for unit in units)
         return [max(each, _LEAST * whole) for each in found]
 
-    def _narrow(self, groups: Groups) -> onnx.ModelProto:
+    def _cut_to_half(self, groups: Groups) -> onnx.ModelProto:
         """The network with half of all groups."""
-        halves = zip(groups.groups, self.network.vectors, strict=True)
-        return cut(groups, {c for group, each in halves for c in group.classes[each.half :]})
+        halves = zip(groups.groups, self._half, strict=True)
+        return cut(groups, {c for group, left in halves for c in group.classes[left:]})
 
     def _bent(self, compute: Compute, narrow: Sequence[float]) -> list[float]:
         """How the model is bent to go through the times of the narrow network, by unit."""
-        vectors = self.network.vectors
-        shares = {g: self.network.share(g, each.half) for g, each in enumerate(vectors)}
         bends = []
         for unit, (half, whole) in enumerate(zip(narrow, self._whole[compute], strict=True)):
-            share = self._share(unit, compute, shares)
+            share = self._share(unit, compute, self._halves)
             bend = math.log(half / whole) / math.log(share) if share < _TELLING else 1.0
             bends.append(min(max(bend, 0.0), _MOST_BENT))
         return bends
+
+
+def _half(vectors: Vectors, lanes: int) -> int:
+    """About half of a group's classes: full vectors where it has more than one, as half of a
+    vector may take as long as two full ones."""
+    full = max(1, lanes // vectors.width)
+    if 2 * vectors.classes < 3 * full:
+        return vectors.half
+    return full * max(1, round(vectors.classes / full / 2))

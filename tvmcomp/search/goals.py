@@ -106,7 +106,7 @@ def _with_unit(
     except (ValueError, KeyError):
         number = 0.0
     if not 0 < number < float("inf"):
-        raise ConfigError(f"{name} is {value!r}; write {examples}")
+        raise ConfigError(f"{name} is {value!r}; write a figure above 0, like {examples}")
     return number
 
 

@@ -107,7 +107,13 @@ class Maker:
             self.folder.keep("timed", candidate.id, began, known)
         return msgspec.convert(known, Timed)
 
-    def probed(self, model: onnx.ModelProto, compute: Compute, deadline: float) -> Timed | None:
+    def probed(
+        self,
+        model: onnx.ModelProto,
+        compute: Compute,
+        deadline: float,
+        in_float: Collection[str] = (),
+    ) -> Timed | None:
         """The times of a network whose results don't matter; None where it is too late to take
         them.
 
@@ -115,9 +121,10 @@ class Maker:
             model: it, a prepared graph in float.
             compute: what its products are computed in.
             deadline: by ``time.monotonic()``.
+            in_float: nodes that are not.
         """
         if compute == "int8":
-            model = in_integers(model, self.data.parts)
+            model = in_integers(model, self.data.parts, in_float)
         key = f"{compute} {network_digest(model)}"
         known = self.folder.known("probed", key)
         if known is None:

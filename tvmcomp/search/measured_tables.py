@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from tvmcomp.artifact.artifact import Artifact
-from tvmcomp.compress.channels.cost import Vectors
+from tvmcomp.compress.channels.cost import NetworkCost, Vectors
 from tvmcomp.compress.channels.groups import Groups, find_groups
 from tvmcomp.compress.channels.named_widths import named_groups
 from tvmcomp.compress.channels.study import worth_of
@@ -69,12 +69,8 @@ def measure_tables(maker: Maker, seconds: float) -> Measured:
     harms = Harms(model, parts, folder)
     step = progress.stage("measuring harm of few bits", len(harms.plan.weights))
     bits = harms.bits(step)
-    crowded = {g for unit in network.units if len(unit.groups) > _MOST_GROUPS for g in unit.groups}
-    named = set(named_groups(groups))
-    levels: list[list[int]] = []
-    for g, group in enumerate(groups.groups):
-        fixed = g in crowded or group.name not in named
-        levels.append([len(group.classes)] if fixed else _levels(network.vectors[g]))
+    crowded = _crowded(network)
+    levels = channels_left(groups, network)
     found_groups = _groups(groups, network.vectors, levels, harms, parts, seed, shared, progress)
     by_rank = {}
     computes: tuple[Compute, ...] = ("int8", "float")
@@ -108,7 +104,7 @@ def measure_tables(maker: Maker, seconds: float) -> Measured:
             f"{len(crowded)} groups of channels meet more than {_MOST_GROUPS - 1} others at an "
             f"operator and keep all of them: {names}"
         )
-    borders = _borders(groups, units, weighted, maker.times.target)
+    borders = borders_of(groups, units, weighted, maker.times.target)
     return Measured(Tables(found_groups, tuple(units), borders), weighted, tuple(notes))
 
 
@@ -122,7 +118,7 @@ def _whole(maker: Maker) -> dict[Compute, Timed]:
     return {"float": maker.timed(ORIGINAL), "int8": int8}
 
 
-def _borders(
+def borders_of(
     groups: Groups,
     units: Sequence[Unit],
     weighted: Collection[str],
@@ -174,6 +170,20 @@ def _groups(
         found.append(Group(group.name, tuple(made)))
         step()
     return tuple(found)
+
+
+def channels_left(groups: Groups, network: NetworkCost) -> list[list[int]]:
+    """Of each group, the classes that may be left, all of them first."""
+    crowded, named = _crowded(network), set(named_groups(groups))
+    return [
+        [len(group.classes)] if g in crowded or group.name not in named else _levels(vectors)
+        for g, (group, vectors) in enumerate(zip(groups.groups, network.vectors, strict=True))
+    ]
+
+
+def _crowded(network: NetworkCost) -> set[int]:
+    """Groups that meet too many others at an operator: they keep all their channels."""
+    return {g for unit in network.units if len(unit.groups) > _MOST_GROUPS for g in unit.groups}
 
 
 def _levels(vectors: Vectors) -> list[int]:

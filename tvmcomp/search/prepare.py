@@ -9,6 +9,8 @@ from typing import Any
 
 from tvmcomp import __version__
 from tvmcomp.compress.data import read_data
+from tvmcomp.compress.fake_quantize.fold import fold_affine
+from tvmcomp.compress.fake_quantize.plan import plan_model
 from tvmcomp.compress.original import content_digest, read_original
 from tvmcomp.errors import ConfigError
 from tvmcomp.frontend import ModelSource
@@ -52,6 +54,12 @@ def prepared(
             "is quantized already, and there is little left to choose",
             where=original.source,
             hint="Give the float network it was made of.",
+        )
+    if not plan_model(fold_affine(original.prepared)).weights:
+        raise ConfigError(
+            "has no weights that products are computed with: there is nothing to choose",
+            where=original.source,
+            hint="`tvmcomp build` makes it as fast as it can be.",
         )
     given = read_data(
         data,

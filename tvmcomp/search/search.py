@@ -91,7 +91,10 @@ def search(
         )
     require_packages()
     from tvmcomp.search.prepare import prepared
+    from tvmcomp.search.timing import machine_of
 
+    with machine_of(device):
+        pass  # one that does not answer is told of before the work, not after
     progress = progress or NoProgress()
     told = tell or (lambda event: None)
     binding = {"shapes": shapes, "dims": dims, "fixed": fixed, "signature": signature}

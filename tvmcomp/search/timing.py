@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,6 +23,9 @@ from tvmcomp.search.judging import Run
 from tvmcomp.search.operator_times import operator_times
 
 _CONNECT_SECONDS = 3600.0
+#: Times as long as usual that the fastest run of a network may take before more turns are taken;
+#: the seconds that these may last; and what it is believed to be slowed down by at most.
+_DISTURBED, _PATIENCE, _MOST_DISTURBED = 1.2, 15.0, 2.0
 #: Runs that kernels are timed in.
 _PROFILED = 15
 
@@ -106,18 +111,32 @@ def benched(artifact: Path, device: str | None, beside: Beside | None) -> Timed:
         ms = p50
         if beside is not None:
             other = stack.enter_context(load_on(place, beside.artifact))
-            ms = beside.p50_ms * _ratio(other, session)
+            ms = beside.p50_ms * _ratio(other, session, 1e-3 * beside.p50_ms)
         operators = operator_times(session.artifact.metadata, _calls(session), ms)
     return Timed(artifact.stat().st_size, ms, p99 * ms / p50, memory, machine, operators)
 
 
-def _ratio(before: Session, after: Session) -> float:
+def _ratio(before: Session, after: Session, usual: float) -> float:
     """How many times as long as ``before`` one run of ``after`` takes, by the fastest of many
-    turns: on a busy machine threads wait for each other, and short kernels suffer most."""
+    turns: on a busy machine threads wait for each other, and short kernels suffer most.
+
+    Where even the fastest run of ``before`` takes far longer than usual, further turns may be
+    disturbed less; if none is, ``before`` is taken to have suffered no more than so much, as the
+    other may not have suffered at all.
+
+    Args:
+        before, after: loaded networks.
+        usual: seconds that ``before`` takes.
+    """
     for session in (before, after):
         session.set_inputs(example_inputs(session.artifact))
-    first, second = time_in_turns([before, after])
-    return min(second) / max(min(first), 1e-9)
+    first, second, end = math.inf, math.inf, time.monotonic() + _PATIENCE
+    while True:
+        turns = time_in_turns([before, after])
+        first, second = min(first, *turns[0]), min(second, *turns[1])
+        if first <= _DISTURBED * usual or time.monotonic() > end:
+            break
+    return second / max(min(first, _MOST_DISTURBED * usual), 1e-9)
 
 
 def _calls(session: Session) -> dict[str, list[float]]:
