@@ -9,6 +9,7 @@ import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tvmcomp.tuning.block_names import numbered_reductions
 from tvmcomp.tuning.log.record import Argument
 from tvmcomp.tvm_import import tvm
 
@@ -38,10 +39,11 @@ class Task:
 
 
 def normalize(func: PrimFunc) -> PrimFunc:
-    """Return ``func`` under the name ``main``, with only the attributes that define it."""
+    """Return ``func`` under the name ``main``, with only what defines it."""
     for name in func.attrs.keys() if func.attrs else ():
         if name not in _KEPT_ATTRIBUTES:
             func = func.without_attr(name)
+    func = numbered_reductions(func)
     return func.with_attr("global_symbol", "main").with_attr("tirx.noalias", True)
 
 

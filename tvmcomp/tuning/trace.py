@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from tvmcomp.schedules.intrinsics import register_named
 from tvmcomp.schedules.tir.passing_nan import LOSES_NAN
+from tvmcomp.tuning.block_names import numbered_in_trace
 from tvmcomp.tuning.task import module_of
 from tvmcomp.tvm_import import tvm
 
@@ -160,7 +161,7 @@ def apply_trace(trace: list[Any], func: PrimFunc) -> Schedule:
         if name == "Tensorize" and attributes:
             register_named(str(attributes[0]))
     schedule = tvm.s_tir.Schedule(module_of(func))
-    tvm.s_tir.Trace.apply_json_to_schedule(trace, schedule)
+    tvm.s_tir.Trace.apply_json_to_schedule(numbered_in_trace(trace), schedule)
     return schedule
 
 
