@@ -59,7 +59,7 @@ def numbered_in_trace(trace: list[Any]) -> list[Any]:
     return [
         [
             # What is made of it has its name before an ending of its own (of rfactor, ``_rf``).
-            [name, inputs, [f"{_NAME}0{attributes[0][len(block):]}", *attributes[1:]], outputs]
+            [name, inputs, [f"{_NAME}0{attributes[0][len(block) :]}", *attributes[1:]], outputs]
             if name == _BY_NAME and attributes[0].startswith(block)
             else [name, inputs, attributes, outputs]
             for name, inputs, attributes, outputs in instructions
