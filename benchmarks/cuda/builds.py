@@ -15,6 +15,7 @@ import numpy as np
 import onnx
 
 import tvmcomp
+from benchmarks.zoo.catalogue import NETWORKS
 from tvmcomp import targets
 from tvmcomp.arguments import Quant
 from tvmcomp.artifact.artifact import Artifact
@@ -70,16 +71,23 @@ def build_for_gpu(
         )
 
 
+def shapes_of(model: Path) -> dict[str, tuple[int, ...]]:
+    """The shapes that a network of the zoo is built for; no other has any but the model's own."""
+    network = NETWORKS.get(model.stem)
+    return dict(network.inputs) if network else {}
+
+
 def random_samples(model: Path, folder: Path) -> Path:
-    """Some for each input of an ONNX model; an open dimension is 1."""
-    rng = np.random.default_rng(0)
+    """Some for each input of an ONNX model; an open dimension is the zoo's, or 1."""
+    rng, shapes = np.random.default_rng(0), shapes_of(model)
     graph = onnx.load(model, load_external_data=False).graph
     constants = {each.name for each in graph.initializer}
     drawn: dict[str, Any] = {}
     for each in graph.input:
         if each.name not in constants:
             tensor = each.type.tensor_type
-            shape = [_SAMPLES, *(dim.dim_value or 1 for dim in tensor.shape.dim[1:])]
+            own = [dim.dim_value or 1 for dim in tensor.shape.dim]
+            shape = [_SAMPLES, *shapes.get(each.name, own)[1:]]
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)
             values = rng.normal(size=shape) if dtype.kind == "f" else rng.integers(0, 2, shape)
             drawn[each.name] = values.astype(dtype)
@@ -105,6 +113,8 @@ def _timed(network: str, model: Path, target: str, quant: Quant | None) -> Build
         path = Path(folder, "net.tvmc")
         command = [sys.executable, "-m", "tvmcomp", "build", str(model), "-o", str(path)]
         command += ["--target", target, "--quant", quant or "none", "--log", "none"]
+        for name, shape in shapes_of(model).items():
+            command += ["--shape", f"{name}={','.join(map(str, shape))}"]
         if quant == "int8":
             command += ["--calibration", str(random_samples(model, Path(folder)))]
             command += ["--formats", "asked", "--round", "nearest"]

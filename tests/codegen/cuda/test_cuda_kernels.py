@@ -101,6 +101,23 @@ ptxas info    : Used 8 registers
     assert found["b"] == (8, 0, 0, 0)
 
 
+def test_what_spills_is_compiled_again_with_fewer_registers() -> None:
+    def made(asked: list[str], spilled: int, after: int) -> int:
+        def compile_with(options: list[str]) -> compiler.Compiled:
+            asked.extend(options)
+            n = after if options else spilled
+            return compiler.Compiled(b"", b"", f"{n} bytes spill stores, 0 bytes spill loads")
+
+        return compiler.spilled(compiler.with_fewest_spills(compile_with).log)
+
+    asked: list[str] = []
+    assert made(asked, 0, 0) == 0
+    assert not asked
+    assert made(asked, 8, 0) == 0
+    assert asked == [compiler.FEWER_REGISTERS]
+    assert made(asked, 8, 16) == 8
+
+
 def test_ptx_serves_where_nothing_reads_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machine_code, "which", lambda _: None)
     monkeypatch.setattr(machine_code, "nvidia_file", lambda _: None)

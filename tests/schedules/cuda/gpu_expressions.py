@@ -11,6 +11,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from gpu_instructions import WARP
 from gpu_memory import Memory
 
 from tvmcomp.tvm_import import tvm
@@ -168,6 +169,28 @@ class Expressions:
         second = self.evaluate(no, active & ~some.all(1))
         return np.where(flag, first, second)
 
+    def shuffled(self, name: str, args: list[Any], active: np.ndarray) -> np.ndarray:
+        """What another thread of the warp has in a register; ones in all bits (no number, as a
+        float) where that has nothing, or takes no part."""
+        _, value, distance, width = args
+        dtype = numpy_dtype(dtype_of(value))
+        (index,) = value.indices
+        assert int(index) == 0, value
+        memory, lane = self.memories[str(value.source.name)], np.arange(self.threads)
+        by = self.whole(self.evaluate(distance, active))[:, 0].astype(np.int64)
+        size = int(width)
+        first = lane - lane % size
+        source = {
+            "cuda.__shfl_sync": first + by % size,
+            "cuda.__shfl_up_sync": np.where(lane - by >= first, lane - by, lane),
+            "cuda.__shfl_down_sync": np.where(lane + by < first + size, lane + by, lane),
+            "cuda.__shfl_xor_sync": np.where((lane ^ by) < first + size, lane ^ by, lane),
+        }[name]
+        assert memory.written is not None and not memory.shared, "a register"
+        given = memory.written[:, : dtype.itemsize].all(1) & active
+        own = np.where(given[:, None], memory.data[:, : dtype.itemsize], 0xFF)
+        return np.ascontiguousarray(own[source]).astype(np.uint8).view(dtype)
+
     def load(self, expr: Any, active: np.ndarray) -> np.ndarray:
         """The elements of a buffer."""
         dtype = numpy_dtype(dtype_of(expr))
@@ -189,6 +212,11 @@ class Expressions:
     def call(self, expr: Any, active: np.ndarray) -> np.ndarray:
         """An operator's or an external function's value."""
         name, args = str(expr.op.name).split(".", 1)[1], list(expr.args)
+        if name == "cuda.__activemask":
+            bits = active.reshape(-1, WARP) << np.arange(WARP, dtype=np.uint64)
+            return np.repeat(bits.sum(1, dtype=np.uint64), WARP)[:, None].astype(np.uint32)
+        if name.startswith("cuda.__shfl"):
+            return self.shuffled(name, args, active)
         if name == "if_then_else":
             return self.chosen(*args, active)
         if name == "reinterpret":

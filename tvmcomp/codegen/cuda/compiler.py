@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from tvmcomp.errors import ToolError
 
+#: The assembler's option to leave out optimizations that take registers. Where it spills, that may
+#: be for their sake: on Turing products wrote one register of 72 to memory.
+FEWER_REGISTERS = "--register-usage-level=0"
+_SPILLS = re.compile(r"(\d+) bytes spill stores, (\d+) bytes spill loads")
 _LAST_LINES = 12
 
 
@@ -39,6 +45,21 @@ class CudaCompiler(Protocol):
         Raises:
             ToolError: it refuses the source.
         """
+
+
+def with_fewest_spills(compile_with: Callable[[list[str]], Compiled]) -> Compiled:
+    """What ``compile_with`` makes, given more options of the assembler: none, and where that spills
+    :data:`FEWER_REGISTERS`."""
+    first = compile_with([])
+    if spilled(first.log) == 0:
+        return first
+    return min(first, compile_with([FEWER_REGISTERS]), key=lambda each: spilled(each.log))
+
+
+def spilled(log: str) -> int:
+    """Bytes that kernels write to memory and read again for want of registers, by the assembler's
+    ``log``."""
+    return sum(int(stores) + int(loads) for stores, loads in _SPILLS.findall(log))
 
 
 def refused(compiler: str, log: str) -> ToolError:

@@ -7,7 +7,13 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from tvmcomp.codegen.cuda.compiler import Compiled, has_later_ptx, refused, virtual
+from tvmcomp.codegen.cuda.compiler import (
+    Compiled,
+    has_later_ptx,
+    refused,
+    virtual,
+    with_fewest_spills,
+)
 from tvmcomp.codegen.tool_process import run_tool
 from tvmcomp.errors import ToolError
 from tvmcomp.temporary_folder import temporary_folder
@@ -53,9 +59,14 @@ class Nvcc:
             options = ["-O3", "--expt-relaxed-constexpr", "-std=c++17", "-w"]
             named = f"-arch={virtual(arch)}"
             self._run([self._path, "--ptx", named, *options, "-o", str(ptx), str(text)])
-            log = self._run([self._ptxas, "-v", f"-arch={arch}", "-o", str(cubin), str(ptx)])
             later = ptx.read_bytes() if has_later_ptx(arch) else b""
-            return Compiled(cubin.read_bytes(), later, log)
+
+            def assembled(more: Sequence[str]) -> Compiled:
+                how = ["-v", f"-arch={arch}", *more]
+                log = self._run([self._ptxas, *how, "-o", str(cubin), str(ptx)])
+                return Compiled(cubin.read_bytes(), later, log)
+
+            return with_fewest_spills(assembled)
 
     def _run(self, command: Sequence[str]) -> str:
         done = run_tool(command, self.name, _TIMEOUT_S)

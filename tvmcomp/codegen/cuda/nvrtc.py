@@ -11,7 +11,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tvmcomp.codegen.cuda.compiler import Compiled, has_later_ptx, refused
+from tvmcomp.codegen.cuda.compiler import (
+    Compiled,
+    has_later_ptx,
+    refused,
+    with_fewest_spills,
+)
 from tvmcomp.errors import ToolError
 from tvmcomp.nvidia_packages import nvidia_file
 
@@ -79,12 +84,16 @@ class Nvrtc:
 
     def compile(self, source: str, arch: str) -> Compiled:
         """Both forms come of one compilation."""
+        return with_fewest_spills(lambda options: self._compiled(source, arch, options))
+
+    def _compiled(self, source: str, arch: str, assembling: Sequence[str]) -> Compiled:
         lines = [line for line in source.splitlines() if line.strip() not in _LEFT_OUT]
         text = (_PREAMBLE + "\n".join(lines)).encode()
         options = [
             f"--gpu-architecture={arch}",
             *(f"-I{folder}" for folder in self._headers),
             *("-default-device", "--device-int128", "--std=c++17", "-w", "--ptxas-options=-v"),
+            *(f"--ptxas-options={option}" for option in assembling),
         ]
         program = ctypes.c_void_p()
         self._call("CreateProgram", ctypes.byref(program), text, b"kernels.cu", 0, None, None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-from contextlib import suppress
 
 import msgspec
 
@@ -40,7 +39,18 @@ def _refusal(target_json: str) -> str:
     """Why code for a target (JSON of its description) can't run on this board; "" if it can."""
     from tvmcomp.targets import runs_here
 
-    return runs_here(msgspec.json.decode(str(target_json), type=TargetDescription)) or ""
+    target = msgspec.json.decode(str(target_json), type=TargetDescription)
+    reason = runs_here(target)
+    return reason or (_gpu_refusal() if target.family == "cuda" else "")
+
+
+def _gpu_refusal() -> str:
+    """Why this board's GPU can't be used, with what to do there; "" if it can."""
+    try:
+        enable_gpu()
+    except ToolError as error:
+        return f"{error.what}. {error.hint or ''}".rstrip()
+    return ""
 
 
 def _peak_memory() -> int:
@@ -54,11 +64,15 @@ def _fingerprint() -> str:
 
 
 def _gpu_fingerprint() -> str:
-    """The same of the board's first GPU. Raises DeviceError where there is none."""
+    """The same of the board's first GPU. Raises DeviceError where there is none to use."""
+    reason = _gpu_refusal()
     try:
-        return msgspec.json.encode(gpu_fingerprint()).decode()
+        found = msgspec.json.encode(gpu_fingerprint()).decode()
     except TargetError as error:
         raise DeviceError(error.what) from None  # its hint is for who builds
+    if reason:
+        raise DeviceError(reason)
+    return found
 
 
 def _set_threads(threads: int, *cores: int) -> int:
@@ -74,8 +88,7 @@ def _set_threads(threads: int, *cores: int) -> int:
     return chosen.count
 
 
-with suppress(ToolError):  # a board without a GPU, most of them
-    enable_gpu()
+_gpu_refusal()  # where there is a GPU, a client finds TVM's runtime for it
 for _name, _function in (
     (ARCHITECTURE, _architecture),
     (REFUSAL, _refusal),

@@ -49,10 +49,19 @@ def with_arrays(arrays: Sequence[Buffer], statements: Sequence[Any]) -> Any:
 
 def repeat(count: int, body: Callable[[Any], Any], kind: Any = tirx.ForKind.SERIAL) -> Any:
     """A loop; one that runs once is just its body."""
+    return _loop(count, body, kind, {})
+
+
+def rolled(count: int, body: Callable[[Any], Any]) -> Any:
+    """A loop that the CUDA compiler leaves one: its body is long, and registers are few."""
+    return _loop(count, body, tirx.ForKind.SERIAL, {"disable_unroll": True})
+
+
+def _loop(count: int, body: Callable[[Any], Any], kind: Any, annotations: dict[str, Any]) -> Any:
     if count == 1:
         return body(number(0))
     var = tirx.Var("i", _INDEX)
-    return tirx.For(var, number(0), number(count), kind, body(var))
+    return tirx.For(var, number(0), number(count), kind, body(var), annotations=annotations)
 
 
 def unrolled(count: int, body: Callable[[Any], Any]) -> Any:

@@ -21,7 +21,7 @@ from tvmcomp.schedules.cuda.kernel import (
     array,
     launch,
     number,
-    repeat,
+    rolled,
     unrolled,
     when,
     with_arrays,
@@ -102,11 +102,11 @@ class _Multiplication:
         """Step by step, the operands' copies some steps ahead."""
         block, stages = self.block, self.block.tile.stages
         ahead = stages - 1
-        first = []
-        for early in range(ahead):
-            if early < block.steps:
-                first += self.load(number(early), number(early))
-            first.append(end_group())
+
+        def early(i: PrimExpr) -> Any:
+            load = sequence(self.load(i, i))
+            inside = [i < block.steps] if block.steps < ahead else []
+            return sequence([when(inside, load), end_group()])
 
         def step(i: PrimExpr) -> Any:
             coming = i + ahead
@@ -119,7 +119,7 @@ class _Multiplication:
             statements += [end_group(), unrolled(parts, lambda k: self.multiplied(stage, k))]
             return sequence(statements)
 
-        return [*first, repeat(block.steps, step)]
+        return [rolled(ahead, early), rolled(block.steps, step)]
 
     def load(self, stage: PrimExpr, step: PrimExpr) -> list[Any]:
         """Begin to fill ``stage`` with the operands of ``step``."""
