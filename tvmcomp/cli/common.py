@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import click
@@ -100,9 +101,19 @@ def log_option(command: F) -> F:
 
 
 def print_json(document: Any) -> None:
-    """Print ``document`` as JSON on standard output."""
-    json.dump(document, sys.stdout, indent=2, default=str)
+    """Print ``document`` as JSON on standard output; what is no finite number is null."""
+    json.dump(_with_finite(document), sys.stdout, indent=2, default=str, allow_nan=False)
     sys.stdout.write("\n")
+
+
+def _with_finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _with_finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_finite(each) for each in value]
+    return value
 
 
 def plain(text: str) -> Text:
