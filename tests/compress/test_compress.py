@@ -197,6 +197,20 @@ def test_a_module_of_torch_is_a_network_too():
     np.testing.assert_allclose(given, module(example[0]).detach(), atol=0.05)
 
 
+def test_a_constant_output_stays_what_it_is(tmp_path):
+    """A detector's anchors, which a weight may be, too."""
+    net = NetworkWriter()
+    weight = net.weight(8, 8)
+    net.op("Identity", weight, name="anchors")
+    net.op("Relu", net.op("Gemm", "x", weight), name="y")
+    path = net.save(tmp_path / "net.onnx", {"x": (1, 8)}, ["anchors", "y"])
+    given = [{"x": each} for each in np.random.default_rng(0).normal(size=(30, 1, 8)).astype("f")]
+    recipe = [{"name": "quantize", "bits": 4}, {"name": "distil", "steps": 2}]
+    made = compress(path, data=given, recipe=recipe, mantissa=None, max_drop=100).model
+    wanted, _ = outputs_of(str(path), **given[0])
+    np.testing.assert_array_equal(outputs_of(made, **given[0])[0], wanted)
+
+
 def test_a_fixed_input_and_closed_dimensions_are_told_of(tmp_path):
     net = NetworkWriter()
     scaled = net.op("Mul", "x", "factor")

@@ -103,7 +103,10 @@ class TrainableNetwork(torch.nn.Module):  # type: ignore[misc]
             values.update(zip(node.outputs, results, strict=False))
             for name in self._last_use[index] - kept:
                 del values[name]
-        return {name: values[name] for name in kept}
+        # A constant that is an output, like a detector's anchors, stays what it is.
+        return {
+            name: values[name].detach() if name in self._names else values[name] for name in kept
+        }
 
     def constants(self) -> dict[str, Tensor]:
         """All constants by their names in the graph, trained or not."""

@@ -169,10 +169,10 @@ def permuted(d: Drawn) -> None:
 
 
 def shared(d: Drawn) -> None:
-    """A weight that two convolutions read."""
-    weight = d.net.weight(d.channels, d.channels, 3, 3)
+    """A weight and a bias that two convolutions read."""
+    weight, bias = d.net.weight(d.channels, d.channels, 3, 3), d.vector(d.channels)
     for _ in range(2):
-        d.x = d.activation(d.net.op("Conv", d.x, weight, pads=[1] * 4))
+        d.x = d.activation(d.net.op("Conv", d.x, weight, bias, pads=[1] * 4))
 
 
 def apart(d: Drawn, x: str, sizes: Sequence[int], axis: int) -> list[str]:

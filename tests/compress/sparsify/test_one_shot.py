@@ -113,3 +113,51 @@ def test_a_network_is_pruned_and_fitted(scope):
     for other in (pruned, plain):
         errors.append(float(np.square(Runner(other)(fresh)["y"] - real).sum()))
     assert errors[0] < 0.6 * errors[1]
+
+
+def towers(*, tied: bool = False):
+    """A weight that multiplies next to nothing at first, and ``x`` then; one that is read in
+    another way, too, where ``tied``."""
+    weights = {
+        "w": normal(16, 12, 1, 1, seed=1, scale=0.3),
+        "v": normal(24, 16, seed=2, scale=0.3),
+        "tiny": np.full(1, 1e-6, np.float32),
+        "scale": np.linspace(0.1, 3, 12).reshape(12, 1, 1).astype(np.float32),
+    }
+    nodes = [
+        node("Mul", ["x", "tiny"], ["x0"], "x0"),
+        node("Mul", ["x", "scale"], ["x1"], "x1"),
+        node("Conv", ["x0", "w"], ["c0"], "c0"),
+        node("Conv", ["x1", "w"], ["c1"], "c1"),
+        node("Add", ["c0", "c1"], ["s"], "s"),
+        node("GlobalAveragePool", ["s"], ["p"], "p"),
+        node("Flatten", ["p"], ["f"], "f"),
+        node("Gemm", ["f", "v"], ["g"], "g", transB=1),
+        node("Softmax" if not tied else "Identity", ["g"], ["h"], "h"),
+    ]
+    if tied:
+        nodes.append(node("MatMul", ["h", "v"], ["y"], "m"))
+    return prepared(nodes, {"x": (1, 12, 4, 4)}, ["y" if tied else "h"], weights)
+
+
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_a_weight_that_several_share_is_pruned_for_all_of_them(scope):
+    model = towers()
+    chosen = prunable(model, (1, 1))
+    assert [each.nodes for each in chosen] == [("c0", "c1"), ("g",)]
+    samples, fresh = samples_of(model, 48), samples_of(model, 32, seed=9)
+    shares = {each.weight.tensor: 0.5 for each in chosen}
+    if scope == "global":
+        shares = by_harm(model, chosen, 0.5, samples)
+    pruned = prune_at_once(model, chosen, shares, samples)
+    assert held_zeros(pruned) == {"w", "v"}
+    assert (arrays(pruned)["w"] == 0).mean() == pytest.approx(shares["w"], abs=0.03)
+    # Which are needed is told by what reaches the second reader: the last channels are the largest.
+    zeros = (arrays(pruned)["w"] == 0).reshape(16, 12)
+    assert zeros[:, :3].mean() > 2 * zeros[:, -3:].mean()
+    real, found = (Runner(each)(fresh)["h"] for each in (model, pruned))
+    assert np.corrcoef(real.ravel(), found.ravel())[0, 1] > 0.8
+
+
+def test_a_weight_that_is_read_in_other_ways_stays():
+    assert {each.weight.tensor for each in prunable(towers(tied=True), (1, 1))} == {"w"}

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from tvmcomp.compress.channels.cut import cut
 from tvmcomp.compress.channels.groups import Groups
 from tvmcomp.compress.fake_quantize import weights as roles
-from tvmcomp.compress.fake_quantize.graph import Graph, copied
+from tvmcomp.compress.fake_quantize.graph import Graph, copied, set_nodes
 from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
 from tvmcomp.compress.fake_quantize.pair import Pair
 from tvmcomp.compress.fake_quantize.plan import plan_model
@@ -88,6 +88,7 @@ def with_biases(model: onnx.ModelProto) -> onnx.ModelProto:
             if value is not None:
                 node.input[2] = graph.add_constant(f"{node.name}.bias", value.copy())
         shared.add(node.input[2])
+    set_nodes(model, list(model.graph.node))  # without the biases that nobody reads any more
     return model
 
 

@@ -18,12 +18,12 @@ import torch
 
 from tvmcomp.compress.fake_quantize.lockstep import samples_that_fit
 from tvmcomp.compress.fake_quantize.pair import JointMoments, Pair
-from tvmcomp.compress.operators.table import Node
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.sparsify.held import hold_zeros
 from tvmcomp.compress.sparsify.masks import keep_in_each
 from tvmcomp.compress.sparsify.polynomial import PolynomialDecay
 from tvmcomp.compress.sparsify.prunable import Prunable
+from tvmcomp.compress.sparsify.uses import moments_of_shared
 
 #: Rounds of choosing and fitting; sparsity rises in them as it does in training.
 _ROUNDS = 4
@@ -49,12 +49,14 @@ def prune_at_once(
         samples: that the networks run on; of very large tensors not all are used.
         step: is called after each weight.
     """
+    shared = moments_of_shared(model, chosen, samples)
     pair = Pair(model, model, samples[: samples_that_fit(model, 2)])
-    by_node = {each.weight.node: each for each in chosen}
+    by_node = {node: each for each in chosen for node in each.nodes}
     for index, node in enumerate(pair.changed.network.nodes):
         each = by_node.get(node.name)
-        if each is not None:
-            _prune(pair, each, sparsity[each.weight.tensor], node)
+        if each is not None and node.name == each.weight.node:
+            moments = shared.get(each.weight.tensor) or pair.moments(each.weight, node)
+            _prune(pair, each, sparsity[each.weight.tensor], moments)
             step()
         pair.run(index)
         if each is not None:
@@ -64,12 +66,11 @@ def prune_at_once(
     return pruned
 
 
-def _prune(pair: Pair, chosen: Prunable, sparsity: float, node: Node) -> None:
-    """Prune the weight of ``node``, which runs next."""
+def _prune(pair: Pair, chosen: Prunable, sparsity: float, moments: JointMoments) -> None:
+    """Prune the weight of the node that runs next."""
     weight = chosen.weight
     value = pair.parameters[weight.tensor]
     matrices = weight.matrices(value.detach().numpy().astype(np.float64))
-    moments = pair.moments(weight, node)
     fitted = prune_matrices(matrices, moments, sparsity, chosen)
     with torch.no_grad():
         whole = np.ascontiguousarray(weight.from_matrices(fitted), np.float32)

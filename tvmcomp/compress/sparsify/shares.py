@@ -13,6 +13,7 @@ from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.sparsify.masks import keep_in_all
 from tvmcomp.compress.sparsify.one_shot import damped
 from tvmcomp.compress.sparsify.prunable import Prunable
+from tvmcomp.compress.sparsify.uses import moments_of_shared
 
 #: No weight loses more than this: what is left has to carry its operator's results.
 _MOST = 0.97
@@ -34,6 +35,7 @@ def by_harm(
         sparsity: of all together.
         samples: that the network runs on.
     """
+    shared = moments_of_shared(model, chosen, samples)
     pair = Pair(model, model, samples[: samples_that_fit(model, 2)])
     by_node = {each.weight.node: each for each in chosen}
     scores, blocks = {}, {}
@@ -42,7 +44,8 @@ def by_harm(
         if each is not None:
             value = pair.parameters[each.weight.tensor].detach().numpy().astype(np.float64)
             matrices = each.weight.matrices(value)
-            square = damped(pair.moments(each.weight, node).square)
+            moments = shared.get(each.weight.tensor) or pair.moments(each.weight, node)
+            square = damped(moments.square)
             results = np.einsum("gok,gok->", matrices @ square, matrices)
             harm = np.diagonal(square, axis1=-2, axis2=-1)[:, None, :]
             scores[each.weight.tensor] = matrices**2 * harm / max(float(results), 1e-30)
