@@ -29,6 +29,7 @@ from tvmcomp.passes.integers.realize import realize
 from tvmcomp.passes.lowering.call_sources import CallSources, call_sources, in_order_of
 from tvmcomp.passes.lowering.gpu_forms import gpu_forms
 from tvmcomp.passes.lowering.gpu_products import gpu_products
+from tvmcomp.passes.lowering.gpu_recurrent import gpu_recurrent
 from tvmcomp.passes.lowering.half import half_precision
 from tvmcomp.passes.lowering.integer_products import integer_products
 from tvmcomp.passes.lowering.keep_moves import keep_moves
@@ -119,7 +120,7 @@ def _lowering(
     if target.family == "cuda":
         passes: dict[str, Pass] = {
             "lower_block_matmul": in_bodies(lambda mod: lower_block_matmul(mod, target)),
-            "lower_recurrent": in_bodies(lambda mod: lower_recurrent(mod, target)),
+            "gpu_recurrent": in_bodies(lambda mod: gpu_recurrent(mod, target)),
         }
         if half:
             passes["half_precision"] = in_bodies(lambda mod: half_precision(mod, half))

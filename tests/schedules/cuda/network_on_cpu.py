@@ -29,13 +29,20 @@ def run_network(lowered: Lowered, inputs: Sequence[np.ndarray]) -> list[np.ndarr
 
     for binding in main_bindings(lowered.mod) or []:
         call = binding.value
+        if isinstance(call, relax.TupleGetItem):
+            known[binding.var] = value_of(call.tuple_value)[int(call.index)]
+            continue
         if op_name(call) != "call_tir":
             known[binding.var] = value_of(call)
             continue
         func = lowered.mod[call.args[0]]
-        shape = [int(n) for n in binding.var.ty.shape]
-        result = np.zeros(shape, numpy_dtype(binding.var.ty.dtype))
-        run_on_cpu(func, lowered.target, [*value_of(call.args[1]), result])
-        known[binding.var] = result
+        kind = binding.var.ty
+        several = isinstance(kind, relax.TupleType)
+        results = [
+            np.zeros([int(n) for n in each.shape], numpy_dtype(each.dtype))
+            for each in (kind.fields if several else [kind])
+        ]
+        run_on_cpu(func, lowered.target, [*value_of(call.args[1]), *results])
+        known[binding.var] = results if several else results[0]
     outputs = value_of(main.body.body)
     return outputs if isinstance(outputs, list) else [outputs]

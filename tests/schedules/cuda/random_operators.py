@@ -293,19 +293,29 @@ def resize(draw: Draw) -> str:
 
 
 def recurrent(draw: Draw) -> str:
-    """LSTM, GRU or RNN."""
+    """LSTM, GRU or RNN, with some of what the standard lets them have."""
     kind, gates = draw.one_of(("LSTM", 4), ("GRU", 3), ("RNN", 1))
     steps, batch, inputs, units = draw.number(1, 4), draw.number(1, 2), *draw.numbers(2, 2, 20)
     direction = draw.one_of("forward", "reverse", "bidirectional")
     count = 2 if direction == "bidirectional" else 1
-    x = draw.input(steps, batch, inputs)
-    weights = [
+    given = [
+        draw.input(steps, batch, inputs),
         draw.weight(count, gates * units, inputs, scale=inputs**-0.5),
         draw.weight(count, gates * units, units, scale=units**-0.5),
         draw.weight(count, 2 * gates * units, scale=0.5),
     ]
     how = {"linear_before_reset": draw.number(0, 1)} if kind == "GRU" else {}
-    return draw.add(kind, x, *weights, hidden_size=units, direction=direction, outputs=2, **how)
+    odd = draw.number(0, 3)
+    if odd == 0:
+        lengths = draw.rng.integers(1, steps + 1, batch).astype(np.int32)
+        given += [draw.constant(lengths), draw.input(count, batch, units)]
+    if odd == 1 and kind == "LSTM":
+        given += ["", "", draw.input(count, batch, units), draw.weight(count, 3 * units)]
+    if odd == 2:
+        how["clip"] = 0.5
+    if odd == 3 and kind == "RNN":
+        how["activations"] = ["Softsign", "Elu"][:count]
+    return draw.add(kind, *given, hidden_size=units, direction=direction, outputs=2, **how)
 
 
 def block(draw: Draw) -> str:

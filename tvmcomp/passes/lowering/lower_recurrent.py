@@ -7,7 +7,6 @@ from typing import Any
 
 import msgspec
 
-from tvmcomp.passes.lowering.unroll_recurrent import unroll_recurrent
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const,
@@ -32,13 +31,7 @@ relax = tvm.relax
 
 
 def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
-    """Lower every recurrent layer of ``mod`` to its kernel, or for a GPU step by step.
-
-    Raises:
-        TargetError: the target is a GPU, and a layer has what can't be written so.
-    """
-    if target.family == "cuda":
-        return unroll_recurrent(mod, target)
+    """Lower every recurrent layer of ``mod`` to its kernel."""
     return _LowerRecurrent(mod, target).run()
 
 

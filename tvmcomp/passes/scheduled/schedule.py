@@ -47,7 +47,9 @@ def scheduled_as(name: str, func: PrimFunc, scheduled: Any) -> Any:
 
 def schedulable(func: PrimFunc) -> bool:
     """Whether ``func`` is made of blocks; sort, NMS, scans and the like come as opaque loops, some
-    in one block, but under no root."""
+    in one block, but under no root. What is scheduled already stays so."""
+    if func.attrs and "tirx.is_scheduled" in func.attrs.keys():  # noqa: SIM118  not a dict
+        return False
     body = func.body
     blocks = isinstance(body, tvm.s_tir.SBlockRealize) and str(body.block.name_hint) == "root"
     return blocks and _has_elements(func)

@@ -29,7 +29,8 @@ def launch(grid: Sequence[int], threads: int, body: Callable[[list[Any], Any], A
     names = [f"blockIdx.{dim}" for dim in "xyz"[: len(grid)]]
     every = [tirx.Var(name, _INDEX) for name in (*names, "threadIdx.x")]
     statement = body(every[:-1], every[-1])
-    for var, size in zip(every, (*grid, threads), strict=True):
+    # The innermost is the thread: TVM looks at that one for what a thread alone accesses.
+    for var, size in zip(every[::-1], (*grid, threads)[::-1], strict=True):
         domain = tvm.ir.Range.from_min_extent(number(0), number(size))
         axis = tirx.IterVar(domain, var, _THREAD_INDEX, var.name)
         statement = tirx.AttrStmt(axis, "thread_extent", number(size), statement)

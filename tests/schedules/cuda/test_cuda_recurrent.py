@@ -1,24 +1,26 @@
-"""Recurrent layers step by step give what ONNX Runtime gives, and build for a GPU."""
+"""Recurrent layers on a GPU, run on the CPU, give what ONNX Runtime gives."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from network_on_cpu import run_network
 from onnx import helper, numpy_helper
 
 import tvmcomp
 from tvmcomp import targets
-from tvmcomp.errors import TargetError
+from tvmcomp.codegen.cuda import nvcc, nvrtc
 from tvmcomp.frontend import load_model
-from tvmcomp.passes.lowering.unroll_recurrent import unroll_recurrent
-from tvmcomp.tvm_import import tvm
+from tvmcomp.passes.pipeline import canonical, lower
+from tvmcomp.passes.rewriter import main_bindings, op_name
+from tvmcomp.recurrent import RECURRENT, cell_of
+from tvmcomp.schedules.cuda.recurrent_kernel import recurrent_refusal
 
-relax = tvm.relax
 T, B, WIDTH, H = 4, 2, 3, 5
 _GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 
@@ -57,26 +59,30 @@ def _network(path: Path, kind: str, **attributes: object) -> Path:
     ("kind", "attributes"),
     [
         ("LSTM", {"direction": "bidirectional"}),
-        pytest.param("GRU", {"direction": "reverse"}, marks=pytest.mark.slow),
-        ("GRU", {"linear_before_reset": 1, "direction": "bidirectional"}),
+        ("GRU", {"linear_before_reset": 1, "direction": "reverse"}),
+        pytest.param("GRU", {"direction": "bidirectional"}, marks=pytest.mark.slow),
         pytest.param("RNN", {"activations": ["Relu"]}, marks=pytest.mark.slow),
+        pytest.param(
+            "RNN",
+            {"activations": ["Relu", "Softsign"], "direction": "bidirectional"},
+            marks=pytest.mark.slow,
+        ),
     ],
 )
-def test_step_by_step(tmp_path: Path, kind: str, attributes: dict) -> None:
+def test_all_results_of_a_layer(tmp_path: Path, kind: str, attributes: dict) -> None:
     path = _network(tmp_path / "m.onnx", kind, **attributes)
     x = np.random.default_rng(1).normal(size=(T, B, WIDTH)).astype("f4")
-    mod = unroll_recurrent(load_model(path).mod, targets.load("h100"))
-    mod = relax.transform.DeadCodeElimination()(mod)
-    executable = tvm.compile(relax.transform.LegalizeOps()(mod), tvm.target.Target("llvm"))
-    machine = relax.VirtualMachine(executable, tvm.cpu())
+    lowered = lower(canonical(load_model(path).mod), targets.load("h100"))
     wanted = onnxruntime.InferenceSession(path).run(None, {"x": x})
-    for got, want in zip(machine["main"](tvm.runtime.tensor(x)), wanted, strict=True):
-        np.testing.assert_allclose(got.numpy(), want, atol=1e-5)
+    for got, want in zip(run_network(lowered, [x]), wanted, strict=True):
+        np.testing.assert_allclose(got, want, atol=1e-5)
 
 
 @pytest.mark.slow
 @pytest.mark.ci
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="no nvcc on this machine")
+@pytest.mark.skipif(
+    not (nvcc.find_nvcc() or nvrtc.find_nvrtc()), reason="no CUDA compiler on this machine"
+)
 def test_it_builds_for_a_gpu(tmp_path: Path) -> None:
     path = _network(tmp_path / "m.onnx", "LSTM")
     built = tvmcomp.build(path, target="h100", log="none", reference=False)
@@ -84,6 +90,9 @@ def test_it_builds_for_a_gpu(tmp_path: Path) -> None:
 
 
 def test_what_only_a_cpu_computes_is_named(tmp_path: Path) -> None:
-    path = _network(tmp_path / "m.onnx", "LSTM", clip=1.0)
-    with pytest.raises(TargetError, match=r"layer.*can't be computed on a GPU.*bound"):
-        unroll_recurrent(load_model(path).mod, targets.load("h100"))
+    mod = load_model(_network(tmp_path / "m.onnx", "LSTM")).mod
+    (layer,) = (b.value for b in main_bindings(mod) or [] if op_name(b.value) == RECURRENT)
+    cell = msgspec.structs.replace(cell_of(layer), units=4096)
+    assert "4096 units" in str(recurrent_refusal(cell))
+    assert recurrent_refusal(cell_of(layer)) is None
+    assert "range" in str(recurrent_refusal(msgspec.structs.replace(cell, dynamic_range=True)))
