@@ -7,7 +7,7 @@ import pytest
 from passes.relax_modules import assert_same_module, module, relax, run_plain, script, uniform
 
 from tvmcomp.passes.canonical.one_pixel_wide import one_pixel_wide
-from tvmcomp.passes.rewriter import const, main_bindings, op_name
+from tvmcomp.passes.rewriter import const, main_bindings, op_name, shape_of
 from tvmcomp.tvm_import import cheap_stack_inspection
 
 with cheap_stack_inspection():
@@ -66,6 +66,43 @@ def conv(emit, rng, x, channels, taps, **attrs):
     size = taps if isinstance(taps, tuple) else (taps, 1)
     kernel = uniform(rng, channels, 6 // attrs.get("groups", 1), *size)
     return emit(relax.op.nn.conv2d(x, const(kernel), **attrs), "conv")
+
+
+def products(emit, x, rng):
+    """A product for each of several lines of one row, and what follows; the data is read twice."""
+    y = emit(relax.op.matmul(x, const(uniform(rng, 7, 5))), "product")
+    y = emit(relax.op.add(y, const(uniform(rng, 5))), "biased")
+    y = emit(relax.op.multiply(y, const(uniform(rng, 6, 1, 5))), "scaled")
+    z = emit(relax.op.matmul(emit(relax.op.tanh(y), "tanh"), const(uniform(rng, 5, 7))), "second")
+    return [emit(relax.op.add(z, x), "residual"), emit(relax.op.exp(x), "exp"), y]
+
+
+def swapped(emit, x, rng):
+    """The lines come from a transposition, and go into one; what is broadcast makes rows."""
+    turned = emit(relax.op.permute_dims(x, [0, 3, 2, 1]), "turned")
+    y = emit(relax.op.matmul(turned, const(uniform(rng, 6, 4))), "product")
+    wide = emit(relax.op.add(y, const(uniform(rng, 3, 1))), "wide")
+    return [wide, emit(relax.op.permute_dims(y, [0, 2, 1, 3]), "back")]
+
+
+def one_row(emit, x, rng):
+    """A row alone stays; so does a product of two activations."""
+    one = emit(relax.op.reshape(x, [2, 1, 1, 42]), "one")
+    y = emit(relax.op.matmul(one, const(uniform(rng, 42, 3))), "product")
+    square = emit(relax.op.matmul(x, emit(relax.op.permute_dims(x, [0, 1, 3, 2]), "t")), "square")
+    return [y, square]
+
+
+@pytest.mark.parametrize(("build", "flat"), [(products, 2), (swapped, 1), (one_row, 0)])
+def test_products_of_one_row_are_of_many(build, flat):
+    mod = module(lambda emit, x: build(emit, x, np.random.default_rng(0)), x=(2, 6, 1, 7))
+    new = one_pixel_wide(mod)
+    assert sum(len(shape_of(b.var)) == 3 for b in main_bindings(new)
+               if op_name(b.value) == "matmul") == flat  # fmt: skip
+    x = uniform(np.random.default_rng(1), 2, 6, 1, 7)
+    for a, e in zip(run_plain(new, x), run_plain(mod, x), strict=True):
+        assert a.shape == e.shape
+        np.testing.assert_allclose(a, e, rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("build", "rows"), [(residual, 2), (stays, 0), (widened, 1)])

@@ -1,9 +1,10 @@
 """Images that are one pixel wide are rows: kernels take their pixels side by side.
 
 A kernel computes neighbouring pixels of a line together. Where a line is one pixel, as TensorFlow's
-converter writes a convolution over time, it would compute them one by one:
+converter writes a convolution over time or a spectrum, it would compute them one by one:
 
     conv2d(x[N, C, L, 1], w[O, C, k, 1])  ->  conv1d(x[N, C, L], w[O, C, k])
+    matmul(x[..., L, 1, K], w[K, N])      ->  matmul(x[..., L, K], w[K, N])
 
 What follows element by element works on the row, too. Who needs the image gets it by a reshape, and
 where the model itself makes a row of the image, or an image of a row, there is none.
@@ -39,14 +40,18 @@ class _OnePixelWide(BindingRewriter):
     def __init__(self, mod: Module) -> None:
         super().__init__(mod)
         self.producer = {binding.var: binding.value for binding in main_bindings(mod) or []}
-        #: Old variable ``[N, C, L, 1]`` -> the new one ``[N, C, L]``.
+        #: Old variable -> the new one without its axis of one pixel.
         self.rows: dict[Any, Any] = {}
+        #: Old variable -> that axis, counted from its end.
+        self.axes: dict[Any, int] = {}
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
         name = op_name(value)
         row = None
         if name == "nn.conv2d":
             row = self.convolution(var, value)
+        elif name == "matmul":
+            row = self.product(var, value)
         elif name in ELEMENT_WISE:
             row = self.element_wise(var, value)
         elif name in _RESHAPES and value.args[0] in self.rows:
@@ -69,25 +74,30 @@ class _OnePixelWide(BindingRewriter):
             return expr
         return self.emit(relax.op.reshape(expr, shape), name)
 
-    def row(self, var: Var) -> Expr:
-        """What is ``var``, of the old function, without its last axis, which is one element."""
+    def row(self, var: Var, axis: int) -> Expr:
+        """What is ``var``, of the old function, without an axis, which is one element.
+
+        The axis is counted from the end.
+        """
+        if self.axes.get(var) == axis:
+            return self.rows[var]
+        made: Any = self.producer.get(var)
+        shape = shape_of(var)
+        if op_name(made) == "permute_dims" and made.attrs.axes is not None:
+            order = [int(each) % len(shape) for each in made.attrs.axes]
+            gone = order.pop(axis)
+            source = self.without(made.args[0], gone)
+            left = [each - (each > gone) for each in order]
+            row = self.emit(relax.op.permute_dims(source, left), f"{var.name}_row")
+        else:
+            row = self.shaped(self.substitute(var), _left(shape, axis), f"{var.name}_row")
         if var not in self.rows:
-            made: Any = self.producer.get(var)
-            shape = shape_of(var)[:-1]
-            if op_name(made) == "permute_dims" and made.attrs.axes is not None:
-                order = [int(axis) % len(shape_of(var)) for axis in made.attrs.axes]
-                source = self.without(made.args[0], order[-1])
-                left = [axis - (axis > order[-1]) for axis in order[:-1]]
-                row = self.emit(relax.op.permute_dims(source, left), f"{var.name}_row")
-            else:
-                row = self.shaped(super().substitute(var), shape, f"{var.name}_row")
-            self.rows[var] = row
-        return self.rows[var]
+            self.rows[var], self.axes[var] = row, axis
+        return row
 
     def without(self, expr: Expr, axis: int) -> Expr:
         """``expr``, of the old function, without an axis of one element."""
-        shape = shape_of(expr)
-        shape = (*shape[:axis], *shape[axis + 1 :])
+        shape = _left(shape_of(expr), axis)
         made: Any = self.producer.get(expr) if isinstance(expr, relax.Var) else None
         if op_name(made) in _RESHAPES and shape_of(made.args[0]) == shape:
             return self.substitute(made.args[0])
@@ -112,7 +122,7 @@ class _OnePixelWide(BindingRewriter):
             else const(value[..., 0])
         )
         conv = relax.op.nn.conv1d(
-            self.row(data),
+            self.row(data, -1),
             taps,
             strides=attrs.strides[0],
             padding=[top, bottom],
@@ -122,22 +132,43 @@ class _OnePixelWide(BindingRewriter):
             kernel_layout="OIW",
             out_dtype=attrs.out_dtype,
         )
+        self.axes[var] = -1
         return self.emit(conv, var.name)
+
+    def product(self, var: Var, call: Call) -> Expr | None:
+        data, weight = call.args
+        shape = shape_of(data)
+        if len(shape) < 3 or shape[-2] != 1 or shape[-3] == 1 or len(shape_of(weight)) != 2:
+            return None
+        if not isinstance(data, relax.Var) or const_value(weight) is None:
+            return None
+        self.axes[var] = -2
+        product = relax.op.matmul(self.row(data, -2), weight, out_dtype=call.attrs.out_dtype)
+        return self.emit(product, var.name)
 
     def element_wise(self, var: Var, call: Call) -> Expr | None:
         tensors = [arg for arg in call.args if isinstance(arg, relax.Var | Constant)]
         shape = shape_of(var)
-        if len(shape) != 4 or shape[-1] != 1 or not any(arg in self.rows for arg in tensors):
+        axis = next((self.axes[arg] for arg in tensors if arg in self.rows), None)
+        if axis is None or len(shape) < 3 or shape[axis] != 1:
             return None  # What is broadcast over a line makes an image of it.
         args = []
         for arg in call.args:
             value = const_value(arg)
             if value is not None:
-                args.append(const(value[..., 0]) if value.ndim else arg)
+                args.append(const(value.squeeze(axis)) if value.ndim >= -axis else arg)
             elif arg not in tensors or not shape_of(arg):
                 args.append(self.substitute(arg))
             elif len(shape_of(arg)) == len(shape):
-                args.append(self.row(arg))
+                args.append(self.row(arg, axis))
             else:
                 return None  # Broadcasting a variable of lower rank: rare.
+        self.axes[var] = axis
         return self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), var.name)
+
+
+def _left(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """``shape`` without an axis."""
+    sizes = list(shape)
+    del sizes[axis]
+    return tuple(sizes)
