@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from msgspec.structs import replace
-from small_artifacts import dense_artifact, dense_reference, dense_weights
+from small_artifacts import (
+    dense_artifact,
+    dense_reference,
+    dense_weights,
+    one_kernel_artifact,
+)
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.cli.main import cli
@@ -121,3 +126,14 @@ def test_an_artifact_keeps_its_command(tmp_path: Path) -> None:
     LARGE.made_by(["tvmcomp", "build", "net.onnx"]).save(tmp_path / "a.tvmc")
     kept = Artifact.load(tmp_path / "a.tvmc").metadata.command
     assert kept == ("tvmcomp", "build", "net.onnx")
+
+
+def test_two_networks_are_told_apart_from_one_built_twice(tmp_path: Path) -> None:
+    paths = tmp_path / "dense.tvmc", tmp_path / "double.tvmc"
+    dense_artifact().save(paths[0])
+    one_kernel_artifact("double").save(paths[1])
+    for after, told in ((paths[0], False), (paths[1], True)):
+        done = CliRunner().invoke(cli, ["compare", str(paths[0]), str(after), "--json"])
+        assert done.exit_code == 0, done.output
+        notes = json.loads(done.stdout)["notes"]
+        assert any("not one network built twice" in each for each in notes) == told

@@ -103,6 +103,8 @@ def command(
         for path, each in ((before, measured.before), (after, measured.after))
         if each.agrees is False
     ]
+    if len({_shapes(each) for each in pair}) > 1:
+        notes.insert(0, "their inputs or outputs differ: these are not one network built twice")
     notes.insert(0, f"measured on {measured.after.machine}, {measured.after.threads} threads")
     changes.append(formats_change(*pair))
     comparison = Comparison(
@@ -120,6 +122,14 @@ def command(
     if worse:
         err.print(f"[red]{after} is worse in {', '.join(worse)}[/red]", soft_wrap=True)
     ctx.exit(1 if worse else 0)
+
+
+def _shapes(artifact: Artifact) -> tuple[tuple[str, tuple[int, ...]], ...]:
+    """What goes in and comes out, but for names."""
+    signature = artifact.metadata.signature
+    return tuple(
+        (each.dtype, tuple(each.shape)) for each in (*signature.inputs, *signature.outputs)
+    )
 
 
 def _sized(artifact: Artifact, path: Path) -> tuple[Artifact, int]:

@@ -85,7 +85,8 @@ def operator_sentences(rows: Sequence[OperatorRow], quant: str) -> Iterator[str]
     floats = [row for row in products if row.format not in _INTEGERS]
     if floats:
         floats.sort(key=lambda row: -row.macs)
-        named = "; ".join(f"{row.name} ({row.why})" for row in floats[:_NAMED])
+        # The table of operators has the rest of a reason, which follows a colon.
+        named = "; ".join(f"{row.name} ({row.why.partition(':')[0]})" for row in floats[:_NAMED])
         more = f"; and {len(floats) - _NAMED} more" if len(floats) > _NAMED else ""
         counts = f"{len(floats)} of {len(products)} operators with products"
         yield f"{counts} stay in float: {named}{more}."
