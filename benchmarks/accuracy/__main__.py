@@ -22,7 +22,7 @@ from rich.table import Table
 import tvmcomp
 from benchmarks.accuracy import cases as accuracy_cases
 from benchmarks.accuracy.cases import Arrays, Case, gathered
-from benchmarks.accuracy.peer_process import peer_outputs
+from benchmarks.accuracy.peer_process import peer_run
 from benchmarks.accuracy.peers import PEERS
 from benchmarks.kinds import catalogue as kinds
 from benchmarks.zoo.packages import ZooError
@@ -141,7 +141,7 @@ def sweep(case: Case, config: QuantConfig, reference: Arrays) -> list[dict[str, 
 def peer_facts(peer: str, case: Case, reference: Arrays) -> dict[str, Any]:
     """What a peer's int8 loses, or why it gives none."""
     try:
-        points = case.judge(peer_outputs(peer, case), reference)
+        points = case.judge(peer_run(peer, case).outputs, reference)
     except RuntimeError as error:
         return {"error": str(error)}
     return {"int8_points": points, "drop": drop(case.judge(reference, reference), points)}

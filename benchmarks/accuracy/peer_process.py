@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,23 @@ from benchmarks.accuracy.cases import Arrays, Case, gathered
 from benchmarks.processes import environment
 
 
-def peer_outputs(peer: str, case: Case) -> Arrays:
-    """What the network that ``peer`` makes of a case's gives for the evaluation samples.
+@dataclass(frozen=True)
+class PeerRun:
+    """What a peer's int8 network gives, and what it takes.
+
+    Attributes:
+        outputs: for the evaluation samples.
+        milliseconds: the median of runs on one thread.
+        size: bytes of the file with the weights.
+    """
+
+    outputs: Arrays
+    milliseconds: float
+    size: int
+
+
+def peer_run(peer: str, case: Case) -> PeerRun:
+    """The network that ``peer`` makes of a case's, on the evaluation samples.
 
     Raises:
         RuntimeError: it makes none; the text says why.
@@ -37,4 +54,6 @@ def peer_outputs(peer: str, case: Case) -> Arrays:
             lines = done.stderr.strip().splitlines()
             raise RuntimeError(lines[-1] if lines else f"exit status {done.returncode}")
         with np.load(paths[2], allow_pickle=False) as file:
-            return dict(file)
+            outputs = dict(file)
+    facts = json.loads(done.stdout.strip().splitlines()[-1])
+    return PeerRun(outputs, facts["milliseconds"], facts["bytes"])

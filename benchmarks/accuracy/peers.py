@@ -4,27 +4,36 @@
     python -m benchmarks.accuracy.peers nncf model.onnx calib.npz eval.npz outputs.npz
 
 `calib.npz` and `eval.npz` hold an array for each input with a leading sample axis; `outputs.npz`
-gets one for each output. A process of its own, so that the peers can have their own Python:
-`python -m benchmarks.accuracy` starts it with $TVMCOMP_PEERS_PYTHON (made with `pip install
-openvino nncf onnx onnxruntime`), or with the Python that it runs in.
+gets one for each output. What is printed is JSON: the median of runs on one thread in milliseconds,
+and the bytes of the file with the weights. A process of its own, so that the peers can have their
+own Python: `python -m benchmarks.accuracy` starts it with $TVMCOMP_PEERS_PYTHON (made with `pip
+install openvino nncf onnx onnxruntime`), or with the Python that it runs in.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import statistics
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+#: Runs that the latency is the median of.
+_TIMED_RUNS = 50
+
 Arrays = dict[str, NDArray]
+#: Runs a quantized network on one thread.
 Run = Callable[[Arrays], Arrays]
 
 
-def onnxruntime_int8(model: str, calibration: list[Arrays], folder: Path) -> Run:
-    """ONNX Runtime's static quantizer: QDQ, weights per channel, activations by their extremes."""
+def onnxruntime_int8(model: str, calibration: list[Arrays], folder: Path) -> tuple[Run, Path]:
+    """ONNX Runtime's static quantizer: QDQ, weights per channel, activations by their extremes;
+    and the file with the weights."""
     import onnxruntime
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
@@ -41,22 +50,26 @@ def onnxruntime_int8(model: str, calibration: list[Arrays], folder: Path) -> Run
     quantize_static(
         str(prepared), str(quantized), Reader(), quant_format=QuantFormat.QDQ, per_channel=True
     )
-    session = onnxruntime.InferenceSession(quantized, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(quantized, options, providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True))
+    return lambda inputs: dict(zip(names, session.run(None, inputs), strict=True)), quantized
 
 
-def nncf_int8(model: str, calibration: list[Arrays], folder: Path) -> Run:
-    """NNCF's post-training quantization of OpenVINO models."""
+def nncf_int8(model: str, calibration: list[Arrays], folder: Path) -> tuple[Run, Path]:
+    """NNCF's post-training quantization of OpenVINO models, likewise."""
     import nncf
     import openvino
 
     network = openvino.Core().read_model(model)
     network.reshape({key: list(array.shape) for key, array in calibration[0].items()})
     quantized = nncf.quantize(network, nncf.Dataset(calibration), subset_size=len(calibration))
-    compiled = openvino.compile_model(quantized, "CPU")
+    openvino.save_model(quantized, folder / "int8.xml", compress_to_fp16=False)
+    compiled = openvino.compile_model(quantized, "CPU", {"INFERENCE_NUM_THREADS": 1})
     names = [output.get_any_name() for output in compiled.outputs]
-    return lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))
+    run = lambda inputs: dict(zip(names, compiled(inputs).values(), strict=True))  # noqa: E731
+    return run, folder / "int8.bin"
 
 
 PEERS = {"onnxruntime": onnxruntime_int8, "nncf": nncf_int8}
@@ -80,9 +93,17 @@ def main() -> None:
         parser.add_argument(name)
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        run = PEERS[args.peer](args.model, read(args.calib), Path(folder))
-        rows = [run(sample) for sample in read(args.eval)]
+        run, file = PEERS[args.peer](args.model, read(args.calib), Path(folder))
+        samples = read(args.eval)
+        rows = [run(sample) for sample in samples]
+        seconds = []
+        for _ in range(_TIMED_RUNS):
+            start = time.perf_counter()
+            run(samples[0])
+            seconds.append(time.perf_counter() - start)
+        size = file.stat().st_size
     np.savez(args.outputs, **{key: np.concatenate([row[key] for row in rows]) for key in rows[0]})
+    print(json.dumps({"milliseconds": 1e3 * statistics.median(seconds), "bytes": size}))
 
 
 if __name__ == "__main__":

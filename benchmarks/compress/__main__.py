@@ -15,6 +15,7 @@ from benchmarks.compress import (
     ranks,
     sparse,
     sparse_kernels,
+    together,
     trainable,
 )
 from benchmarks.tables import main
@@ -31,6 +32,7 @@ TABLES = {
     "qat": qat,
     "distil_defaults": distil_defaults,
     "peers": peers,
+    "together": together,
 }
 
 

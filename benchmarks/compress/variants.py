@@ -11,7 +11,7 @@ import numpy as np
 
 import tvmcomp
 from benchmarks.accuracy.cases import Arrays, Case, gathered
-from benchmarks.accuracy.peer_process import peer_outputs
+from benchmarks.accuracy.peer_process import peer_run
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.runtime.metrics import decibels
@@ -89,12 +89,17 @@ def compressed(seed: int, budget: str = "20m", **options: Any) -> Variant:
 
 
 def peer(name: str) -> Variant:
-    """Another quantizer's int8, of which only the points are known."""
+    """Another quantizer's int8; of its operators nothing is known."""
 
     def judged(case: Case, reference: Arrays) -> Judged:
         begin = time.perf_counter()
-        outputs = peer_outputs(name, case)
-        return _points(case, outputs, reference, seconds=time.perf_counter() - begin)
+        made = peer_run(name, case)
+        return _points(
+            case, made.outputs, reference,
+            constants_bytes=made.size,
+            milliseconds=made.milliseconds,
+            seconds=time.perf_counter() - begin,
+        )  # fmt: skip
 
     return judged
 

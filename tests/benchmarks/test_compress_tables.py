@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("torch")
 
 from benchmarks.accuracy.cases import Case
-from benchmarks.compress import low_bits, peers, qat, results
+from benchmarks.compress import low_bits, peers, qat, results, together
 from benchmarks.compress.results import Row
 from benchmarks.compress.variants import Judged
 
@@ -91,3 +91,14 @@ def test_behind_is_by_more_than_noise():
     assert not peers.is_behind(row(nncf=Judged(drop=1.2), **ours))
     assert not peers.is_behind(row(nncf=Judged(error="e"), **ours))
     assert peers.is_behind(row(nncf=Judged(drop=40), build=Judged(error="e")))
+
+
+@pytest.mark.parametrize(
+    ("drop", "size", "milliseconds", "ahead"),
+    [(0.1, 9, 0.9, True), (0.3, 9, 0.9, False), (0.1, 11, 0.9, False), (0.1, 9, 1.1, False)],
+)
+def test_all_together_is_ahead_where_it_is_in_everything(drop, size, milliseconds, ahead):
+    peer = Judged({}, 0.2, constants_bytes=10, milliseconds=1.0)
+    ours = Judged({}, drop, constants_bytes=size, milliseconds=milliseconds)
+    variants = {together.TOGETHER: ours, "nncf": peer, "onnxruntime": Judged(error="none")}
+    assert together.is_ahead(Row("together", "n", "s", 100, {}, variants)) is ahead
