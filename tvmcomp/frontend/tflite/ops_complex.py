@@ -6,7 +6,9 @@ transform is a product with constant matrices of cosines and sines::
 
     X = A + iB = x (C - iS),    C[n, k] = cos(2 pi n k / N),  S[n, k] = sin(2 pi n k / N)
 
-so that what reads one part alone, as TensorFlow's CAST does, computes one product.
+so that what reads one part alone, as TensorFlow's CAST does, computes one product. Cosines are even
+and sines odd in n, so half of the points are enough: of the sums x[n] + x[N - n], and of the
+differences.
 """
 
 from __future__ import annotations
@@ -32,21 +34,47 @@ def rfft2d(call: Call) -> None:
     rows, columns = (int(length) for length in call.constant(1).reshape(-1))
     data = call.real(0)
     if rows < height:
-        bounds = [call.w.ints([0]), call.w.ints([rows]), call.w.ints([-2])]
-        data, height = call.node("Slice", data, *bounds), rows
+        data, height = _part_of(call, data, 0, rows, axis=-2), rows
     if columns < width:
-        bounds = [call.w.ints([0]), call.w.ints([columns]), call.w.ints([-1])]
-        data, width = call.node("Slice", data, *bounds), columns
-    cosine, sine = (call.w.constant(m) for m in _waves(width, columns // 2 + 1, columns))
-    real = call.node("MatMul", data, cosine)
-    imaginary = call.node("Neg", call.node("MatMul", data, sine))
+        data, width = _part_of(call, data, 0, columns), columns
+    cosine, sine = _waves(width, columns // 2 + 1, columns)
+    sums = differences = data
+    if width == columns and columns >= 4 and columns % 2 == 0:
+        sums, differences = _folded(call, data, columns)
+        cosine, sine = cosine[: columns // 2 + 1], sine[1 : columns // 2]
+    real = call.node("MatMul", sums, call.w.constant(cosine))
+    imaginary = call.node("Neg", call.node("MatMul", differences, call.w.constant(sine)))
     if rows != 1:
-        cosine, sine = (call.w.constant(m.T.copy()) for m in _waves(height, rows, rows))
+        turns = (call.w.constant(m.T.copy()) for m in _waves(height, rows, rows))
         # (C - iS) (A + iB)
-        turned = [[call.node("MatMul", m, v) for v in (real, imaginary)] for m in (cosine, sine)]
+        turned = [[call.node("MatMul", m, v) for v in (real, imaginary)] for m in turns]
         real = call.node("Add", turned[0][0], turned[1][1])
         imaginary = call.node("Sub", turned[0][1], turned[1][0])
     call.give_parts(real, imaginary)
+
+
+def _folded(call: Call, data: str, points: int) -> tuple[str, str]:
+    """The sums ``x[n] + x[N - n]`` for n up to half of an even N, and the differences between.
+
+    The first and the middle point, which mirror themselves, are there once, as sums.
+    """
+    half = points // 2
+    front = _part_of(call, data, 1, half)
+    back = _part_of(call, data, points - 1, half, step=-1)
+    first, middle = _part_of(call, data, 0, 1), _part_of(call, data, half, half + 1)
+    sums = call.node("Concat", first, call.node("Add", front, back), middle, axis=-1)
+    return sums, call.node("Sub", front, back)
+
+
+def _part_of(call: Call, data: str, start: int, end: int, *, axis: int = -1, step: int = 1) -> str:
+    return call.node("Slice", data, *(call.w.ints([number]) for number in (start, end, axis, step)))
+
+
+def _part(i: int) -> Converter:
+    def convert(call: Call) -> None:
+        call.give(call.node("Identity", call.parts(0)[i]))
+
+    return convert
 
 
 def _waves(points: int, bins: int, length: int) -> tuple[np.ndarray, np.ndarray]:
@@ -57,13 +85,6 @@ def _waves(points: int, bins: int, length: int) -> tuple[np.ndarray, np.ndarray]
     turns = np.outer(np.arange(points), np.arange(bins)) % length
     angles = turns * (2 * np.pi / length)
     return np.cos(angles).astype("float32"), np.sin(angles).astype("float32")
-
-
-def _part(i: int) -> Converter:
-    def convert(call: Call) -> None:
-        call.give(call.node("Identity", call.parts(0)[i]))
-
-    return convert
 
 
 def complex_abs(call: Call) -> None:
