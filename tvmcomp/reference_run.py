@@ -11,6 +11,8 @@ from tvmcomp import targets
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.artifact.reference import Reference
 from tvmcomp.codegen.compile import run_here
+from tvmcomp.formats.model import modelled_costs
+from tvmcomp.formats.segments import segments_of
 from tvmcomp.model import Model, TensorSpec
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.quantize.data import Samples
@@ -20,6 +22,8 @@ from tvmcomp.targets import TargetDescription
 
 #: Timed runs of each variant when the cost of what stays float is measured.
 _COST_RUNS = 20
+#: A network of more kernels is not compiled again for that: it would take longer than the search.
+_MOST_KERNELS = 64
 
 
 def first_inputs(network: Model, samples: Samples | None) -> list[NDArray]:
@@ -66,8 +70,11 @@ def cost_of_float(
     """What the operators that the guard kept in float cost in time, measured on this machine, whose
     CPU tells nothing of a GPU.
     """
-    if choice.without_guard is None or artifact.metadata.target.family == "cuda":
+    target = artifact.metadata.target
+    if choice.without_guard is None or target.family == "cuda":
         return []
+    if len(artifact.metadata.kernels) > _MOST_KERNELS:
+        return [_modelled_cost(choice, target)]
     guarded = _seconds(choice, artifact, here, inputs)
     _, unguarded = run_here(choice.without_guard, here, inputs, timed_runs=_COST_RUNS)
     return [
@@ -75,6 +82,26 @@ def cost_of_float(
         f"int8: {guarded * 1e3:.3f} ms and {unguarded * 1e3:.3f} ms, measured on this machine "
         f"({here.description})"
     ]
+
+
+def _modelled_cost(choice: PrecisionChoice, target: TargetDescription) -> str:
+    """The same by the model of ``target``."""
+    assert choice.in_float is not None
+    mod = choice.in_float.mod
+    parts = segments_of(mod)
+    costs = modelled_costs(mod, parts, frozenset(), target)
+    in_int8 = {op.name for op in choice.operators if op.dtype == "int8"}
+    kept = set(choice.calibration["kept_float"])
+
+    def seconds(integers: set[str]) -> float:
+        away = (i for i, names in enumerate(parts.operators) if integers.isdisjoint(names))
+        return costs.seconds(frozenset(away))
+
+    times = seconds(in_int8) / seconds(in_int8 | kept)
+    return (
+        f"keeping them in float takes about {times:.2f} times as long as everything in int8, by "
+        f"the model of {target.name}: a network of this size is not compiled again to measure it"
+    )
 
 
 def _seconds(

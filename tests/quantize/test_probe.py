@@ -18,8 +18,12 @@ X = uniform(RNG, 4, 6)
 
 
 def network(emit, x):
-    hidden = emit(relax.op.nn.relu(emit(relax.op.matmul(x, const(W1)), "m1")), "r")
-    return [emit(relax.op.matmul(hidden, const(W2)), "m2"), hidden]
+    return network_of(emit, x, W1, W2)
+
+
+def network_of(emit, x, w1, w2):
+    hidden = emit(relax.op.nn.relu(emit(relax.op.matmul(x, const(w1)), "m1")), "r")
+    return [emit(relax.op.matmul(hidden, const(w2)), "m2"), hidden]
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +92,19 @@ def test_a_run_leaves_no_trace_in_the_next(probe, qparams):
     before = probe.run([X])[0][0].copy()
     probe.run([X], qparams, ("m1", "m2"))
     np.testing.assert_array_equal(probe.run([X])[0][0], before)
+
+
+def test_other_weights_run_by_the_same_machine_code(mod, probe):
+    other = module(lambda emit, x: network_of(emit, x, 2 * W1, W2 / 2), x=X.shape)
+    same = Probe(other, plan_operators(other), targets.detect(), probe)
+    assert same._executable is probe._executable
+    for actual, expected in zip(same.run([X])[0], run_plain(other, X), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_another_network_is_compiled_for_itself(probe):
+    other = module(lambda emit, x: network_of(emit, x, W1[:, :4], W2[:4]), x=X.shape)
+    own = Probe(other, plan_operators(other), targets.detect(), probe)
+    assert own._executable is not probe._executable
+    for actual, expected in zip(own.run([X])[0], run_plain(other, X), strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-6)

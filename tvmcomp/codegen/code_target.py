@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from tvmcomp.codegen.beside import both
+from tvmcomp.codegen.object_files import object_file
+from tvmcomp.codegen.toolchain import link_function
+from tvmcomp.errors import ToolError
 from tvmcomp.targets.description import TargetDescription
+from tvmcomp.temporary_folder import temporary_folder
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module
+
+relax = tvm.relax
+vm_build = relax.vm_build
+#: Kernels from which on two halves are generated at once: to join them takes as long as three.
+MANY_KERNELS = 24
 
 
 def code_target(target: TargetDescription, in_integers: bool) -> Any:
@@ -44,5 +54,36 @@ def machine_code(module: Module, target: TargetDescription, in_integers: bool) -
         target: the device.
         in_integers: see :func:`code_target`.
     """
+    chosen = code_target(target, in_integers)
+    kernels = sum(isinstance(func, tvm.tirx.PrimFunc) for func in module.functions.values())
     with unchecked():
-        return tvm.compile(module, target=code_target(target, in_integers))
+        if kernels >= MANY_KERNELS and target.family != "cuda" and "main" in module:
+            found = _in_halves(module, target, chosen)
+            if found is not None:
+                return found
+        return tvm.compile(module, target=chosen)
+
+
+def _in_halves(module: Module, target: TargetDescription, chosen: Any) -> Any | None:
+    """An executable with half of its kernels in a library of their own; None without a linker."""
+    try:
+        link = link_function(target)
+    except ToolError:
+        return None
+    with chosen:
+        module = relax.get_pipeline("default")(module)
+    builder = relax.ExecBuilder()
+    kernels = list(vm_build._filter_tir(vm_build._vmcodegen(builder, module)).functions.items())
+
+    def built(some: list[Any]) -> Any:
+        return tvm.tirx.build(tvm.IRModule(dict(some)), chosen)
+
+    here, code = both(lambda: built(kernels[::2]), lambda: object_file(built(kernels[1::2])))
+    with temporary_folder("half") as folder:
+        (folder / "half.o").write_bytes(code)
+        link(str(folder / "half.so"), [str(folder / "half.o")])
+        library = tvm.runtime.load_module(str(folder / "half.so"))
+    constants = dict((module.attrs or {}).get("const_name_to_constant", {}))
+    return vm_build.VMExecutable(
+        vm_build._ffi_api.VMLink(builder, chosen, here, [library], constants)
+    )

@@ -275,16 +275,59 @@ def lower(
             are only packed.
         race: measures kernels on this machine, where ``target``'s code runs on it.
     """
-    in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
+    operators = lower_operators(mod, target, watch, half, winograd, race)
+    return lower_kernels(operators, target, watch, tuned)
+
+
+@dataclass(frozen=True)
+class LoweredOperators:
+    """A module after the first half of :func:`lower`: nothing depends on what the weights hold.
+
+    Attributes:
+        mod: Relax whose ``main`` takes the inputs, then the constants.
+        constants: what to pass for the constants, in order.
+        in_bfloat16: tensors between kernels are to be stored so.
+        sparse: what was decided for weights with zeros in them.
+    """
+
+    mod: Module
+    constants: list[np.ndarray]
+    in_bfloat16: bool
+    sparse: tuple[SparseDecision, ...]
+
+
+def lower_operators(
+    mod: Module,
+    target: TargetDescription,
+    watch: Watch | None = None,
+    half: str | None = None,
+    winograd: bool = True,
+    race: Race | None = None,
+) -> LoweredOperators:
+    """The first half of :func:`lower`: operators that we have kernels for become these, and their
+    weights arguments."""
     constants: list[np.ndarray] = []
-    sources: dict[str, frozenset[str]] = {}
-    computed: CallSources = {}
     if any(map(has_qdq, views(mod))):
         mod = _integers(target).run(mod, watch)
     sparse = SparseForms(target, race) if winograd else None
     mod = _lowering(target, half, winograd, sparse, constants).run(mod, watch)
+    decisions = tuple(sparse.decisions) if sparse is not None else ()
+    in_bfloat16 = half == "bfloat16" and has_bfloat16(target)
+    return LoweredOperators(mod, constants, in_bfloat16, decisions)
+
+
+def lower_kernels(
+    operators: LoweredOperators,
+    target: TargetDescription,
+    watch: Watch | None = None,
+    tuned: Tuned | None = None,
+) -> Lowered:
+    """The second half of :func:`lower`: fusion and schedules."""
+    mod, constants = operators.mod, operators.constants
+    sources: dict[str, frozenset[str]] = {}
+    computed: CallSources = {}
     with tvm.target.Target(target.tvm_target_dict()):
-        mod = _fusion(target, in_bfloat16, sources, computed).run(mod, watch)
+        mod = _fusion(target, operators.in_bfloat16, sources, computed).run(mod, watch)
     tasks = {
         str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
         for var, func in mod.functions.items()
@@ -299,7 +342,6 @@ def lower(
     kept = call_counts(mod)
     expanded = expand_loops(mod, target)
     calls = {name: n for name, n in calls.items() if name in kept or not is_move(tasks[name])}
-    decisions = tuple(sparse.decisions) if sparse is not None else ()
     return Lowered(
         expanded,
         mod,
@@ -310,7 +352,7 @@ def lower(
         anywhere,
         scheduled,
         target,
-        decisions,
+        operators.sparse,
         in_order_of(computed, mod, _tasks_of_kernels(mod)),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,12 @@ def main_bindings(mod: Module) -> list[Module] | None:
                 return None
             bindings.append(binding)
     return bindings
+
+
+def calls_any(mod: Module, operators: Collection[str]) -> bool:
+    """Whether ``main`` calls one of ``operators``: to rebuild it for nothing is a third of what
+    lowering takes."""
+    return any(op_name(binding.value) in operators for binding in main_bindings(mod) or [])
 
 
 def consumers(mod: Module) -> dict[Var, list[Binding]]:

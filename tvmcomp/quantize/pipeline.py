@@ -25,7 +25,7 @@ from tvmcomp.quantize.held_out import FEWEST_SAMPLES, hold_out
 from tvmcomp.quantize.judged_outputs import with_judged_outputs
 from tvmcomp.quantize.outcome import Outcome, finite
 from tvmcomp.quantize.output_noise import OutputNoise
-from tvmcomp.quantize.plan import plan_operators
+from tvmcomp.quantize.plan import plan_operators, planner
 from tvmcomp.quantize.planned_operator import PlannedOperator
 from tvmcomp.quantize.probe import Probe
 from tvmcomp.quantize.shared_scales import share_scales
@@ -77,7 +77,7 @@ def quantize_network(
         scales = find_scales(mod, network.probe, network.qparams, few, step)
         if scales is not None:
             # By the nearest integers: what better ones gain comes on top of either.
-            other = fit(scale_channels(mod, scales))
+            other = fit(scale_channels(mod, scales), like=network.probe)
             if other.nearest_db() > network.nearest_db() + _WORTH_DB:
                 network = other
             else:
@@ -89,8 +89,10 @@ def quantize_network(
     mod, operators, probe, qparams = network.mod, network.operators, network.probe, network.qparams
     progress.stage("guarding accuracy")
 
+    planned = planner(mod, config)
+
     def quantized_without(keep: Collection[str]) -> set[str]:
-        return {operator.name for operator in plan_operators(mod, config, keep) if operator.rounds}
+        return {operator.name for operator in planned(keep) if operator.rounds}
 
     ranking = spread(fitted, effort.ranking)
     guard = Guard(
@@ -177,11 +179,12 @@ def _fit(
     config: QuantConfig,
     here: TargetDescription,
     progress: Progress,
+    like: Probe | None = None,
 ) -> _Fitted:
-    """Plan and calibrate ``mod`` on the samples ``fitted``."""
+    """Plan and calibrate ``mod`` on the samples ``fitted``; ``like`` may differ in weights only."""
     operators = plan_operators(mod, config)
     progress.stage("preparing calibration")
-    probe = Probe(with_judged_outputs(mod, operators), operators, here)
+    probe = Probe(with_judged_outputs(mod, operators), operators, here, like)
     step = progress.stage("calibrating", len(fitted))
     calibrated = calibrate(probe, fitted, config, step)
     noise = OutputNoise(probe, judging)

@@ -21,7 +21,7 @@ The rules, for a float module in NHWC:
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -70,40 +70,49 @@ def plan_operators(
             as float16.
         faster: names that stay float because they are faster so, and what tells.
     """
-    if main_bindings(mod) is None:
-        return []
-    settings = config or QuantConfig()
-    keep = frozenset(keep_float)
-    return _Planner(mod, settings, keep, frozenset(weight_only), faster or {}).plan()
+    return planner(mod, config or QuantConfig())(keep_float, weight_only, faster)
+
+
+def planner(mod: Module, config: QuantConfig) -> Callable[..., list[PlannedOperator]]:
+    """:func:`plan_operators` of one network, to be called again and again with other operators kept
+    in float: what the network and its weights tell is looked at once."""
+    return _Planner(mod, config).plan
 
 
 class _Planner:
-    def __init__(
-        self,
-        mod: Module,
-        config: QuantConfig,
-        keep_float: frozenset[str],
-        weight_only: frozenset[str],
-        faster: Mapping[str, str],
-    ) -> None:
+    def __init__(self, mod: Module, config: QuantConfig) -> None:
         self.bindings: list[Any] = main_bindings(mod) or []
         self.config = config
-        self.keep_float = keep_float
-        self.weight_only = weight_only
-        self.faster = faster
+        self.keep_float: frozenset[str] = frozenset()
+        self.weight_only: frozenset[str] = frozenset()
+        self.faster: Mapping[str, str] = {}
         self.users: dict[Var, list[Binding]] = consumers(mod)
         self.producer = {binding.var: binding for binding in self.bindings}
         self.position = {binding.var: i for i, binding in enumerate(self.bindings)}
         #: What the chain of element-wise operators on one tensor starts at.
         self.source = unary_sources(self.bindings)
+        #: Why the weight of an anchor can't be quantized; None where it can.
+        self.weight_refused = {
+            binding.var: _anchor_refusal(binding.value)
+            for binding in self.bindings
+            if op_name(binding.value) in ANCHORS
+        }
+
+    def plan(
+        self,
+        keep_float: Collection[str] = (),
+        weight_only: Collection[str] = (),
+        faster: Mapping[str, str] | None = None,
+    ) -> list[PlannedOperator]:
+        """See :func:`plan_operators`."""
+        self.keep_float, self.weight_only = frozenset(keep_float), frozenset(weight_only)
+        self.faster = faster or {}
         #: Why an operator may not be quantized at all; None where it may.
         self.refused = {binding.var: self.refusal(binding) for binding in self.bindings}
         self.chain = self.anchor_chains()
         self.wanted = self.wanted_in_integers()
         #: Tensors that integers hold, as far as the plan has come.
         self.capable: set[Var] = set()
-
-    def plan(self) -> list[PlannedOperator]:
         planned = []
         for binding in self.bindings:
             if isinstance(binding.value, tvm.ir.Call):
@@ -125,7 +134,7 @@ class _Planner:
         """How the weight of an anchor is stored that the guard, or the clock, keeps in float."""
         name, kind = str(binding.var.name), op_name(binding.value)
         kept = name in self.keep_float or name in self.faster
-        if not kept or kind not in ANCHORS or self.anchor_refusal(binding.value):
+        if not kept or kind not in ANCHORS or self.weight_refused[binding.var]:
             return None
         if name in self.faster:  # To widen it would take time.
             return "float32" if name in self.weight_only else None
@@ -143,21 +152,9 @@ class _Planner:
         if self.config.for_operator(binding.var.name, name).dtype == "float":
             return KEPT_AS_ASKED
         if name in ANCHORS:
-            return self.anchor_refusal(binding.value)
+            return self.weight_refused[binding.var]
         if name == RECURRENT:
             return _recurrent_refusal(binding.value)
-        return None
-
-    def anchor_refusal(self, call: Call) -> str | None:
-        weight = const_value(call.args[1])
-        if weight is None:
-            return "its right side is not a constant"
-        if weight.dtype != np.float32:
-            return f"its weight is {weight.dtype}"
-        if op_name(call) == "matmul" and (weight.ndim != 2 or len(shape_of(call.args[0])) < 2):
-            return "its weight is not a matrix"
-        if not np.isfinite(weight).all():
-            return "its weight is not finite"
         return None
 
     def is_anchor(self, var: Var) -> bool:
@@ -296,6 +293,19 @@ class _Planner:
         if not reads and register is None:
             return PlannedOperator(var, kind, reason="its inputs are float")
         return PlannedOperator(var, kind, reads, (var,), True)
+
+
+def _anchor_refusal(call: Call) -> str | None:
+    weight = const_value(call.args[1])
+    if weight is None:
+        return "its right side is not a constant"
+    if weight.dtype != np.float32:
+        return f"its weight is {weight.dtype}"
+    if op_name(call) == "matmul" and (weight.ndim != 2 or len(shape_of(call.args[0])) < 2):
+        return "its weight is not a matrix"
+    if not np.isfinite(weight).all():
+        return "its weight is not finite"
+    return None
 
 
 def _recurrent_refusal(call: Call) -> str | None:

@@ -15,9 +15,10 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.codegen.code_target import machine_code
+from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL
 from tvmcomp.passes.lowering.lower_anchors import packed_weight
-from tvmcomp.passes.pipeline import lower
+from tvmcomp.passes.pipeline import lower_kernels, lower_operators
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     const_value,
@@ -50,6 +51,12 @@ class _Edge:
 class Probe:
     """A compiled float network with switches.
 
+    Args:
+        mod: the network.
+        operators: its plan.
+        target: this machine.
+        like: another one's machine code serves where only weights differ: they are arguments.
+
     Attributes:
         operators: the plan it was made for.
         output_parts: the quantities that each output is joined of.
@@ -59,25 +66,35 @@ class Probe:
     """
 
     def __init__(
-        self, mod: Module, operators: Sequence[PlannedOperator], target: TargetDescription
+        self,
+        mod: Module,
+        operators: Sequence[PlannedOperator],
+        target: TargetDescription,
+        like: Probe | None = None,
     ) -> None:
         self.operators = list(operators)
         edges = [_Edge(op, tensor) for op in operators for tensor in op.reads]
         edges += [_Edge(op, None) for op in operators if op.is_recurrent]
         instrument = _Instrument(mod, operators, edges)
         # Rounded weights are put in the place of the packed ones.
-        lowered = lower(instrument.run(), target, winograd=False)
-        executable = machine_code(lowered.mod, target, in_integers=False)
-        self._vm = relax.VirtualMachine(executable, tvm.cpu())
+        anchored = lower_operators(instrument.run(), target, winograd=False)
+        self._executable: Any
+        if like is not None and tvm_ffi.structural_equal(anchored.mod, like._anchored):
+            self._executable = like._executable
+        else:
+            scheduled = lower_kernels(anchored, target).mod
+            self._executable = machine_code(scheduled, target, in_integers=False)
+        self._anchored: Any = anchored.mod
+        self._vm = relax.VirtualMachine(self._executable, tvm.cpu())
         self._edges = edges
         self.observed: list[Any] = instrument.observed
         self._outputs = instrument.output_count
         self.output_parts = parts_of_outputs(mod)
-        self._constants = [tvm.runtime.tensor(array) for array in lowered.constants]
+        self._constants = [tvm.runtime.tensor(array) for array in anchored.constants]
         self._target = target
         self.stored = stored_results(mod, self.observed)
         self._calls = {binding.var: binding.value for binding in main_bindings(mod) or []}
-        self._place = _places_of_weights(self._calls, operators, lowered.constants, target)
+        self._place = _places_of_weights(self._calls, operators, anchored.constants, target)
         #: The integers of each anchor's weight and each embedding's table.
         self.rounded: dict[str, RoundedWeight] = {}
         self._packed: dict[str, Any] = {}

@@ -14,7 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from tvmcomp.passes.rewriter import BindingRewriter, const, main_bindings, op_name, shape_of
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    calls_any,
+    const,
+    main_bindings,
+    op_name,
+    shape_of,
+)
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
@@ -25,7 +32,7 @@ Emit = Callable[[Any, str], Any]
 
 def channel_shuffles(mod: Module) -> Module:
     """Apply the rule above to ``mod``, in any layout."""
-    return _ChannelShuffles(mod).run()
+    return _ChannelShuffles(mod).run() if calls_any(mod, ["permute_dims"]) else mod
 
 
 def order_of_shuffle(groups: int, each: int) -> np.ndarray:

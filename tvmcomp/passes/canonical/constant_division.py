@@ -14,6 +14,7 @@ from tvmcomp.passes.elementwise import is_float_tensor
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
+    calls_any,
     const,
     const_value,
     main_bindings,
@@ -27,7 +28,7 @@ relax = tvm.relax
 
 def constant_division(mod: Module) -> Module:
     """Rewrite the float32 divisions of ``mod`` whose divisor is constant."""
-    return _ConstantDivision(mod).run()
+    return _ConstantDivision(mod).run() if calls_any(mod, ["divide"]) else mod
 
 
 #: They make whole numbers of real ones, beside casts.

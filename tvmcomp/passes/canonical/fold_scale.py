@@ -18,6 +18,7 @@ import numpy as np
 from tvmcomp.passes.operator_kinds import ANCHORS
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
+    calls_any,
     const,
     const_value,
     consumers,
@@ -43,7 +44,7 @@ class _Affine:
 
 def fold_scale(mod: Module) -> Module:
     """Apply the rules above to ``mod`` (NHWC)."""
-    return _FoldScale(mod).run()
+    return _FoldScale(mod).run() if calls_any(mod, ANCHORS) and calls_any(mod, _FOLDABLE) else mod
 
 
 class _FoldScale(BindingRewriter):

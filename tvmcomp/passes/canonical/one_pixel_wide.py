@@ -18,6 +18,7 @@ from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
     Constant,
+    calls_any,
     const,
     const_value,
     main_bindings,
@@ -28,12 +29,14 @@ from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
 relax = tvm.relax
+#: What makes rows.
+_FIRST = ("nn.conv2d", "matmul")
 _RESHAPES = frozenset({"reshape", "squeeze", "expand_dims", "flatten"})
 
 
 def one_pixel_wide(mod: Module) -> Module:
     """Apply the rules above to ``mod``, channels first."""
-    return _OnePixelWide(mod).run()
+    return _OnePixelWide(mod).run() if calls_any(mod, _FIRST) else mod
 
 
 class _OnePixelWide(BindingRewriter):

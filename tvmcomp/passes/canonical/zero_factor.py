@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import numpy as np
 
-from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, dtype_of, op_name, shape_of
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    calls_any,
+    const,
+    const_value,
+    dtype_of,
+    op_name,
+    shape_of,
+)
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
 
 relax = tvm.relax
+_FACTORS = ("multiply", "nn.leakyrelu")
 
 
 def zero_factor(mod: Module) -> Module:
     """Give the scalar zeros that floats of ``mod`` are multiplied by a dimension."""
-    return _ZeroFactor(mod).run()
+    return _ZeroFactor(mod).run() if calls_any(mod, _FACTORS) else mod
 
 
 class _ZeroFactor(BindingRewriter):

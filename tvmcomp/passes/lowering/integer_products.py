@@ -19,6 +19,7 @@ from tvmcomp.passes.rewriter import (
     const,
     const_value,
     dtype_of,
+    main_bindings,
     op_name,
     shape_of,
     with_attributes,
@@ -26,7 +27,7 @@ from tvmcomp.passes.rewriter import (
 from tvmcomp.schedules.dot import int8_kernel
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Expr, Module, Var
+from tvmcomp.tvm_types import Binding, Expr, Module, Var
 
 relax = tvm.relax
 _BYTES = ("int8", "uint8")
@@ -34,7 +35,13 @@ _BYTES = ("int8", "uint8")
 
 def integer_products(mod: Module, target: TargetDescription) -> Module:
     """Give every product of 8-bit data and an int8 weight in ``mod`` data of the target's type."""
+    if not any(map(_is_integer_product, main_bindings(mod) or [])):
+        return mod
     return _IntegerProducts(mod, int8_kernel(target).data).run()
+
+
+def _is_integer_product(binding: Binding) -> bool:
+    return op_name(binding.value) in ANCHORS and dtype_of(binding.var) == "int32"
 
 
 class _IntegerProducts(BindingRewriter):

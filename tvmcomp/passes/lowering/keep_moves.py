@@ -17,7 +17,14 @@ from typing import Any
 
 from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.operator_kinds import CONVOLUTIONS
-from tvmcomp.passes.rewriter import BindingRewriter, consumers, main_bindings, op_name, shape_of
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    calls_any,
+    consumers,
+    main_bindings,
+    op_name,
+    shape_of,
+)
 from tvmcomp.schedules.op_pattern import OpPattern
 from tvmcomp.schedules.rows.moves import JOIN, PART, join, part
 from tvmcomp.tvm_import import tvm
@@ -37,12 +44,13 @@ _WINDOWS = frozenset(
         ),
     ]
 )
+_MOVES = ("concat", "split", "strided_slice")
 _THROUGH = ELEMENT_WISE | {"quantize", "dequantize"}
 
 
 def keep_moves(mod: Module) -> Module:
     """Apply the rules above to ``mod`` (NHWC)."""
-    return _KeepMoves(mod).run()
+    return _KeepMoves(mod).run() if calls_any(mod, _MOVES) else mod
 
 
 class _KeepMoves(BindingRewriter):
@@ -61,7 +69,7 @@ class _KeepMoves(BindingRewriter):
         name = op_name(value)
         if name in _WINDOWS:
             return True
-        through = name in _THROUGH or name in ("concat", "split", "strided_slice")
+        through = name in _THROUGH or name in _MOVES
         if not through and not isinstance(value, relax.TupleGetItem):
             return op_name(value) == "call_tir" and any(
                 var in self.from_windows for var in relax.analysis.free_vars(value.args[1])
@@ -108,7 +116,7 @@ class _KeepMoves(BindingRewriter):
 
     def moves_or_windows(self, reader: Binding) -> bool:
         kind = op_name(reader.value)
-        moves = kind in ("concat", "strided_slice", "split") and reader.var in self.from_windows
+        moves = kind in _MOVES and reader.var in self.from_windows
         return kind in _WINDOWS or moves
 
     def begin_of(self, value: Expr) -> tuple[Any, list[int]]:

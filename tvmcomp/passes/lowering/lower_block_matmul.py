@@ -6,7 +6,14 @@ import math
 from typing import Any
 
 from tvmcomp.block_weights import BLOCK_MATMUL, block_of, unpacked
-from tvmcomp.passes.rewriter import BindingRewriter, const, const_value, op_name, shape_of
+from tvmcomp.passes.rewriter import (
+    BindingRewriter,
+    calls_any,
+    const,
+    const_value,
+    op_name,
+    shape_of,
+)
 from tvmcomp.schedules.matmul.block_matmul import block_product, pack_columns
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -17,7 +24,7 @@ relax = tvm.relax
 
 def lower_block_matmul(mod: Module, target: TargetDescription) -> Module:
     """Lower every such product of ``mod``."""
-    return _LowerBlockMatmul(mod, target).run()
+    return _LowerBlockMatmul(mod, target).run() if calls_any(mod, [BLOCK_MATMUL]) else mod
 
 
 class _LowerBlockMatmul(BindingRewriter):

@@ -19,6 +19,7 @@ from tvmcomp.passes.lowering.operands import Operand, trace_view, view_through
 from tvmcomp.passes.lowering.store_bfloat16 import rounded
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
+    calls_any,
     const_value,
     consumers,
     dtype_of,
@@ -56,7 +57,7 @@ def lower_matmul(mod: Module, target: TargetDescription, half: str | None = None
         target: the device.
         half: ``bfloat16`` to multiply so in attention, where ``target`` does.
     """
-    return _LowerMatmul(mod, target, half).run()
+    return _LowerMatmul(mod, target, half).run() if calls_any(mod, ["matmul"]) else mod
 
 
 @dataclass(frozen=True)

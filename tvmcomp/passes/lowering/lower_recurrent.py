@@ -9,6 +9,7 @@ import msgspec
 
 from tvmcomp.passes.rewriter import (
     BindingRewriter,
+    calls_any,
     const,
     const_value,
     consumers,
@@ -32,7 +33,7 @@ relax = tvm.relax
 
 def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
     """Lower every recurrent layer of ``mod`` to its kernel."""
-    return _LowerRecurrent(mod, target).run()
+    return _LowerRecurrent(mod, target).run() if calls_any(mod, [RECURRENT]) else mod
 
 
 class _LowerRecurrent(BindingRewriter):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.passes.elementwise import EPILOGUE_KERNEL
-from tvmcomp.passes.rewriter import BindingRewriter, dtype_of, op_name, shape_of
+from tvmcomp.passes.rewriter import BindingRewriter, calls_any, dtype_of, op_name, shape_of
 from tvmcomp.schedules.rows.row_compute import arg_extreme, group_norm, layer_norm, softmax
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, Var
@@ -19,7 +19,7 @@ relax = tvm.relax
 
 def lower_rows(mod: Module) -> Module:
     """Lower every normalization of ``mod`` that we have a definition of."""
-    return _LowerRows(mod).run()
+    return _LowerRows(mod).run() if calls_any(mod, _KINDS) else mod
 
 
 _KINDS = ("nn.softmax", "nn.layer_norm", "nn.group_norm", "argmax", "argmin")

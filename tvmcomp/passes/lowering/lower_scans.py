@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tvmcomp.passes.rewriter import BindingRewriter, dtype_of, op_name, shape_of
+from tvmcomp.passes.rewriter import BindingRewriter, calls_any, dtype_of, op_name, shape_of
 from tvmcomp.schedules.rows.scan import Combine, scan
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
@@ -19,7 +19,7 @@ _SCANS: dict[str, tuple[Combine, int]] = {
 
 def lower_scans(mod: Module, target: TargetDescription) -> Module:
     """Lower every running sum and product of ``mod``, for ``target``."""
-    return _LowerScans(mod, target).run()
+    return _LowerScans(mod, target).run() if calls_any(mod, _SCANS) else mod
 
 
 class _LowerScans(BindingRewriter):

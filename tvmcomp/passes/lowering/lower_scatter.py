@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from tvmcomp.passes.rewriter import BindingRewriter, op_name, shape_of
+from tvmcomp.passes.rewriter import BindingRewriter, calls_any, op_name, shape_of
 from tvmcomp.schedules.rows.scatter import UPDATES, scatter_elements
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Call, Expr, Module, Var
 
+_SCATTER = ("scatter_elements",)
+
 
 def lower_scatter(mod: Module, target: TargetDescription) -> Module:
     """Lower every ``scatter_elements`` of ``mod``, for ``target``."""
-    return _LowerScatter(mod, target).run()
+    return _LowerScatter(mod, target).run() if calls_any(mod, _SCATTER) else mod
 
 
 class _LowerScatter(BindingRewriter):
@@ -19,7 +21,7 @@ class _LowerScatter(BindingRewriter):
         self.target = target
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
-        if op_name(value) != "scatter_elements" or not self.covers(value):
+        if op_name(value) not in _SCATTER or not self.covers(value):
             return super().rewrite(var, value)
         axis = int(value.attrs.axis) % len(shape_of(value.args[0]))
         reduction = str(value.attrs.reduction)

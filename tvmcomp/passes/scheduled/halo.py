@@ -70,6 +70,8 @@ class _Halo:
 def write_halos(mod: Module) -> Module:
     """Remove the padding kernels of ``mod`` whose input a kernel of ours produces."""
     pass_ = _WriteHalos(mod)
+    if not pass_.halos:
+        return mod
     new = pass_.run()
     replaced = {name.name_hint for name in pass_.replaced} - called_kernels(new)
     return tvm.IRModule(

@@ -7,6 +7,7 @@ permute registers that hold the whole table.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
@@ -53,7 +54,7 @@ def byte_tables(func: PrimFunc, _mod: Module, _context: Any) -> Any:
         return func
 
     def replace(load: Any) -> Any:
-        lanes = int(tvm.DataType(str(load.ty.dtype)).lanes)
+        lanes = _byte_lanes(str(load.ty.dtype))
         if not 1 < lanes <= width or not is_byte_table(load):
             return load
         position = load.indices[0]
@@ -62,6 +63,13 @@ def byte_tables(func: PrimFunc, _mod: Module, _context: Any) -> Any:
         return look_up(load.source, position.astype(f"uint8x{lanes}"), lanes)
 
     return func.with_body(tvm_ffi.structural_map(func.body, ((Load, replace),)))
+
+
+@cache
+def _byte_lanes(dtype: str) -> int:
+    """How many bytes a vector of ``dtype`` holds; 0 where its elements are none."""
+    found = tvm.DataType(dtype)
+    return int(found.lanes) if found.bits == 8 else 0
 
 
 def _with_vbmi(table: Any, position: PrimExpr, lanes: int) -> Any:

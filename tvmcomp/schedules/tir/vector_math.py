@@ -199,19 +199,20 @@ def vector_math(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     used: dict[str, str] = {}
 
     def replace(call: Call) -> PrimExpr:
-        if isinstance(call.op, tvm.ir.Op) and str(call.op.name) in FIXED_POINT:
+        kind = str(call.op.name) if isinstance(call.op, tvm.ir.Op) else ""
+        if kind in FIXED_POINT:
             x, *numbers = call.args
             lanes = int(tvm.DataType(str(call.ty.dtype)).lanes)
-            name, text = called(str(call.op.name), lanes, [_constant(number) for number in numbers])
+            name, text = called(kind, lanes, [_constant(number) for number in numbers])
             used[name] = text
             return tirx.call_pure_extern(str(call.ty.dtype), name, x)
-        body = FUNCTIONS.get(str(call.op.name)) if isinstance(call.op, tvm.ir.Op) else None
+        body = FUNCTIONS.get(kind)
         dtype = str(call.ty.dtype) if body is not None else ""
         if body is None or not dtype.startswith(("float32", "float16")):
             return call
         wide = dtype.replace("float16", "float32")
         lanes = int(tvm.DataType(dtype).lanes)
-        name = f"tvmcomp.{str(call.op.name).removeprefix('tirx.')}.{lanes}"
+        name = f"tvmcomp.{kind.removeprefix('tirx.')}.{lanes}"
         used[name] = define(name, lanes, body)
         result = tirx.call_pure_extern(wide, name, call.args[0].astype(wide))
         return result.astype(dtype)
