@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from flatbuffers import flexbuffers
 from litert import agree, converted, litert
 from tflite_models import Graph, Op, Tensor, constant, model
 
@@ -301,6 +302,25 @@ def test_mediapipes_transposed_convolution(tmp_path, padding, kernel, strides):
         paths[name].write_bytes(model(Graph(tensors, [op], ["x"], ["y"])))
     feeds = {"x": floats(*data)}
     agree(converted(paths["ours"], feeds), litert(paths["theirs"], feeds))
+
+
+def test_a_composite_is_what_it_consists_of(tmp_path):
+    """With a constant of its own, and two of them with one decomposition."""
+    fields = {"DecompositionSubgraphIndex": 1, "Name": "aten.gelu.default",
+              "CompositeAttributes": bytes(flexbuffers.Dumps({}))}  # fmt: skip
+    ops = [
+        Op("STABLEHLO_COMPOSITE", [source], [result], "StableHLOCompositeOptions", fields)
+        for source, result in ("xa", "ay")
+    ]
+    inner = Graph([Tensor("u", (3, 4)), constant("k", np.float32(0.7)), Tensor("v", (3, 4)),
+                   Tensor("w", (3, 4))],
+                  [Op("MUL", ["u", "k"], ["v"], "MulOptions"), Op("TANH", ["v"], ["w"])],
+                  ["u"], ["w"])  # fmt: skip
+    outer = Graph([Tensor(n, (3, 4)) for n in "xay"], ops, ["x"], ["y"])
+    path = tmp_path / "m.tflite"
+    path.write_bytes(model(outer, inner))
+    feeds = {"x": floats(3, 4)}
+    agree(converted(path, feeds), litert(path, feeds))
 
 
 def test_outputs_keep_their_names(tmp_path):

@@ -123,8 +123,10 @@ def _graph(b: Any, graph: Graph, kinds: list[tuple[str, int]], buffers: list[byt
         if custom is not None:
             tflite.OperatorAddCustomOptions(b, custom)
         if options is not None:
-            tflite.OperatorAddBuiltinOptionsType(b, getattr(tflite.BuiltinOptions, op.options))
-            tflite.OperatorAddBuiltinOptions(b, options)
+            second = "2" if hasattr(tflite.BuiltinOptions2, op.options) else ""
+            number = getattr(getattr(tflite, f"BuiltinOptions{second}"), op.options)
+            getattr(tflite, f"OperatorAddBuiltinOptions{second}Type")(b, number)
+            getattr(tflite, f"OperatorAddBuiltinOptions{second}")(b, options)
         ops.append(tflite.OperatorEnd(b))
     ins, outs = (_vector(b, [numbers[n] for n in names]) for names in (graph.inputs, graph.outputs))
     tensor_vector, op_vector = _tables(b, tensors), _tables(b, ops)
@@ -136,11 +138,16 @@ def _graph(b: Any, graph: Graph, kinds: list[tuple[str, int]], buffers: list[byt
     return tflite.SubGraphEnd(b)
 
 
+#: Of fields that are no numbers, by their types.
+_WRITERS = {list: _vector, str: lambda b, text: b.CreateString(text),
+            bytes: lambda b, data: b.CreateByteVector(data)}  # fmt: skip
+
+
 def _options(b: Any, op: Op) -> int:
     vectors = {
-        name: _vector(b, value) if isinstance(value, list) else b.CreateString(value)
+        name: make(b, value)
         for name, value in op.fields.items()
-        if isinstance(value, list | str)
+        if (make := _WRITERS.get(type(value))) is not None
     }
     getattr(tflite, f"{op.options}Start")(b)
     for name, value in op.fields.items():

@@ -67,7 +67,17 @@ def if_(call: Call) -> None:
 
 def call_(call: Call) -> None:
     """CALL: a subgraph in place."""
-    subgraph = _subgraph(call, call.options("CallOptions").Subgraph())
+    _run_in_place(call, call.options("CallOptions").Subgraph())
+
+
+def composite(call: Call) -> None:
+    """STABLEHLO_COMPOSITE, as PyTorch's converter writes its modules: by what it consists of."""
+    options = call.options("StableHLOCompositeOptions")
+    _run_in_place(call, options.DecompositionSubgraphIndex())
+
+
+def _run_in_place(call: Call, index: int) -> None:
+    subgraph = _subgraph(call, index)
     given = range(len(call.operator.inputs))
     names = [call.stored(i) for i in given]
     for i, name in enumerate(call.state.run(subgraph, names, _arrays(call, given), call.w)):
@@ -170,4 +180,4 @@ def _step(body: Subgraph, place: int) -> int | None:
 
 
 #: Operator of the source -> converter.
-CONTROL = {"CALL": call_, "IF": if_, "WHILE": while_}
+CONTROL = {"CALL": call_, "IF": if_, "STABLEHLO_COMPOSITE": composite, "WHILE": while_}
