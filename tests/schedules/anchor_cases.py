@@ -19,6 +19,7 @@ from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, import_functions
 from tvmcomp.schedules.conv.depthwise_conv import (
     depthwise_conv,
+    depthwise_lanes,
     depthwise_padding,
     pack_depthwise_weight,
 )
@@ -203,7 +204,8 @@ def _followed_by(value: Any, operation: Callable[..., Any], operand: Any | None,
 def data_padding(case: Case, kernel: DotKernel, target: TargetDescription) -> Widths:
     """What the anchor of ``case`` needs around its data."""
     if case.depthwise:
-        return depthwise_padding(case.anchor)
+        lanes = _dot_lanes(case, kernel, target) or depthwise_lanes(case.channels, target)
+        return depthwise_padding(case.anchor, lanes)
     return conv_padding(case.anchor, kernel, target)
 
 
@@ -290,7 +292,7 @@ def _pack(
     if lanes is not None:
         return pack_depthwise_dot_weight(weight, lanes, target)
     if case.depthwise:
-        return pack_depthwise_weight(weight)
+        return pack_depthwise_weight(weight, depthwise_lanes(case.channels, target))
     return pack_conv_weight(weight, case.window.groups, kernel)
 
 

@@ -7,7 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.schedules.parallel import instructions, parallelize
+from tvmcomp.schedules.stages import advances, loads, mentions
+from tvmcomp.schedules.tir.masked_vectors import has_masks
 from tvmcomp.targets import TargetDescription
+from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Block, Schedule
 
 
@@ -94,15 +97,49 @@ def schedule_spatial(sch: Schedule, block: Block, target: TargetDescription) -> 
 
 
 def vectorize_channels(sch: Schedule, block: Block, target: TargetDescription) -> None:
-    """Split the innermost loop of ``block`` into vectors of the target's width and vectorize.
+    """Split the innermost loop of ``block`` into vectors and vectorize.
 
-    The vector is the widest that divides the extent; an odd extent leaves scalar code.
+    What remains behind the last whole one is a vector under a mask, or scalar code where the target
+    has no masks (:mod:`tvmcomp.schedules.tir.whole_vectors`).
     """
     loop = sch.get_loops(block)[-1]
     extent = int(sch.get(loop).extent)
-    lanes = target.vector_bits // 32
-    while lanes > 1 and extent % lanes:
-        lanes //= 2
+    whole = target.vector_bits // 32
+    while whole > 1 and extent % whole:
+        whole //= 2
+    lanes = best_lanes(extent, target) if _along_channels(sch.get(block)) else whole
     if lanes > 1:
         _, inner = sch.split(loop, [None, lanes])
         sch.vectorize(inner)
+
+
+def best_lanes(extent: int, target: TargetDescription) -> int:
+    """The lanes of which a loop of ``extent`` takes the fewest instructions, and of these the
+    fewest lanes: no mask where none is needed."""
+    masks = has_masks(target)
+    best, fewest = 1, extent
+    for lanes in powers_of_two(target.vector_bits // 32):
+        count = -(-extent // lanes) if masks else extent // lanes + extent % lanes
+        if count < fewest:
+            best, fewest = lanes, count
+    return best
+
+
+def powers_of_two(most: int) -> list[int]:
+    """2, 4, 8, … up to ``most``."""
+    return [2**k for k in range(1, most.bit_length())]
+
+
+def _along_channels(block: Any) -> bool:
+    """Whether all that ``block`` reads and writes lies side by side along its last axis, or is the
+    same for all of it: vectors of any length load it."""
+    body = block.body
+    if not isinstance(body, tvm.tirx.BufferStore):
+        return False
+    last = block.iter_vars[-1].var
+    accesses = [body.indices, *(load.indices for load in loads(body.value))]
+    return all(
+        not any(mentions(index, last) for index in indices)
+        or (advances(indices[-1], last) and not any(mentions(i, last) for i in indices[:-1]))
+        for indices in accesses
+    )

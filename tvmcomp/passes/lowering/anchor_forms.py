@@ -14,6 +14,7 @@ from tvmcomp.schedules.amx.pack import pack_amx_weight
 from tvmcomp.schedules.anchor import Anchor
 from tvmcomp.schedules.conv.depthwise_conv import (
     depthwise_conv,
+    depthwise_lanes,
     depthwise_padding,
     pack_depthwise_weight,
 )
@@ -56,7 +57,9 @@ def choose_form(
         winograd: allow a form whose weights are transformed, and not only packed.
     """
     if anchor.depthwise:
-        return _depthwise_dot(anchor, weight, kernel, target) or _depthwise(anchor, weight, kernel)
+        return _depthwise_dot(anchor, weight, kernel, target) or _depthwise(
+            anchor, weight, kernel, target
+        )
     return (
         (_winograd(anchor, weight, kernel, target) if winograd else None)
         or _amx(anchor, weight, kernel, target)
@@ -64,10 +67,12 @@ def choose_form(
     )
 
 
-def pack_untransformed(anchor: Anchor, weight: np.ndarray, kernel: DotKernel) -> np.ndarray:
+def pack_untransformed(
+    anchor: Anchor, weight: np.ndarray, kernel: DotKernel, target: TargetDescription
+) -> np.ndarray:
     """``weight`` in the order of the forms that need nothing but packing."""
     if anchor.depthwise:
-        return pack_depthwise_weight(weight)
+        return pack_depthwise_weight(weight, depthwise_lanes(anchor.channels, target))
     return pack_conv_weight(weight, anchor.window.groups, kernel)
 
 
@@ -76,7 +81,7 @@ def _direct(
 ) -> Form:
     return Form(
         conv_padding(anchor, kernel, target),
-        pack_untransformed(anchor, weight, kernel),
+        pack_untransformed(anchor, weight, kernel, target),
         _te(lambda x, w: direct_conv(x, w, anchor, kernel, target)),
     )
 
@@ -97,11 +102,14 @@ def _winograd(
     )
 
 
-def _depthwise(anchor: Anchor, weight: np.ndarray, kernel: DotKernel) -> Form:
+def _depthwise(
+    anchor: Anchor, weight: np.ndarray, kernel: DotKernel, target: TargetDescription
+) -> Form:
     return Form(
-        depthwise_padding(anchor),
-        pack_untransformed(anchor, weight, kernel),
+        depthwise_padding(anchor, depthwise_lanes(anchor.channels, target)),
+        pack_untransformed(anchor, weight, kernel, target),
         _te(lambda x, w: depthwise_conv(x, w, anchor, kernel)),
+        free_behind=True,
     )
 
 
@@ -112,9 +120,10 @@ def _depthwise_dot(
     if lanes is None:
         return None
     return Form(
-        depthwise_padding(anchor),
+        depthwise_padding(anchor, lanes),
         pack_depthwise_dot_weight(weight, lanes, target),
         _te(lambda x, w: depthwise_dot_conv(x, w, anchor, lanes)),
+        free_behind=True,
     )
 
 

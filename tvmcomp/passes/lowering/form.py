@@ -22,8 +22,10 @@ class Form:
         widths: the border that it needs around the data.
         weight: packed in the order that its kernel reads.
         emit: emits the call of its kernel.
+        free_behind: behind the channels the border may hold anything: what it gives is dropped.
     """
 
     widths: Widths
     weight: np.ndarray
     emit: Emit
+    free_behind: bool = False

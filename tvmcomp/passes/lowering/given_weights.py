@@ -12,7 +12,11 @@ from math import prod
 from typing import Any
 
 from tvmcomp.schedules.anchor import Anchor, Widths, Window, element
-from tvmcomp.schedules.conv.depthwise_conv import depthwise_conv, depthwise_padding
+from tvmcomp.schedules.conv.depthwise_conv import (
+    depthwise_conv,
+    depthwise_lanes,
+    depthwise_padding,
+)
 from tvmcomp.schedules.conv.direct_conv import conv_padding, direct_conv
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.matmul.packed_matmul import PackedProduct, pack_right, packed_matmul
@@ -69,9 +73,10 @@ def given_matrix(
 def given_convolution(anchor: Anchor, kernel: DotKernel, target: TargetDescription) -> GivenForm:
     """The form of the convolution ``anchor``."""
     if anchor.depthwise:
+        lanes = depthwise_lanes(anchor.channels, target)
         return GivenForm(
-            depthwise_padding(anchor),
-            _te(_pack_depthwise),
+            depthwise_padding(anchor, lanes),
+            _te(lambda w: _pack_depthwise(w, lanes)),
             _te(lambda x, w: depthwise_conv(x, w, anchor, kernel)),
         )
     return GivenForm(
@@ -81,10 +86,18 @@ def given_convolution(anchor: Anchor, kernel: DotKernel, target: TargetDescripti
     )
 
 
-def _pack_depthwise(weight: Expr) -> Any:
-    """``[C, *K, 1]`` as ``[*K, C]``."""
-    channels, *window, _ = weight.shape
-    return te.compute((*window, channels), lambda *i: element(weight, i[-1], *i[:-1], 0), "packed")
+def _pack_depthwise(weight: Expr, lanes: int) -> Any:
+    """As :func:`tvmcomp.schedules.conv.depthwise_conv.pack_depthwise_weight`, at run time."""
+    channels, *window, _ = (int(size) for size in weight.shape)
+    packed = -(-channels // lanes) * lanes
+
+    def at(*i: Any) -> Any:
+        value = element(weight, i[-1], *i[:-1], 0)
+        if packed == channels:
+            return value
+        return tirx.if_then_else(i[-1] < channels, value, tirx.const(0, weight.dtype))
+
+    return te.compute((*window, packed), at, "packed")
 
 
 def _pack_conv(weight: Expr, groups: int, kernel: DotKernel) -> Any:

@@ -31,7 +31,7 @@ from tvmcomp.passes.rewriter import (
 )
 from tvmcomp.schedules.anchor import Anchor, Widths, Window
 from tvmcomp.schedules.bfloat16 import BITS, bfloat16_bits, has_bfloat16
-from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING, pad
+from tvmcomp.schedules.conv.padding import FREE_BEHIND, PAD_VALUE, PADDING, pad
 from tvmcomp.schedules.conv.winograd import transformed_bytes, winograd_tile
 from tvmcomp.schedules.dot import MULTIPLIED, dot_kernel, float_kernel, int8_kernel
 from tvmcomp.schedules.matmul.packed_matmul import pack_matrices
@@ -81,7 +81,7 @@ def packed_weight(call: Call, weight: np.ndarray, target: TargetDescription) -> 
     anchor, weight = as_anchor(call, weight)
     kernel = dot_kernel(dtype_of(call.args[0]), str(weight.dtype), target)
     assert kernel is not None
-    return pack_untransformed(_each_channel_apart(anchor), weight, kernel)
+    return pack_untransformed(_each_channel_apart(anchor), weight, kernel, target)
 
 
 def _each_channel_apart(anchor: Anchor) -> Anchor:
@@ -158,7 +158,7 @@ class _LowerAnchors(BindingRewriter):
         pad_value = anchor.window.pad_value
         if kernel.data == BITS:
             data, pad_value = self.rounded(data, name), bfloat16_bits(pad_value)
-        padded = self.padded(data, form.widths, pad_value, name)
+        padded = self.padded(data, form.widths, pad_value, name, form.free_behind)
         return self.emit(form.emit(self.builder, padded, const(form.weight), name), name)
 
     def each_channel_apart(self, data: Expr, anchor: Anchor, name: str) -> tuple[Any, Anchor]:
@@ -243,11 +243,13 @@ class _LowerAnchors(BindingRewriter):
             self.known_rounded[data] = self.emit(call, f"{name}_rounded")
         return self.known_rounded[data]
 
-    def padded(self, data: Expr, widths: Widths, value: int, name: str) -> Expr:
+    def padded(
+        self, data: Expr, widths: Widths, value: int, name: str, free_behind: bool = False
+    ) -> Expr:
         """``data`` with a border: a kernel of its own, one for all who need the same."""
         if not any(before or after for before, after in widths):
             return data
-        key = (data, widths, value)
+        key = (data, widths, value, free_behind)
         if key not in self.known_padded:
             call = self.builder.call_te(
                 pad,
@@ -258,6 +260,7 @@ class _LowerAnchors(BindingRewriter):
                 primfunc_attrs={
                     PADDING: [width for pair in widths for width in pair],
                     PAD_VALUE: value,
+                    FREE_BEHIND: free_behind,
                     # TVM takes a border behind the data only for element-wise.
                     "op_pattern": int(OpPattern.INJECTIVE),
                 },

@@ -18,7 +18,7 @@ No schedule knows of it: a kernel's buffer is replaced by a larger one, its indi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvmcomp.passes.bodies import called_kernels
@@ -38,7 +38,7 @@ from tvmcomp.passes.scheduled.place_buffers import (
     fill_border,
     place_buffers,
 )
-from tvmcomp.schedules.conv.padding import PAD_VALUE, PADDING
+from tvmcomp.schedules.conv.padding import FREE_BEHIND, PAD_VALUE, PADDING
 from tvmcomp.schedules.rows.moves import JOIN, PART
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Call, Expr, Module, PrimExpr, Var
@@ -48,11 +48,15 @@ relax = tvm.relax
 
 @dataclass(frozen=True)
 class _Halo:
-    """A border around a tensor: elements before and after each dimension, and their value."""
+    """A border around a tensor: elements before and after each dimension, and their value.
+
+    ``free_behind``: what lies behind the last dimension may hold anything.
+    """
 
     before: tuple[int, ...]
     after: tuple[int, ...]
     value: int
+    free_behind: bool = False
 
     def around(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """``shape`` with the border."""
@@ -64,6 +68,7 @@ class _Halo:
             tuple(map(max, self.before, other.before)),
             tuple(map(max, self.after, other.after)),
             self.value,
+            all(each.free_behind or not each.after[-1] for each in (self, other)),
         )
 
 
@@ -136,6 +141,7 @@ class _WriteHalos(BindingRewriter):
                 func = fill_border(func, inner, placed, halo.value)
                 func = func.with_attr(BORDER, [*placed.offset, *inner])
                 func = func.with_attr(BORDER_VALUE, [halo.value])
+                func = func.with_attr(FREE_BEHIND, halo.free_behind)
             func = func.without_attr("global_symbol")  # The original has it.
             self.variants[key] = self.builder.add_func(func, f"{name.name_hint}_halo")
         return self.variants[key]
@@ -156,7 +162,7 @@ def _plan(mod: Module) -> dict[Any, _Halo]:
         while data is not None and _takes_border(mod, data, producers, users):
             halos[data] = halos.get(data, padding).joined(padding)
             values.setdefault(data, set()).add(padding.value)
-            data = _part_of(mod, data, producers, padding)
+            data, padding = _part_of(mod, data, producers, padding)
     halos = {data: halo for data, halo in halos.items() if len(values[data]) == 1}
     for value in producers.values():
         _keep_addressed(mod, value, producers, halos)
@@ -175,15 +181,27 @@ def _takes_border(
     return not any(_is_join(mod, user.value) for user in users[data])  # It is written there.
 
 
-def _part_of(mod: Module, data: Expr, producers: dict[Any, Any], halo: _Halo) -> Expr | None:
+def _part_of(
+    mod: Module, data: Expr, producers: dict[Any, Any], halo: _Halo
+) -> tuple[Expr | None, _Halo]:
     """What ``data`` is a part of that reaches from end to end wherever ``halo`` adds something:
-    with the border around it, too, the part lies there in place. None for anything else."""
+    with the border around it, too, the part lies there in place. None for anything else.
+
+    Where the border may hold anything it is what follows the part, and of the source's border the
+    rest.
+    """
     kernel = _kernel(mod, producers[data])
     if kernel is None or not kernel.attrs or PART not in kernel.attrs.keys():  # noqa: SIM118
-        return None
+        return None, halo
     source = producers[data].args[1].fields[0]
-    sizes = zip(halo.before, halo.after, shape_of(data), shape_of(source), strict=True)
-    return source if all(part == whole for b, a, part, whole in sizes if b or a) else None
+    shape, whole = shape_of(data), shape_of(source)
+    if halo.free_behind and not halo.before[-1]:
+        end = int(kernel.attrs[PART][-1]) + shape[-1]
+        behind = max(0, end + halo.after[-1] - whole[-1])
+        halo = replace(halo, after=(*halo.after[:-1], behind))
+        shape = (*shape[:-1], whole[-1])
+    sizes = zip(halo.before, halo.after, shape, whole, strict=True)
+    return (source if all(part == all_ for b, a, part, all_ in sizes if b or a) else None), halo
 
 
 def _keep_addressed(
@@ -227,4 +245,5 @@ def _padding(kernel: Any) -> _Halo | None:
     if widths is None:
         return None
     widths = tuple(int(width) for width in widths)
-    return _Halo(widths[::2], widths[1::2], int(kernel.attrs[PAD_VALUE]))
+    free_behind = bool(kernel.attrs.get(FREE_BEHIND, False))
+    return _Halo(widths[::2], widths[1::2], int(kernel.attrs[PAD_VALUE]), free_behind)

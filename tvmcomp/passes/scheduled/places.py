@@ -19,6 +19,7 @@ from typing import Any
 
 from tvmcomp.passes.rewriter import consumers, dtype_of, main_bindings, op_name, shape_of
 from tvmcomp.passes.scheduled.place_buffers import BORDER, BORDER_VALUE, addressed
+from tvmcomp.schedules.conv.padding import FREE_BEHIND
 from tvmcomp.schedules.rows.moves import JOIN, PART
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Binding, Module, PrimExpr, Var
@@ -202,13 +203,20 @@ class _Planner:
         rank = len(begin)
         if own is None:
             return (0,) * rank
-        if around is None or self.attribute(part, BORDER_VALUE) != self.attribute(
-            data, BORDER_VALUE
-        ):
-            return None
+        kernel = self.kernels[part]
+        free_behind = bool(kernel is not None and kernel.attrs.get(FREE_BEHIND, False))
+        around_value = self.attribute(data, BORDER_VALUE)
         for d in range(rank):
             before, inner = own[d], own[rank + d]
             after = shape_of(part)[d] - before - inner
+            if free_behind and d == rank - 1 and not before:
+                if begin[d] + inner + after > shape_of(data)[d]:
+                    return None
+                continue
+            if not before and not after:
+                continue
+            if around is None or self.attribute(part, BORDER_VALUE) != around_value:
+                return None
             ends = begin[d] + inner, around[d] + around[rank + d]
             if before and not (begin[d] == around[d] >= before):
                 return None

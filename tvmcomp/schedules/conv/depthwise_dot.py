@@ -14,6 +14,7 @@ import numpy as np
 
 from tvmcomp.schedules.anchor import ANCHOR, Anchor, element
 from tvmcomp.schedules.columns import DEPTH
+from tvmcomp.schedules.conv.depthwise_conv import in_whole_vectors, vector_lanes, without_filling
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr, Tensor
@@ -50,16 +51,15 @@ def dot_lanes(anchor: Anchor, dtype: str, target: TargetDescription) -> int | No
         lanes, accepted = target.vector_bits // 32, "uint8"
     if dtype != accepted or len(window.kernel) != 2 or window.kernel[0] < 3:
         return None
-    while lanes >= DEPTH and anchor.channels % lanes:
-        lanes //= 2
-    return lanes if lanes >= DEPTH else None
+    return vector_lanes(anchor.channels, lanes, DEPTH)
 
 
 def pack_depthwise_dot_weight(
     weight: np.ndarray, lanes: int, target: TargetDescription
 ) -> np.ndarray:
-    """Pack ``[C, KH, KW, 1]`` into ``[KW, C/lanes, lanes, KH]``, or, for a dot product of two rows,
-    into ``[KW, C/lanes, pairs, lanes, 2]``, an odd last row beside zeros."""
+    """Pack ``[C, KH, KW, 1]`` into ``[KW, C'/lanes, lanes, KH]``, or, for a dot product of two
+    rows, into ``[KW, C'/lanes, pairs, lanes, 2]``, an odd last row beside zeros."""
+    weight = in_whole_vectors(weight, lanes)
     _, height, width, _ = weight.shape
     if target.dot_product == _IN_PAIRS:
         even = np.pad(weight[..., 0], [(0, 0), (0, height % 2), (0, 0)])
@@ -70,7 +70,7 @@ def pack_depthwise_dot_weight(
 
 
 def depthwise_dot_conv(data: Tensor, weight: Tensor, anchor: Anchor, lanes: int) -> Tensor:
-    """Depthwise convolution of 8-bit ``data [*lead, H, W, C]``.
+    """Depthwise convolution of 8-bit ``data [*lead, H, W, C']``.
 
     Args:
         data: with the border of
@@ -96,9 +96,10 @@ def depthwise_dot_conv(data: Tensor, weight: Tensor, anchor: Anchor, lanes: int)
         right = element(weight, column, c // lanes, *in_block)
         return te.sum(left.astype("int32") * right.astype("int32"), axis=[column, row])
 
-    return te.compute(
-        (*anchor.lead, *anchor.output, anchor.channels),
+    conv = te.compute(
+        (*anchor.lead, *anchor.output, int(weight.shape[1]) * lanes),
         taps,
         name="depthwise",
         attrs={ANCHOR: DEPTHWISE_DOT, DILATION: dilation_y},
     )
+    return without_filling(conv, anchor)

@@ -19,6 +19,8 @@ tirx = tvm.tirx
 PADDING = "tvmcomp.padding"
 #: PrimFunc attribute of a padding kernel: what the border holds.
 PAD_VALUE = "tvmcomp.pad_value"
+#: PrimFunc attribute of the same: behind the last dimension the border may hold anything.
+FREE_BEHIND = "tvmcomp.free_behind"
 
 
 def pad(data: Tensor, widths: Widths, value: int) -> Any:

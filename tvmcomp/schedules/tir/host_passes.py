@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.schedules.tir.byte_table import byte_tables
+from tvmcomp.schedules.tir.masked_vectors import masked_vectors
 from tvmcomp.schedules.tir.passing_nan import passing_nan
 from tvmcomp.schedules.tir.sequences import unmarked_sequences
 from tvmcomp.schedules.tir.stack_arrays import stack_arrays
@@ -21,7 +22,7 @@ def register() -> None:
     # TVM's pipeline has no place for a pass there. Before it, TVM fits buffers to what is read, and
     # fails where that is under a condition on a loop inside of a buffer.
     def whole_first(enable: bool = True) -> Any:
-        return tvm.transform.Sequential([whole_vectors, vectorize(enable)])
+        return tvm.transform.Sequential([whole_vectors, vectorize(enable), masked_vectors])
 
     tvm.tirx.transform.VectorizeLoop = whole_first
 

@@ -13,11 +13,12 @@ of the 53. TVM gives up a vector whose lanes have a condition, for all of the lo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.schedules.stages import mentions, substitute
+from tvmcomp.schedules.tir.masked_vectors import can_be_masked, can_mask, marked
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module, PrimExpr, PrimFunc, Var
 
@@ -27,34 +28,56 @@ tirx = tvm.tirx
 @tirx.transform.prim_func_pass(opt_level=0, name="tvmcomp.WholeVectors")  # type: ignore[untyped-decorator]
 def whole_vectors(func: PrimFunc, _mod: Module, _context: Any) -> Any:
     """Take the conditions out of the whole vectors of ``func``, which is about to be vectorized."""
-    return func.with_body(tvm_ffi.structural_map(func.body, ((tirx.For, _apart),)))
+    loops: list[Any] = []
+    if can_mask(func):
+        tvm_ffi.structural_walk(func.body, (tirx.For, loops.append))
+    return func.with_body(
+        tvm_ffi.structural_map(func.body, ((tirx.For, lambda loop: _apart(loop, loops)),))
+    )
 
 
-def _apart(loop: Any) -> Any:
+def _apart(loop: Any, loops: Sequence[Any]) -> Any:
+    """``loop`` in two, where it is of vectors that may end inside one; ``loops`` is empty where the
+    target has no masks."""
     guarded = loop.body
     if loop.kind != tirx.ForKind.VECTORIZED or not isinstance(guarded, tirx.IfThenElse):
         return loop
     lane, conditions = loop.loop_var, list(_conjuncts(guarded.condition))
-    whole = [_for_all(each, lane, loop.extent) for each in conditions if mentions(each, lane)]
+    of_lane = [each for each in conditions if mentions(each, lane)]
+    whole = [_for_all(each, lane, loop.extent) for each in of_lane]
     if guarded.else_case is not None or not whole or any(each is None for each in whole):
         return loop
     others = [each for each in conditions if not mentions(each, lane)]
     body = guarded.then_case
     if others:
         body = tirx.IfThenElse(tirx.all(*others), body, None)
-    other = tirx.Var(lane.name, str(lane.ty.dtype))
+    vectors = tirx.For(lane, loop.min, loop.extent, loop.kind, body)
+    last = _masked(guarded.then_case, loop, of_lane, loops) if loops else None
+    if last is not None and others:
+        last = tirx.IfThenElse(tirx.all(*others), last, None)
+    return tirx.IfThenElse(tirx.all(*whole), vectors, last or _one_by_one(loop))
+
+
+def _one_by_one(loop: Any) -> Any:
+    other = tirx.Var(loop.loop_var.name, str(loop.loop_var.ty.dtype))
     # Unrolled: accumulators that an index picks at run time would leave their registers.
-    return tirx.IfThenElse(
-        tirx.all(*whole),
-        tirx.For(lane, loop.min, loop.extent, loop.kind, body),
-        tirx.For(
-            other,
-            loop.min,
-            loop.extent,
-            tirx.ForKind.UNROLLED,
-            substitute(guarded, {lane: other}),
-        ),
-    )
+    body = substitute(loop.body, {loop.loop_var: other})
+    return tirx.For(other, loop.min, loop.extent, tirx.ForKind.UNROLLED, body)
+
+
+def _masked(body: Any, loop: Any, conditions: Sequence[Any], loops: Sequence[Any]) -> Any | None:
+    """The vector of ``body`` in the lanes that fulfil the condition; None where that can't be."""
+    lane, lanes = loop.loop_var, int(loop.extent)
+    if len(conditions) != 1 or _step(conditions[0], lane) != 1:
+        return None
+    if not can_be_masked(body, lane, lanes, loops):
+        return None
+    zero = tirx.const(0, lane.ty.dtype)
+    left = substitute(conditions[0].b - conditions[0].a, {lane: zero}).astype("int32")
+    other = tirx.Var(lane.name, str(lane.ty.dtype))
+    body = substitute(body, {lane: other})
+    vector = tirx.For(other, loop.min, loop.extent, loop.kind, body)
+    return marked(tvm.sym.Analyzer().simplify(left), vector, _one_by_one(loop))
 
 
 def _conjuncts(condition: PrimExpr) -> Iterator[PrimExpr]:
@@ -67,12 +90,18 @@ def _conjuncts(condition: PrimExpr) -> Iterator[PrimExpr]:
 
 def _for_all(condition: PrimExpr, lane: Var, lanes: PrimExpr) -> PrimExpr | None:
     """``condition`` at the lane that fulfils it last; None where that is not known."""
+    step = _step(condition, lane)
+    if step is None:
+        return None
+    last = lanes - tirx.const(1, lane.ty.dtype) if step > 0 else tirx.const(0, lane.ty.dtype)
+    return substitute(condition, {lane: last})
+
+
+def _step(condition: PrimExpr, lane: Var) -> int | None:
+    """How much nearer to failing ``condition`` is at each next lane; None: not known."""
     if not isinstance(condition, tirx.LT):
         return None
     excess = condition.a - condition.b
     one = tirx.const(1, lane.ty.dtype)
     step = tvm.sym.Analyzer().simplify(substitute(excess, {lane: lane + one}) - excess)
-    if not isinstance(step, tirx.IntImm):
-        return None
-    last = lanes - one if int(step) > 0 else tirx.const(0, lane.ty.dtype)
-    return substitute(condition, {lane: last})
+    return int(step) if isinstance(step, tirx.IntImm) else None
