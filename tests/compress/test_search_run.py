@@ -99,7 +99,8 @@ def test_another_search_in_the_same_folder_is_refused(searched: Searches) -> Non
 
 
 def test_what_can_not_be_reached_is_told(searched: Searches) -> None:
-    front = searched(searched.folder / "found", max_size=10.0, budget=40.0)
+    front = searched(searched.folder / "found", max_size=10.0, budget=40.0, command="typed")
+    assert front.command == "typed"
     assert front.reached is False and front.nearest and front.best is None
     assert front.in_the_way is not None and "file" in front.in_the_way
     notes = [event.text for event in searched.events if isinstance(event, Said)]

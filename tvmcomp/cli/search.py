@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from tvmcomp.cli.binding_options import binding_arguments, binding_options
-from tvmcomp.cli.common import Duration, err, out, plain
+from tvmcomp.cli.common import Duration, RecordingCommand, err, out, plain, typed_line
 from tvmcomp.cli.sample_options import sample_options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from tvmcomp.search.outcome import Front
 
 
-@click.command("search")
+@click.command("search", cls=RecordingCommand)
 @click.argument("model", type=click.Path(path_type=Path), required=False)
 @click.option(
     "-o",
@@ -123,6 +124,7 @@ def command(
             builders=builders,
             progress=progress,
             tell=tell,
+            command=shlex.join(typed_line(click.get_current_context())),
             **binding_arguments(bindings),
         )
 

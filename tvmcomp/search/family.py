@@ -51,6 +51,7 @@ def search_family(
     max_memory: float | str | None = None,
     budget: float | str = DEFAULT_BUDGET,
     tell: Callable[[Event], None] | None = None,
+    command: str = "",
     **options: Any,
 ) -> Front:
     """Search over networks of one task for the one that reaches goals on a device.
@@ -60,8 +61,8 @@ def search_family(
         output: the folder of all searches, one in a folder of its name for each member.
         data, eval: as of :func:`tvmcomp.search.search.search`; a folder with ``NAME.npz`` for each
             member where their inputs differ.
-        max_drop, max_latency, max_size, max_memory, budget, tell: as there; what is lost is beside
-            the best member.
+        max_drop, max_latency, max_size, max_memory, budget, tell, command: as there; what is
+            lost is beside the best member.
         options: others of that function.
 
     Raises:
@@ -95,6 +96,7 @@ def search_family(
         spent = fronts[member.name].spent_seconds
         look(member, spent + (1 - _FIRST) * seconds / len(again))
     front = settled(_joined(fronts, goals, str(family), seconds), [])
+    front = msgspec.structs.replace(front, command=command)
     keep_best(front, path)
     return front
 

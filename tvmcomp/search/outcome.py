@@ -31,6 +31,7 @@ class Front(msgspec.Struct, frozen=True):
         notes: what a person should know.
         original: the id of the network as it was.
         points: all networks that were measured.
+        command: what a person typed to search; empty where nobody did.
     """
 
     model: str
@@ -54,6 +55,7 @@ class Front(msgspec.Struct, frozen=True):
     in_the_way: str | None = None
     notes: tuple[str, ...] = ()
     version: int = 1
+    command: str = ""
 
     def point(self, id_: str | None) -> Point | None:
         """A point by its id."""

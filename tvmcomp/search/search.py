@@ -47,6 +47,7 @@ def search(
     builders: str | None = None,
     progress: Progress | None = None,
     tell: Callable[[Event], None] | None = None,
+    command: str = "",
     shapes: Mapping[str, tuple[int, ...]] | None = None,
     dims: Mapping[str, int] | None = None,
     fixed: Mapping[str, Any] | None = None,
@@ -71,6 +72,7 @@ def search(
         builders: a Ray cluster that makes several networks at once: ``ray``, or its address.
         progress: is told of each stage.
         tell: is told of each network that was measured.
+        command: what a person typed to search, for the front; empty where nobody did.
         shapes, dims, fixed, signature: as of :func:`tvmcomp.build`.
 
     Raises:
@@ -104,10 +106,12 @@ def search(
         builders,
     )  # fmt: skip
     with one_at_a_time(path, "-o"):
-        return _found(maker, goals, seconds, told)
+        return _found(maker, goals, seconds, told, command)
 
 
-def _found(maker: Maker, goals: Goals, seconds: float, told: Callable[[Event], None]) -> Front:
+def _found(
+    maker: Maker, goals: Goals, seconds: float, told: Callable[[Event], None], command: str
+) -> Front:
     """Search, from what an earlier run left in the folder."""
     from tvmcomp.search.searching import Search
 
@@ -118,7 +122,7 @@ def _found(maker: Maker, goals: Goals, seconds: float, told: Callable[[Event], N
     if goals.max_drop is not None and (few := maker.judging.too_few(goals.max_drop)):
         notes.append(few)
         told(Said(few))
-    course = Search(maker, goals, seconds, spent, told, notes)
+    course = Search(maker, goals, seconds, spent, told, notes, command)
     if earlier is not None:
         course.restore(earlier)
     front = course.run()

@@ -45,6 +45,7 @@ class Search:
         spent: of them, before this run.
         tell: is told of what is found.
         notes: what a person should know.
+        command: what a person typed; empty where nobody did.
         points: what was measured, by the candidate's id.
         slowest: what takes most time of the original, a few words each.
     """
@@ -55,6 +56,7 @@ class Search:
     spent: float
     tell: Callable[[Event], None]
     notes: list[str] = field(default_factory=list)
+    command: str = ""
     points: dict[str, Point] = field(default_factory=dict)
     slowest: list[str] = field(default_factory=list)
 
@@ -82,7 +84,8 @@ class Search:
     def front(self) -> Front:
         """What was found so far."""
         points = with_front([*self.points.values()])
-        return front_of(self.maker, points, self.goals, self.budget, self.seconds, self.notes)
+        front = front_of(self.maker, points, self.goals, self.budget, self.seconds, self.notes)
+        return msgspec.structs.replace(front, command=self.command)
 
     def restore(self, earlier: Front) -> None:
         """Take up the networks that an earlier run of this search measured."""

@@ -81,6 +81,7 @@ def search_file(**changes: Any) -> dict[str, Any]:
         "best": "c1",
         "reached": True,
         "finished": False,
+        "command": "tvmcomp search net.onnx",
     }
     return {**document, **changes}
 
@@ -103,8 +104,8 @@ def test_a_searchs_folder_shows_its_front_and_what_was_chosen(tmp_path: Path) ->
     assert (accuracy["before_text"], accuracy["after_text"]) == ("91.00%", "90.00%")
     assert accuracy["change"].startswith("-1.00 points") and accuracy["verdict"] == "same"
     lines = [each["line"] for each in document["commands"]]
-    assert lines[0] == "tvmcomp build net.onnx" and lines[1].startswith("tvmcomp report ")
-    assert len(lines) == 2
+    assert lines[:2] == ["tvmcomp search net.onnx", "tvmcomp build net.onnx"]
+    assert lines[2].startswith("tvmcomp report ") and len(lines) == 3
 
 
 def test_a_search_without_an_artifact_is_shown(tmp_path: Path) -> None:

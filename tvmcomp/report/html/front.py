@@ -116,6 +116,7 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     versions: dict[str, str] = {}
     notes: tuple[str, ...] = ()
+    command: str = ""
     table: Table = Table()
 
     @property
@@ -199,12 +200,12 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
 
     def commands(self) -> list[Command]:
         """What makes the chosen network again."""
+        typed = [Command("The search was", self.command)] if self.command else []
         chosen = self.chosen
         if chosen is None:
-            return []
-        return [
-            Command(f"{chosen.name}, in the search's folder:", each) for each in chosen.commands
-        ]
+            return typed
+        purpose = f"{chosen.name}, in the search's folder:"
+        return [*typed, *(Command(purpose, each) for each in chosen.commands)]
 
 
 def read_search(folder: Path) -> SearchFile:
