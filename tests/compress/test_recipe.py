@@ -96,6 +96,12 @@ def test_a_file_may_say_how_images_are_read_beside_options(tmp_path):
     assert names(recipe) == ["coarse"] and recipe.images.color == "gray"
 
 
+def test_a_file_that_says_nothing_is_refused(tmp_path):
+    empty = write(tmp_path / "empty.toml", "# bits = 4\n")
+    assert "says nothing to do" in refused(empty)
+    assert names(recipe_of(empty, {"coarse": True})) == ["coarse"]
+
+
 def test_orders_that_make_no_sense():
     assert "coarse can't come after later" in refused([{"name": "later"}, {"name": "coarse"}])
     assert "twice" in refused([{"name": "later"}, {"name": "mending"}, {"name": "later"}])

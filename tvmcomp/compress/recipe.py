@@ -76,6 +76,12 @@ def recipe_of(source: RecipeSource | None, options: Mapping[str, Any]) -> Recipe
         return _from_options(given)
     if isinstance(source, str | bytes | os.PathLike):
         recipe = _read(arguments.path(source, "recipe"))
+        if not (recipe.steps or recipe.images or given):
+            raise ConfigError(
+                "says nothing to do",
+                where=str(source),
+                hint="Write a [[technique]] into it, or leave the recipe out to see what there is.",
+            )
     else:
         recipe = Recipe(_steps(list(source), "the recipe"))
     if given and recipe.steps:
