@@ -24,8 +24,9 @@ from tvmcomp.search.tables import Choice, Config, Format, Tables
 #: How much what was seen of all units in a format counts, beside one unit seen as it is; the
 #: nearness (of logarithms of times) at which a unit that was seen counts half of that.
 _ALL, _NEAR = 0.01, 0.1
-#: Of the modelled time of a change, what it may take; and what it is taken for until one was seen.
-_MOST_CHANGE, _FIRST_CHANGE = 3.0, 0.5
+#: Of the modelled time of a change, what it may take; and what it is taken for until one was seen:
+#: little, as most are fused into a kernel that is there anyway.
+_MOST_CHANGE, _FIRST_CHANGE = 3.0, 0.1
 #: A change can't take more of the time of a unit that was seen.
 _MOST_OF_UNIT = 0.8
 
