@@ -4,14 +4,15 @@
 #
 #   benchmarks/cuda/on_gpu.sh RESULTS_FOLDER
 #
-# It needs no network and installs nothing; a python3 of the version that pack.sh was given, with
-# onnxruntime where outputs and times are to be compared with it.
+# It needs no network and installs nothing; a python3 of the version that pack.sh was given, with numpy,
+# and onnxruntime where outputs and times are to be compared with it.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 RESULTS=${1:-gpu-results}
 mkdir -p "$RESULTS"
+[[ -d .gpu/site ]] || tar -xf .gpu/site.tar.xz -C .gpu
 export PYTHONPATH=$PWD:$PWD/.gpu/site PYTHONUNBUFFERED=1 TVM_USE_RUNTIME_LIB=1
 nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.mem,power.limit --format=csv \
     | tee "$RESULTS/nvidia-smi.csv"
-timeout 540 python3 -m benchmarks.cuda gpu .gpu/artifacts/*.tvmc --budget 480 \
+timeout 540 python3 -m benchmarks.cuda.on_gpu .gpu/artifacts/*.tvmc --budget 480 \
     --output "$RESULTS/results.json" | tee "$RESULTS/log"

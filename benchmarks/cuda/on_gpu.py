@@ -1,9 +1,13 @@
-"""On a GPU: are outputs right, then how long do runs take, beside ONNX Runtime's CUDA provider."""
+"""On a GPU: are outputs right, then how long do runs take, beside ONNX Runtime's CUDA provider.
+
+It imports only what runs artifacts: the machine has neither TVM's compiler nor onnx.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from pathlib import Path
 from statistics import median
@@ -23,13 +27,15 @@ from tvmcomp.targets.gpu_fingerprint import gpu_fingerprint
 _SECONDS = 1.0
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Artifacts as ``NETWORK.QUANT.tvmc``; their models lie beside them as ``NETWORK.onnx``."""
+def main() -> int:
+    """Artifacts are ``NETWORK.QUANT.tvmc``; their models lie beside them as ``NETWORK.onnx``."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cuda.on_gpu", description=__doc__)
     parser.add_argument("artifacts", nargs="+", type=Path, help="built for the GPU that is here")
     parser.add_argument("--output", type=Path, required=True, help="JSON, written after each one")
     parser.add_argument(
         "--budget", type=float, default=480.0, help="seconds after which no other is begun"
     )
+    return run(parser.parse_args())
 
 
 def run(given: argparse.Namespace) -> int:
@@ -125,3 +131,7 @@ def _snr(given: np.ndarray, wanted: np.ndarray) -> float:
 def _fields(struct: Any) -> dict[str, Any]:
     fields: dict[str, Any] = msgspec.to_builtins(struct)
     return fields
+
+
+if __name__ == "__main__":
+    sys.exit(main())
