@@ -96,3 +96,17 @@ def _outputs(artifact, x):
 
 def _fails():
     raise RuntimeError("no")
+
+
+def test_kernels_are_one_piece_where_no_library_can_be_loaded(monkeypatch, network):
+    monkeypatch.setattr(code_target, "MANY_KERNELS", 2)
+    halves = []
+    monkeypatch.setattr(code_target, "_in_halves", lambda *args: halves.append(_halved(*args)))
+    monkeypatch.setattr(code_target.tvm.runtime, "load_module", lambda path: _fails())
+    x = np.ones((1, 3, 8, 8), np.float32)
+    artifact = tvmcomp.build(network, quant="int8", calibration=[{"x": x}] * 3)
+    assert halves and halves == [None] * len(halves)
+    assert _outputs(artifact, x).shape == (1, 4, 4, 4)
+
+
+_halved = code_target._in_halves

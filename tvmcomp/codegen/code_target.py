@@ -65,7 +65,8 @@ def machine_code(module: Module, target: TargetDescription, in_integers: bool) -
 
 
 def _in_halves(module: Module, target: TargetDescription, chosen: Any) -> Any | None:
-    """An executable with half of its kernels in a library of their own; None without a linker."""
+    """An executable with half of its kernels in a library of their own; None where none can be
+    linked, or loaded from where temporary files lie."""
     try:
         link = link_function(target)
     except ToolError:
@@ -79,10 +80,13 @@ def _in_halves(module: Module, target: TargetDescription, chosen: Any) -> Any | 
         return tvm.tirx.build(tvm.IRModule(dict(some)), chosen)
 
     here, code = both(lambda: built(kernels[::2]), lambda: object_file(built(kernels[1::2])))
-    with temporary_folder("half") as folder:
-        (folder / "half.o").write_bytes(code)
-        link(str(folder / "half.so"), [str(folder / "half.o")])
-        library = tvm.runtime.load_module(str(folder / "half.so"))
+    try:
+        with temporary_folder("half") as folder:
+            (folder / "half.o").write_bytes(code)
+            link(str(folder / "half.so"), [str(folder / "half.o")])
+            library = tvm.runtime.load_module(str(folder / "half.so"))
+    except (ToolError, RuntimeError):
+        return None
     constants = dict((module.attrs or {}).get("const_name_to_constant", {}))
     return vm_build.VMExecutable(
         vm_build._ffi_api.VMLink(builder, chosen, here, [library], constants)
