@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks, stages_data
+from tvmcomp.schedules.conv.merged_groups import merge_groups
 from tvmcomp.schedules.conv.staging import stage_data, steps_of_vector
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
@@ -43,6 +44,7 @@ def schedule_direct_conv(
     """
     work = anchor_work(sch, block, target)
     epilogue = accumulate_in_registers(sch, block, target)
+    merge_groups(sch, block, epilogue)
     loops = sch.get_loops(block)
     reductions = [iv for iv in sch.get(block).iter_vars if iv.iter_type == _REDUCE]
     rank = len(reductions) - 2

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.schedules.blocking import Decide, choose_block, register_blocks
+from tvmcomp.schedules.conv.merged_groups import merge_groups
 from tvmcomp.schedules.dot import DotKernel
 from tvmcomp.schedules.epilogue import accumulate_in_registers, vectorize_channels
 from tvmcomp.schedules.parallel import anchor_work, parallelize, worth_parallel
@@ -49,6 +50,7 @@ def schedule_staged_conv(
     )
     data, weight = (access.source for access in sch.get(block).reads[-2:])
     epilogue = accumulate_in_registers(sch, block, target)
+    merge_groups(sch, block, epilogue)
     loops = sch.get_loops(block)
     reductions = sum(iv.iter_type == _REDUCE for iv in sch.get(block).iter_vars)
     *outer, channel = loops[: len(loops) - reductions]
