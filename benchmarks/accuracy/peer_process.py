@@ -22,7 +22,7 @@ class PeerRun:
 
     Attributes:
         outputs: for the evaluation samples.
-        milliseconds: the median of runs on one thread.
+        milliseconds: the fastest of runs on one thread.
         size: bytes of the file with the weights.
     """
 
