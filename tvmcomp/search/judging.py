@@ -6,8 +6,10 @@ Without them the part that compression watches chooses, and the part that it lea
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -24,6 +26,10 @@ from tvmcomp.intervals import paired_difference
 from tvmcomp.runtime.metrics import LABELLED, RANKED, Metric
 
 _CHOOSING = 1 / 3
+#: What JSON has for the endless ratio of outputs that are the same to the last bit.
+_MOST_DECIBELS = 300.0
+#: The score, and less the points lost, of what gives no numbers.
+_LEAST = -1e6
 
 #: A network that was built: what it gives for a sample.
 Run = Callable[[Sample], Mapping[str, NDArray]]
@@ -120,7 +126,7 @@ class Judging:
     ) -> Score:
         metric = self._usable(labels)
         (score,) = compared(self._runner, Runner(model), samples, [metric], self._outputs, labels)
-        return score
+        return finite(score)
 
     def _as_built(self, run: Run, samples: Sequence[Sample], labels: NDArray | None) -> Score:
         parts = {s.name: each for s, each in zip(self._outputs, self._parts, strict=True)}
@@ -130,8 +136,22 @@ class Judging:
             given = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
             at = None if labels is None else labels[part]
             scorer.add(self._runner(samples[part]), given, at)
-        return scorer.score()
+        return finite(scorer.score())
 
     def _usable(self, labels: NDArray | None) -> Metric:
         """The metric, or agreement where it needs labels that these samples lack."""
         return "agreement" if labels is None and self.metric in LABELLED else self.metric
+
+
+def finite(score: Score) -> Score:
+    """The score as JSON can hold it: all is lost where a network gives NaN."""
+    found = {
+        **{name: getattr(score, name) for name in ("after", "after_low", "after_high")},
+        **{name: -getattr(score, name) for name in ("drop", "drop_low", "drop_high")},
+    }
+    ends = {
+        name: (_MOST_DECIBELS if value > 0 else _LEAST) * (-1 if name.startswith("drop") else 1)
+        for name, value in found.items()
+        if not math.isfinite(value)
+    }
+    return msgspec.structs.replace(score, **ends)
