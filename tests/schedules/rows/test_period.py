@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
 from schedules.anchor_cases import call, compiled, scheduled
@@ -44,3 +45,10 @@ def test_tiles_are_equal_to_numpy(shape):
     expected = np.tile(data, repeats)
     executable = compiled(scheduled(func, here).mod, here)
     np.testing.assert_array_equal(call(executable, [data], expected.shape, "float32"), expected)
+
+
+def test_a_single_long_row_is_shared_out():
+    """There are fewer rows than threads: the vectors of one are spread over them."""
+    target = msgspec.structs.replace(targets.load("x86-64-v3"), cores=4)
+    func = function((100_000,), lambda x: topi.tanh(x))
+    assert "T.parallel" in scheduled(func, target).mod.script()

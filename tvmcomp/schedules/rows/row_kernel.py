@@ -179,7 +179,7 @@ def _element_wise(loops: StageLoops, target: TargetDescription) -> Any:
         if any(not _in_vectors(load, target) for load in _look_ups(loops.stage.value, last.var)):
             return loop(last.extent, element)
         period = period_of(loops.stage, last)
-        if period < max(loops.lanes // 2, TINY + 1):
+        if period == last.extent or period < max(loops.lanes // 2, TINY + 1):
             return vectors(last.extent, loops.lanes, element, loops.kind)
 
         def run(base: Any) -> Any:
