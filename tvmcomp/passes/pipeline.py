@@ -22,6 +22,7 @@ from tvmcomp.passes.canonical.constant_division import constant_division
 from tvmcomp.passes.canonical.fold_scale import fold_scale
 from tvmcomp.passes.canonical.fuse_normalization import fuse_normalization
 from tvmcomp.passes.canonical.one_pixel_wide import one_pixel_wide
+from tvmcomp.passes.canonical.reached_taps import reached_taps
 from tvmcomp.passes.canonical.zero_factor import zero_factor
 from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
@@ -75,6 +76,7 @@ CANONICAL = Phase(
     {
         "fuse_normalization": in_bodies(fuse_normalization),
         "channel_shuffles": in_bodies(channel_shuffles),
+        "reached_taps": in_bodies(reached_taps),
         "one_pixel_wide": in_bodies(one_pixel_wide),
         "channels_last": in_bodies(channels_last),
         "channel_order": in_bodies(channel_order),
