@@ -53,7 +53,8 @@ class _ReachedTaps(BindingRewriter):
                 strict=True,
             )
         )
-        kept = weight[(..., *(slice(tap.start, tap.stop) for tap in taps))]
+        channels = (slice(None), slice(None))
+        kept = weight[channels + tuple(slice(tap.start, tap.stop) for tap in taps)]
         # An endless weight times zero is NaN, which stays.
         if kept.size == weight.size or not np.isfinite(weight).all():
             return super().rewrite(var, value)
