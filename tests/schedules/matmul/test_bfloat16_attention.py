@@ -201,7 +201,7 @@ def test_a_mask_that_a_product_gave_stays_float32(kind: str) -> None:
     mod = module(build, **{name: x.shape for name, x in zip("qkvm", inputs, strict=True)})
     with amx():
         (narrow,), _ = run_here(mod, KINDS[kind], inputs, half="bfloat16")
-    (wide,), _ = run_here(mod, KINDS[kind], inputs)
+        (wide,), _ = run_here(mod, KINDS[kind], inputs)
     assert np.abs(narrow - wide).max() < 0.02 * np.abs(wide).max()
 
 

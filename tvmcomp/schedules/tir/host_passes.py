@@ -6,6 +6,7 @@ from typing import Any
 
 from tvmcomp.schedules.tir.byte_table import byte_tables
 from tvmcomp.schedules.tir.masked_vectors import masked_vectors
+from tvmcomp.schedules.tir.partition_hints import partition_hints
 from tvmcomp.schedules.tir.passing_nan import passing_nan
 from tvmcomp.schedules.tir.sequences import unmarked_sequences
 from tvmcomp.schedules.tir.stack_arrays import stack_arrays
@@ -17,14 +18,18 @@ from tvmcomp.tvm_import import tvm
 def register() -> None:
     """Let every compilation of this process use them."""
     tvm.tirx.register_tir_pipeline("s_tir", _pipeline)
-    vectorize = tvm.tirx.transform.VectorizeLoop
+    vectorize, partition = tvm.tirx.transform.VectorizeLoop, tvm.s_tir.transform.LoopPartition
 
     # TVM's pipeline has no place for a pass there. Before it, TVM fits buffers to what is read, and
     # fails where that is under a condition on a loop inside of a buffer.
     def whole_first(enable: bool = True) -> Any:
         return tvm.transform.Sequential([whole_vectors, vectorize(enable), masked_vectors])
 
+    def hints_first() -> Any:
+        return tvm.transform.Sequential([partition_hints, partition()])
+
     tvm.tirx.transform.VectorizeLoop = whole_first
+    tvm.s_tir.transform.LoopPartition = hints_first
 
 
 def _pipeline() -> Any:
