@@ -62,7 +62,8 @@ def _elements(array: Any) -> Iterator[Any]:
     return iter([item(array, index) for index in range(_ffi_api.ArraySize(array))])
 
 
-_unchecked_methods(tvm.s_tir.Schedule)
+if hasattr(tvm, "s_tir"):  # not where a process has only TVM's runtime
+    _unchecked_methods(tvm.s_tir.Schedule)
 Array.__iter__ = _elements
 
 __all__ = ["cheap_stack_inspection", "tvm"]

@@ -35,7 +35,7 @@ def link(output: str, objects: list[str], options: list[str] | None = None) -> N
 
 
 def connect(board: Board) -> RPCSession:
-    return tvm.rpc.connect("127.0.0.1", board.port, session_timeout=20)
+    return tvm.rpc.connect("127.0.0.1", board.port, session_timeout=60)
 
 
 def upload(

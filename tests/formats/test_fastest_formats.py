@@ -64,21 +64,22 @@ def clock(monkeypatch):
     which the network's convolutions and products come."""
 
     def set_times(whole, calls):
-        asked = []
+        asked, all_asked = [], []
 
         class Clock(comparison.Clock):
             def _measured(self, name, variants, by_call):
-                asked.append([variant.format for variant in variants])
-
+                all_asked.append([variant.format for variant in variants])
+                asked.append([each for each in all_asked[-1] if each != "bfloat16"])
                 return super()._measured(name, variants, by_call)
 
         def turns(sessions):
-            return [(1e-3 * whole[each],) * 9 for each in asked[-1]]
+            # A machine that has bfloat16 tries it, too: here it takes longest.
+            return [(1e-3 * whole.get(each, 99.0),) * 9 for each in all_asked[-1]]
 
-        profiled = iter(("int8", "float32"))
+        profiled = iter(("int8", "float32", "bfloat16"))
 
         def seconds(kernel_calls, _profiled, _runs):
-            per_anchor = calls[next(profiled)]
+            per_anchor = calls.get(next(profiled), {})
             return tuple(
                 1e-3 * next((ms for name, ms in per_anchor.items() if _has(call, name)), 0.0)
                 for call in kernel_calls
@@ -98,7 +99,7 @@ def _has(call, operator):
 
 
 def alike(ms):
-    return {"first": ms, "second": ms, "gv1": ms}
+    return {"first": ms, "second": ms, "gv": ms}
 
 
 def test_integers_that_are_faster_stay(clock, tmp_path):
@@ -108,7 +109,7 @@ def test_integers_that_are_faster_stay(clock, tmp_path):
     assert asked == [["int8", "float32"]]
     figures = artifact.metadata.calibration["formats"]
     assert (figures["by"], figures["chosen"]) == ("clock", "int8")
-    assert figures["ms"] == {"int8": 3.0, "float32": 3.9}
+    assert figures["ms"].items() >= {"int8": 3.0, "float32": 3.9}.items()
     assert figures["operators"]["second"] == {"chosen": "int8", "int8_ms": 1.0, "float32_ms": 1.3}
 
 
@@ -129,13 +130,13 @@ def test_float_that_is_faster_as_a_whole(clock, tmp_path):
 
 def test_a_mixture_that_is_faster_than_both(clock, tmp_path):
     calls = {
-        "int8": {"first": 9.0, "second": 1.0, "gv1": 1.0},
-        "float32": {"first": 3.0, "second": 5.0, "gv1": 5.0},
+        "int8": {"first": 9.0, "second": 1.0, "gv": 1.0},
+        "float32": {"first": 3.0, "second": 5.0, "gv": 5.0},
     }
     asked = clock({"int8": 11.0, "float32": 13.0, "mixed": 6.0}, calls)
     artifact = build(tmp_path)
     assert asked == [["int8", "float32"], ["int8", "mixed"]]
-    assert weights_in(artifact) == {"first": "float32", "second": "int8", "gv1": "int8"}
+    assert weights_in(artifact) == {"first": "float32", "second": "int8", "gv": "int8"}
     assert artifact.metadata.calibration["formats"]["ms"]["mixed"] == pytest.approx(6.0)
     assert artifact.metadata.calibration["sqnr_db"] > 20
     (note,) = [note for note in artifact.metadata.notes if note.startswith("formats by the clock")]
@@ -144,8 +145,8 @@ def test_a_mixture_that_is_faster_than_both(clock, tmp_path):
 
 def test_a_mixture_that_is_not_as_fast_as_it_should_be(clock, tmp_path):
     calls = {
-        "int8": {"first": 9.0, "second": 1.0, "gv1": 1.0},
-        "float32": {"first": 3.0, "second": 5.0, "gv1": 5.0},
+        "int8": {"first": 9.0, "second": 1.0, "gv": 1.0},
+        "float32": {"first": 3.0, "second": 5.0, "gv": 5.0},
     }
     clock({"int8": 11.0, "float32": 13.0, "mixed": 11.0}, calls)
     assert set(weights_in(build(tmp_path)).values()) == {"int8"}
