@@ -14,7 +14,7 @@ from tvmcomp.artifact.reference import Reference
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.link import link_shared
 from tvmcomp.model import Operator, Signature, TensorSpec
-from tvmcomp.passes.pipeline import Lowered
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.targets.description import TargetDescription
 from tvmcomp.tvm_import import tvm
 

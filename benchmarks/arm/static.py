@@ -34,7 +34,8 @@ from benchmarks.zoo.packages import ZooError
 from tvmcomp import frontend, targets
 from tvmcomp.errors import TvmcompError
 from tvmcomp.model import Model
-from tvmcomp.passes.pipeline import call_counts, lower
+from tvmcomp.passes.call_counts import call_counts
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.progress import NoProgress
 from tvmcomp.quantize import QuantConfig
 from tvmcomp.quantize.data import load_samples

@@ -21,12 +21,13 @@ from passes.relax_modules import (
 
 from tvmcomp import targets
 from tvmcomp.codegen.compile import run_here
+from tvmcomp.passes.call_counts import call_counts
 from tvmcomp.passes.elementwise import UNARY
 from tvmcomp.passes.integers.qdq import has_qdq, quantize_params, unify_activation_dtype
 from tvmcomp.passes.integers.rescale import rescale
 from tvmcomp.passes.lowering.lift_constants import lift_constants
 from tvmcomp.passes.lowering.lower_anchors import lower_anchors
-from tvmcomp.passes.pipeline import call_counts, lower
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.rewriter import const, dtype_of, shape_of
 from tvmcomp.qparams import QParams, quantize
 

@@ -11,7 +11,7 @@ from e2e.networks import NetworkWriter
 
 from tvmcomp import frontend, schedules, targets
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.passes.pipeline import canonical, lower
+from tvmcomp.passes.pipeline import canonical, lower, rescheduled
 from tvmcomp.passes.scheduled.schedule import schedulable
 from tvmcomp.tuning import network_timing
 from tvmcomp.tuning.jobs import WHOLE, Failed, Measured
@@ -98,7 +98,7 @@ def other_points(search, number):
 
 def test_other_schedules_make_kernels_of_the_same_names_and_borders(lowered, searches):
     chosen = {search.task.name: other_points(search, 1)[0] for search in convolutions(searches)}
-    new = lowered.rescheduled({name: each.schedule.mod["main"] for name, each in chosen.items()})
+    new = rescheduled(lowered, {name: each.schedule.mod["main"] for name, each in chosen.items()})
     names = {var.name_hint for var in new.functions}
     kernels = lowered.tasks_of_kernels()
     assert names == {kernel for kernel, task in kernels.items() if task in chosen}

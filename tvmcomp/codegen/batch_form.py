@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.passes.pipeline import Lowered
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.passes.rewriter import CALLS, main_bindings, op_name
 from tvmcomp.tvm_import import tvm
 

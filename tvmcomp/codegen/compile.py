@@ -20,10 +20,11 @@ from tvmcomp.codegen.native.shared_constants import shared_constants
 from tvmcomp.codegen.object_files import export
 from tvmcomp.codegen.toolchain import link_function
 from tvmcomp.model import Signature
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.passes.lowering.call_sources import CallSources
 from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision
 from tvmcomp.passes.phase import Watch
-from tvmcomp.passes.pipeline import Lowered, lower
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.passes.samples_apart import times_as_many
 from tvmcomp.passes.scheduled.schedule import Tuned
 from tvmcomp.runtime import tvm_threads  # noqa: F401  children of a fork after run_here

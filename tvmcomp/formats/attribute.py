@@ -8,8 +8,8 @@ from statistics import median
 from typing import NamedTuple
 
 from tvmcomp.formats.segments import Segments
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.passes.lowering.kernel_sources import operator_of
-from tvmcomp.passes.pipeline import Lowered
 
 
 class KernelCall(NamedTuple):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
-from tvmcomp.passes.pipeline import Lowered
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.tvm_import import tvm
 
 _DIGITS = 16

@@ -9,7 +9,8 @@ from tvmcomp.codegen.compile import Library, compile_lowered
 from tvmcomp.codegen.race import race_on
 from tvmcomp.formats.identity import code_hash
 from tvmcomp.model import Model
-from tvmcomp.passes.pipeline import Lowered, lower
+from tvmcomp.passes.lowered import Lowered
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.quantize.choice import PrecisionChoice
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tuning.log.tuning_log import TuningLog

@@ -7,14 +7,13 @@ imported Relax --canonical--> NHWC float --(quantize)--> Q/DQ --integers--> inte
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from tvmcomp.loops import LOOP_BODY, loop_bodies
-from tvmcomp.passes.bodies import as_main, body_of, in_bodies, trips_of_bodies, views
+from tvmcomp.passes.bodies import in_bodies, views
+from tvmcomp.passes.call_counts import calls_of_tasks
 from tvmcomp.passes.canonical.channel_order import channel_order
 from tvmcomp.passes.canonical.channel_shuffle import channel_shuffles
 from tvmcomp.passes.canonical.channels_last import channels_last
@@ -24,9 +23,9 @@ from tvmcomp.passes.canonical.fuse_normalization import fuse_normalization
 from tvmcomp.passes.canonical.one_pixel_wide import one_pixel_wide
 from tvmcomp.passes.canonical.reached_taps import reached_taps
 from tvmcomp.passes.canonical.zero_factor import zero_factor
-from tvmcomp.passes.elementwise import ELEMENT_WISE_KERNEL, EPILOGUE_KERNEL
 from tvmcomp.passes.integers.qdq import has_qdq
 from tvmcomp.passes.integers.realize import realize
+from tvmcomp.passes.lowered import Lowered, LoweredOperators
 from tvmcomp.passes.lowering.call_sources import CallSources, call_sources, in_order_of
 from tvmcomp.passes.lowering.gpu_forms import gpu_forms
 from tvmcomp.passes.lowering.gpu_products import gpu_products
@@ -44,7 +43,8 @@ from tvmcomp.passes.lowering.lower_recurrent import lower_recurrent
 from tvmcomp.passes.lowering.lower_rows import lower_rows
 from tvmcomp.passes.lowering.lower_scans import lower_scans
 from tvmcomp.passes.lowering.lower_scatter import lower_scatter
-from tvmcomp.passes.lowering.sparse_form import Race, SparseDecision, SparseForms
+from tvmcomp.passes.lowering.mark_patterns import mark_patterns
+from tvmcomp.passes.lowering.sparse_form import Race, SparseForms
 from tvmcomp.passes.lowering.store_bfloat16 import import_into_kernels, store_bfloat16
 from tvmcomp.passes.phase import Pass, Phase, Watch
 from tvmcomp.passes.properties import (
@@ -52,23 +52,17 @@ from tvmcomp.passes.properties import (
     kernels_scheduled,
     only_kernels,
 )
-from tvmcomp.passes.rewriter import CALLS, op_name
 from tvmcomp.passes.scheduled.expand_loops import expand_loops
 from tvmcomp.passes.scheduled.halo import write_halos
 from tvmcomp.passes.scheduled.in_place import move_in_place
-from tvmcomp.passes.scheduled.schedule import SCHEDULED_AS, Tuned, schedule_module, scheduled_as
+from tvmcomp.passes.scheduled.schedule import Tuned, schedule_module, scheduled_as, tasks_of_kernels
 from tvmcomp.passes.scheduled.unaligned_inputs import unaligned_inputs
 from tvmcomp.schedules.bfloat16 import has_bfloat16
-from tvmcomp.schedules.conv.padding import PADDING
-from tvmcomp.schedules.op_pattern import OpPattern
-from tvmcomp.schedules.rows.moves import JOIN, PART
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
-from tvmcomp.tvm_types import Module, PrimFunc
+from tvmcomp.tvm_types import Module
 
 relax = tvm.relax
-_PATTERNS = {ELEMENT_WISE_KERNEL: OpPattern.ELEMENT_WISE, EPILOGUE_KERNEL: OpPattern.OUT_FUSABLE}
-
 
 #: What the importer gives -> what quantization and lowering expect: folded, NHWC.
 CANONICAL = Phase(
@@ -168,7 +162,7 @@ def _fusion(
     passes: dict[str, Pass] = {
         "legalize": relax.transform.LegalizeOps(legalizations(target.family)),
         "annotate_patterns": relax.transform.AnnotateTIROpPattern(),
-        "mark_patterns": _mark_patterns,
+        "mark_patterns": mark_patterns,
         "unfused": keep,
         "fuse_operators": relax.transform.FuseOps(),
         "kernel_sources": find_sources,
@@ -190,70 +184,6 @@ def _scheduling(target: TargetDescription, tuned: Tuned | None) -> Phase:
         requires=(only_kernels,),
         ensures=() if target.family == "cuda" else (kernels_scheduled,),
     )
-
-
-@dataclass(frozen=True)
-class Lowered:
-    """A scheduled module, ready for code generation.
-
-    Attributes:
-        mod: Relax ``main`` over scheduled PrimFuncs; ``main`` takes the inputs, then the constants.
-            Loops are functions of Relax's virtual machine.
-        looped: the same with loops as operators, whose bodies are functions.
-        constants: what to pass for the constants, in order.
-        tasks: the fused PrimFuncs before scheduling, by name: what the tuner works on.
-        calls: how often an inference runs each of those; padding that a producer writes is not run.
-        sources: what each of them computes, see :func:`kernel_sources`.
-        unaligned_inputs: the inputs may lie at any address that suits their elements.
-        scheduled: ``mod`` before the passes that change scheduled kernels.
-        target: the device.
-        sparse: what was decided for weights with zeros in them.
-        computed: what each call of the kernels of ``mod`` computes, see :func:`call_sources`.
-    """
-
-    mod: Module
-    looped: Module
-    constants: list[np.ndarray]
-    tasks: dict[str, Any]
-    calls: dict[str, int]
-    sources: dict[str, frozenset[str]]
-    unaligned_inputs: bool
-    scheduled: Any
-    target: TargetDescription
-    sparse: tuple[SparseDecision, ...] = ()
-    computed: CallSources = field(default_factory=dict)
-
-    @property
-    def in_integers(self) -> bool:
-        """Whether it multiplies 8-bit integers."""
-        return any(constant.dtype == np.int8 for constant in self.constants)
-
-    def tasks_of_kernels(self) -> dict[str, str]:
-        """Kernel of ``mod`` -> the task that it was scheduled as."""
-        return _tasks_of_kernels(self.mod)
-
-    def rescheduled(self, schedules: Mapping[str, Any]) -> Any:
-        """The kernels that ``mod`` would have, under the same names, with other schedules.
-
-        Args:
-            schedules: task -> the scheduled function.
-
-        Returns:
-            A module with the kernels of those tasks only.
-        """
-        mod = tvm.IRModule(self.scheduled.functions)
-        for name, func in schedules.items():
-            scheduled = scheduled_as(name, self.tasks[name], func)
-            mod.update_func(mod.get_global_var(name), scheduled)
-        inputs = len(mod["main"].params) - len(self.constants)
-        mod, _ = _finish(mod, inputs, self.target)
-        return tvm.IRModule(
-            {
-                var: func.with_attr("global_symbol", var.name_hint)
-                for var, func in mod.functions.items()
-                if _is_scheduled(func) and func.attrs[SCHEDULED_AS] in schedules
-            }
-        )
 
 
 def lower(
@@ -279,23 +209,6 @@ def lower(
     """
     operators = lower_operators(mod, target, watch, half, winograd, race)
     return lower_kernels(operators, target, watch, tuned)
-
-
-@dataclass(frozen=True)
-class LoweredOperators:
-    """A module after the first half of :func:`lower`: nothing depends on what the weights hold.
-
-    Attributes:
-        mod: Relax whose ``main`` takes the inputs, then the constants.
-        constants: what to pass for the constants, in order.
-        in_bfloat16: tensors between kernels are to be stored so.
-        sparse: what was decided for weights with zeros in them.
-    """
-
-    mod: Module
-    constants: list[np.ndarray]
-    in_bfloat16: bool
-    sparse: tuple[SparseDecision, ...]
 
 
 def lower_operators(
@@ -325,55 +238,69 @@ def lower_kernels(
     tuned: Tuned | None = None,
 ) -> Lowered:
     """The second half of :func:`lower`: fusion and schedules."""
-    mod, constants = operators.mod, operators.constants
+    constants = operators.constants
     sources: dict[str, frozenset[str]] = {}
     computed: CallSources = {}
     with tvm.target.Target(target.tvm_target_dict()):
-        mod = _fusion(target, operators.in_bfloat16, sources, computed).run(mod, watch)
+        fused = _fusion(target, operators.in_bfloat16, sources, computed).run(operators.mod, watch)
     tasks = {
         str(var.name_hint): func  # TVM's own kind of string can't be written as JSON
-        for var, func in mod.functions.items()
+        for var, func in fused.functions.items()
         if isinstance(func, tvm.tirx.PrimFunc)
     }
-    calls = call_counts(mod)
-    scheduled = _scheduling(target, tuned).run(mod, watch)
-    mod, anywhere = scheduled, False
+    scheduled = _scheduling(target, tuned).run(fused, watch)
+    placed, anywhere = scheduled, False
     if target.family != "cuda":
-        inputs = len(scheduled["main"].params) - len(constants)
-        mod, anywhere = _finish(scheduled, inputs, target, watch)
-    kept = call_counts(mod)
-    expanded = expand_loops(mod, target)
-    calls = {name: n for name, n in calls.items() if name in kept or not is_move(tasks[name])}
+        placed, anywhere = _place(scheduled, constants, target, watch)
     return Lowered(
-        expanded,
-        mod,
+        expand_loops(placed, target),
+        placed,
         constants,
         tasks,
-        calls,
+        calls_of_tasks(fused, placed, tasks),
         sources,
         anywhere,
         scheduled,
         target,
         operators.sparse,
-        in_order_of(computed, mod, _tasks_of_kernels(mod)),
+        in_order_of(computed, placed, tasks_of_kernels(placed)),
     )
 
 
-def _finish(
-    mod: Module, inputs: int, target: TargetDescription, watch: Watch | None = None
+def rescheduled(lowered: Lowered, schedules: Mapping[str, Any]) -> Any:
+    """The kernels that ``lowered`` would have, under the same names, with other schedules.
+
+    Args:
+        lowered: the network.
+        schedules: task -> the scheduled function.
+
+    Returns:
+        A module with the kernels of those tasks only.
+    """
+    mod = tvm.IRModule(lowered.scheduled.functions)
+    for name, func in schedules.items():
+        scheduled = scheduled_as(name, lowered.tasks[name], func)
+        mod.update_func(mod.get_global_var(name), scheduled)
+    mod, _ = _place(mod, lowered.constants, lowered.target)
+    kernels = [kernel for kernel, task in tasks_of_kernels(mod).items() if task in schedules]
+    return tvm.IRModule({name: mod[name].with_attr("global_symbol", name) for name in kernels})
+
+
+def _place(
+    mod: Module,
+    constants: Sequence[np.ndarray],
+    target: TargetDescription,
+    watch: Watch | None = None,
 ) -> tuple[Any, bool]:
-    """The passes over scheduled kernels, under a ``main`` that takes so many inputs.
+    """Scheduled kernels -> these, writing into borders and joins, and reading inputs anywhere.
 
     Returns:
         The module, and whether its inputs may lie at any address.
     """
+    inputs = len(mod["main"].params) - len(constants)
     anywhere: list[bool] = []
 
     def unalign(mod: Module) -> Module:
-        for body in loop_bodies(mod):
-            view = as_main(mod, body)
-            given = len(view["main"].params) - int(view["main"].attrs[LOOP_BODY])
-            mod = body_of(unaligned_inputs(view, given)[0], body)
         mod, found = unaligned_inputs(mod, inputs)
         anywhere.append(found)
         return mod
@@ -385,41 +312,3 @@ def _finish(
     }
     phase = Phase("scheduled", passes)
     return phase.run(mod, watch), anywhere[0]
-
-
-def _tasks_of_kernels(mod: Module) -> dict[str, str]:
-    return {
-        str(var.name_hint): str(func.attrs[SCHEDULED_AS])
-        for var, func in mod.functions.items()
-        if _is_scheduled(func)
-    }
-
-
-def _is_scheduled(func: PrimFunc) -> bool:
-    return isinstance(func, tvm.tirx.PrimFunc) and bool(func.attrs and func.attrs.get(SCHEDULED_AS))
-
-
-def is_move(func: PrimFunc) -> bool:
-    """Whether a PrimFunc only moves its inputs: into a border or a join, or out of a whole."""
-    attributes = set(func.attrs.keys()) if func.attrs else set()
-    return not attributes.isdisjoint((PADDING, JOIN, PART))
-
-
-def _mark_patterns(mod: Module) -> Module:
-    """Tell fusion what kernels of ours can be fused with: its own analysis does not see it."""
-    for var, func in mod.functions.items():
-        for mark, pattern in _PATTERNS.items():
-            if func.attrs and mark in func.attrs.keys():  # noqa: SIM118  not a dict
-                mod.update_func(var, func.with_attr("op_pattern", int(pattern)))
-    return mod
-
-
-def call_counts(mod: Module) -> dict[str, int]:
-    """How often an inference calls each PrimFunc, by name; see :func:`trips_of_bodies`."""
-    counts: dict[str, int] = {}
-    for func, times in (("main", 1), *trips_of_bodies(mod).items()):
-        for binding in (each for block in mod[func].body.blocks for each in block.bindings):
-            if op_name(binding.value) in CALLS:
-                name = str(binding.value.args[0].name_hint)  # not TVM's own kind of string
-                counts[name] = counts.get(name, 0) + times
-    return counts

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tvmcomp.artifact.artifact import Artifact
 from tvmcomp.codegen.native.emit import emit
 from tvmcomp.codegen.native.link import link_kernels, link_replaceable
 from tvmcomp.model import Model
-from tvmcomp.passes.pipeline import Lowered
+from tvmcomp.passes.lowered import Lowered
+from tvmcomp.passes.pipeline import rescheduled
 from tvmcomp.targets import TargetDescription
 
 if TYPE_CHECKING:
@@ -64,4 +66,4 @@ def baseline_network(
         unaligned_inputs=lowered.unaligned_inputs,
     )
     library = link_kernels(code.kernels, target, linker)
-    return Network(artifact, library, lowered.tasks_of_kernels(), lowered.rescheduled)
+    return Network(artifact, library, lowered.tasks_of_kernels(), partial(rescheduled, lowered))

@@ -13,7 +13,8 @@ from tvmcomp.codegen.compile import generate
 from tvmcomp.codegen.native.emit import NativeCode, emit
 from tvmcomp.codegen.native.link import link_shared
 from tvmcomp.model import Signature, TensorSpec
-from tvmcomp.passes.pipeline import Lowered, lower
+from tvmcomp.passes.lowered import Lowered
+from tvmcomp.passes.pipeline import lower
 from tvmcomp.runtime.amx_permission import allow_amx
 from tvmcomp.tvm_import import tvm
 

@@ -9,7 +9,7 @@ import numpy as np
 from gpu_expressions import numpy_dtype
 from gpu_on_cpu import run_on_cpu
 
-from tvmcomp.passes.pipeline import Lowered
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.passes.rewriter import main_bindings, op_name
 from tvmcomp.tvm_import import tvm
 

@@ -16,8 +16,8 @@ from tvmcomp.codegen.native.shared_constants import SharedConstants, shared_cons
 from tvmcomp.codegen.native.workspace import ALIGNMENT, place
 from tvmcomp.ffi_import import tvm_ffi
 from tvmcomp.model import Signature
+from tvmcomp.passes.lowered import Lowered
 from tvmcomp.passes.phase import Watch
-from tvmcomp.passes.pipeline import Lowered
 from tvmcomp.targets import TargetDescription
 
 

@@ -45,6 +45,15 @@ def scheduled_as(name: str, func: PrimFunc, scheduled: Any) -> Any:
     return scheduled
 
 
+def tasks_of_kernels(mod: Module) -> dict[str, str]:
+    """Each scheduled kernel of ``mod`` -> the name that it was scheduled as."""
+    return {
+        str(var.name_hint): str(func.attrs[SCHEDULED_AS])
+        for var, func in mod.functions.items()
+        if isinstance(func, tvm.tirx.PrimFunc) and func.attrs and func.attrs.get(SCHEDULED_AS)
+    }
+
+
 def schedulable(func: PrimFunc) -> bool:
     """Whether ``func`` is made of blocks; sort, NMS, scans and the like come as opaque loops, some
     in one block, but under no root. What is scheduled already stays so."""

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.loops import LOOP_BODY, loop_bodies
+from tvmcomp.passes.bodies import as_main, body_of
 from tvmcomp.passes.rewriter import CALLS, main_bindings, op_name
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, Module, PrimExpr, PrimFunc
@@ -18,7 +20,8 @@ relax, tirx = tvm.relax, tvm.tirx
 
 
 def unaligned_inputs(mod: Module, inputs: int) -> tuple[Any, bool]:
-    """Take from kernels the assumption that the network's inputs are aligned.
+    """Take from kernels the assumption that the network's inputs, and what loops' bodies are given,
+    are aligned.
 
     Args:
         mod: scheduled kernels under ``main``, which takes the inputs first.
@@ -28,6 +31,14 @@ def unaligned_inputs(mod: Module, inputs: int) -> tuple[Any, bool]:
         The module, and whether it now takes inputs at any address that suits their elements: not
         where ``main`` has control flow.
     """
+    for body in loop_bodies(mod):
+        view = as_main(mod, body)
+        given = len(view["main"].params) - int(view["main"].attrs[LOOP_BODY])
+        mod = body_of(_in_main(view, given)[0], body)
+    return _in_main(mod, inputs)
+
+
+def _in_main(mod: Module, inputs: int) -> tuple[Any, bool]:
     bindings = main_bindings(mod)
     if bindings is None:
         return mod, False
