@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from types import FrameType
@@ -12,6 +13,9 @@ from needed import missing
 
 if TYPE_CHECKING:
     from board import Board, BoardRoot
+
+# As tvmcomp.compress does; a test may import torch before it.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Seconds that a test may take, and a slow one: far more than they do on a busy machine. The first
 #: test on a board prepares it.

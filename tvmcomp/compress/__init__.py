@@ -2,12 +2,17 @@
 
 The package is what ``tvmcomp.compress(…)`` calls, and holds ``tvmcomp.compress.prepare(…)``. What
 it defines is imported when it is first used: torch is imported in here and nowhere else.
+
+Torch's threads are made to sleep while they wait for one another, unless ``OMP_WAIT_POLICY`` says
+otherwise. As they come, they spin: where other work runs on the machine, each operator then waits
+until the system has given all of them their turn, 20 times as long as it computes.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -15,6 +20,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tvmcomp.compress.compress import CompressResult, compress
     from tvmcomp.compress.own_loop import Prepared, prepare
+
+# OpenMP reads it once, when torch is first imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 #: Name -> where it is defined.
 _PUBLIC = {
