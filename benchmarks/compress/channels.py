@@ -13,21 +13,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 import tvmcomp
-from benchmarks.accuracy.cases import Arrays, Case, gathered, one_by_one
-from benchmarks.compress import networks
+from benchmarks.accuracy.cases import Arrays, Case, gathered
+from benchmarks.compress import networks, results
 from benchmarks.kinds import catalogue as kinds
-from benchmarks.zoo import data as zoo_data
 from tvmcomp.artifact.artifact import Artifact
 
 #: Turns that artifacts are timed in, and runs of a turn.
 _TURNS, _RUNS = 30, 20
-#: Networks whose samples are rendered, as many as are wanted, all different.
-_RENDERED = ("orientation", "text-direction", "text-detector")
 
 
 class Cut(msgspec.Struct, frozen=True):
@@ -67,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "[by the time in float; what is cut is quantized by `build`]",
     )
     parser.add_argument("--budget", help="of distillation [none is done]")
-    parser.add_argument("--samples", type=int, help="of those that can be rendered [as they are]")
+    results.samples_argument(parser)
     parser.add_argument("--limit", type=int, metavar="N", help="judge by at most N samples")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="print JSON")
@@ -78,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     found = []
     for name in args.names:
         print(name, file=sys.stderr, flush=True)
-        found.append(_cut(networks.load(name, args.limit), args))
+        found.append(_cut(networks.load(name, args.limit, args.samples), args))
     if args.json:
         print(json.dumps(msgspec.to_builtins(found), indent=2))
         return 0
@@ -100,13 +96,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _cut(case: Case, args: argparse.Namespace) -> Cut:
-    samples = case.calibration
-    if args.samples and case.name in _RENDERED:
-        samples = _rendered(case.name, args.samples)
     judged = {key: array[:32] for key, array in case.inputs.items()}
     options: dict[str, Any] = {"shapes": case.shapes}
     result = tvmcomp.compress(
-        case.model, data=samples, eval=judged, max_drop=100, measure=False, seed=args.seed,
+        case.model, data=case.calibration, eval=judged, max_drop=100, measure=False, seed=args.seed,
         speedup=args.speedup, quant=args.quant, distil=bool(args.budget),
         budget=args.budget or "1m", **options,
     )  # fmt: skip
@@ -130,7 +123,7 @@ def _cut(case: Case, args: argparse.Namespace) -> Cut:
     assert proof is not None
     return Cut(
         name=case.name,
-        samples=len(samples),
+        samples=len(case.calibration),
         points=whole[first],
         lost={kind: whole[first] - each for kind, each in points.items() if kind != "float"},
         float_ratio=seconds["float"] / seconds["cut float"] if "cut float" in seconds else None,
@@ -139,11 +132,6 @@ def _cut(case: Case, args: argparse.Namespace) -> Cut:
         macs=proof.after.macs / proof.before.macs,
         notes=[note for step in proof.steps for note in step.notes],
     )
-
-
-def _rendered(name: str, count: int) -> list[Arrays]:
-    made = [zoo_data.one_sample(name, zoo_data.CALIBRATION, index)[0] for index in range(count)]
-    return one_by_one({key: np.stack([each[key] for each in made]) for key in made[0]})
 
 
 def _points(case: Case, artifact: Artifact, reference: Arrays) -> dict[str, float]:

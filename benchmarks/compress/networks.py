@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.accuracy import cases
 from benchmarks.accuracy.cases import Arrays, Case, one_by_one
+from benchmarks.kinds import data as kinds_data
+from benchmarks.zoo import data as zoo_data
 
 _EXAMPLE = Path(__file__).parents[2] / "examples" / "mnist"
-#: At most so many unlabelled samples are given to what compresses, and to what it is compared with.
-MOST_SAMPLES = 1000
+#: At most so many unlabelled samples are given to what compresses, and to what it is compared with,
+#: where nobody says how many.
+_MOST_SAMPLES = 1000
+#: Networks whose samples are rendered, as many as are wanted, all different.
+_RENDERED = ("orientation", "text-direction", "text-detector")
 
 
 def names() -> list[str]:
@@ -19,16 +25,28 @@ def names() -> list[str]:
     return ["example", *cases.names()]
 
 
-def load(name: str, limit: int | None) -> Case:
+def load(name: str, limit: int | None, samples: int | None = None) -> Case:
     """A network and its samples.
 
     Args:
         name: one of :func:`names`.
         limit: judge by so many samples at most.
+        samples: unlabelled ones to give, of networks whose samples are rendered or whose training
+            rows are at hand; None, and of other networks, are those that calibrate.
     """
     case = _example(limit) if name == "example" else cases.load(name, limit)
-    del case.calibration[MOST_SAMPLES:]
+    if samples is not None and name in _RENDERED:
+        return replace(case, calibration=_rendered(name, samples))
+    if samples is not None and name in kinds_data.SOURCES:
+        rows = kinds_data.split(name).train.take(slice(0, samples))
+        return replace(case, calibration=one_by_one(rows.inputs))
+    del case.calibration[_MOST_SAMPLES:]
     return case
+
+
+def _rendered(name: str, count: int) -> list[Arrays]:
+    made = [zoo_data.one_sample(name, zoo_data.CALIBRATION, index)[0] for index in range(count)]
+    return one_by_one({key: np.stack([each[key] for each in made]) for key in made[0]})
 
 
 def _example(limit: int | None) -> Case:

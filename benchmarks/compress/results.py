@@ -40,12 +40,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     known = ", ".join(networks.names())
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {known} [all]")
     parser.add_argument("--limit", type=int, metavar="N", help="judge by at most N samples")
+    samples_argument(parser)
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--results",
         type=Path,
         metavar="FILE",
         help="keep what is measured there, line by line, and do nothing twice",
+    )
+
+
+def samples_argument(parser: argparse.ArgumentParser) -> None:
+    """How many unlabelled samples there are."""
+    parser.add_argument(
+        "--samples",
+        type=int,
+        metavar="N",
+        help="give so many unlabelled samples, rendered or of the training set, where there are "
+        "[as many as calibrate]",
     )
 
 
@@ -69,6 +81,7 @@ def rows(
         variants: name -> what makes it.
     """
     settings = f"{settings}, limit {args.limit}" if args.limit else settings
+    settings = f"{settings}, samples {args.samples}" if args.samples else settings
     known = _read(args.results)
     found = []
     for name in args.names or networks.names():
@@ -76,7 +89,7 @@ def rows(
         done = {} if row is None else row.variants
         missing = {key: judge for key, judge in variants.items() if key not in done}
         if missing:
-            case = networks.load(name, args.limit)
+            case = networks.load(name, args.limit, args.samples)
             reference = kinds.run_float(case.model, case.inputs)
             if row is None:
                 points = case.judge(reference, reference)

@@ -22,7 +22,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of this table."""
     results.add_arguments(parser)
     results.budget_argument(parser)
-    parser.add_argument("--macs", type=float, default=0.65, help="that are left [%(default)s]")
+    parser.add_argument(
+        "--macs", type=float, help="that are left [as few as the points that may be lost allow]"
+    )
+    parser.add_argument(
+        "--max-drop", type=float, default=1.0, help="points that may be lost [%(default)s]"
+    )
     parser.add_argument("--bits", type=int, default=4, help="of the weights [%(default)s]")
     parser.add_argument("--distil", action="store_true", help="train what was made smaller, too")
     parser.epilog = "$TVMCOMP_PEERS_PYTHON names a Python that has openvino, nncf and onnxruntime"
@@ -30,8 +35,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print a row for each network; 1 where a peer's is smaller, faster or more accurate."""
-    options: dict[str, Any] = {"macs": args.macs, "bits": args.bits}
-    settings = f"macs {args.macs}, bits {args.bits}, seed {args.seed}"
+    options: dict[str, Any] = {"bits": args.bits, "max_drop": args.max_drop}
+    options |= {"macs": args.macs} if args.macs else {"prune": True}
+    settings = f"macs {args.macs}, bits {args.bits}, max drop {args.max_drop}, seed {args.seed}"
     if args.distil:
         options["distil"] = True
         settings += f", budget {args.budget}"

@@ -77,11 +77,10 @@ def compressed(seed: int, budget: str = "20m", **options: Any) -> Variant:
             data=case.calibration,
             eval=first,
             shapes=case.shapes,
-            max_drop=100,
             budget=budget,
             seed=seed,
             measure=False,
-            **options,
+            **{"max_drop": 100, **options},
         )
         return _build(case, result.model).small()
 

@@ -22,7 +22,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Names of the networks that were loaded; the float network is right 3 of 4 times."""
     found = []
 
-    def load(name: str, limit: int | None) -> Case:
+    def load(name: str, limit: int | None, samples: int | None) -> Case:
         found.append(name)
         inputs = {"x": np.zeros((4, 2), np.float32)}
         return Case(name, Path("m.onnx"), {}, [], inputs, lambda *_: {"top1": 75.0})

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import onnx
 
+from tvmcomp.compress.allowance import Allowance
 from tvmcomp.compress.called_metric import CalledMetric
 from tvmcomp.compress.cost import Compute, OperatorTimes
 from tvmcomp.compress.fake_quantize import finish
@@ -80,6 +81,7 @@ class Steps:
         model = self._original
         size, (drop, sqnr) = self._judged(model)
         left = seconds
+        allowance = Allowance(self._max_drop, steps, self._cost)
         for index, step in enumerate(steps):
             share = _share(steps[index:], left)
             done = self._folder.finished(index)
@@ -87,7 +89,8 @@ class Steps:
                 self._progress.stage(step.name)
                 start = time.monotonic()
                 folder = self._folder.of_step(index)
-                applied = step.apply(model, self._given(steps, share, folder))
+                given = self._given(steps, share, folder, allowance.of(index))
+                applied = step.apply(model, given)
                 took = time.monotonic() - start
                 self._folder.keep(index, applied, took)
             else:
@@ -97,6 +100,7 @@ class Steps:
             model = applied.model
             before = size, drop, sqnr
             size, (drop, sqnr) = self._judged(model)
+            allowance.lost(index, drop.drop - before[1].drop)
             self.proofs.append(
                 StepProof(
                     technique=step.name,
@@ -114,8 +118,21 @@ class Steps:
             )
         return model
 
-    def _given(self, steps: Sequence[Technique], seconds: float, folder: Path | None) -> Run:
-        lossy = sum(1 for step in steps if not step.repeats)
+    def _cost(self, steps: Sequence[Technique]) -> float:
+        """Points that steps lose of the original by themselves, without training."""
+        self._progress.stage("what other steps cost")
+        model = self._original
+        for step in steps:
+            model = step.apply(model, self._given(steps, 0.0, None)).model
+        return self._judged(model)[1][0].drop
+
+    def _given(
+        self,
+        steps: Sequence[Technique],
+        seconds: float,
+        folder: Path | None,
+        max_drop: float = 0.0,
+    ) -> Run:
         compute: Compute = "int8" if any(step.name == "quantize" for step in steps) else "float"
         return Run(
             teacher=self._original,
@@ -125,7 +142,7 @@ class Steps:
             progress=self._progress,
             times=self._times,
             compute=compute,
-            max_drop=self._max_drop / max(lossy, 1),
+            max_drop=max_drop,
             lost=lambda model: self._judged(model)[1][0].drop,
             folder=folder,
             shared=self._shared,

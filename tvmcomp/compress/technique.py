@@ -37,7 +37,8 @@ class Run:
         progress: is told of each stage.
         times: what small models take on the target that the network is made for.
         compute: what the finished network's products are computed in.
-        max_drop: points that this step may lose: its share of what the run may.
+        max_drop: points that this step may lose: its part of what the run may; see
+            :mod:`tvmcomp.compress.allowance`.
         lost: points that a network loses on the watched samples: by the metric that the run is
             judged by, where that needs no labels.
         folder: the step's own, for checkpoints; None keeps none.
@@ -87,6 +88,8 @@ class Technique(Protocol):
         repeats: it may stand in a recipe more than once, and anywhere behind one that changes the
             network: it mends what others did.
         trains: it trains, where a step behind it mends; its share of the time is as large.
+        goals: fields of ``Options`` that each say how far it goes; with none of them given it goes
+            as far as ``Run.max_drop`` allows. Without goals it does what its options say.
         chosen_by: the options that choose it on the command line and in Python; one that is no
             field of ``Options`` is a flag.
         summary: what it does, for the help of a flag that chooses it.
@@ -99,6 +102,7 @@ class Technique(Protocol):
     place: ClassVar[int]
     repeats: ClassVar[bool]
     trains: ClassVar[bool]
+    goals: ClassVar[tuple[str, ...]]
     chosen_by: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
     on_command_line: ClassVar[tuple[str, ...]]
@@ -138,14 +142,19 @@ C = TypeVar("C", bound=type[Any])
 
 
 def technique(
-    name: str, *, place: int, repeats: bool = False, trains: bool = False
+    name: str,
+    *,
+    place: int,
+    repeats: bool = False,
+    trains: bool = False,
+    goals: tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Make the decorated class known as the technique ``name``."""
 
     def decorate(kind: C) -> C:
         known: Any = kind
         known.name, known.place = name, place
-        known.repeats, known.trains = repeats, trains
+        known.repeats, known.trains, known.goals = repeats, trains, goals
         TECHNIQUES[name] = known
         return kind
 

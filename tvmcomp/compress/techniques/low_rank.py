@@ -50,7 +50,7 @@ class LowRankOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("faster and drop are two goals; give one")
 
 
-@technique("low_rank", place=30)
+@technique("low_rank", place=30, goals=("faster", "drop", "only"))
 class LowRank:
     """Factors that lose least on the samples, taken only where they are faster on the target.
 

@@ -56,7 +56,7 @@ class PruneOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError(f"{' and '.join(goals)} are two goals; give one")
 
 
-@technique("prune", place=20)
+@technique("prune", place=20, goals=("speedup", "macs", "drop", "left"))
 class Prune:
     """Cut out what harms least for the time that it saves, and mend what read it.
 
