@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import coarse_weights
+import msgspec
 import pytest
+from needed import package
+from networks import classifier, images
 
-from tvmcomp.compress.allowance import Allowance, goes_as_far_as_allowed
-from tvmcomp.compress.recipe import recipe_of
+package("torch", "compress")
+
+import tvmcomp  # noqa: E402
+from tvmcomp.compress.allowance import Allowance, goes_as_far_as_allowed  # noqa: E402
+from tvmcomp.compress.recipe import recipe_of  # noqa: E402
+from tvmcomp.compress.technique import TECHNIQUES, Applied, technique  # noqa: E402
 
 PRUNE, RANKS, BITS, DISTIL = (
     {"name": "prune"},
@@ -13,6 +21,27 @@ PRUNE, RANKS, BITS, DISTIL = (
     {"name": "quantize", "bits": 4},
     {"name": "distil"},
 )
+
+
+@pytest.fixture
+def greedy():
+    """A technique at place 10 that says what it may lose, and does nothing."""
+    coarse_weights.register()
+
+    @technique("greedy", place=10, goals=("share",))
+    class Greedy(TECHNIQUES["coarse"]):
+        class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+            share: float | None = None
+
+        chosen_by = ("greedy",)
+        on_command_line = ("greedy",)
+
+        def apply(self, model, run):
+            return Applied(model, (f"{run.max_drop:.3f}",))
+
+    yield
+    coarse_weights.unregister()
+    del TECHNIQUES["greedy"]
 
 
 def allowance(recipe, cost=0.0, asked=None):
@@ -73,3 +102,16 @@ def test_a_goal_is_told_of_its_part_and_costs_nobody_else():
     assert points.of(0) == 0.5
     points.lost(0, 0.4)
     assert points.of(1) == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("mantissa, least", [(23, 9.999), (2, 5.0), (0, 5.0)])
+def test_what_others_cost_is_measured(greedy, tmp_path, mantissa, least):
+    samples = [{"x": each[None]} for each in images(60, 3, 16, 16)]
+    recipe = [{"name": "greedy"}, {"name": "coarse", "mantissa": mantissa}]
+    proof = tvmcomp.compress(
+        classifier(tmp_path / "net.onnx"), None, samples,
+        recipe=recipe, metric="sqnr", max_drop=10, measure=False,
+    ).proof  # fmt: skip
+    first, second = proof.steps
+    assert float(first.notes[0]) == pytest.approx(max(10 - second.drop_after, 5.0), abs=1e-3)
+    assert float(first.notes[0]) >= least
