@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import coarse_weights
+import numpy as np
 import pytest
 
 from tvmcomp.compress.recipe import recipe_of
@@ -62,6 +63,17 @@ def test_an_option_alone_chooses_its_technique():
     assert recipe.described() == [{"name": "coarse", "mantissa": 3}]
 
 
+@pytest.mark.parametrize("value", [8, 0, 0.5, "yes", [True]])
+def test_a_flag_takes_no_value(value):
+    message = refused(None, {"later": value})
+    assert f"--later is {value!r}, not True or False" in message and "mantissa" in message
+
+
+@pytest.mark.parametrize("value", [np.int64(3), np.array([3]), {}, "3"])
+def test_a_value_of_another_type_is_refused_by_its_name(value):
+    assert "mantissa" in refused(None, {"mantissa": value})
+
+
 def test_nothing_asked_for_is_an_empty_recipe():
     assert recipe_of(None, {}).steps == ()
 
@@ -114,6 +126,7 @@ def test_what_is_no_recipe(tmp_path):
     message = refused([{"name": "coarser"}])
     assert "technique 1" in message and "'coarser'" in message and "coarse, " in message
     assert "has no name" in refused([{"mantissa": 3}])
+    assert "no technique ['coarse']" in refused([{"name": ["coarse"]}])
     assert "Allowed keys: mantissa" in refused([{"name": "coarse", "mantisa": 3}])
     assert "coarse), mantissa" in refused([{"name": "coarse", "mantissa": 99}])
     assert "a recipe says what is done" in refused([{"name": "coarse"}], {"mantissa": 3})

@@ -95,7 +95,11 @@ def recipe_of(source: RecipeSource | None, options: Mapping[str, Any]) -> Recipe
 
 def given_options(options: Mapping[str, Any]) -> dict[str, Any]:
     """Those of ``options`` that a person gave: None, False and no patterns are not given."""
-    return {n: v for n, v in options.items() if v is not None and v is not False and v != ()}
+    return {
+        name: value
+        for name, value in options.items()
+        if not (value is None or value is False or (isinstance(value, tuple) and not value))
+    }
 
 
 def _from_options(given: Mapping[str, Any]) -> Recipe:
@@ -106,6 +110,12 @@ def _from_options(given: Mapping[str, Any]) -> Recipe:
     for kind in known.values():
         fields = kind.Options.__struct_fields__
         if any(name in given for name in kind.chosen_by):
+            for name in set(kind.chosen_by) - {*fields}:
+                if given.get(name, True) is not True:
+                    raise ConfigError(
+                        f"{_spelled(name)} is {given[name]!r}, not True or False",
+                        hint=f"What {kind.name} takes beside it: {', '.join(fields)}.",
+                    )
             own = {name: value for name, value in given.items() if name in fields}
             used |= {*own, *kind.chosen_by}
             steps.append(kind(as_struct(own, kind.Options, kind.name)))
@@ -133,7 +143,7 @@ def _steps(documents: Sequence[Any], where: str) -> tuple[Technique, ...]:
     for position, document in enumerate(documents, 1):
         place = f"{where}, technique {position}"
         name = document.get(_NAME) if isinstance(document, Mapping) else None
-        if name not in known:
+        if not isinstance(name, str) or name not in known:
             what = "has no name" if name is None else f"there is no technique {name!r}"
             raise ConfigError(what, where=place, hint=f"There are: {', '.join(known)}.")
         options = {key: value for key, value in document.items() if key != _NAME}
