@@ -136,7 +136,10 @@ class _Fold(ir.passes.InPlacePass):  # type: ignore[misc]
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         self.limits.restart()
-        return ir.passes.PassResult(model, _GuardedFolder(self.opset, self.limits)(model).modified)
+        folder = _GuardedFolder(self.opset, self.limits)
+        # log(0) and its like are values, as they are in a network that runs.
+        with np.errstate(all="ignore"):
+            return ir.passes.PassResult(model, folder(model).modified)
 
 
 class _GuardedFolder(FoldConstantsPass):  # type: ignore[misc]
