@@ -215,6 +215,14 @@ def test_a_budget_of_time_ends_it(tmp_path):
     assert found.steps > 10 and time.monotonic() - begun < 6
 
 
+def test_no_time_is_left(tmp_path):
+    teacher = network(tmp_path)
+    student = harmed(teacher)
+    found = distil(student, teacher, divide(samples(), 0), DistilOptions(budget=0.0, batch=16))
+    assert found.steps == 0 and found.model == student
+    assert found.notes == ("No time was left to train; give a larger budget.",)
+
+
 class Interrupting:
     """Presses Ctrl-C after so many steps."""
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 
-from tvmcomp.compress.technique import Technique
+from tvmcomp.compress.technique import Technique, is_given
 
 
 class Allowance:
@@ -57,7 +57,4 @@ class Allowance:
 
 def goes_as_far_as_allowed(step: Technique) -> bool:
     """Whether only points limit a step."""
-    unset = type(step.options)()
-    return bool(step.goals) and all(
-        getattr(step.options, goal) == getattr(unset, goal) for goal in step.goals
-    )
+    return bool(step.goals) and not is_given(step.options, step.goals)

@@ -168,7 +168,9 @@ class _Run:
             self.notes.append("It was stopped by Ctrl-C; the best weights so far are kept.")
         schedule, best = self.state.schedule, self.state.best
         looks = schedule.step // self.lessons.look_every
-        if best == start and not pointless:
+        if not (schedule.step or pointless or self.interrupted):
+            self.notes.append("No time was left to train; give a larger budget.")
+        elif best == start and not pointless:
             self.notes.append("No weights did better on the samples held out than those it had.")
         elif best != start and not best.surely_better_than(start, looks):
             self.notes.append(

@@ -85,4 +85,6 @@ class Schedule(msgspec.Struct, forbid_unknown_fields=True):
 
     @property
     def _by_clock(self) -> float:
-        return 0.0 if self.budget is None else self.seconds / self.budget
+        if self.budget is None:
+            return 0.0
+        return self.seconds / self.budget if self.budget > 0 else 1.0

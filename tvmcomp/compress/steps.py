@@ -18,7 +18,7 @@ from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.running import Runner, compared, gives_scores
 from tvmcomp.compress.samples import Parts
 from tvmcomp.compress.score import Score, default_metric
-from tvmcomp.compress.technique import Run, Technique
+from tvmcomp.compress.technique import Run, Technique, is_given
 from tvmcomp.errors import ConfigError
 from tvmcomp.model import Signature
 from tvmcomp.progress import Progress
@@ -95,7 +95,7 @@ class Steps:
                 self._folder.keep(index, applied, took)
             else:
                 applied, took = done
-            if step.repeats or step.trains:
+            if _takes_time(step):
                 left = max(0.0, left - took)
             model = applied.model
             before = size, drop, sqnr
@@ -166,8 +166,13 @@ def _share(steps: Sequence[Technique], left: float) -> float:
     """The seconds of ``left`` that the first of ``steps`` may train for: none where it trains only
     with a step behind it that mends, and there is none."""
     first = steps[0]
-    if not (first.repeats or first.trains):
+    if not _takes_time(first):
         return left
     if not any(step.repeats for step in steps):
         return 0.0
-    return left / sum(1 for step in steps if step.repeats or step.trains)
+    return left / sum(1 for step in steps if _takes_time(step))
+
+
+def _takes_time(step: Technique) -> bool:
+    """Whether a step has a part of the time for training."""
+    return step.repeats or is_given(step.options, step.trains)

@@ -87,7 +87,8 @@ class Technique(Protocol):
         place: where it stands in a recipe; lower comes first. See :mod:`tvmcomp.compress.recipe`.
         repeats: it may stand in a recipe more than once, and anywhere behind one that changes the
             network: it mends what others did.
-        trains: it trains, where a step behind it mends; its share of the time is as large.
+        trains: fields of ``Options``: with any of them given it trains, where a step behind it
+            mends; its share of the time is as large.
         goals: fields of ``Options`` that each say how far it goes; with none of them given it goes
             as far as ``Run.max_drop`` allows. Without goals it does what its options say.
         chosen_by: the options that choose it on the command line and in Python; one that is no
@@ -101,7 +102,7 @@ class Technique(Protocol):
     name: ClassVar[str]
     place: ClassVar[int]
     repeats: ClassVar[bool]
-    trains: ClassVar[bool]
+    trains: ClassVar[tuple[str, ...]]
     goals: ClassVar[tuple[str, ...]]
     chosen_by: ClassVar[tuple[str, ...]]
     summary: ClassVar[str]
@@ -146,7 +147,7 @@ def technique(
     *,
     place: int,
     repeats: bool = False,
-    trains: bool = False,
+    trains: tuple[str, ...] = (),
     goals: tuple[str, ...] = (),
 ) -> Callable[[C], C]:
     """Make the decorated class known as the technique ``name``."""
@@ -159,6 +160,12 @@ def technique(
         return kind
 
     return decorate
+
+
+def is_given(options: msgspec.Struct, names: Sequence[str]) -> bool:
+    """Whether any of these fields is other than it is by itself."""
+    unset = type(options)()
+    return any(getattr(options, name) != getattr(unset, name) for name in names)
 
 
 def all_techniques() -> dict[str, type[Technique]]:

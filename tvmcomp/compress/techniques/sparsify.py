@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import msgspec
 
-from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, technique
+from tvmcomp.compress.technique import Applied, Run, Suggestion, Technique, is_given, technique
 
 if TYPE_CHECKING:
     import onnx
@@ -74,7 +74,12 @@ class SparsifyOptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("begin is after end")
 
 
-@technique("sparsify", place=40, trains=True)
+#: Options of how sparsity rises in training. Without them it does not: with the few hundred samples
+#: and steps that most have, to prune at once and distil then gave more (docs/compress.md).
+_RISE = ("start", "begin", "end", "frequency", "steps")
+
+
+@technique("sparsify", place=40, trains=_RISE)
 class Sparsify:
     """Zeros that the built network leaves out.
 
@@ -121,7 +126,7 @@ class Sparsify:
 
         options = self.options
         chosen = self._chosen(model, run)
-        if self._rises and (run.seconds > 0 or options.steps is not None):
+        if is_given(options, _RISE) and (run.seconds > 0 or options.steps is not None):
             pruned = self._trained(model, run, chosen)
         else:
             same = {each.weight.tensor: options.sparsity for each in chosen}
@@ -130,15 +135,6 @@ class Sparsify:
             step = run.progress.stage("pruning weights", len(chosen))
             pruned = one_shot.prune_at_once(model, chosen, same, run.parts.fit, step)
         return Applied(pruned, tuple(_notes(pruned, chosen)))
-
-    @property
-    def _rises(self) -> bool:
-        """Whether the recipe says how sparsity rises in training: with the few hundred samples and
-        steps that most have, to prune at once and distil then gave more (docs/compress.md)."""
-        asked = self.options
-        return asked.start > 0 or any(
-            value is not None for value in (asked.begin, asked.end, asked.frequency, asked.steps)
-        )
 
     def _trained(
         self, model: onnx.ModelProto, run: Run, chosen: Sequence[Prunable]
