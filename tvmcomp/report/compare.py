@@ -134,15 +134,43 @@ def measured_changes(pair: MeasuredPair) -> Iterator[Change]:
 def accuracy_change(found: Evaluation) -> Change:
     """Of the second artifact's evaluation beside the first, against labels."""
     assert found.float_value is not None and found.difference is not None
-    ends = found.difference_low or 0.0, found.difference_high or 0.0
-    return Change(
+    return score_change(
         f"{found.metric} on {found.samples} samples",
-        found.float_value,
-        found.value,
-        texts.score(found.float_value, found.unit),
-        texts.score(found.value, found.unit),
-        f"{found.difference:+.2f} points, 95% confidence {ends[0]:+.2f} to {ends[1]:+.2f}; after: "
-        f"{found.low:.2f} to {found.high:.2f}",
+        (found.float_value, found.value),
+        found.unit,
+        found.difference,
+        (found.difference_low or 0.0, found.difference_high or 0.0),
+        (found.low, found.high),
+    )
+
+
+def score_change(
+    title: str,
+    scores: tuple[float, float],
+    unit: str,
+    difference: float,
+    ends: Interval,
+    after_ends: Interval,
+) -> Change:
+    """Of a score whose difference was measured sample by sample.
+
+    Args:
+        title: what was scored.
+        scores: before and after.
+        unit: of both.
+        difference: what was gained.
+        ends: of its 95% confidence interval.
+        after_ends: of that of the score after.
+    """
+    before, after = scores
+    return Change(
+        title,
+        before,
+        after,
+        texts.score(before, unit),
+        texts.score(after, unit),
+        f"{texts.score_difference(difference, unit)}, 95% confidence {ends[0]:+.2f} to "
+        f"{ends[1]:+.2f}; after: {after_ends[0]:.2f} to {after_ends[1]:.2f}",
         more_is_better(ends),
         "accuracy",
     )
@@ -161,14 +189,13 @@ def likeness_change(before: Evaluation, after: Evaluation, original: str, decide
         apart = "worse"
     elif after.low > before.high:
         apart = "better"
-    unit = "points" if after.unit == "%" else after.unit
     return Change(
         f"{after.metric} with {original} on {after.samples} samples",
         before.value,
         after.value,
         texts.score(before.value, before.unit),
         texts.score(after.value, after.unit),
-        f"{after.value - before.value:+.2f} {unit}".rstrip(),
+        texts.score_difference(after.value - before.value, after.unit),
         apart,
         "accuracy" if decides else None,
     )

@@ -38,3 +38,8 @@ def score(value: float | None, unit: str) -> str:
     if value is None:
         return NONE
     return f"{value:.2f}%" if unit == "%" else f"{value:.4g} {unit}".rstrip()
+
+
+def score_difference(value: float, unit: str) -> str:
+    """How much more a score is: ``-0.30 points``, ``+1.20 dB``."""
+    return f"{value + 0.0:+.2f} {'points' if unit == '%' else unit}".rstrip()

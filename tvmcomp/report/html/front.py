@@ -10,7 +10,7 @@ import msgspec
 
 from tvmcomp.errors import ArtifactError
 from tvmcomp.report import texts
-from tvmcomp.report.compare import Change, more_is_better
+from tvmcomp.report.compare import Change, score_change
 from tvmcomp.report.html.chosen import Table, read_table
 from tvmcomp.report.html.document import Candidate, Command, Fact, Front, Goals
 
@@ -184,18 +184,13 @@ class SearchFile(msgspec.Struct, frozen=True, kw_only=True):
         score = self.chosen.score if self.chosen else None
         if score is None or score.before is None:
             return
-        low, high = -score.drop_high, -score.drop_low
-        unit = " points" if score.unit == "%" else f" {score.unit}".rstrip()
-        yield Change(
+        yield score_change(
             f"{self.metric} on {score.samples} samples, by the search",
-            score.before,
-            score.after,
-            texts.score(score.before, score.unit),
-            texts.score(score.after, score.unit),
-            f"{-score.drop + 0.0:+.2f}{unit}, 95% confidence {low:+.2f} to {high:+.2f}; after: "
-            f"{score.after_low:.2f} to {score.after_high:.2f}",
-            more_is_better((low, high)),
-            "accuracy",
+            (score.before, score.after),
+            score.unit,
+            -score.drop,
+            (-score.drop_high, -score.drop_low),
+            (score.after_low, score.after_high),
         )
 
     def commands(self) -> list[Command]:
