@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.search import fronts, optimizers, predictions
+from benchmarks.search import again, elsewhere, fronts, optimizers, predictions
 from benchmarks.tables import main
 
-TABLES = {"fronts": fronts, "optimizers": optimizers, "predictions": predictions}
+TABLES = {
+    "again": again,
+    "elsewhere": elsewhere,
+    "fronts": fronts,
+    "optimizers": optimizers,
+    "predictions": predictions,
+}
 
 if __name__ == "__main__":
     sys.exit(main("python -m benchmarks.search", __doc__, TABLES))

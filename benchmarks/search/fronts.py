@@ -16,12 +16,8 @@ from statistics import median
 from typing import Any
 
 import msgspec
-import numpy as np
 
-from benchmarks.compress import networks
-from benchmarks.kinds import catalogue as kinds
-from benchmarks.kinds import data as kinds_data
-from benchmarks.zoo import data as zoo_data
+from benchmarks.search.searched_case import load
 from tvmcomp.progress import NoProgress
 from tvmcomp.search.candidate import Candidate
 from tvmcomp.search.events import Event
@@ -87,18 +83,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _searched(name: str, args: argparse.Namespace) -> tuple[Front, list[Point]]:
-    case = networks.load(name, args.limit)
-    labels = _labels(name, args.limit)
-    evaluation = {**case.inputs, **({} if labels is None else {"label": labels})}
+    case = load(name, args.limit)
     folder = args.folder / name
-    common: dict[str, Any] = {"eval": evaluation, "shapes": case.shapes, "seed": 0}
+    common: dict[str, Any] = {"eval": case.evaluation, "shapes": case.shapes, "seed": 0}
 
     def tell(event: Event) -> None:
         print(msgspec.json.encode(event).decode(), flush=True)
 
     front = search(case.model, folder, case.calibration, budget=args.budget, tell=tell, **common)
     maker = prepared(
-        case.model, folder, case.calibration, evaluation, None, None, 0, "native", None,
+        case.model, folder, case.calibration, case.evaluation, None, None, 0, "native", None,
         NoProgress(), {"shapes": case.shapes},
     )  # fmt: skip
     alone = []
@@ -109,19 +103,6 @@ def _searched(name: str, args: argparse.Namespace) -> tuple[Front, list[Point]]:
             judged = maker.judged(candidate, point.p50_ms)
             alone.append(msgspec.structs.replace(point, judged=judged))
     return front, alone
-
-
-def _labels(name: str, limit: int | None) -> np.ndarray | None:
-    if name == "example":
-        with np.load(networks.load(name, limit).model.parent / "test.npz") as file:
-            return np.asarray(file["label"][:limit])
-    if name in kinds.KINDS:
-        targets = [*kinds_data.split(name).evaluation.targets.values()]
-        classes = len(targets) == 1 and targets[0].ndim == 1 and targets[0].dtype.kind in "iu"
-        labels = targets[0] if classes else None
-    else:
-        labels = zoo_data.load(name)[1].labels
-    return None if labels is None else np.asarray(labels[:limit], np.int64)
 
 
 def _row(name: str, point: Point, front: Sequence[Point]) -> Row:

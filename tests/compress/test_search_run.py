@@ -150,3 +150,26 @@ def test_a_board_that_disappears(searched: Searches, monkeypatch: pytest.MonkeyP
     with pytest.raises(DeviceError, match="does not answer"):
         searched(searched.folder / "gone", **GOALS)
     assert [line["kind"] for line in searched.lines("gone")] == ["proxy"]
+
+
+def test_a_search_in_another_folder_begins_with_what_the_first_found(searched: Searches) -> None:
+    second = searched(searched.folder / "second", **GOALS)
+    found = {point.id for point in second.points}
+    assert {point.id for point in searched.front.points if point.on_front} <= found
+    lines = searched.lines("second")
+    counts = Counter((line["kind"], line["of"]) for line in lines)
+    assert set(counts.values()) == {1}
+    first = {(line["kind"], line["of"]) for line in searched.lines()}
+    scored = [line for line in lines if line["kind"] in ("harm", "proxy", "judged")]
+    assert scored
+    for line in scored:
+        if (line["kind"], line["of"]) in first:
+            assert line["taken_from"] == str(searched.folder / "found")
+    for point in second.points:
+        assert (searched.folder / "second" / "candidates" / point.id / "recipe.toml").exists()
+
+
+def test_a_search_with_other_samples_takes_nothing(searched: Searches) -> None:
+    np.savez(searched.folder / "others.npz", x=images(50, 3, 16, 16))
+    search(searched.model, searched.folder / "others", searched.folder / "others.npz", budget=20.0)
+    assert not any("taken_from" in line for line in searched.lines("others"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tvmcomp import arguments
 from tvmcomp.search.tables import Choice, Tables
 
 
@@ -40,6 +41,12 @@ class Candidate(msgspec.Struct, frozen=True):
         """Of the network before it is distilled and built: what those share that differ in no
         more."""
         return _digest([step for step in self.recipe if step["name"] != "distil"])
+
+    @property
+    def trained_seconds(self) -> float:
+        """How long it may train; 0 where it does not."""
+        last = self.recipe[-1] if self.distilled else {}
+        return arguments.duration(last["budget"], "budget") if last else 0.0
 
     def distil(self, seconds: float) -> Candidate:
         """This one, trained to give what the original gives."""

@@ -28,6 +28,8 @@ import msgspec
 
 from tvmcomp.errors import ConfigError, ModelError
 from tvmcomp.replaced_file import replaced_file
+from tvmcomp.search.earlier import FILES, Earlier, file_line
+from tvmcomp.search.measurement import Measurement, read_measurements
 
 _RUN, _LINES, FRONT, TABLE = "search.json", "measurements.jsonl", "front.json", "table.json"
 #: More than any search writes; what is larger is none of ours.
@@ -36,36 +38,20 @@ _MOST_BYTES = 1 << 28
 S = TypeVar("S", bound=msgspec.Struct)
 
 
-class Measurement(msgspec.Struct, frozen=True):
-    """A line.
-
-    Attributes:
-        kind: what was measured.
-        of: a candidate's id, or another key.
-        at: when it was finished, in UTC.
-        seconds: that it took.
-        found: what came of it.
-    """
-
-    kind: str
-    of: str
-    at: str
-    seconds: float
-    found: dict[str, Any]
-
-
 class Folder:
     """A search's folder.
 
     Attributes:
         path: it.
         resumed: whether an earlier run's work was found.
+        earlier: other searches, whose folders have a part of what this one needs.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], log: Path | None = None) -> None:
         """Args:
         path: made where it is not there.
         identity: what the search is of, as JSON can hold it.
+        log: of the folders of searches; None is the user's own.
 
         Raises:
             ConfigError: it holds something else, or another search.
@@ -81,10 +67,15 @@ class Folder:
             path.mkdir(parents=True, exist_ok=True)
             self._known = {(each.kind, each.of): each for each in self._read()}
         self.write(_RUN, wanted)
+        self.earlier = Earlier(wanted, path, log)
+        self.earlier.write_down()
 
     def known(self, kind: str, of: str) -> dict[str, Any] | None:
-        """What a measurement found that is finished; None where it is not."""
+        """What a measurement found that is finished, here or in an earlier search that shares all
+        that it depends on; None where it is not."""
         found = self._known.get((kind, of))
+        if found is None and (found := self.earlier.measured(kind, of)) is not None:
+            self._append(found)
         return None if found is None else found.found
 
     def took(self, kind: str, of: str) -> float:
@@ -109,12 +100,30 @@ class Folder:
             ModelError: it can't be written.
         """
         now = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        line = Measurement(kind, of, now, round(time.monotonic() - began, 3), dict(found))
+        self._append(Measurement(kind, of, now, round(time.monotonic() - began, 3), dict(found)))
+
+    def copied(self, candidate: str, kind: str) -> bool:
+        """Whether an earlier search has a file of a candidate, which then is here, too.
+
+        Args:
+            candidate: its id.
+            kind: one of :data:`tvmcomp.search.earlier.FILES`.
+        """
+        return self.earlier.copy(kind, candidate, self.of(candidate) / FILES[kind])
+
+    def keep_files(self, candidate: str) -> None:
+        """Keep what a candidate's files are, for later searches."""
+        for kind, name in FILES.items():
+            if (kind, candidate) not in self._known:
+                found = file_line(kind, self.of(candidate) / name)
+                self.keep(kind, candidate, time.monotonic(), found)
+
+    def _append(self, line: Measurement) -> None:
         with _writing(self.path), self._lines.open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._known[kind, of] = line
+        self._known[line.kind, line.of] = line
 
     def write(self, name: str, document: Any) -> None:
         """Write a JSON document, as a whole or not at all.
@@ -147,8 +156,8 @@ class Folder:
         if len(whole) < len(text):
             os.truncate(self._lines, len(whole))
         try:
-            return [msgspec.json.decode(line, type=Measurement) for line in whole.splitlines()]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return read_measurements(whole)
+        except ValueError:
             raise ConfigError(
                 "is damaged", where=str(self._lines), hint="Give another folder with -o."
             ) from None
@@ -202,6 +211,15 @@ def read_front(path: Path, kind: type[S]) -> S | None:
         return msgspec.json.decode(file.read_bytes(), type=kind)
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError("is damaged, or can't be read", where=str(file)) from error
+
+
+def fronts_of_others(folder: Folder, kind: type[S]) -> Iterator[S]:
+    """What other searches found whose networks may be taken up as they are."""
+    for document in folder.earlier.documents(FRONT):
+        try:
+            yield msgspec.json.decode(document, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            continue
 
 
 def _check(path: Path, wanted: Mapping[str, Any]) -> None:

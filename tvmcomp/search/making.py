@@ -99,10 +99,11 @@ class Maker:
         if known is None:
             began = time.monotonic()
             beside = None if candidate.id == ORIGINAL.id else self._beside()
-            timed = self.bench.timed(
-                candidate.name, self.network(candidate), self.artifact(candidate),
-                candidate.quant, beside,
-            )  # fmt: skip
+            network, artifact = self._made(candidate, 0.0), self.artifact(candidate)
+            if not artifact.exists():
+                self.folder.copied(candidate.id, "artifact")
+            timed = self.bench.timed(candidate.name, network, artifact, candidate.quant, beside)
+            self.folder.keep_files(candidate.id)
             known = msgspec.to_builtins(timed)
             self.folder.keep("timed", candidate.id, began, known)
         return msgspec.convert(known, Timed)
@@ -192,6 +193,14 @@ class Maker:
         """How many candidates are made at once."""
         return 1 if self.helpers is None else self.helpers.count
 
+    def has(self, candidate: Candidate) -> bool:
+        """Whether its network is made, here or by an earlier search."""
+        if self.network(candidate).exists():
+            return True
+        if copied := self.folder.copied(candidate.id, "network"):
+            self._write_recipe(candidate)
+        return copied
+
     def ahead(self, candidates: Collection[Candidate], seconds: float = 0.0) -> None:
         """Make and build several candidates at once, where there are helpers for it.
 
@@ -199,7 +208,7 @@ class Maker:
             candidates: what will be tried next.
             seconds: that each may train for.
         """
-        new = [c for c in candidates if not self.artifact(c).exists()]
+        new = [c for c in candidates if not (self.artifact(c).exists() or self.has(c))]
         if self.helpers is None or len(new) < 2:
             return
         self.progress.stage(f"making {len(new)} networks on Ray")
@@ -213,14 +222,20 @@ class Maker:
                     temporary.write_bytes(content)
 
     def _model(self, candidate: Candidate, seconds: float) -> onnx.ModelProto:
-        """Its network, prepared; steps that are done are kept."""
+        """Its network, prepared."""
+        path = self._made(candidate, seconds)
+        return read_original(path, shapes=self.recipes.shapes).prepared
+
+    def _made(self, candidate: Candidate, seconds: float) -> Path:
+        """The file of its network, which an earlier search may have made; steps that are done are
+        kept."""
         path = self.network(candidate)
-        if not path.exists():
+        if not self.has(candidate):
             self._write_recipe(candidate)
             work = self.folder.work(".")
             made = self.recipes.make(candidate, seconds, self.times, work, self.progress)
             write_output(made, path)
-        return read_original(path, shapes=self.recipes.shapes).prepared
+        return path
 
     def _write_recipe(self, candidate: Candidate) -> None:
         with replaced_file(self.folder.of(candidate.id) / "recipe.toml") as temporary:

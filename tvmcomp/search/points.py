@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from tvmcomp.compress.score import Score
+from tvmcomp.search.candidate import Candidate
 from tvmcomp.search.goals import Figures, Goals
 
 #: Latencies that differ by less, as a share, are no reason to prefer a network.
@@ -57,6 +58,11 @@ class Point(msgspec.Struct, frozen=True):
     judged: Score | None = None
     commands: tuple[str, ...] = ()
     on_front: bool = False
+
+    @property
+    def candidate(self) -> Candidate:
+        """What was measured."""
+        return Candidate(self.name, self.origin, self.recipe, self.quant, self.distilled)
 
     @property
     def figures(self) -> Figures:

@@ -16,7 +16,7 @@ from tvmcomp.one_at_a_time import one_at_a_time
 from tvmcomp.progress import NoProgress, Progress
 from tvmcomp.runtime.metrics import Metric
 from tvmcomp.search.events import Event, Said
-from tvmcomp.search.folder import FRONT, copied, read_front, write_document
+from tvmcomp.search.folder import FRONT, copied, fronts_of_others, read_front, write_document
 from tvmcomp.search.goals import Goals, goals_of
 from tvmcomp.search.outcome import Front
 
@@ -125,6 +125,7 @@ def _found(
     course = Search(maker, goals, seconds, spent, told, notes, command)
     if earlier is not None:
         course.restore(earlier)
+    course.others = [*fronts_of_others(folder, Front)]
     front = course.run()
     keep_best(front, folder.path)
     shutil.rmtree(folder.path / "work", ignore_errors=True)

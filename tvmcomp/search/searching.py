@@ -28,6 +28,8 @@ _SINGLES, _TABLES, _TRIED = 0.2, 0.4, 0.7
 _TRAINED, _TO_WIN_BACK = 3, 10.0
 #: Of what is left then, for training; the rest builds and judges.
 _TRAINING = 0.7
+#: As long as before it must last to be worth another training.
+_LONGER = 2.0
 #: Points that are judged beside the front's.
 _JUDGED = 8
 #: Points that may be lost where nobody says.
@@ -46,6 +48,7 @@ class Search:
         tell: is told of what is found.
         notes: what a person should know.
         command: what a person typed; empty where nobody did.
+        others: what other searches of the same network and samples found.
         points: what was measured, by the candidate's id.
         slowest: what takes most time of the original, a few words each.
     """
@@ -57,6 +60,7 @@ class Search:
     tell: Callable[[Event], None]
     notes: list[str] = field(default_factory=list)
     command: str = ""
+    others: list[Front] = field(default_factory=list)
     points: dict[str, Point] = field(default_factory=dict)
     slowest: list[str] = field(default_factory=list)
 
@@ -90,9 +94,7 @@ class Search:
     def restore(self, earlier: Front) -> None:
         """Take up the networks that an earlier run of this search measured."""
         for point in earlier.points:
-            candidate = Candidate(
-                point.name, point.origin, point.recipe, point.quant, point.distilled
-            )
+            candidate = point.candidate
             if self.maker.folder.known("timed", candidate.id) is not None:
                 self._measure(candidate, point.predicted)
 
@@ -101,12 +103,20 @@ class Search:
         beat."""
         self._measure(ORIGINAL)
         self._measure(INT8)
+        self._take_up()
         alone = [Candidate("int8, 4 bits", "few bits alone", ({"name": "quantize", "bits": 4},))]
         if self.maker.times.target.bfloat16:
             alone.append(Candidate("bf16", "bf16 alone", quant="bf16"))
         for candidate in alone:
             if self.seconds < _SINGLES * self.budget:
                 self._measure(candidate)
+
+    def _take_up(self) -> None:
+        """The fronts of other searches: networks that are made already."""
+        for point in (p for other in self.others for p in other.points if p.on_front):
+            candidate = point.candidate
+            if self.seconds < _SINGLES * self.budget and self.maker.has(candidate):
+                self._measure(candidate, point.predicted)
 
     def _tables(self) -> Measured:
         maker = self.maker
@@ -165,21 +175,31 @@ class Search:
             if seconds < 5:
                 return
             group = [
-                self._trained(self._candidates[point.id], seconds)
+                candidate
                 for point in chosen[start : start + at_once]
+                if (candidate := self._trained(self._candidates[point.id], seconds))
             ]
             self.maker.ahead(group, seconds)
             for candidate in group:
                 self.maker.tried(candidate, seconds)
                 self._measure(candidate)
 
-    def _trained(self, candidate: Candidate, seconds: float) -> Candidate:
-        """The candidate with training behind; the one that an earlier run began with."""
+    def _trained(self, candidate: Candidate, seconds: float) -> Candidate | None:
+        """The candidate with training behind: the one that an earlier run began with; None where it
+        was trained for nearly as long."""
         began = time.monotonic()
-        known = self.maker.folder.known("distil", candidate.id)
+        before = [
+            each.trained_seconds
+            for each in self._candidates.values()
+            if each.distilled and each.base == candidate.base
+        ]
+        key = f"{candidate.id} {len(before)}" if before else candidate.id
+        known = self.maker.folder.known("distil", key)
         if known is None:
+            if before and seconds < _LONGER * max(before):
+                return None
             known = {"seconds": seconds}
-            self.maker.folder.keep("distil", candidate.id, began, known)
+            self.maker.folder.keep("distil", key, began, known)
         return candidate.distil(float(known["seconds"]))
 
     def _judge(self) -> None:

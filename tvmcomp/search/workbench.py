@@ -11,6 +11,7 @@ import msgspec
 import onnx
 
 from tvmcomp.progress import Progress
+from tvmcomp.search.built_with import build_digest
 from tvmcomp.search.network_times import NetworkTimes, network_digest
 from tvmcomp.search.recipes import build_network
 from tvmcomp.search.timing import Beside, Timed, benched
@@ -96,4 +97,4 @@ class Workbench:
         return None if self.log is None else self.log.known(self._digest(model, quant))
 
     def _digest(self, model: onnx.ModelProto, quant: str | None) -> str:
-        return network_digest(model, quant, sorted(self.shapes.items()))
+        return network_digest(model, quant, sorted(self.shapes.items()), build_digest())
