@@ -168,14 +168,53 @@ def test_a_network_that_was_compressed_is_one_again(model, samples, tmp_path):
     assert [p.key for p in result.model.metadata_props] == ["tvmcomp.compress"]
 
 
-def test_a_network_in_half_precision_is_worked_on_in_float32(model, samples, tmp_path):
+def in_half(model: Path, path: Path) -> Path:
+    """``model`` in float16, inputs and outputs too."""
     proto = onnx.load(model)
     for tensor in proto.graph.initializer:
         half = numpy_helper.to_array(tensor).astype("float16")
         tensor.CopyFrom(numpy_helper.from_array(half, tensor.name))
     for value in (*proto.graph.input, *proto.graph.output):
         value.type.tensor_type.elem_type = onnx.TensorProto.FLOAT16
-    onnx.save(proto, tmp_path / "half.onnx")
+    onnx.save(proto, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "options, codes",
+    [
+        ({"macs": 0.6}, False),
+        ({"sparsity": 0.5}, False),
+        ({"mantissa": 12}, False),
+        ({"clusters": 8}, True),
+        ({"bits": 4}, True),
+    ],
+)
+def test_weights_of_half_precision_stay_so(options, codes, model, samples, tmp_path):
+    options = {"mantissa": None, "max_drop": 100, **options}
+    half = in_half(model, tmp_path / "half.onnx")
+    made = compress(half, tmp_path / "small.onnx", samples, **options)
+    large = [
+        numpy_helper.to_array(tensor)
+        for tensor in made.model.graph.initializer
+        if tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) > 1
+    ]
+    assert sum(array.size for array in large) < 64
+    wide = compress(model, None, samples, **options).model.ByteSize()
+    assert made.model.ByteSize() < (1.3 if codes else 0.75) * wide
+    x = images(1, 3, 16, 16).astype("float16")
+    (given,) = outputs_of(made.model, x=x)
+    built = tvmcomp.build(tmp_path / "small.onnx", reference=False, log="none")
+    with tvmcomp.load(built) as session:
+        (ours,) = session.run({"x": x}).values()
+    np.testing.assert_allclose(ours, given, atol=0.02 * np.ptp(given.astype("f4")))
+    again = read_original(tmp_path / "small.onnx").prepared.graph
+    constants = {tensor.name for tensor in again.initializer}
+    assert not any(n.op_type == "Cast" and n.input[0] in constants for n in again.node)
+
+
+def test_a_network_in_half_precision_is_worked_on_in_float32(model, samples, tmp_path):
+    in_half(model, tmp_path / "half.onnx")
     small = compress(tmp_path / "half.onnx", None, samples, mantissa=9).model
     # What is known of tensors decides what becomes integers.
     whole, half = (plan_model(read_original(p).prepared) for p in (model, tmp_path / "half.onnx"))

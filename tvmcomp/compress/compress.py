@@ -34,6 +34,7 @@ from tvmcomp.compress.running import Runner, compared, gives_scores
 from tvmcomp.compress.score import Score, check_metric, default_metric
 from tvmcomp.compress.sensitivity import Sensitivity
 from tvmcomp.compress.steps import Steps
+from tvmcomp.compress.stored_weights import in_stored_type
 from tvmcomp.compress.technique import Suggestion, all_techniques
 from tvmcomp.compress.written_model import written_model
 from tvmcomp.errors import ConfigError
@@ -213,7 +214,7 @@ def compress(
     with folder.held():
         graph = steps.run(chosen.steps, seconds)
     progress.stage("judging")
-    small = finish(graph)
+    small = in_stored_type(finish(graph), original.model)
     score = judged(original, small, given, judged_by)
     accepted = score.drop <= allowed
     written, notes = written_model(small, original, json.dumps(described), given.judge)

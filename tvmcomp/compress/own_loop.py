@@ -38,6 +38,7 @@ from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.samples import Sample
 from tvmcomp.compress.schedule import Schedule
 from tvmcomp.compress.steps import Steps
+from tvmcomp.compress.stored_weights import in_stored_type
 from tvmcomp.compress.weights import Training, weights_to_train
 from tvmcomp.compress.written_model import written_model
 from tvmcomp.errors import ConfigError, InputError
@@ -147,7 +148,7 @@ class Prepared:
             ConfigError, ModelError: it can't be written there.
         """
         path = None if output is None else output_path(output, self._model)
-        small = finish(self._batched.trained())
+        small = in_stored_type(finish(self._batched.trained()), self._original.model)
         done = json.dumps(self._recipe.described())
         written, _ = written_model(small, self._original, done, self._samples)
         if path is not None:

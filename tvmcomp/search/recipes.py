@@ -18,6 +18,7 @@ from tvmcomp.compress.recipe import recipe_of
 from tvmcomp.compress.run_folder import RunFolder
 from tvmcomp.compress.samples import Parts, Sample
 from tvmcomp.compress.steps import Steps
+from tvmcomp.compress.stored_weights import in_stored_type
 from tvmcomp.compress.written_model import written_model
 from tvmcomp.progress import Progress
 from tvmcomp.runtime.metrics import Metric
@@ -83,7 +84,7 @@ class Recipes:
             numbers,
         )
         recipe = recipe_of([*candidate.recipe], {})
-        small = finish(steps.run(recipe.steps, seconds))
+        small = in_stored_type(finish(steps.run(recipe.steps, seconds)), self.original.model)
         described = json.dumps(recipe.described())
         return written_model(small, self.original, described, self.choose)[0]
 
