@@ -84,6 +84,7 @@ def command(
         measured_changes,
         size_changes,
     )
+    from tvmcomp.report.remarks import remarks
 
     if "accuracy" in require and data is None:
         raise click.UsageError("--require accuracy needs --eval SAMPLES.")
@@ -98,14 +99,16 @@ def command(
             *measured_changes(measured),
             *_accuracy(sessions, data, metric, original, quiet),
         ]
-    notes = [
+    wrong = [
         f"{path}: its outputs differ from its own reference outputs"
         for path, each in ((before, measured.before), (after, measured.after))
         if each.agrees is False
     ]
-    if len({_shapes(each) for each in pair}) > 1:
-        notes.insert(0, "their inputs or outputs differ: these are not one network built twice")
-    notes.insert(0, f"measured on {measured.after.machine}, {measured.after.threads} threads")
+    notes = [
+        f"measured on {measured.after.machine}, {measured.after.threads} threads",
+        *remarks({str(before): pair[0], str(after): pair[1]}),
+        *wrong,
+    ]
     changes.append(formats_change(*pair))
     comparison = Comparison(
         str(before), str(after), tuple(changes), tuple(format_changes(*pair)), tuple(notes)
@@ -122,14 +125,6 @@ def command(
     if worse:
         err.print(f"[red]{after} is worse in {', '.join(worse)}[/red]", soft_wrap=True)
     ctx.exit(1 if worse else 0)
-
-
-def _shapes(artifact: Artifact) -> tuple[tuple[str, tuple[int, ...]], ...]:
-    """What goes in and comes out, but for names."""
-    signature = artifact.metadata.signature
-    return tuple(
-        (each.dtype, tuple(each.shape)) for each in (*signature.inputs, *signature.outputs)
-    )
 
 
 def _sized(artifact: Artifact, path: Path) -> tuple[Artifact, int]:

@@ -25,6 +25,7 @@ from tvmcomp.report.html.summary import (
     tuning_sentences,
 )
 from tvmcomp.report.measured import Measured, MeasuredPair
+from tvmcomp.report.remarks import remarks
 from tvmcomp.runtime.evaluate import Evaluation
 from tvmcomp.tuning.peaks import Peaks
 
@@ -152,7 +153,11 @@ def report_of(
             ),
         ),
         device=(*base.device, *device_facts(after.artifact, evidence.after, evidence.here)),
-        notes=(*base.notes, *metadata.notes),
+        notes=(
+            *base.notes,
+            *remarks({each.name: each.artifact for each in (before, after) if each}),
+            *metadata.notes,
+        ),
         commands=(*again, *commands),
     )
 

@@ -21,8 +21,9 @@ def network_sentence(artifact: Artifact, size: int) -> str:
     """What the artifact is."""
     metadata = artifact.metadata
     kind = "float" if metadata.quant == "none" else metadata.quant
+    count = len(metadata.operators)
     return (
-        f"A network of {len(metadata.operators)} operators in {kind} for {metadata.target.name}, "
+        f"A network of {count} operator{'s' * (count != 1)} in {kind} for {metadata.target.name}, "
         f"{texts.size(size)}. Operators with weights or products: {format_counts(artifact)}."
     )
 
