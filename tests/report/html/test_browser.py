@@ -110,7 +110,7 @@ def test_plots_are_there(run: Callable[..., Any], chart: str, mark: str, count: 
 
 def test_tables_are_sorted_by_their_heads(browser: Any, run: Callable[..., Any]) -> None:
     column = (
-        "[...document.querySelectorAll('#operators tbody tr')].map(r => r.cells[6].dataset.value)"
+        "[...document.querySelectorAll('#operators tbody tr')].map(r => r.cells[5].dataset.value)"
     )
     head = browser.find_element(
         By.XPATH, "//table[@id='operators']//th[normalize-space()='ms']/button"
@@ -131,7 +131,7 @@ def test_a_table_is_copied_as_csv(browser: Any, run: Callable[..., Any]) -> None
     )
     run("document.querySelector('[data-csv=operators]').click()")
     lines = run("window.copied").split("\r\n")
-    assert lines[0].startswith("order,operator,kind,before,computes in,why,ms")
+    assert lines[0].startswith("order,operator,kind,before,computes in,ms,share %,why")
     assert len(lines) == 501
     formulas = [line for line in lines if "HYPERLINK" in line]
     assert formulas and all("'=HYPERLINK" in line for line in formulas)  # no spreadsheet runs it

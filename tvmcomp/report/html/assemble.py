@@ -129,7 +129,7 @@ def report_of(
         or f"{after.name}: {Path(metadata.source).name} for {metadata.target.name}",
         summary=(
             *base.summary,
-            *_sentences(after, before, evidence),
+            *_sentences(after, before, evidence, search is not None),
             *operator_sentences(rows, metadata.quant),
             *tuning_sentences(rows, kernels),
         ),
@@ -162,7 +162,9 @@ def report_of(
     )
 
 
-def _sentences(after: Subject, before: Subject | None, evidence: Evidence) -> Iterator[str]:
+def _sentences(
+    after: Subject, before: Subject | None, evidence: Evidence, again: bool
+) -> Iterator[str]:
     yield network_sentence(after.artifact, after.nbytes)
     name = before.name if before else None
     if before is not None:
@@ -170,7 +172,7 @@ def _sentences(after: Subject, before: Subject | None, evidence: Evidence) -> It
         sizes = f"{texts.size(after.nbytes)}, that of {name} {texts.size(before.nbytes)}"
         yield f"Its file is {sizes}: {text}."
     if evidence.after is not None:
-        yield latency_sentence(evidence.after, evidence.pair, name)
+        yield latency_sentence(evidence.after, evidence.pair, name, again)
     accuracy = accuracy_sentence(after.artifact, evidence.evaluation, name)
     if accuracy:
         yield accuracy

@@ -28,11 +28,21 @@ def network_sentence(artifact: Artifact, size: int) -> str:
     )
 
 
-def latency_sentence(measured: Measured, pair: MeasuredPair | None, before: str | None) -> str:
-    """How long it takes, beside the artifact before."""
+def latency_sentence(
+    measured: Measured, pair: MeasuredPair | None, before: str | None, again: bool
+) -> str:
+    """How long it takes, beside the artifact before.
+
+    Args:
+        measured: the artifact.
+        pair: with the one before; None where there is none.
+        before: its name.
+        again: a search has measured it, too, and its figure is shown beside.
+    """
     text = (
-        f"One inference takes {texts.ms(measured.p50_ms)} (p50; p99 {texts.ms(measured.p99_ms)}) "
-        f"on {measured.threads} threads of {measured.machine}"
+        f"{'Measured again for this report, one' if again else 'One'} inference takes "
+        f"{texts.ms(measured.p50_ms)} (p50; p99 {texts.ms(measured.p99_ms)}) on "
+        f"{measured.threads} threads of {measured.machine}"
     )
     if pair is None:
         return f"{text}."
