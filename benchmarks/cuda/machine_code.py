@@ -29,7 +29,8 @@ class KernelRow(NamedTuple):
         target, quant, name: which.
         registers, shared, spilled, threads: see
             :class:`~tvmcomp.codegen.cuda.machine_code.Resources`.
-        occupancy: resident warps as a share of those that there could be.
+        occupancy: resident warps as a share of those that there could be; 0 where the threads of a
+            block are not known.
         instructions: how often each instruction of :data:`KINDS` occurs.
     """
 
@@ -60,7 +61,10 @@ def rows_of(
             counted = machine_code.instructions(compiled)
             for kernel, taken in sorted(machine_code.resources(compiled).items()):
                 taken = taken._replace(shared=taken.shared + launched.get(kernel, 0))
-                share = occupancy(target.capability, taken.threads, taken.registers, taken.shared)
+                share = 0.0
+                if taken.threads:
+                    of_a_block = taken.threads, taken.registers, taken.shared
+                    share = occupancy(target.capability, *of_a_block)
                 found = {
                     instruction: number
                     for kind in machine_code.KINDS

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
 from cuda_cases import Answers, close, computed, random
 from slow_variants import first_and_slow
 
+from tvmcomp import targets
+from tvmcomp.schedules.cuda import schedule_kernel
 from tvmcomp.tvm_import import tvm
 
 te, topi = tvm.te, tvm.topi
@@ -21,6 +26,58 @@ def test_softmax(shape: tuple[int, ...], threads: int) -> None:
     found = computed([x, topi.nn.softmax(x, axis=-1)], [data], decide=decide, kind="rows")
     wide = np.exp(data.astype(np.float64))
     close(found, wide / wide.sum(-1, keepdims=True))
+
+
+@pytest.mark.parametrize("seed", first_and_slow(*range(12)))
+def test_softmax_along_some_axis(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shape = tuple(int(n) for n in rng.choice((1, 2, 3, 5, 7, 9, 33, 130), rng.integers(2, 5)))
+    axis = int(rng.integers(len(shape)))
+    x = te.placeholder(shape, "float32", name="x")
+    bias = te.placeholder(shape[1:], "float32", name="bias")
+    arrays = [random(each.shape, "float32", seed) for each in (x, bias)]
+    result = topi.nn.softmax(topi.add(x, bias), axis=axis)
+    # One of one element is a copy.
+    kind = "rows" if shape[axis] > 1 else None
+    found = computed([x, bias, result], arrays, kind=kind)
+    wide = np.exp((arrays[0] + arrays[1]).astype(np.float64))
+    close(found, wide / wide.sum(axis, keepdims=True))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis", "threads"),
+    [
+        ((64, 5), 1, 1),
+        ((4, 21, 40, 40), 1, 1),
+        ((2, 196, 3), 1, 1),
+        ((1, 2000, 3), 1, 256),
+        ((64, 20), 1, 32),
+        ((64, 1000), 1, 128),
+    ],
+)
+def test_how_many_threads_have_a_row(shape: tuple[int, ...], axis: int, threads: int) -> None:
+    x = te.placeholder(shape, "float32", name="x")
+    func = te.create_prim_func([x, topi.nn.softmax(x, axis=axis)])
+    asked = []
+
+    def decide(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+        asked.append((name, best_guess))
+        return best_guess
+
+    assert schedule_kernel(func, targets.load("h100"), decide) is not None
+    assert asked == [("row_threads", threads)]
+
+
+def test_normalization_over_channels_that_come_first() -> None:
+    x = te.placeholder((2, 12, 5, 7), "float32", name="x")
+    mean = topi.divide(topi.sum(x, axis=1, keepdims=True), 12.0)
+    centred = topi.subtract(x, mean)
+    variance = topi.divide(topi.sum(topi.multiply(centred, centred), 1, keepdims=True), 12.0)
+    result = topi.multiply(centred, topi.rsqrt(topi.add(variance, 1e-5)))
+    data = random((2, 12, 5, 7), "float32", 0)
+    wide = data.astype(np.float64)
+    expected = (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-5)
+    close(computed([x, result], [data], kind="rows"), expected)
 
 
 def test_layer_normalization() -> None:

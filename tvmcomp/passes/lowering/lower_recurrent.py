@@ -7,12 +7,11 @@ from typing import Any
 
 import msgspec
 
+from tvmcomp.passes.lowering.recurrent_rewriter import RecurrentRewriter
 from tvmcomp.passes.rewriter import (
-    BindingRewriter,
     calls_any,
     const,
     const_value,
-    consumers,
     dtype_of,
     main_bindings,
     op_name,
@@ -25,10 +24,7 @@ from tvmcomp.schedules.recurrent.packing import pack, pack_given
 from tvmcomp.schedules.recurrent.tile import Tile
 from tvmcomp.schedules.recurrent.time_loop import recurrent_layer
 from tvmcomp.targets import TargetDescription
-from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Expr, Module, Var
-
-relax = tvm.relax
 
 
 def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
@@ -36,13 +32,9 @@ def lower_recurrent(mod: Module, target: TargetDescription) -> Module:
     return _LowerRecurrent(mod, target).run() if calls_any(mod, [RECURRENT]) else mod
 
 
-class _LowerRecurrent(BindingRewriter):
+class _LowerRecurrent(RecurrentRewriter):
     def __init__(self, mod: Module, target: TargetDescription) -> None:
-        super().__init__(mod)
-        self.target = target
-        self.users = consumers(mod)
-        #: A layer's variable -> its results by their number.
-        self.results: dict[Any, dict[int, Any]] = {}
+        super().__init__(mod, target)
         #: Exchanges of the axes of all states, which the kernel does, and their layer's variable.
         self.exchanged: dict[Any, Any] = {}
         for binding in main_bindings(mod) or []:
@@ -50,11 +42,6 @@ class _LowerRecurrent(BindingRewriter):
                 self.find_exchange(binding.var)
 
     def rewrite(self, var: Var, value: Expr) -> Expr:
-        if op_name(value) == RECURRENT:
-            self.results[var] = self.lowered(var, value)
-            return var  # Nothing reads it any more.
-        if isinstance(value, relax.TupleGetItem) and value.tuple_value in self.results:
-            return self.results[value.tuple_value][int(value.index)]
         if var in self.exchanged:
             return self.substitute(value.args[0])
         return super().rewrite(var, value)
@@ -68,15 +55,11 @@ class _LowerRecurrent(BindingRewriter):
         if [int(axis) for axis in readers[0].value.attrs.axes or ()] == [0, 2, 1, 3]:
             self.exchanged[readers[0].var] = layer
 
-    def lowered(self, var: Var, value: Expr) -> dict[int, Any]:
-        """The results that are read, by their number."""
-        cell = cell_of(value)
+    def kernel(self, var: Var, call: Expr, wanted: Sequence[int]) -> Expr:
+        cell = cell_of(call)
         if var in self.exchanged.values():
             cell = msgspec.structs.replace(cell, directions_last=True)
-        wanted = sorted({int(user.value.index) for user in self.users[var]})
-        if not wanted:
-            return {}
-        operands = {name: self.substitute(arg) for name, arg in operands_of(value).items()}
+        operands = {name: self.substitute(arg) for name, arg in operands_of(call).items()}
         x, weight = operands.pop("x"), operands.pop("weight")
         planned = tiles(cell, dtype_of(x), self.target)
         gates = [phase.gates for phase in phases(cell, cell.activations[0])]
@@ -96,16 +79,9 @@ class _LowerRecurrent(BindingRewriter):
             given = dict(zip(operands, others, strict=True))
             return recurrent_layer(cell, x, weights, given, wanted, self.target)
 
-        call = self.builder.call_te(
+        return self.builder.call_te(
             compute, x, *packed, *operands.values(), primfunc_name_hint=var.name
         )
-        result = self.emit(call, var.name)
-        if len(wanted) == 1:
-            return {wanted[0]: result}
-        return {
-            number: self.emit(relax.TupleGetItem(result, i), f"{var.name}_{number}")
-            for i, number in enumerate(wanted)
-        }
 
     def packed(
         self, weight: Expr, directions: int, gates: Sequence[int], tile: Tile, name: str

@@ -58,12 +58,12 @@ def _launches(
 ) -> tuple[str, list[Any]] | None:
     """The kernel's class and its launches."""
     fused, rows = fused_reduction(stages, func.params), find_rows(stages, func.params)
-    if fused is not None and (rows is None or fused.rest is None):
+    if fused is not None and (rows is None or fused.rest is None or not rows.contiguous):
         found = _of_reduction(sch, fused, target, decide)
         if found is not None:
             return found
     if rows is not None and (fused is None or not multiplies_matrices(fused.anchor)):
-        return "rows", row_kernel(rows, choose_row(sch, rows, decide))
+        return "rows", row_kernel(rows, choose_row(sch, rows, target, decide))
     if any(stage.reduced for stage in stages):
         return None
     stage = inlined(stages[-1], stages[:-1])

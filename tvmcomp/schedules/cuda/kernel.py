@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tvmcomp.schedules.cuda.printable import printable
 from tvmcomp.schedules.rows.loop_nest import sequence
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, PrimExpr, PrimFunc
@@ -14,6 +15,8 @@ tirx = tvm.tirx
 WARP = 32
 #: Threads of a block that works element by element.
 THREADS = 256
+#: Threads that keep a multiprocessor busy.
+BUSY = 512
 _THREAD_INDEX = 1  # the kind of a tirx.IterVar
 _INDEX = "int32"
 
@@ -91,7 +94,7 @@ def when(conditions: Sequence[Any], statement: Any) -> Any:
 def kernel_function(func: PrimFunc, statements: Sequence[Any]) -> Any:
     """``func`` computed by the launches ``statements``."""
     # Relax's passes look for a root block in every kernel.
-    root = tvm.s_tir.SBlock([], [], [], "root", sequence(list(statements)))
+    root = tvm.s_tir.SBlock([], [], [], "root", printable(sequence(list(statements))))
     body = tvm.s_tir.SBlockRealize([], tirx.const(True, "bool"), root)
     made = tirx.PrimFunc(func.params, body, func.ret_type, attrs=func.attrs)
     return made.with_attr("tirx.noalias", True).with_attr("tirx.is_scheduled", True)

@@ -1,7 +1,9 @@
-"""Rows: softmax, normalization and sums along contiguous axes, by a warp or a block for each row.
+"""Rows: softmax, normalization and sums, by a thread, a warp or a block for each row.
 
 The threads of a row take neighbouring elements, reduce their own in a register, and exchange what
 they have: first within a warp (``shfl``), then, where a block has a row, through shared memory.
+A row that is short, or whose elements lie apart, is for one thread: its neighbours have the
+neighbouring rows.
 What is computed on the way is computed again where it is needed: a row is in the cache by then.
 """
 
@@ -14,6 +16,7 @@ from typing import Any
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.cuda.instructions import exchange, put, synchronize, take
 from tvmcomp.schedules.cuda.kernel import (
+    BUSY,
     WARP,
     array,
     launch,
@@ -27,17 +30,20 @@ from tvmcomp.schedules.cuda.rows import Rows
 from tvmcomp.schedules.cuda.side import extent, indices
 from tvmcomp.schedules.rows.loop_nest import sequence
 from tvmcomp.schedules.stages import Stage, substitute
+from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, PrimExpr, Schedule
 
 tirx = tvm.tirx
 
-#: Threads of a row: a warp, or a block.
-_ROW_THREADS = (WARP, 128, 256, 512)
+#: Threads of a row: one, a warp, or a block.
+_ROW_THREADS = (1, WARP, 128, 256, 512)
 #: Threads of a block whose warps have a row each.
 _BLOCK = 128
 #: Elements that each thread should have.
 _EACH = 8
+#: A thread has no more of them alone, where others would be idle for it.
+_LONGEST_ALONE = 256
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,13 @@ class RowChoice:
     threads: int
 
 
-def choose_row(sch: Schedule, rows: Rows, decide: Decide) -> RowChoice:
+def choose_row(sch: Schedule, rows: Rows, target: TargetDescription, decide: Decide) -> RowChoice:
     """The choice for ``rows``; see :func:`~tvmcomp.schedules.cuda.schedule_kernel`."""
     length = max(extent(stage.reduced) for stage in rows.reductions)
     best = next((n for n in _ROW_THREADS if n * _EACH >= length), _ROW_THREADS[-1])
+    enough = extent(rows.lead) >= target.gpu.multiprocessors * BUSY
+    if not rows.contiguous and (enough or length <= _LONGEST_ALONE):
+        best = 1
     return RowChoice(decide(sch, "row_threads", _ROW_THREADS, best))
 
 
@@ -83,7 +92,9 @@ class _Emitter:
         self.received = {dtype: array(1, dtype, f"received_{dtype}") for dtype in sorted(dtypes)}
         self.memory = array(self.block // WARP * 8, "uint8", "shared", "shared.dyn")
         statements = [self.reduced(stage) for stage in self.rows.reductions]
-        arrays = [*self.received.values(), *self.found.values()]
+        arrays = [*self.found.values()]
+        if self.threads > 1:
+            arrays += self.received.values()
         if self.threads > WARP:
             arrays.append(self.memory)
         statements += [
@@ -127,7 +138,7 @@ class _Emitter:
         mine = share(extent(stage.reduced), self.threads, self.lane, add)
         nbytes = int(tvm.DataType(dtype).bits) // 8
         statements = [store(stage.init), mine]
-        for distance in (16, 8, 4, 2, 1):
+        for distance in (16, 8, 4, 2, 1) if self.threads > 1 else ():
             statements += [
                 exchange(self.received[dtype], total, nbytes, distance),
                 merge(),

@@ -7,14 +7,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from tvmcomp.schedules.cuda.fused import inlined, replace_loads
-from tvmcomp.schedules.stages import Axis, Stage, loads, mentions
+from tvmcomp.schedules.stages import Axis, Stage, loads
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Buffer, PrimExpr
 
 tirx = tvm.tirx
 
-#: Rows shorter than this are not worth a warp.
+#: Contiguous elements from which on they are for neighbouring threads.
 _SHORTEST = 8
+
+
+#: Axes of a stage, each with that of the rows which it is, or None.
+Place = list[tuple[Axis, Axis | None]]
 
 
 @dataclass(frozen=True)
@@ -24,18 +28,28 @@ class Rows:
     Attributes:
         lead: the axes that number the rows: those of the first reduction.
         reductions, results: the stages.
-        place: name of a stage -> its leading axes, each with that of ``lead`` which it is, or None
-            for one of extent 1.
+        place: name of a stage -> the axes that say which row it is of, each with that of ``lead``
+            which it is, or None for one of extent 1.
     """
 
     lead: tuple[Axis, ...]
     reductions: tuple[Stage, ...]
     results: tuple[Stage, ...]
-    place: dict[str, list[tuple[Axis, Axis | None]]]
+    place: dict[str, Place]
+
+    @property
+    def contiguous(self) -> bool:
+        """Whether the elements of a row are neighbours in memory, and many: those of neighbouring
+        threads."""
+        along = [stage.contiguous for stage in self.reductions]
+        read = all(axis is not None and axis.extent >= _SHORTEST for axis in along)
+        own = [(stage.dims, self.own(stage)) for stage in self.results]
+        return read and all(dims[len(dims) - len(axes) :] == axes for dims, axes in own)
 
     def own(self, stage: Stage) -> tuple[Axis, ...]:
         """The axes of a result within the row."""
-        return stage.dims[len(self.place[stage.name]) :]
+        of_row = [axis for axis, _ in self.place[stage.name]]
+        return tuple(axis for axis in stage.dims if axis not in of_row)
 
     @staticmethod
     def replaced(value: PrimExpr, buffer: Buffer, by: PrimExpr) -> Any:
@@ -61,16 +75,19 @@ def find_rows(stages: Sequence[Stage], params: Sequence[Any]) -> Rows | None:
     if not reductions or not results:
         return None
     lead = tuple(axis for axis in reductions[0].dims if axis.extent > 1)
-    place = {}
+    place: dict[str, Place] = {}
     for stage in (*reductions, *results):
-        found = _leading(stage, lead)
-        if found is None or any(not _own_row(load, found) for load in _loads_of(stage, reductions)):
+        taken = [
+            (load, place.get(each.name, []))
+            for load in loads(stage.value)
+            for each in reductions
+            if load.source.same_as(each.buffer)
+        ]
+        found = _place(stage, taken) if taken else _leading(stage, lead)
+        if found is None or sum(own is not None for _, own in found) != len(lead):
             return None
         place[stage.name] = found
     if len(place) != len(reductions) + len(results):
-        return None
-    contiguous = [stage.contiguous for stage in reductions]
-    if any(axis is None or axis.extent < _SHORTEST for axis in contiguous):
         return None
     return Rows(lead, tuple(reductions), tuple(results), place)
 
@@ -81,9 +98,28 @@ def _stored(stage: Stage) -> Stage:
     return Stage(f"{stage.name}_stored", stage.buffer, stage.dims, (), value)
 
 
-def _leading(stage: Stage, lead: Sequence[Axis]) -> list[tuple[Axis, Axis | None]] | None:
-    """The axes of ``stage`` that are those of ``lead``, its first ones."""
-    found: list[tuple[Axis, Axis | None]] = []
+def _place(stage: Stage, taken: Sequence[tuple[Any, Place]]) -> Place | None:
+    """The axes of ``stage`` at which it takes what was reduced before: ``taken``, loads and where
+    the rows are in what they read. None where it takes that of several rows."""
+    found: dict[Any, Axis] = {}
+    own = [axis.var for axis in stage.dims]
+    for load, rows in taken:
+        for index, (_, row) in zip(load.indices, rows, strict=True):
+            if row is None:
+                continue
+            if index not in own or found.setdefault(index, row) is not row:
+                return None
+    place = [
+        (axis, found.get(axis.var)) for axis in stage.dims if axis.var in found or axis.extent == 1
+    ]
+    whole = len(place) == len(stage.dims) or not stage.reduced
+    return place if whole and len({row.var for row in found.values()}) == len(found) else None
+
+
+def _leading(stage: Stage, lead: Sequence[Axis]) -> Place | None:
+    """The axes of ``stage``, which takes nothing that was reduced, that are those of ``lead``: its
+    first ones."""
+    found: Place = []
     left = list(lead)
     for axis in stage.dims:
         if axis.extent == 1:
@@ -95,20 +131,3 @@ def _leading(stage: Stage, lead: Sequence[Axis]) -> list[tuple[Axis, Axis | None
     if left or (stage.reduced and len(found) != len(stage.dims)):
         return None
     return found
-
-
-def _loads_of(stage: Stage, reductions: Sequence[Stage]) -> list[Any]:
-    return [
-        load
-        for load in loads(stage.value)
-        if any(load.source.same_as(each.buffer) for each in reductions)
-    ]
-
-
-def _own_row(load: Any, place: Sequence[tuple[Axis, Axis | None]]) -> bool:
-    """Whether a reduction is taken at the row's own place."""
-    own = [axis for axis, of in place if of is not None]
-    at = [index for index in load.indices if not isinstance(index, tirx.IntImm)]
-    units = [axis for axis, of in place if of is None]
-    at = [i for i in at if not any(mentions(i, axis.var) for axis in units)]
-    return len(at) == len(own) and all(i.same_as(axis.var) for i, axis in zip(at, own, strict=True))

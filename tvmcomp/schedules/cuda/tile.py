@@ -29,6 +29,8 @@ TILES = (
 #: Bytes that an element-wise product goes deep in a step of a block.
 DEPTHS = (64, 128, 32)
 STAGES = (3, 2, 4, 5)
+#: The compute capability from which on copies to shared memory are asynchronous.
+AMPERE = 80
 SPLITS = (1, 2, 4, 8, 16)
 #: Bytes of shared memory that every GPU gives a block without asking.
 _SHARED = 48 << 10
@@ -109,7 +111,9 @@ def choose_tile(
     best = min(range(len(TILES)), key=lambda i: _cost(TILES[i], sizes, processors))
     tile = TILES[decide(sch, "tile", range(len(TILES)), best)]
     depth = decide(sch, "depth", DEPTHS, DEPTHS[0])
-    stages = decide(sch, "stages", STAGES, STAGES[0])
+    # Where copies are not asynchronous, what is copied further ahead only takes room.
+    ahead = STAGES[0] if target.capability >= AMPERE else 2
+    stages = decide(sch, "stages", STAGES, ahead)
     splits = decide(sch, "splits", SPLITS, _splits(TILES[best], sizes, nbytes, processors))
     chosen = Tile(*tile, depth, stages, splits)
     if chosen.shared > _SHARED:

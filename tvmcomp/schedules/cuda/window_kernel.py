@@ -13,7 +13,16 @@ from typing import Any
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.cuda.finish import finish_at
 from tvmcomp.schedules.cuda.fused import Fused
-from tvmcomp.schedules.cuda.kernel import WARP, array, launch, number, repeat, when, with_arrays
+from tvmcomp.schedules.cuda.kernel import (
+    BUSY,
+    WARP,
+    array,
+    launch,
+    number,
+    repeat,
+    when,
+    with_arrays,
+)
 from tvmcomp.schedules.cuda.side import extent, indices
 from tvmcomp.schedules.rows.loop_nest import sequence
 from tvmcomp.schedules.stages import substitute
@@ -27,8 +36,6 @@ _TOGETHER = (4, 2, 1)
 _BLOCKS = (128, 64, 256)
 #: Longer reductions are for several threads, where there are not results enough for all.
 _LONGEST = 1024
-#: Threads that keep a multiprocessor busy.
-_BUSY = 512
 
 
 @dataclass(frozen=True)
@@ -45,7 +52,7 @@ def suits_window(fused: Fused, target: TargetDescription) -> bool:
     anchor = fused.anchor
     if anchor.contiguous is not None and anchor.contiguous.extent >= WARP:
         return False
-    enough = extent(anchor.dims) >= target.gpu.multiprocessors * _BUSY
+    enough = extent(anchor.dims) >= target.gpu.multiprocessors * BUSY
     return enough or extent(anchor.reduced) <= _LONGEST
 
 
@@ -55,7 +62,7 @@ def choose_window(
     """The choice for ``fused``; see :func:`~tvmcomp.schedules.cuda.schedule_kernel`."""
     last = next((axis.extent for axis in reversed(fused.anchor.dims) if axis.extent > 1), 1)
     possible = [n for n in _TOGETHER if last % n == 0]
-    wanted = extent(fused.anchor.dims) // (target.gpu.multiprocessors * _BUSY)
+    wanted = extent(fused.anchor.dims) // (target.gpu.multiprocessors * BUSY)
     best = next((n for n in possible if n <= wanted), 1)
     together = decide(sch, "together", possible, best)
     return WindowChoice(together, decide(sch, "threads", _BLOCKS, _BLOCKS[0]))
