@@ -41,6 +41,11 @@ random_samples(Path(sys.argv[1]), Path(sys.argv[2]))' "$model" "$OUT"
         name=$(basename "$model" .onnx).$quant.tvmc
         "$PYTHON" -m tvmcomp build "$model" -o "$OUT/artifacts/$name" --target "$TARGET" \
             --quant "$quant" --log none "${options[@]}" >/dev/null
+        if [[ $quant == fp16 ]]; then
+            # The same launched as CUDA graphs, which no GPU has tried: to be compared with it.
+            "$PYTHON" -m tvmcomp build "$model" -o "$OUT/artifacts/${name/.tvmc/-graphs.tvmc}" \
+                --target "$TARGET" --quant "$quant" --log none "${options[@]}" --cuda-graphs >/dev/null
+        fi
     done
 done
 

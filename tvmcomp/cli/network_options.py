@@ -61,6 +61,11 @@ _OPTIONS = (
     click.option(
         "--threads", type=click.IntRange(1, 4096), help="Cores to build for [the target's]."
     ),
+    click.option(
+        "--cuda-graphs",
+        is_flag=True,
+        help="Of a GPU: launch kernels as CUDA graphs (not tried on a GPU yet).",
+    ),
     click.option("--linker", metavar="COMMAND", help="Link with this C compiler's command line."),
 )
 
@@ -96,6 +101,11 @@ def network_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     target = targets.load(options["target"])
     if options["threads"] is not None:
         target = msgspec.structs.replace(target, cores=options["threads"])
+    if options["cuda_graphs"]:
+        if target.family != "cuda":
+            raise click.UsageError(f"--cuda-graphs goes with a GPU, and {target.name} is none")
+        gpu = msgspec.structs.replace(target.gpu, graphs=True)
+        target = msgspec.structs.replace(target, gpu=gpu)
     return {
         "target": target,
         "quant": None if quant == "none" else quant,

@@ -92,8 +92,13 @@ def _toml(target: TargetDescription) -> str:
     document = _document(target)
     tables = {key: value for key, value in document.items() if isinstance(value, dict)}
     plain = {key: value for key, value in document.items() if key not in tables}
-    lines = [f"{key} = {msgspec.json.encode(value).decode()}" for key, value in plain.items()]
+    lines = [_line(item) for item in plain.items()]
     for name, table in tables.items():
         if table:
-            lines += ["", f"[{name}]", *(f"{key} = {value}" for key, value in table.items())]
+            lines += ["", f"[{name}]", *map(_line, table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _line(item: tuple[str, object]) -> str:
+    key, value = item
+    return f"{key} = {msgspec.json.encode(value).decode()}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from tvmcomp.codegen.beside import both
@@ -43,6 +44,16 @@ def unchecked() -> Any:
     return tvm.transform.PassContext(opt_level=current.opt_level, config=config)
 
 
+def _captured() -> Any:
+    """The context in which kernels that read and write the network's own tensors only, the weights
+    among these, become CUDA graphs: the first inference captures their launches, and later ones
+    launch each graph as one.
+    """
+    current = tvm.transform.PassContext.current()
+    config = {**current.config, "relax.backend.use_cuda_graph": True}
+    return tvm.transform.PassContext(opt_level=current.opt_level, config=config)
+
+
 def machine_code(module: Module, target: TargetDescription, in_integers: bool) -> Any:
     """An executable of scheduled kernels, with a virtual machine's ``main`` or without.
 
@@ -61,7 +72,10 @@ def machine_code(module: Module, target: TargetDescription, in_integers: bool) -
             found = _in_halves(module, target, chosen)
             if found is not None:
                 return found
-        return tvm.compile(module, target=chosen)
+        # Loops are functions, too, whose arguments change from call to call: none is captured.
+        functions = sum(isinstance(func, relax.Function) for func in module.functions.values())
+        with _captured() if target.gpu.graphs and functions == 1 else nullcontext():
+            return tvm.compile(module, target=chosen)
 
 
 def _in_halves(module: Module, target: TargetDescription, chosen: Any) -> Any | None:

@@ -10,7 +10,7 @@ _Figure = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One GPU; 0 where a figure is not known.
+    """One GPU, and how it is used; 0 where a figure is not known.
 
     Attributes:
         multiprocessors: streaming multiprocessors, 1 where that is not known.
@@ -18,6 +18,7 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         memory_gb_s: bandwidth of its memory, in GB/s.
         tensor_tflops: of tensor cores on 16-bit floats with float32 accumulators, without sparsity.
         tensor_int8_tops: of tensor cores on 8-bit integers, without sparsity.
+        graphs: launch a network's kernels as CUDA graphs. No GPU has been at hand to try it on.
     """
 
     multiprocessors: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
@@ -25,3 +26,4 @@ class Gpu(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     memory_gb_s: _Figure = 0.0
     tensor_tflops: _Figure = 0.0
     tensor_int8_tops: _Figure = 0.0
+    graphs: bool = False

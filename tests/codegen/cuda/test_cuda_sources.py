@@ -52,3 +52,16 @@ def test_one_number_meets_many(dtype: str) -> None:
     wider = te.compute((8, 64), lambda i, j: te.max(x[i, 0], y[i, j]), name="z")
     compiled("h100", x, y, wider)
     compiled("h100", x, te.compute((8, 64), lambda i, j: x[i, 0], name="z"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "int32"])
+@pytest.mark.parametrize("each", [False, True])
+def test_choices_by_one_condition_and_by_many(dtype: str, each: bool) -> None:
+    x = te.placeholder(SHAPES[each], "int64", name="x")
+    y, z = (te.placeholder(SHAPES[1], dtype, name=name) for name in "yz")
+    chosen = te.compute(
+        SHAPES[1],
+        lambda i, j: tirx.Select(x[i, j if each else 0] < 5, y[i, j], z[i, j]),
+        name="chosen",
+    )
+    compiled("h100", x, y, z, chosen)
