@@ -63,8 +63,20 @@ def test_what_is_there_is_left(tmp_path: Path) -> None:
 
 
 def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="No such file"), new_folder(tmp_path / "no" / "made"):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match="Not a dir"), new_folder(tmp_path / "file" / "a" / "b"):
         raise AssertionError("it must not begin")
+
+
+def test_folders_above_it_are_made_with_it(tmp_path: Path) -> None:
+    path = tmp_path / "a" / "b" / "made"
+    with pytest.raises(ZeroDivisionError), new_folder(path):
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with new_folder(path) as temporary:
+        (temporary / "a.txt").write_text("a")
+    assert [each.name for each in path.iterdir()] == ["a.txt"]
+    assert [each.name for each in path.parent.iterdir()] == ["made"]
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:

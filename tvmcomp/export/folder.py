@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tvmcomp.errors import ConfigError
@@ -22,7 +22,7 @@ def new_folder(path: Path) -> Iterator[Path]:
     Where the block raises, nothing stays.
 
     Args:
-        path: there is nothing, or an empty folder.
+        path: there is nothing, or an empty folder. Folders above it that are missing are made.
 
     Raises:
         ConfigError: there is something, or it can't be written there.
@@ -34,8 +34,10 @@ def new_folder(path: Path) -> Iterator[Path]:
         )
     if path.exists() and not path.is_dir():
         raise ConfigError("it is a file, and no folder to write", where=str(path))
-    temporary = None
+    temporary, above = None, list[Path]()
     try:
+        above += (each for each in path.parents if not each.exists())
+        path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tvmcomp-"))
         yield temporary
         temporary.chmod(_MODE & ~_umask())
@@ -47,6 +49,9 @@ def new_folder(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
+        with suppress(OSError):  # what is made, or what somebody else put there, stays
+            for folder in above:
+                folder.rmdir()
 
 
 def _umask() -> int:
