@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pytest
 from cuda_cases import Answers, close, computed, matmul, product_of, random
 from slow_variants import first_and_slow
 
+from tvmcomp import targets
+from tvmcomp.schedules.cuda import schedule_kernel
 from tvmcomp.tvm_import import tvm
 
 te, topi = tvm.te, tvm.topi
@@ -81,3 +84,16 @@ def test_other_processors_run_the_same_kernel() -> None:
     left, right = (random(tensors[i].shape, "float16", i) for i in range(2))
     found = computed(tensors, [left, right], target="jetson-orin", kind="batched_gemm")
     close(found, product_of(left, right, False))
+
+
+@pytest.mark.parametrize(("target", "stages"), [("t4", 2), ("a100", 3)])
+def test_copies_run_ahead_where_they_are_asynchronous(target: str, stages: int) -> None:
+    asked = {}
+
+    def decide(sch: Any, name: str, candidates: Sequence[int], best_guess: int) -> int:
+        asked[name] = best_guess
+        return best_guess
+
+    func = te.create_prim_func(matmul((), 64, 64, 256, "int8", True))
+    assert schedule_kernel(func, targets.load(target), decide) is not None
+    assert asked["stages"] == stages
