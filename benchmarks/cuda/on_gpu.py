@@ -30,6 +30,8 @@ from tvmcomp.targets.gpu_fingerprint import gpu_fingerprint
 _SECONDS = 1.0
 #: Seconds that one artifact may take to be checked, or to be timed.
 _LIMIT_S = 60.0
+#: Lines of what a process that failed said last.
+_LAST_LINES = 3
 #: What names of artifacts have that launch CUDA graphs.
 GRAPHS = "-graphs."
 
@@ -78,9 +80,11 @@ def _told(part: str, path: Path, limit: float) -> dict[str, Any]:
     begin = time.monotonic()
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=limit, check=False)
-        lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-        last = lines[-1] if lines else f"it ended with {done.returncode}"
-        found = json.loads(last) if done.returncode == 0 else {"error": last[:500]}
+        if done.returncode == 0:
+            found = json.loads(done.stdout.strip().splitlines()[-1])
+        else:
+            told = done.stderr.strip().splitlines()[-_LAST_LINES:]
+            found = {"error": " | ".join(told) or f"it ended with {done.returncode}"}
     except subprocess.TimeoutExpired:
         found = {"error": f"no result within {limit:.0f} s"}
     found = {"artifact": path.name, **found, "seconds": round(time.monotonic() - begin, 1)}
