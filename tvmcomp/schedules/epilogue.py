@@ -103,14 +103,27 @@ def vectorize_channels(sch: Schedule, block: Block, target: TargetDescription) -
     has no masks (:mod:`tvmcomp.schedules.tir.whole_vectors`).
     """
     loop = sch.get_loops(block)[-1]
-    extent = int(sch.get(loop).extent)
-    whole = target.vector_bits // 32
-    while whole > 1 and extent % whole:
-        whole //= 2
-    lanes = best_lanes(extent, target) if _along_channels(sch.get(block)) else whole
+    lanes = channel_lanes(sch, block, int(sch.get(loop).extent), target)
     if lanes > 1:
         _, inner = sch.split(loop, [None, lanes])
         sch.vectorize(inner)
+
+
+def channel_lanes(
+    sch: Schedule, block: Block, extent: int, target: TargetDescription, sums: Any = None
+) -> int:
+    """The lanes of vectors along the last axis of ``block``, for ``extent`` of its values.
+
+    Args:
+        sch: the schedule.
+        block: without reduction.
+        extent: how many values a loop goes through.
+        target: the device.
+        sums: a buffer whose elements for these values lie side by side, whatever its indices say.
+    """
+    if _along_channels(sch.get(block), sums):
+        return best_lanes(extent, target)
+    return math.gcd(extent, target.vector_bits // 32)
 
 
 def best_lanes(extent: int, target: TargetDescription) -> int:
@@ -130,14 +143,15 @@ def powers_of_two(most: int) -> list[int]:
     return [2**k for k in range(1, most.bit_length())]
 
 
-def _along_channels(block: Any) -> bool:
-    """Whether all that ``block`` reads and writes lies side by side along its last axis, or is the
-    same for all of it: vectors of any length load it."""
+def _along_channels(block: Any, sums: Any) -> bool:
+    """Whether all that ``block`` reads and writes, but ``sums``, lies side by side along its last
+    axis, or is the same for all of it: vectors of any length load it."""
     body = block.body
     if not isinstance(body, tvm.tirx.BufferStore):
         return False
     last = block.iter_vars[-1].var
-    accesses = [body.indices, *(load.indices for load in loads(body.value))]
+    others = (load for load in loads(body.value) if sums is None or not load.source.same_as(sums))
+    accesses = [body.indices, *(load.indices for load in others)]
     return all(
         not any(mentions(index, last) for index in indices)
         or (advances(indices[-1], last) and not any(mentions(i, last) for i in indices[:-1]))

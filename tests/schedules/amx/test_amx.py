@@ -265,6 +265,16 @@ def test_the_reduction_stays_in_tiles(target: TargetDescription, kernel: Any) ->
     assert min(load / product for load, product in zip(loads, products, strict=True)) == 1
 
 
+@pytest.mark.parametrize(("channels", "block"), [(26, 26), (40, 40), (80, 40)])
+def test_channels_that_fill_no_vector_leave_in_the_fewest(channels: int, block: int) -> None:
+    """The last vector of a band's channels is stored under a mask."""
+    case = conv2d(64, channels, 14)
+    found = plans(case.anchor, INT8, SPR)
+    plan = next(plan for _, plan in found if plan.band.channels == block)
+    mod = schedule_module(tvm.IRModule({"main": amx_conv(plan)}), SPR)
+    assert "T.vectorized(T.int64(16))" in mod.script()
+
+
 @pytest.mark.parametrize(
     ("case", "steps", "chunk"),
     [

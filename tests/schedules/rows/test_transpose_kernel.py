@@ -67,6 +67,47 @@ def test_squares_are_turned_in_registers(name, shuffle):
     assert len(re.findall(shuffle, assembly)) >= 4
 
 
+@settings(
+    max_examples=15,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=list(HealthCheck),
+)
+@given(
+    shape=st.tuples(st.integers(1, 2), st.integers(1, 40), st.integers(1, 9), st.integers(1, 40)),
+    around=st.lists(st.integers(0, 20), min_size=4, max_size=4),
+    behind=st.integers(0, 5),
+    dtype=st.sampled_from(["float32", "uint8"]),
+)
+def test_any_border(shape, around, behind, dtype):
+    x = np.random.default_rng(0).integers(0, 100, shape).astype(dtype)
+    widths = [0, 0, *around, 0, behind]
+
+    def build(emit, v):
+        turned = emit(relax.op.permute_dims(v, [0, 2, 3, 1]), "t")
+        return emit(relax.op.nn.pad(turned, widths, pad_value=7), "y")
+
+    (actual,), _ = run_here(module(build, x=tensor(shape, dtype)), HERE, [x])
+    pairs = list(zip(widths[::2], widths[1::2], strict=True))
+    expected = np.pad(x.transpose(0, 2, 3, 1), pairs, constant_values=7)
+    np.testing.assert_array_equal(actual, expected)
+
+
+def test_a_small_image_in_a_border_is_turned_in_registers():
+    """All of its squares would reach into the border if they began with it."""
+
+    def build(emit, v):
+        turned = emit(relax.op.permute_dims(v, [0, 2, 3, 1]), "t")
+        return emit(relax.op.nn.pad(turned, [0, 0, 1, 1, 1, 1, 0, 0]), "y")
+
+    target = targets.load("x86-64-v3")
+    mod = module(build, x=(1, 32, 14, 14))
+    assembly = generate(lower(mod, target), target).mod.imports[0].inspect_source("asm")
+    assert len(re.findall(r"vunpck|vperm2f128|vblendps|vshufps", assembly)) >= 24
+
+
 @pytest.mark.parametrize("channels", [3, 4, 8])
 @pytest.mark.parametrize("width", [9, 16, 33])
 def test_nothing_is_read_outside_of_a_padded_tensor(channels, width):

@@ -22,6 +22,7 @@ from tvmcomp.schedules.amx.plan import (
 )
 from tvmcomp.schedules.anchor import Anchor, Window
 from tvmcomp.schedules.dot import DotKernel
+from tvmcomp.schedules.epilogue import best_lanes
 from tvmcomp.targets import TargetDescription
 
 #: What a block of accumulators costs beside its products: the latency from the last of them to the
@@ -163,7 +164,7 @@ def _task_cycles(plan: AmxPlan, target: TargetDescription) -> float:
     passes = 1 if weights // max(1, n2 + n1) <= target.l1_kib * 1024 // 2 else m2 + m1
     streamed = weights * passes / _L2_BYTES
     products = max(products, streamed) + streamed * _STREAM_DELAY
-    vectors = band.channels / _vector(band.channels)
+    vectors = _vectors(band.channels, target)
     epilogue = band.rows * band.width * vectors * _EPILOGUE_CYCLES
     _, rows, width = plan.grid
     if rows % band.rows or width % band.width:
@@ -180,13 +181,13 @@ def _direct_cycles(
     vectors = window.groups * -(-per_group // dot.lanes)
     depth = math.prod(window.kernel) * -(-plan.channels // window.groups // dot.depth)
     products = vectors * depth / _VECTOR_PRODUCTS[dot.depth] / _DIRECT_EFFICIENCY
-    epilogue = plan.out_channels / _vector(per_group) * _EPILOGUE_CYCLES
+    epilogue = window.groups * _vectors(per_group, target) * _EPILOGUE_CYCLES
     return pixels * (products + epilogue) / min(target.cores, max(1, pixels * vectors // 8))
 
 
-def _vector(channels: int) -> int:
-    """Lanes of the epilogue's vectors: what divides the channels."""
-    return math.gcd(channels, TILE)
+def _vectors(channels: int, target: TargetDescription) -> int:
+    """Vectors of the epilogue along so many channels."""
+    return -(-channels // best_lanes(channels, target))
 
 
 def _round_up(value: int, step: int) -> int:

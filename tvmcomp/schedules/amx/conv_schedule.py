@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
-
 from tvmcomp.schedules.amx.plan import BAND
 from tvmcomp.schedules.blocking import Decide
-from tvmcomp.schedules.epilogue import accumulate_in_registers
+from tvmcomp.schedules.epilogue import accumulate_in_registers, channel_lanes
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Block, Schedule
 
@@ -47,8 +45,9 @@ def schedule_amx_conv(
     else:
         tasks = [*outer, block_of_channels, *bands]
     # A few vectors of channels stay in registers with their scales and biases over all pixels.
-    lanes = math.gcd(channels, target.vector_bits // 32)
-    vectors = max(v for v in range(1, _VECTORS + 1) if channels // lanes % v == 0)
+    lanes = channel_lanes(sch, epilogue, channels, target, sch.get(block).writes[0].source)
+    count = -(-channels // lanes)
+    vectors = max(v for v in range(1, _VECTORS + 1) if count % v == 0)
     group, vector, lane = sch.split(channel, [None, vectors, lanes])
     sch.reorder(*tasks, group, *inner, vector, lane)
     sch.compute_at(block, tasks[-1])

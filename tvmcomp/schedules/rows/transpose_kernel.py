@@ -3,7 +3,8 @@
 Squares of the tensor are loaded as vectors along the axis that is contiguous there, turned around
 in registers by shuffles, and used as vectors along the last axis of the result: neither side makes
 scalar or strided accesses. Where the sides are no multiple of a square's, the last squares overlap
-those before them: what they share is computed twice, to the same values.
+those before them: what they share is computed twice, to the same values. Where a border is around
+what is loaded, squares cover what is inside of it along the axis that is read.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from tvmcomp.schedules.rows.loop_nest import (
     array,
     index,
     loop,
-    nest,
     sequence,
     unravel,
     vector,
@@ -46,6 +46,7 @@ class Transpose:
         load: the one load that runs along ``axis``.
         axis: of the result, not its last; contiguous in what is loaded.
         side: elements of a square's side.
+        inside: the indices of ``axis`` that squares cover.
         guarded: the stage has conditions (a border around what is loaded): where they don't hold
             the load may be outside of its tensor, and is not made.
     """
@@ -53,6 +54,7 @@ class Transpose:
     load: Any
     axis: Axis
     side: int
+    inside: range
     guarded: bool
 
 
@@ -71,9 +73,22 @@ def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
     if len(found) != 1 or any(loads(i) for i in found[0][0].indices):
         return None
     load, axis = found[0]
+    guarded = _has_condition(stage.value)
+    inside = _inside(load, axis) if guarded else range(axis.extent)
     largest = max(1, target.vector_bits // stage.element_bits)
-    side = 1 << (min(largest, 16, axis.extent, last.extent).bit_length() - 1)
-    return Transpose(load, axis, side, _has_condition(stage.value)) if side >= _SMALLEST else None
+    side = 1 << (min(largest, 16, len(inside), last.extent).bit_length() - 1) if inside else 0
+    return Transpose(load, axis, side, inside, guarded) if side >= _SMALLEST else None
+
+
+def _inside(load: Any, axis: Axis) -> range:
+    """Where on ``axis`` the last index of ``load`` is one of its tensor's; nowhere if that depends
+    on other axes."""
+    zero = tirx.const(0, axis.var.ty.dtype)
+    first = tvm.sym.Analyzer().simplify(substitute(load.indices[-1], {axis.var: zero}))
+    if not isinstance(first, tirx.IntImm):
+        return range(0)
+    end = int(load.source.shape[-1]) - int(first)
+    return range(max(0, -int(first)), min(axis.extent, end))
 
 
 def _has_condition(expr: PrimExpr) -> bool:
@@ -116,42 +131,38 @@ class _Emitter:
         self.outer = [axis for axis in stage.dims if axis not in (self.first, self.last)]
 
     def whole(self, parallel: bool) -> Any:
-        blocks = -(-self.first.extent // self.side)
+        inside = self.transpose.inside
+        blocks = -(-len(inside) // self.side)
         extents = [*(axis.extent for axis in self.outer), blocks]
 
         def body(i: PrimExpr) -> Any:
             *outer, block = unravel(i, extents)
             at = {axis.var: x for axis, x in zip(self.outer, outer, strict=True)}
             begin = block * self.side
-            if self.first.extent % self.side:
-                begin = tirx.min(begin, index(self.first.extent - self.side))
-            return self.squares(at, begin)
+            if len(inside) % self.side:
+                begin = tirx.min(begin, index(len(inside) - self.side))
+            squares = self.squares(at, begin + inside.start if inside.start else begin)
+            border = [c for c in range(self.first.extent) if c not in inside]
+            if not border:
+                return squares
+            around = sequence([self.column(at, index(c)) for c in border])
+            return sequence([squares, tirx.IfThenElse(block == 0, around, None)])
 
         return loop(math.prod(extents), body, PARALLEL if parallel else SERIAL, "block")
+
+    def column(self, at: dict[Any, Any], place: PrimExpr) -> Any:
+        """The results at one ``place`` of the axis that is read, in the border."""
+        known = {**at, self.first.var: place}
+        return loop(self.last.extent, lambda j: self.store(known, j))
 
     def squares(self, at: dict[Any, Any], begin: Any) -> Any:
         """``side`` rows of the axis that is read, over the whole last axis."""
         whole = self.last.extent // self.side
-        statements = [loop(whole, lambda j: self.square(at, begin, j * self.side))]
+        statements = [loop(whole, lambda j: self.turned_square(at, begin, j * self.side))]
         if self.last.extent % self.side:
-            statements.append(self.square(at, begin, index(self.last.extent - self.side)))
+            rest = index(self.last.extent - self.side)
+            statements.append(self.turned_square(at, begin, rest))
         return sequence(statements)
-
-    def square(self, at: dict[Any, Any], begin: Any, column: PrimExpr) -> Any:
-        if not self.transpose.guarded:
-            return self.turned_square(at, begin, column)
-        # A square that reaches over the end of what is loaded is computed element by element.
-        load, side = self.transpose.load, self.side
-        known = {**at, self.first.var: begin, self.last.var: column}
-        start = substitute(load.indices[-1], known)
-        inside = tirx.all(start >= 0, start + side <= load.source.shape[-1])
-
-        def plain(ij: list[Any]) -> Any:
-            return self.store({**at, self.first.var: begin + ij[0]}, column + ij[1])
-
-        return tirx.IfThenElse(
-            inside, self.turned_square(at, begin, column), nest([side, side], plain)
-        )
 
     def turned_square(self, at: dict[Any, Any], begin: Any, column: PrimExpr) -> Any:
         side, dtype = self.side, str(self.transpose.load.ty.dtype)
