@@ -156,3 +156,18 @@ def test_a_loop_over_channels_is_vectorized(operator):
     mod = module(lambda emit, x: emit(build(x), "y"), x=(1, 8, 8, 32))
     asm = generate(lower(mod, target), target).mod.imports[0].inspect_source("asm")
     assert re.search(r"vaddps.*%ymm", asm)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (0, 2, 3, 1)])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_a_border_is_put_around_what_is_computed_on_the_way(order, behind):
+    """However long that takes: each of its elements has one place, so none is computed twice. Along
+    the last axis a vector would be half in the border: there it is a pass of its own."""
+
+    def build(emit, v):
+        turned = emit(relax.op.permute_dims(emit(relax.op.tanh(v), "h"), list(order)), "t")
+        return emit(relax.op.nn.pad(turned, [0, 0, 1, 2, 3, 0, 0, behind], pad_value=0.5), "y")
+
+    mod = module(build, x=(1, 32, 14, 17))
+    check(mod, uniform(np.random.default_rng(0), 1, 32, 14, 17))
+    assert ("T_transpose_intermediate" in lower(mod, HERE).mod.script()) == bool(behind)

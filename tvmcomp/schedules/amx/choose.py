@@ -165,7 +165,7 @@ def _task_cycles(plan: AmxPlan, target: TargetDescription) -> float:
     streamed = weights * passes / _L2_BYTES
     products = max(products, streamed) + streamed * _STREAM_DELAY
     vectors = _vectors(band.channels, target)
-    epilogue = band.rows * band.width * vectors * _EPILOGUE_CYCLES
+    epilogue: float = band.rows * band.width * vectors * _EPILOGUE_CYCLES
     _, rows, width = plan.grid
     if rows % band.rows or width % band.width:
         epilogue *= _GUARDED

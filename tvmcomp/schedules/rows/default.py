@@ -17,7 +17,7 @@ from tvmcomp.schedules.rows.few_rows import split_few_rows
 from tvmcomp.schedules.rows.loop_nest import sequence
 from tvmcomp.schedules.rows.row_kernel import row_kernel
 from tvmcomp.schedules.rows.transpose_kernel import find_transpose, transpose_kernel
-from tvmcomp.schedules.stages import Stage, loads, read_stages
+from tvmcomp.schedules.stages import Stage, advances, loads, mentions, read_stages
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Block, Schedule
@@ -82,7 +82,28 @@ def _repeats_work(sch: Schedule, block: Block, consumer: Any) -> bool:
         copies = sum(load.source.same_as(body.buffer) for load in loads(reader.value))
         if copies > 1 and taken * copies > _MOST_COPIED:
             return True
-    return _points(sch, consumer) > _points(sch, block)
+    return _points(sch, consumer) > _points(sch, block) and not _reads_once(
+        sch.get(consumer), body.buffer
+    )
+
+
+def _reads_once(reader: Any, buffer: Any) -> bool:
+    """Whether each element of ``buffer`` is read at one point of ``reader`` at most: what lies
+    around it is a border, but along the last axis, where a vector would be half in it."""
+    if not isinstance(reader.body, tvm.tirx.BufferStore):
+        return False
+    found = [load for load in loads(reader.body.value) if load.source.same_as(buffer)]
+    axes = [iv for iv in reader.iter_vars if int(iv.dom.extent) > 1]
+    if len(found) != 1 or not axes:
+        return False
+    # The size of the one dimension that goes along each axis.
+    sizes = [
+        int(size)
+        for axis in axes
+        for index, size in zip(found[0].indices, buffer.shape, strict=True)
+        if advances(index, axis.var) and sum(mentions(index, each.var) for each in axes) == 1
+    ]
+    return len(sizes) == len(axes) and sizes[-1] == int(axes[-1].dom.extent)
 
 
 def _points(sch: Schedule, block: Block) -> int:
