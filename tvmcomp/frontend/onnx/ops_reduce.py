@@ -249,6 +249,10 @@ class TopK(Converter):
         if not -len(shape) <= axis < len(shape) or not 0 <= count <= shape[axis]:
             raise ValueError(f"it takes {count} elements along axis {axis} of {shape}")
         axis, largest = axis % len(shape), bool(attr.get("largest", 1))
+        if count == 1 and shape[axis] > 1:  # what follows the extreme need not be sorted
+            extreme = relax.op.argmax if largest else relax.op.argmin
+            places = bb.emit(extreme(data, axis, keepdims=True))
+            return relax.Tuple([relax.op.gather_elements(data, places, axis), places])
         keys = _sortable(bb, data)
         if keys is data:
             return relax.op.topk(data, count, axis, "both", largest, "int64")
