@@ -67,3 +67,26 @@ def test_numbers_stay(seed):
     out = tvm.runtime.tensor(np.zeros_like(x))
     library["main"](tvm.runtime.tensor(x), out)
     np.testing.assert_array_equal(out.numpy(), x * 2)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_what_is_chosen_in_some_lanes_only(seed):
+    rng = np.random.default_rng(seed)
+    rows, columns, more, wider = (int(n) for n in rng.integers((1, 1, 0, 0), (4, 70, 3, 20)))
+    data = te.placeholder((rows, columns), "float32", name="data")
+
+    def value(i, j):
+        there = [j < columns, i < rows] if more else [j < columns]
+        other = tvm.tirx.const(-3.0, "float32")
+        return tvm.tirx.if_then_else(tvm.tirx.all(*there), data[i, j], other)
+
+    padded = te.compute((rows + more, columns + wider), value, "padded")
+    sch = tvm.s_tir.Schedule(te.create_prim_func([data, padded]))
+    _, lane = sch.split(sch.get_loops("padded")[-1], [None, int(rng.choice([4, 8, 16]))])
+    sch.vectorize(lane)
+    library = tvm.compile(sch.mod, tvm.target.Target(HERE.tvm_target_dict()))
+    x = rng.standard_normal((rows, columns)).astype(np.float32)
+    out = tvm.runtime.tensor(np.zeros((rows + more, columns + wider), np.float32))
+    library["main"](tvm.runtime.tensor(x), out)
+    border = ((0, more), (0, wider))
+    np.testing.assert_array_equal(out.numpy(), np.pad(x, border, constant_values=-3))

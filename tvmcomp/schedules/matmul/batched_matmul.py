@@ -15,6 +15,7 @@ from tvmcomp.schedules.anchor import ANCHOR, element
 from tvmcomp.schedules.matmul.output_axes import ROLES, roles_of
 from tvmcomp.schedules.matmul.register_tile import vector_lanes, widest_vector
 from tvmcomp.schedules.matmul.view import View
+from tvmcomp.schedules.tir.masked_vectors import has_masks
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import PrimExpr
@@ -41,11 +42,17 @@ class MatmulShape:
 
 
 def packs_right(shape: MatmulShape, contiguous: bool, target: TargetDescription) -> bool:
-    """Whether the right side is packed: its columns are no neighbours (not ``contiguous``), or are
-    no whole number of vectors of at least half the target's width."""
-    lanes = vector_lanes(target, shape.dtype)
-    widest = widest_vector(shape.columns, target, shape.dtype)
-    return not contiguous or 2 * widest < min(lanes, shape.columns)
+    """Whether the right side is packed: its columns are no neighbours (not ``contiguous``), or the
+    widest vectors that divide them are so narrow that whole ones are fewer with the packing."""
+    if not contiguous:
+        return True
+    lanes = _panel_lanes(shape, target)
+    panels, left = divmod(shape.columns, lanes)
+    # A load and a store for each vector, once for all rows; what fills none is moved one by one
+    # where there are no masks.
+    packing = 2 * (panels + (1 if has_masks(target) else left))
+    vectors = shape.columns // widest_vector(shape.columns, target, shape.dtype)
+    return -(-shape.columns // lanes) * shape.rows + packing < vectors * shape.rows
 
 
 def pads_columns(shape: MatmulShape, packed: bool, target: TargetDescription) -> bool:
@@ -98,9 +105,10 @@ def batched_matmul(
 
     def packed_element(*i: PrimExpr) -> Any:
         column = i[n] * lanes + i[n + 2]
+        value = right(*i[:n], i[n + 1], column)
         # What lies beyond the last column is computed, and cropped.
-        column = column if whole else te.min(column, shape.columns - 1)
-        return right(*i[:n], i[n + 1], column)
+        zero = tirx.const(0, shape.dtype)
+        return value if whole else tirx.if_then_else(column < shape.columns, value, zero)
 
     panel = te.compute((*shape.batch, panels, shape.depth, lanes), packed_element, name="panel")
 

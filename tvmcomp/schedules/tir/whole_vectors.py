@@ -9,6 +9,9 @@ of the 53. TVM gives up a vector whose lanes have a condition, for all of the lo
                                                for lane in unrolled(8):
                                                    if vector * 8 + lane < 53
                                                    …
+
+So is a store of ``if_then_else(condition, value, 0)``: the lanes that don't fulfil it are stored
+before the others.
 """
 
 from __future__ import annotations
@@ -39,8 +42,10 @@ def whole_vectors(func: PrimFunc, _mod: Module, _context: Any) -> Any:
 def _apart(loop: Any, loops: Sequence[Any]) -> Any:
     """``loop`` in two, where it is of vectors that may end inside one; ``loops`` is empty where the
     target has no masks."""
-    guarded = loop.body
-    if loop.kind != tirx.ForKind.VECTORIZED or not isinstance(guarded, tirx.IfThenElse):
+    if loop.kind != tirx.ForKind.VECTORIZED:
+        return loop
+    guarded, rest = _guarded(loop)
+    if guarded is None:
         return loop
     lane, conditions = loop.loop_var, list(_conjuncts(guarded.condition))
     of_lane = [each for each in conditions if mentions(each, lane)]
@@ -55,7 +60,35 @@ def _apart(loop: Any, loops: Sequence[Any]) -> Any:
     last = _masked(guarded.then_case, loop, of_lane, loops) if loops else None
     if last is not None and others:
         last = tirx.IfThenElse(tirx.all(*others), last, None)
-    return tirx.IfThenElse(tirx.all(*whole), vectors, last or _one_by_one(loop))
+    if last is not None and rest is not None and not others:
+        last = tirx.SeqStmt([rest, last])
+    apart = tirx.IfThenElse(tirx.all(*whole), vectors, last or _one_by_one(loop))
+    return tirx.SeqStmt([rest, apart]) if rest is not None and others else apart
+
+
+def _guarded(loop: Any) -> tuple[Any, Any]:
+    """What ``loop`` does under a condition, and what it does before in all lanes; None for each
+    that there is not."""
+    body = loop.body
+    if isinstance(body, tirx.IfThenElse):
+        return body, None
+    if not isinstance(body, tirx.BufferStore) or not _is_choice(body.value):
+        return None, None
+    condition, value, other = body.value.args
+    if not isinstance(other, tirx.IntImm | tirx.FloatImm):
+        return None, None
+    lane = tirx.Var(loop.loop_var.name, str(loop.loop_var.ty.dtype))
+    indices = [substitute(index, {loop.loop_var: lane}) for index in body.indices]
+    store = tirx.BufferStore(body.buffer, other, indices)
+    rest = tirx.For(lane, loop.min, loop.extent, loop.kind, store)
+    return tirx.IfThenElse(
+        condition, tirx.BufferStore(body.buffer, value, body.indices), None
+    ), rest
+
+
+def _is_choice(value: Any) -> bool:
+    op = value.op if isinstance(value, tvm.ir.Call) else None
+    return str(getattr(op, "name", "")).rpartition(".")[2] == "if_then_else"
 
 
 def _one_by_one(loop: Any) -> Any:
