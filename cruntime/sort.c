@@ -27,75 +27,107 @@ typedef struct {
   int ascending;
 } line;
 
-static int64_t integer_at(const line *x, int64_t i) {
-  const uint8_t *p = x->data + i * x->step * (x->bits / 8);
-  switch (x->code == UNSIGNED ? -x->bits : x->bits) {
-    case 8: return *(const int8_t *)p;
-    case 16: return *(const int16_t *)p;
-    case 32: return *(const int32_t *)p;
-    case 64: return *(const int64_t *)p;
-    case -8: return *p;
-    case -16: return *(const uint16_t *)p;
-    default: return *(const uint32_t *)p;
-  }
-}
+/* An element, in the widest type of its kind. */
+typedef struct {
+  union {
+    int64_t integer;
+    double number;
+  } key;
+  int64_t place; /* in its line */
+} element;
 
-static double float_at(const line *x, int64_t i) {
+static element element_at(const line *x, int64_t i) {
   const uint8_t *p = x->data + i * x->step * (x->bits / 8);
-  return x->bits == 32 ? *(const float *)p : *(const double *)p;
-}
-
-/* Whether element i comes before element j in the result; of equal ones the first does. */
-static int before(const line *x, int64_t i, int64_t j) {
-  int less, more;
+  element e = {{0}, i};
   if (x->code == FLOAT) {
-    double a = float_at(x, i), b = float_at(x, j);
-    less = a < b, more = a > b;
-  } else {
-    int64_t a = integer_at(x, i), b = integer_at(x, j);
-    less = a < b, more = a > b;
+    e.key.number = x->bits == 32 ? *(const float *)p : *(const double *)p;
+    return e;
   }
+  switch (x->code == UNSIGNED ? -x->bits : x->bits) {
+    case 8: e.key.integer = *(const int8_t *)p; break;
+    case 16: e.key.integer = *(const int16_t *)p; break;
+    case 32: e.key.integer = *(const int32_t *)p; break;
+    case 64: e.key.integer = *(const int64_t *)p; break;
+    case -8: e.key.integer = *p; break;
+    case -16: e.key.integer = *(const uint16_t *)p; break;
+    default: e.key.integer = *(const uint32_t *)p;
+  }
+  return e;
+}
+
+/* Whether a comes before b in the result; of equal ones the first in the line does. */
+static int before(const line *x, const element *a, const element *b) {
+  int less, more;
+  if (x->code == FLOAT) less = a->key.number < b->key.number, more = a->key.number > b->key.number;
+  else less = a->key.integer < b->key.integer, more = a->key.integer > b->key.integer;
   if (less || more) return x->ascending ? less : more;
-  return i < j;
+  return a->place < b->place;
+}
+
+/* The first of the elements from i on that comes before element `top`, which lies before them all; or
+ * `length`. Most comparisons are made here, so it goes over the elements as what they are. */
+static int64_t next_before(const line *x, int64_t i, int64_t length, int64_t top) {
+#define SEARCH(type)                                                     \
+  {                                                                      \
+    const type *all = (const void *)x->data, best = all[top * x->step];  \
+    if (x->ascending)                                                    \
+      while (i < length && !(all[i * x->step] < best)) i++;              \
+    else                                                                 \
+      while (i < length && !(all[i * x->step] > best)) i++;              \
+    return i;                                                            \
+  }
+  if (x->code == FLOAT) {
+    if (x->bits == 32) SEARCH(float)
+    SEARCH(double)
+  }
+  switch (x->code == UNSIGNED ? -x->bits : x->bits) {
+    case 8: SEARCH(int8_t)
+    case 16: SEARCH(int16_t)
+    case 32: SEARCH(int32_t)
+    case 64: SEARCH(int64_t)
+    case -8: SEARCH(uint8_t)
+    case -16: SEARCH(uint16_t)
+    default: SEARCH(uint32_t)
+  }
+#undef SEARCH
 }
 
 /* Lets heap[at] sink to its place in a heap whose first element comes last in the result. */
-static void sink(const line *x, int64_t *heap, int64_t at, int64_t count) {
-  int64_t moved = heap[at];
+static void sink(const line *x, element *heap, int64_t at, int64_t count) {
+  element moved = heap[at];
   for (int64_t child; (child = 2 * at + 1) < count; at = child) {
-    if (child + 1 < count && before(x, heap[child], heap[child + 1])) child++;
-    if (!before(x, moved, heap[child])) break;
+    if (child + 1 < count && before(x, &heap[child], &heap[child + 1])) child++;
+    if (!before(x, &moved, &heap[child])) break;
     heap[at] = heap[child];
   }
   heap[at] = moved;
 }
 
-/* Writes the places of the first `count` of `length` elements in order to `heap`. */
-static void select_first(const line *x, int64_t length, int64_t *heap, int64_t count) {
-  for (int64_t i = 0; i < count; i++) heap[i] = i;
+/* Writes the first `count` of `length` elements in order to `heap`. */
+static void select_first(const line *x, int64_t length, element *heap, int64_t count) {
+  for (int64_t i = 0; i < count; i++) heap[i] = element_at(x, i);
   for (int64_t i = count / 2; i-- > 0;) sink(x, heap, i, count);
-  for (int64_t i = count; i < length; i++)
-    if (before(x, i, heap[0])) {
-      heap[0] = i;
-      sink(x, heap, 0, count);
-    }
+  for (int64_t i = count; count && (i = next_before(x, i, length, heap[0].place)) < length; i++) {
+    heap[0] = element_at(x, i);
+    sink(x, heap, 0, count);
+  }
   for (int64_t left = count; left-- > 1;) {
-    int64_t last = heap[0];
+    element last = heap[0];
     heap[0] = heap[left];
     heap[left] = last;
     sink(x, heap, 0, left);
   }
 }
 
-static void write_line(const line *x, const int64_t *order, int64_t count, int64_t first,
+static void write_line(const line *x, const element *order, int64_t count, int64_t first,
                        const tensor *values, const tensor *indices) {
   int64_t width = x->bits / 8;
   for (int64_t i = 0; i < count; i++) {
     int64_t to = first + i * x->step;
     if (values)
-      memcpy((uint8_t *)values->data + to * width, x->data + order[i] * x->step * width, (size_t)width);
-    if (indices && indices->bits == 64) ((int64_t *)indices->data)[to] = order[i];
-    if (indices && indices->bits == 32) ((int32_t *)indices->data)[to] = (int32_t)order[i];
+      memcpy((uint8_t *)values->data + to * width, x->data + order[i].place * x->step * width, (size_t)width);
+    if (indices && indices->bits == 64) ((int64_t *)indices->data)[to] = order[i].place;
+    if (indices && indices->bits == 32) ((int32_t *)indices->data)[to] = (int32_t)order[i].place;
   }
 }
 
@@ -106,7 +138,7 @@ static int sort_lines(const tensor *input, const tensor *values, const tensor *i
   for (int32_t i = (int32_t)axis + 1; i < input->ndim; i++) inner *= input->shape[i];
   if (count < 1) count = length;
   if (count > length) return -1;
-  int64_t *order = malloc((size_t)(count ? count : 1) * sizeof *order);
+  element *order = malloc((size_t)(count ? count : 1) * sizeof *order);
   if (!order) return -1;
   for (int64_t i = 0; i < outer * inner; i++) {
     int64_t row = i / inner, column = i % inner;
