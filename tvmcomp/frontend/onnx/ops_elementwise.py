@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.powers import power_by
 from tvmcomp.frontend.onnx.values import array_of, constant, constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr, Inputs
@@ -186,22 +187,16 @@ class ThresholdedRelu(Converter):
 
 
 class Pow(Converter):
-    """Pow: small constant exponents as products and roots, which cost far less than a power."""
+    """Pow."""
 
     @classmethod
     def _impl_v7(cls, bb: Builder, inputs: Inputs, attr: dict[str, Any], params: Any) -> Expr:
         data, exponent = inputs[0], inputs[1]
         array = array_of(exponent)
         if array is not None and array.size == 1 and array.ndim <= len(shape_of(data)):
-            value = float(array.item())
-            if value == 1:
-                return data
-            if value == 2:
-                return relax.op.multiply(data, data)
-            if value == 3:
-                return relax.op.multiply(relax.op.multiply(data, data), data)
-            if value == 0.5 and _is_float(data):
-                return relax.op.sqrt(data)
+            simple = power_by(bb, data, float(array.item()), _is_float(data))
+            if simple is not None:
+                return simple
         dtype, floating = dtype_of(data), _is_float(exponent)
         wide = dtype if _is_float(data) else "float64"
         base = data if dtype == wide else relax.op.astype(data, wide)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tvmcomp.frontend.onnx.converter import Converter
+from tvmcomp.frontend.onnx.powers import power_by
 from tvmcomp.frontend.onnx.values import constant_like, dtype_of, shape_of
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Builder, Expr, Inputs
@@ -148,8 +149,11 @@ class LRN(Converter):
         around = bb.emit(relax.op.reshape(total, shape_of(data)))
         factor = constant_like(wide, attr.get("alpha", 1e-4) / size)
         scaled = relax.op.multiply(around, factor)
-        base = relax.op.add(scaled, constant_like(wide, attr.get("bias", 1.0)))
-        power = relax.op.power(base, constant_like(wide, attr.get("beta", 0.75)))
+        base = bb.emit(relax.op.add(scaled, constant_like(wide, attr.get("bias", 1.0))))
+        beta = attr.get("beta", 0.75)
+        power = power_by(bb, base, beta, floating=True)
+        if power is None:
+            power = relax.op.power(base, constant_like(wide, beta))
         result = bb.emit(relax.op.divide(wide, power))
         return _cast(bb, result, dtype_of(data))
 
