@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tvmcomp import arguments
+from tvmcomp.errors import ConfigError
 from tvmcomp.frontend.binding import Binding
 from tvmcomp.model import Model
 
@@ -50,12 +51,18 @@ def load_model(
         signature: which of a SavedModel's signatures, where it has several.
 
     Raises:
-        ConfigError: ``source`` is none of them, or ``shapes`` holds no shapes.
+        ConfigError: ``source`` is none of them, or ``shapes`` holds no shapes, or ones of what
+            is ``fixed``.
         ModelError: the file can't be read, a shape is missing or contradicts the model, or the
             model holds operators that can't be compiled.
     """
     bound = arguments.shapes(shapes)
     binding = Binding(bound, arguments.dims(dims), arguments.fixed(fixed))
+    if twice := sorted(bound.keys() & binding.fixed.keys()):
+        raise ConfigError(
+            f"input {twice[0]!r} is given a shape and a value",
+            hint="Leave out its shape: the value has one.",
+        )
     if not isinstance(source, str | bytes | os.PathLike):
         from tvmcomp.frontend.in_memory import to_onnx
         from tvmcomp.frontend.onnx.load import load_proto

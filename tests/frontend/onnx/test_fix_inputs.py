@@ -67,6 +67,11 @@ def test_values_that_the_input_cannot_take(model, fixed, error, words):
         load_model(model, fixed=fixed)
 
 
+def test_what_has_a_value_needs_no_shape(model):
+    with pytest.raises(ConfigError, match="'rate' is given a shape and a value"):
+        load_model(model, shapes={"rate": ()}, fixed={"rate": 8})
+
+
 def test_options():
     assert parse_fixed(("sr=16000", "k=0.5,1", "a=b=1")) == {
         "sr": [16000], "k": [0.5, 1.0], "a=b": [1],
