@@ -265,14 +265,21 @@ def test_the_reduction_stays_in_tiles(target: TargetDescription, kernel: Any) ->
     assert min(load / product for load, product in zip(loads, products, strict=True)) == 1
 
 
-@pytest.mark.parametrize(("channels", "block"), [(26, 26), (40, 40), (80, 40)])
-def test_channels_that_fill_no_vector_leave_in_the_fewest(channels: int, block: int) -> None:
+@pytest.mark.parametrize("channels", [26, 40, 72])
+def test_channels_that_fill_no_vector_leave_in_the_fewest(channels: int) -> None:
     """The last vector of a band's channels is stored under a mask."""
     case = conv2d(64, channels, 14)
     found = plans(case.anchor, INT8, SPR)
-    plan = next(plan for _, plan in found if plan.band.channels == block)
+    plan = next(plan for _, plan in found if plan.band.channels == channels)
     mod = schedule_module(tvm.IRModule({"main": amx_conv(plan)}), SPR)
     assert "T.vectorized(T.int64(16))" in mod.script()
+
+
+@pytest.mark.parametrize("channels", [40, 48, 72, 80, 96, 144])
+def test_blocks_of_channels_make_the_weights_no_larger(channels: int) -> None:
+    case = conv2d(64, channels, 14, kernel=1)
+    sizes = {math.prod(p.weight_shape) for _, p in plans(case.anchor, INT8, SPR)}
+    assert sizes == {64 * 16 * -(-channels // 16)}
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,12 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
     square = len(stride) > 1 and stride[-1] == stride[-2] and not plan.pointwise
     if square:
         pitches.add((True, plan.padded[-1]))
+    whole = _round_up(plan.group_channels, TILE)
     for channels in _divisors(plan.group_channels):
         if channels < min(TILE, plan.group_channels):
+            continue
+        # Blocks of channels that fill no tiles would make the weights larger.
+        if plan.group_channels // channels * _round_up(channels, TILE) > whole:
             continue
         limit = target.l1_kib * 1024 * 2 // 3 // (_round_up(channels, TILE) * 4)
         for count in {-(-rows // n) for n in range(1, rows + 1)}:
