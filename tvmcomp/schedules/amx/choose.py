@@ -40,6 +40,8 @@ _EPILOGUE_CYCLES = 5
 _GUARDED = 1.5
 #: Bytes that a core gets from its second-level cache in a cycle.
 _L2_BYTES = 40
+#: How much larger the weights may become where each block of channels is filled up to whole tiles.
+_MOST_GROWTH = 1.125
 #: Share of the vector unit's peak that :mod:`tvmcomp.schedules.conv.direct_conv` reaches.
 _DIRECT_EFFICIENCY = 0.75
 #: Vector products a cycle, by the depth of one: two of ``vpdpbusd``, one of ``vdpbf16ps``.
@@ -122,8 +124,8 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
     for channels in _divisors(plan.group_channels):
         if channels < min(TILE, plan.group_channels):
             continue
-        # Blocks of channels that fill no tiles would make the weights larger.
-        if plan.group_channels // channels * _round_up(channels, TILE) > whole:
+        # Blocks of channels that fill no tiles make the weights larger.
+        if plan.group_channels // channels * _round_up(channels, TILE) > whole * _MOST_GROWTH:
             continue
         limit = target.l1_kib * 1024 * 2 // 3 // (_round_up(channels, TILE) * 4)
         for count in {-(-rows // n) for n in range(1, rows + 1)}:
