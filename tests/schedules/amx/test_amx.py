@@ -275,15 +275,6 @@ def test_channels_that_fill_no_vector_leave_in_the_fewest(channels: int) -> None
     assert "T.vectorized(T.int64(16))" in mod.script()
 
 
-@pytest.mark.parametrize("channels", [40, 48, 72, 80, 96, 144, 1000])
-def test_blocks_of_channels_make_the_weights_little_larger(channels: int) -> None:
-    case = conv2d(64, channels, 14, kernel=1)
-    found = [plan for _, plan in plans(case.anchor, INT8, SPR)]
-    sizes = {math.prod(plan.weight_shape) for plan in found}
-    assert max(sizes) <= 64 * 16 * -(-channels // 16) * 9 / 8
-    assert any(plan.channel_blocks > 1 for plan in found) == (channels not in (40, 72))
-
-
 @pytest.mark.parametrize(
     ("case", "steps", "chunk"),
     [

@@ -40,8 +40,6 @@ _EPILOGUE_CYCLES = 5
 _GUARDED = 1.5
 #: Bytes that a core gets from its second-level cache in a cycle.
 _L2_BYTES = 40
-#: How much larger the weights may become where each block of channels is filled up to whole tiles.
-_MOST_GROWTH = 1.125
 #: Share of the vector unit's peak that :mod:`tvmcomp.schedules.conv.direct_conv` reaches.
 _DIRECT_EFFICIENCY = 0.75
 #: Vector products a cycle, by the depth of one: two of ``vpdpbusd``, one of ``vdpbf16ps``.
@@ -120,12 +118,8 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
     square = len(stride) > 1 and stride[-1] == stride[-2] and not plan.pointwise
     if square:
         pitches.add((True, plan.padded[-1]))
-    whole = _round_up(plan.group_channels, TILE)
     for channels in _divisors(plan.group_channels):
         if channels < min(TILE, plan.group_channels):
-            continue
-        # Blocks of channels that fill no tiles make the weights larger.
-        if plan.group_channels // channels * _round_up(channels, TILE) > whole * _MOST_GROWTH:
             continue
         limit = target.l1_kib * 1024 * 2 // 3 // (_round_up(channels, TILE) * 4)
         for count in {-(-rows // n) for n in range(1, rows + 1)}:
@@ -170,7 +164,7 @@ def _task_cycles(plan: AmxPlan, target: TargetDescription) -> float:
     passes = 1 if weights // max(1, n2 + n1) <= target.l1_kib * 1024 // 2 else m2 + m1
     streamed = weights * passes / _L2_BYTES
     products = max(products, streamed) + streamed * _STREAM_DELAY
-    vectors = _vectors(band.channels, target)
+    vectors = -(-band.channels // sum_lanes(band.channels, plan.channel_blocks, target))
     epilogue: float = band.rows * band.width * vectors * _EPILOGUE_CYCLES
     _, rows, width = plan.grid
     if rows % band.rows or width % band.width:
@@ -187,13 +181,14 @@ def _direct_cycles(
     vectors = window.groups * -(-per_group // dot.lanes)
     depth = math.prod(window.kernel) * -(-plan.channels // window.groups // dot.depth)
     products = vectors * depth / _VECTOR_PRODUCTS[dot.depth] / _DIRECT_EFFICIENCY
-    epilogue = window.groups * _vectors(per_group, target) * _EPILOGUE_CYCLES
+    epilogue = window.groups * -(-per_group // best_lanes(per_group, target)) * _EPILOGUE_CYCLES
     return pixels * (products + epilogue) / min(target.cores, max(1, pixels * vectors // 8))
 
 
-def _vectors(channels: int, target: TargetDescription) -> int:
-    """Vectors of the epilogue along so many channels."""
-    return -(-channels // best_lanes(channels, target))
+def sum_lanes(channels: int, blocks: int, target: TargetDescription) -> int:
+    """Lanes of the vectors in which the sums of a block of channels leave. The last is under a mask
+    where there is one block; with several, conditions and addresses cost more than masks save."""
+    return best_lanes(channels, target) if blocks == 1 else math.gcd(channels, TILE)
 
 
 def _round_up(value: int, step: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tvmcomp.schedules.amx.choose import sum_lanes
 from tvmcomp.schedules.amx.plan import BAND
 from tvmcomp.schedules.blocking import Decide
 from tvmcomp.schedules.epilogue import accumulate_in_registers, channel_lanes
@@ -39,13 +40,16 @@ def schedule_amx_conv(
         if rank > 1:
             row_band, row = sch.split(pixel[-2], [None, rows])
             bands, inner = [row_band, width_band], [row, column]
+    blocks = int(sch.get(channel).extent) // channels
     block_of_channels, channel = sch.split(channel, [None, channels])
     if decide(sch, "bands_first", [0, 1], bands_first):
         tasks = [*outer, *bands, block_of_channels]
     else:
         tasks = [*outer, block_of_channels, *bands]
     # A few vectors of channels stay in registers with their scales and biases over all pixels.
-    lanes = channel_lanes(sch, epilogue, channels, target, sch.get(block).writes[0].source)
+    sums = sch.get(block).writes[0].source
+    most = channel_lanes(sch, epilogue, channels, target, sums)
+    lanes = min(most, sum_lanes(channels, blocks, target))
     count = -(-channels // lanes)
     vectors = max(v for v in range(1, _VECTORS + 1) if count % v == 0)
     group, vector, lane = sch.split(channel, [None, vectors, lanes])
