@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
-from tvmcomp.schedules.stages import mentions, substitute
+from tvmcomp.schedules.stages import loads, mentions, substitute
 from tvmcomp.schedules.tir.masked_vectors import can_be_masked, can_mask, marked
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Module, PrimExpr, PrimFunc, Var
@@ -77,13 +77,14 @@ def _guarded(loop: Any) -> tuple[Any, Any]:
     condition, value, other = body.value.args
     if not isinstance(other, tirx.IntImm | tirx.FloatImm):
         return None, None
+    if any(load.source.same_as(body.buffer) for load in loads(value)):
+        return None, None  # It reads what would be written before.
     lane = tirx.Var(loop.loop_var.name, str(loop.loop_var.ty.dtype))
     indices = [substitute(index, {loop.loop_var: lane}) for index in body.indices]
     store = tirx.BufferStore(body.buffer, other, indices)
     rest = tirx.For(lane, loop.min, loop.extent, loop.kind, store)
-    return tirx.IfThenElse(
-        condition, tirx.BufferStore(body.buffer, value, body.indices), None
-    ), rest
+    chosen = tirx.BufferStore(body.buffer, value, body.indices)
+    return tirx.IfThenElse(condition, chosen, None), rest
 
 
 def _is_choice(value: Any) -> bool:
