@@ -21,6 +21,7 @@ from schedules.anchor_cases import EPILOGUES, Case, convolve, epilogues, windows
 
 from tvmcomp import targets
 from tvmcomp.passes.scheduled.schedule import schedule_module
+from tvmcomp.schedules import apply_schedule
 from tvmcomp.schedules.amx.choose import plan_amx, plans
 from tvmcomp.schedules.amx.conv import amx_conv
 from tvmcomp.schedules.amx.pack import pack_amx_weight
@@ -263,6 +264,33 @@ def test_the_reduction_stays_in_tiles(target: TargetDescription, kernel: Any) ->
     products = [body.count(kernel.instruction) for body in inner]
     # Two by two accumulators take a load a product; two by one, where tiles are odd, 1.5.
     assert min(load / product for load, product in zip(loads, products, strict=True)) == 1
+
+
+PRODUCT = Window((1,), (1,), (1,), ((0, 0),))
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        conv2d(32, 64, 13, kernel=1),
+        conv2d(32, 40, 19),
+        conv2d(32, 64, 14, stride=2),
+        dataclasses.replace(conv2d(32, 48, 28, kernel=1), lead=(3,)),
+        Case((), (197,), 64, 96, PRODUCT),
+        Case((2,), (1024,), 64, 96, PRODUCT),
+        Case((2, 3), (30,), 64, 96, PRODUCT),
+    ],
+    ids=str,
+)
+def test_a_task_computes_its_own_band_and_no_other(case: Case) -> None:
+    """Where the last band is smaller, too."""
+    found = [plan for _, plan in plans(case.anchor, BF16, SPR)]
+    for plan in found[:: max(1, len(found) // 25)]:
+        sch = tvm.s_tir.Schedule(amx_conv(plan))
+        apply_schedule(sch, SPR)
+        tasks, *rest = (int(sch.get(x).extent) for x in sch.get_loops(sch.get_sblock("conv")))
+        assert tasks == math.prod(plan.grid[0]) * math.prod(plan.bands) * plan.channel_blocks
+        assert set(rest) <= {1}
 
 
 @pytest.mark.parametrize("channels", [26, 40, 72])

@@ -127,8 +127,23 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
                 band = Band(count, width, channels, flat, pitch)
                 if band.pixels <= limit:
                     yield band
-        for part in range(TILE, min(limit, width - 1) + 1, TILE):
+        for part in _parts(plan, min(limit, width - 1)):
             yield Band(1, part, channels, True, part)
+
+
+def _parts(plan: AmxPlan, most: int) -> Iterator[int]:
+    """Widths of bands of a row, up to ``most``. Where the row is made of all pixels of an image, a
+    band has whole rows of the image, or a row whole bands: of others the scheduler would not see
+    that one task computes what their epilogue reads, and compute several."""
+    *outer, across = [n for n in (*plan.lead, *plan.output) if n > 1] or [1]
+    if not plan.pointwise or not outer:
+        yield from range(TILE, most + 1, TILE)
+        return
+    yield from (part for part in _divisors(across) if TILE <= part <= most and part < across)
+    down = outer[-1]
+    for rows in range(1, most // across + 1):
+        if rows * across >= TILE and (len(outer) == 1 or down % rows == 0):
+            yield rows * across
 
 
 def _bands_first(plan: AmxPlan, target: TargetDescription) -> bool:

@@ -33,10 +33,10 @@ def amx_conv(plan: AmxPlan) -> Any:
     :func:`~tvmcomp.schedules.amx.pack.pack_amx_weight`; ``output`` is
     ``[*lead, *output, out_channels]`` of dtype ``plan.kernel.acc``, before any epilogue.
     """
-    kernel, band = plan.kernel, plan.band
+    kernel = plan.kernel
     outer, _, _ = plan.grid
     space = _sizes(*outer, *plan.bands, plan.channel_blocks)
-    sums_shape = _sizes(band.pixels, band.channel_tiles * TILE)
+    sums_shape = _sizes(*plan.sums)
     out_shape = _sizes(*plan.lead, *plan.output, plan.out_channels)
     data_shape = _sizes(*plan.lead, *plan.padded, plan.channels)
     with tvm.script.ir_builder.IRBuilder() as ib, T.prim_func(is_private=True, s_tir=True):
@@ -96,6 +96,7 @@ def _tile_program(plan: AmxPlan, data: Tensor, weight: Tensor, sums: Any, at: li
         T.buffer_store(sums, value, [0, i])
     T.evaluate(tiles.configure(sums.access_ptr("r")))
     origin = _origin(plan, outer, row_band, width_band, block)
+    first_row = _first_row(plan, row_band, width_band)
 
     def register_block(first_m: Any, count_m: int, first_n: Any, count_n: int) -> None:
         rows = [_tile_origin(plan, first_m + m) for m in range(count_m)]
@@ -121,7 +122,8 @@ def _tile_program(plan: AmxPlan, data: Tensor, weight: Tensor, sums: Any, at: li
 
         _reduce(plan, step)
         for m, n in pairs:
-            address = sums.access_ptr("w", offset=rows[m][0] * columns + columns_at[n] * TILE)
+            row = first_row + rows[m][0]
+            address = sums.access_ptr("w", offset=row * columns + columns_at[n] * TILE)
             T.evaluate(tiles.store(tiles.ACCUMULATORS + 2 * m + n, address, columns * 4))
 
     # Weights of a pair of tiles meet all pixels before the next pair's are read.
@@ -213,6 +215,15 @@ def _weight_offset(plan: AmxPlan, block: Any, tile: Any, step: Any) -> Any:
     return ((block * tile_count + tile) * steps + step) * math.prod(tile_shape)
 
 
+def _first_row(plan: AmxPlan, row_band: Any, width_band: Any) -> Any:
+    """The first row of the sums that a task computes: see :attr:`AmxPlan.again`."""
+    _, rows, width = plan.grid
+    band = plan.band
+    back_rows = row_band * band.rows - _first(row_band, band.rows, rows)
+    back = width_band * band.width - _first(width_band, band.width, width)
+    return plan.again - back_rows * band.pitch - back
+
+
 def _first(band: Any, size: int, extent: int) -> Any:
     """Where a band begins: the last one ends with the extent, and overlaps the one before."""
     return band * size if extent % size == 0 else T.min(band * size, extent - size)
@@ -220,7 +231,6 @@ def _first(band: Any, size: int, extent: int) -> Any:
 
 def _crop_block(plan: AmxPlan, sums: PrimExpr, output: Any, shape: Sequence[int]) -> None:
     band = plan.band
-    _, rows, width = plan.grid
     with T.grid(*shape) as loops, T.sblock("crop"):
         at = [T.axis.spatial(n, loop) for n, loop in zip(shape, loops, strict=True)]
         *pixel, channel = at
@@ -234,19 +244,10 @@ def _crop_block(plan: AmxPlan, sums: PrimExpr, output: Any, shape: Sequence[int]
             *outer, row, column = pixel
         else:
             outer = pixel[:-1]
-        run = _within(row, band.rows, rows) * band.pitch + _within(column, band.width, width)
+        run = plan.again + row % band.rows * band.pitch + column % band.width
         bands = (row // band.rows, column // band.width, channel // band.channels)
         place = (*outer, *bands, run, channel % band.channels)
         T.buffer_store(output, sums[place], at)
-
-
-def _within(index: PrimExpr, size: int, extent: int) -> Any:
-    """An index's place in its band: see :func:`_first`."""
-    if isinstance(index, int) or size == extent:
-        return index
-    if extent % size == 0:
-        return index % size
-    return T.max(index % size, index - (extent - size))
 
 
 def _sizes(*values: int) -> tuple[Any, ...]:

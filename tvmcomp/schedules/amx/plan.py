@@ -90,7 +90,7 @@ class Band:
 
     @property
     def pixels(self) -> int:
-        """Rows of the accumulator buffer."""
+        """Pixels from the first to the last, with those between its rows."""
         return (self.rows - 1) * self.pitch + self.width
 
     @property
@@ -205,6 +205,19 @@ class AmxPlan:
         """How many bands there are along the rows and along the width."""
         _, rows, width = self.grid
         return -(-rows // self.band.rows), -(-width // self.band.width)
+
+    @property
+    def again(self) -> int:
+        """Rows of sums, from a band's first, that the last band computes again: it ends with the
+        output, and overlaps the one before."""
+        _, rows, width = self.grid
+        return -rows % self.band.rows * self.band.pitch + -width % self.band.width
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        """Shape of a task's accumulator buffer. A pixel has its place from the start of its band,
+        at row :attr:`again`, whatever is computed again before it."""
+        return self.again + self.band.pixels, self.band.channel_tiles * TILE
 
     @property
     def group_channels(self) -> int:
