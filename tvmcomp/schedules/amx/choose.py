@@ -118,9 +118,7 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
     square = len(stride) > 1 and stride[-1] == stride[-2] and not plan.pointwise
     if square:
         pitches.add((True, plan.padded[-1]))
-    for channels in _divisors(plan.group_channels):
-        if channels < min(TILE, plan.group_channels):
-            continue
+    for channels in _blocks(plan):
         limit = target.l1_kib * 1024 * 2 // 3 // (_round_up(channels, TILE) * 4)
         for count in {-(-rows // n) for n in range(1, rows + 1)}:
             for flat, pitch in pitches:
@@ -129,6 +127,16 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
                     yield band
         for part in _parts(plan, min(limit, width - 1)):
             yield Band(1, part, channels, True, part)
+
+
+def _blocks(plan: AmxPlan) -> list[int]:
+    """Sizes of blocks of channels: divisors, and, of one group, whole tiles in equal numbers."""
+    channels = plan.group_channels
+    sizes = {n for n in _divisors(channels) if n >= min(TILE, channels)}
+    if plan.window.groups == 1:
+        tiles = -(-channels // TILE)
+        sizes |= {-(-tiles // blocks) * TILE for blocks in range(2, tiles + 1)}
+    return sorted(sizes)
 
 
 def _parts(plan: AmxPlan, most: int) -> Iterator[int]:

@@ -40,7 +40,7 @@ def schedule_amx_conv(
         if rank > 1:
             row_band, row = sch.split(pixel[-2], [None, rows])
             bands, inner = [row_band, width_band], [row, column]
-    blocks = int(sch.get(channel).extent) // channels
+    blocks = -(-int(sch.get(channel).extent) // channels)
     block_of_channels, channel = sch.split(channel, [None, channels])
     if decide(sch, "bands_first", [0, 1], bands_first):
         tasks = [*outer, *bands, block_of_channels]

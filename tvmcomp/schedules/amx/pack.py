@@ -13,7 +13,8 @@ def pack_amx_weight(weight: np.ndarray, plan: AmxPlan) -> np.ndarray:
     """Pack a weight ``[O, *K, I / groups]`` into ``plan.weight_shape``.
 
     Inputs that two pieces of the reduction read are multiplied with zero in the second, as are
-    those that a piece reads beyond the last input, and those of another of the merged groups.
+    those that a piece reads beyond the last input, and those of another of the merged groups; the
+    channels that the last block lacks are zeros.
     """
     weight = _merge_groups(weight, plan.window.groups * plan.merged, plan.merged)
     depth, band = plan.depth, plan.band
@@ -23,6 +24,8 @@ def pack_amx_weight(weight: np.ndarray, plan: AmxPlan) -> np.ndarray:
         first, fresh = depth.start(piece), piece * depth.chunk
         last = min(first + depth.chunk, depth.length)
         pieces[..., piece, fresh - first : last - first] = runs[..., fresh:last]
+    missing = plan.channel_blocks * band.channels - plan.out_channels
+    pieces = np.concatenate((pieces, np.zeros((missing, *pieces.shape[1:]), weight.dtype)))
     columns = np.zeros(
         (plan.channel_blocks, band.channel_tiles * TILE, depth.steps, depth.chunk), weight.dtype
     )

@@ -76,7 +76,8 @@ class Band:
 
     Attributes:
         rows, width: more than one row only if ``width`` is the whole row.
-        channels: a divisor of a group's output channels.
+        channels: of a group's output channels; whole tiles, or a divisor of them. Where they divide
+            none, the last block has fewer.
         flat: the rows of the band are one run of pixels, with the padding between them computed
             too and left out by the epilogue; else each row has tiles of its own.
         pitch: accumulator rows from one output row to the next.
@@ -227,7 +228,7 @@ class AmxPlan:
     @property
     def channel_blocks(self) -> int:
         """Blocks of output channels, of all groups."""
-        return self.out_channels // self.band.channels
+        return self.window.groups * -(-self.group_channels // self.band.channels)
 
     @property
     def widths(self) -> Widths:
