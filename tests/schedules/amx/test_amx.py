@@ -301,6 +301,17 @@ def test_channels_that_fill_no_vector_leave_in_the_fewest(channels: int) -> None
     plan = next(plan for _, plan in found if plan.band.channels == channels)
     mod = schedule_module(tvm.IRModule({"main": amx_conv(plan)}), SPR)
     assert "T.vectorized(T.int64(16))" in mod.script()
+    code = tvm.compile(mod, tvm.target.Target(SPR.tvm_target_dict())).mod.inspect_source("asm")
+    assert "vpmul" not in code, "each lane's place is divided out"
+    assert re.search(r"vmov\w+\s+%zmm\d+, .*{%k", code)
+
+
+def test_blocks_of_channels_need_no_divisor() -> None:
+    """251 channels: two blocks of 128, of which the last has fewer, or three of 96."""
+    case = conv2d(64, 251, 14, kernel=1)
+    found = [plan for _, plan in plans(case.anchor, INT8, AMX_TARGET)]
+    assert {251, 128, 96} <= {plan.band.channels for plan in found}
+    check_int8(case, next(plan for plan in found if plan.band.channels == 96))
 
 
 @pytest.mark.parametrize(

@@ -245,8 +245,11 @@ def _crop_block(plan: AmxPlan, sums: PrimExpr, output: Any, shape: Sequence[int]
         else:
             outer = pixel[:-1]
         run = plan.again + row % band.rows * band.pitch + column % band.width
-        bands = (row // band.rows, column // band.width, channel // band.channels)
-        place = (*outer, *bands, run, channel % band.channels)
+        block, within = channel // band.channels, channel % band.channels
+        if plan.channel_blocks == 1:
+            # Of a vector that ends behind the channels, TVM would divide every lane's number.
+            block, within = 0, channel
+        place = (*outer, row // band.rows, column // band.width, block, run, within)
         T.buffer_store(output, sums[place], at)
 
 
