@@ -13,7 +13,6 @@ What is damaged, gone, or of other code, is as if it had never been.
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -25,6 +24,7 @@ import msgspec
 from tvmcomp.errors import ModelError
 from tvmcomp.replaced_file import replaced_file
 from tvmcomp.search.built_with import build_digest, code_digest
+from tvmcomp.search.lines import append_line, newest_lines
 from tvmcomp.search.measurement import Measurement, read_measurements
 from tvmcomp.tuning.log.places import own_location
 from tvmcomp.tuning.log.record import now
@@ -135,16 +135,7 @@ class Earlier:
         own = str(self._own)
         if any((line.folder, line.code) == (own, code_digest()) for line in self._lines()):
             return
-        line = msgspec.json.encode(_Line(own, code_digest(), now()))
-        try:
-            self._log.parent.mkdir(parents=True, exist_ok=True)
-            with self._log.open("ab") as file:
-                # The first end of line is for what a kill may have torn before it.
-                file.write(b"\n" + line + b"\n")
-        except OSError as error:
-            raise ModelError(
-                f"can't be written: {error.strerror or error}", where=str(self._log)
-            ) from error
+        append_line(self._log, _Line(own, code_digest(), now()))
 
     def _sharing(self, kind: str) -> Iterator[_Search]:
         names = _DEPENDS.get(kind, ())
@@ -168,21 +159,7 @@ class Earlier:
                 yield _Search(path, identity)
 
     def _lines(self) -> list[_Line]:
-        """The newest lines that can be read, newest last."""
-        try:
-            with self._log.open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - _READ))
-                text = file.read()
-        except OSError:
-            return []
-        found = []
-        for line in text.splitlines():
-            try:
-                found.append(msgspec.json.decode(line, type=_Line))
-            except (msgspec.DecodeError, RecursionError):
-                continue
-        return found
+        return newest_lines(self._log, _Line, _READ)
 
 
 def file_line(kind: str, file: Path) -> dict[str, str]:

@@ -17,8 +17,8 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 
-from tvmcomp.errors import ModelError
 from tvmcomp.schedules.sparse.choose import FEWEST_ZEROS
+from tvmcomp.search.lines import append_line, newest_lines
 from tvmcomp.search.timing import Timed
 from tvmcomp.targets.fingerprint import Fingerprint, local_fingerprint
 from tvmcomp.tuning.log.places import own_location
@@ -27,8 +27,8 @@ from tvmcomp.tuning.log.record import Versions, now
 #: What runs depends on shapes and axes: whole numbers, and few.
 _MOST_SIZES = 64
 _VALUES = ("raw_data", "float_data", "int32_data", "int64_data")
-#: More than any user's log has; what is larger is none of ours.
-_MOST_BYTES = 1 << 28
+#: Of the log, the newest lines that are read, in bytes.
+_READ = 1 << 28
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -65,7 +65,8 @@ class NetworkTimes:
         self._device, self._versions = device, Versions.here()
         self._path = path or own_location().parent / "network_times.jsonl"
         self._fingerprint = local_fingerprint() if device is None else Fingerprint(device)
-        self._known = {line.network: line.timed for line in _lines(self._path) if self._holds(line)}
+        lines = newest_lines(self._path, Line, _READ)
+        self._known = {line.network: line.timed for line in lines if self._holds(line)}
 
     def known(self, digest: str) -> Timed | None:
         """What an earlier search measured of a network; None where none did."""
@@ -81,16 +82,7 @@ class NetworkTimes:
         line = Line(
             digest, self._target, self._device, self._fingerprint, self._versions, now(), timed
         )
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            with self._path.open("ab") as file:
-                # The first end of line is for what a kill may have torn before it.
-                file.write(b"\n" + msgspec.json.encode(line) + b"\n")
-        except OSError as error:
-            raise ModelError(
-                f"what was measured can't be written: {error.strerror or error}",
-                where=str(self._path),
-            ) from error
+        append_line(self._path, line)
 
     def _holds(self, line: Line) -> bool:
         """Whether a line's time is of this target, device and version."""
@@ -128,20 +120,3 @@ def _zeros(tensor: onnx.TensorProto) -> np.ndarray | None:
         return None
     zeros = onnx.numpy_helper.to_array(tensor) == 0
     return zeros if zeros.mean() >= FEWEST_ZEROS else None
-
-
-def _lines(path: Path) -> list[Line]:
-    """The lines that can be read: others are of other versions, torn, or damaged."""
-    try:
-        if path.stat().st_size > _MOST_BYTES:
-            return []
-        text = path.read_bytes()
-    except OSError:
-        return []
-    found = []
-    for line in text.splitlines():
-        try:
-            found.append(msgspec.json.decode(line, type=Line))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-    return found
