@@ -2,7 +2,8 @@
 
 The networks on the first target's front are built for the other and timed there, in turns with the
 original, as are those of a search for the other. For each network on the other's own front, the
-fastest of the first's is taken that loses no more: how many times as long does it take?
+fastest of the first's is taken that loses no more, as far as the samples tell (95%): how many times
+as long does it take?
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ def _told(own: Front, moved: Sequence[tuple[Point, float]]) -> str:
     ratios = []
     on_front = [point for point in own.points if point.on_front]
     for point in on_front:
-        as_good = [ms for each, ms in moved if each.chosen_by.drop <= point.chosen_by.drop]
+        as_good = [ms for each, ms in moved if each.chosen_by.drop_low <= point.chosen_by.drop]
         if as_good:
             ratios.append(min(as_good) / point.p50_ms)
     without = len(on_front) - len(ratios)
