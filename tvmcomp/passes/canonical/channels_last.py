@@ -9,14 +9,13 @@ the plain form.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 from tvmcomp.passes.canonical import transposed_conv
+from tvmcomp.passes.canonical.two_forms import Forms, TwoForms, name_of, to_last, to_plain
 from tvmcomp.passes.elementwise import ELEMENT_WISE
 from tvmcomp.passes.rewriter import (
-    BindingRewriter,
     Constant,
     const,
     const_value,
@@ -32,34 +31,15 @@ _CHANNELS_LAST = {3: "NWC", 4: "NHWC", 5: "NDHWC"}
 _KERNEL_LAST = {3: "OWI", 4: "OHWI", 5: "ODHWI"}
 
 
-@dataclass
-class _Forms:
-    """The forms in which a tensor of the old function exists in the new one."""
-
-    plain: Any = None
-    last: Any = None
-
-
-def to_last(rank: int) -> list[int]:
-    """The permutation from plain to channels last: ``[0, 2, 3, 1]`` for rank 4."""
-    return [0, *range(2, rank), 1]
-
-
-def to_plain(rank: int) -> list[int]:
-    """The permutation from channels last to plain: ``[0, 3, 1, 2]`` for rank 4."""
-    return [0, rank - 1, *range(1, rank - 1)]
-
-
 def channels_last(mod: Module) -> Module:
     """Convert ``mod`` to NHWC; inputs and outputs of ``main`` keep their layout."""
     return _ChannelsLast(mod).run()
 
 
-class _ChannelsLast(BindingRewriter):
+class _ChannelsLast(TwoForms):
     def __init__(self, mod: Module) -> None:
         super().__init__(mod)
-        self.forms: dict[Any, _Forms] = {}
-        self.rules: dict[str, Callable[[Any, Any, str], _Forms | None]] = {
+        self.rules: dict[str, Callable[[Any, Any, str], Forms | None]] = {
             "nn.conv1d": self.convolution,
             "nn.conv2d": self.convolution,
             "nn.conv3d": self.convolution,
@@ -100,62 +80,9 @@ class _ChannelsLast(BindingRewriter):
         self.forms[var] = forms
         return forms.plain
 
-    def substitute(self, value: Expr) -> Expr:
-        for var in relax.analysis.free_vars(value):
-            self.env[var] = self.plain(var)
-        return super().substitute(value)
-
-    # The two forms of a tensor.
-
-    def forms_of(self, expr: Expr) -> _Forms:
-        if isinstance(expr, Constant):
-            return _Forms(plain=expr)
-        if expr not in self.forms:
-            self.forms[expr] = _Forms(plain=self.env.get(expr, expr))
-        return self.forms[expr]
-
-    def plain(self, expr: Expr) -> Expr:
-        forms = self.forms_of(expr)
-        if forms.plain is None:
-            rank = len(shape_of(forms.last))
-            forms.plain = self.permuted(forms.last, to_plain(rank), _name(expr))
-        return forms.plain
-
-    def last(self, expr: Expr) -> Expr:
-        forms = self.forms_of(expr)
-        if forms.last is None:
-            rank = len(shape_of(forms.plain))
-            forms.last = self.permuted(forms.plain, to_last(rank), _name(expr))
-        return forms.last
-
-    def prefers_last(self, expr: Expr) -> bool:
-        forms = self.forms_of(expr)
-        return forms.last is not None and forms.plain is None
-
-    def permuted(self, expr: Expr, axes: Sequence[int], name: str) -> Expr:
-        """``expr`` transposed: a constant at once, a mere move of a unit axis as a reshape."""
-        value = const_value(expr)
-        if value is not None:
-            return const(value.transpose(axes))
-        source = self.builder.lookup_binding(expr) if isinstance(expr, relax.Var) else None
-        if source is not None and op_name(source) == "dequantize":
-            data, scale, zero_point = source.args
-            value = const_value(data)
-            if value is not None:  # The weight of an imported quantized model.
-                axis = axes.index(source.attrs.axis % len(axes))
-                return self.emit(
-                    relax.op.dequantize(const(value.transpose(axes)), scale, zero_point, axis),
-                    name,
-                )
-        shape = shape_of(expr)
-        moved = [axis for axis in axes if shape[axis] > 1]
-        if moved == sorted(moved):
-            return self.emit(relax.op.reshape(expr, [shape[axis] for axis in axes]), f"{name}_as")
-        return self.emit(relax.op.permute_dims(expr, list(axes)), f"{name}_t")
-
     # Rules: each gives the forms of the output, or None for the plain treatment.
 
-    def convolution(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def convolution(self, var: Var, call: Call, name: str) -> Forms | None:
         data, weight = call.args
         attrs = call.attrs
         rank = len(shape_of(data))
@@ -166,7 +93,7 @@ class _ChannelsLast(BindingRewriter):
         operator = getattr(relax.op.nn, f"conv{rank - 2}d")
         out = operator(
             self.last(data),
-            self.permuted(self.plain(weight), to_last(rank), _name(weight)),
+            self.permuted(self.plain(weight), to_last(rank), name_of(weight)),
             strides=attrs.strides,
             padding=attrs.padding,
             dilation=attrs.dilation,
@@ -175,30 +102,30 @@ class _ChannelsLast(BindingRewriter):
             kernel_layout=_KERNEL_LAST[rank],
             out_dtype=attrs.out_dtype,
         )
-        return _Forms(last=self.emit(out, name))
+        return Forms(last=self.emit(out, name))
 
-    def transposed_convolution(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def transposed_convolution(self, var: Var, call: Call, name: str) -> Forms | None:
         if not transposed_conv.applies(call.attrs):
             return None
         data, weight = self.last(call.args[0]), self.plain(call.args[1])
         extents = shape_of(var)[2:]
         stored = self.builder.lookup_binding(weight) if isinstance(weight, relax.Var) else None
-        return _Forms(
+        return Forms(
             last=transposed_conv.subpixel(
                 self.emit, data, weight, call.attrs, extents, name, stored
             )
         )
 
-    def layout_attribute(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def layout_attribute(self, var: Var, call: Call, name: str) -> Forms | None:
         rank = len(shape_of(call.args[0]))
         if not str(call.attrs.layout).startswith("NC"):
             return None
         layout = _CHANNELS_LAST[rank]
         attrs = with_attributes(call.attrs, layout=layout, out_layout=layout)
         args = [self.last(call.args[0]), *call.args[1:]]
-        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def element_wise(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def element_wise(self, var: Var, call: Call, name: str) -> Forms | None:
         tensors = [arg for arg in call.args if isinstance(arg, relax.Var | Constant)]
         rank = len(shape_of(var))
         full = [arg for arg in tensors if len(shape_of(arg)) == rank]
@@ -216,9 +143,9 @@ class _ChannelsLast(BindingRewriter):
                 args.append(const(whole.transpose(to_last(rank))))
             else:  # A 0-d tensor, or no tensor at all.
                 args.append(self.substitute(arg))
-        return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 
-    def quantize(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def quantize(self, var: Var, call: Call, name: str) -> Forms | None:
         data, scale, zero_point = call.args
         if isinstance(data, Constant) or not self.prefers_last(data):
             return None
@@ -226,19 +153,19 @@ class _ChannelsLast(BindingRewriter):
         operator = getattr(relax.op, op_name(call) or "")
         factors = self.substitute(scale), self.substitute(zero_point)
         out = operator(self.last(data), *factors, axis, call.attrs.out_dtype)
-        return _Forms(last=self.emit(out, name))
+        return Forms(last=self.emit(out, name))
 
-    def concat(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def concat(self, var: Var, call: Call, name: str) -> Forms | None:
         fields = list(call.args[0].fields) if isinstance(call.args[0], relax.Tuple) else []
         if not any(self.prefers_last(field) for field in fields):
             return None
         rank = len(shape_of(var))
         axis = to_last(rank).index(int(call.attrs.axis) % rank)
-        return _Forms(
+        return Forms(
             last=self.emit(relax.op.concat([self.last(field) for field in fields], axis), name)
         )
 
-    def pad(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def pad(self, var: Var, call: Call, name: str) -> Forms | None:
         if not self.prefers_last(call.args[0]):
             return None
         rank = len(shape_of(var))
@@ -246,9 +173,9 @@ class _ChannelsLast(BindingRewriter):
         moved = [size for axis in to_last(rank) for size in width[2 * axis : 2 * axis + 2]]
         attrs = with_attributes(call.attrs, pad_width=moved)
         args = [self.last(call.args[0]), *call.args[1:]]
-        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def reduce(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def reduce(self, var: Var, call: Call, name: str) -> Forms | None:
         data = call.args[0]
         if not self.prefers_last(data) or call.attrs.axis is None:
             return None
@@ -261,18 +188,18 @@ class _ChannelsLast(BindingRewriter):
         operator = getattr(relax.op, op_name(call) or "")
         out = self.emit(operator(self.last(data), sorted(moved), call.attrs.keepdims), name)
         if call.attrs.keepdims:
-            return _Forms(last=out)
-        return _Forms(plain=out) if len(shape_of(var)) == 2 else _Forms(last=out)
+            return Forms(last=out)
+        return Forms(plain=out) if len(shape_of(var)) == 2 else Forms(last=out)
 
-    def axis_attribute(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def axis_attribute(self, var: Var, call: Call, name: str) -> Forms | None:
         data = call.args[0]
         if not self.prefers_last(data):
             return None
         rank = len(shape_of(data))
         attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
-        return _Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
+        return Forms(last=self.emit(relax.Call(call.op, [self.last(data)], attrs), name))
 
-    def layer_norm(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def layer_norm(self, var: Var, call: Call, name: str) -> Forms | None:
         """Its axes are mapped; factors of the shape of axes that change order are left alone."""
         data, *factors = call.args
         if not self.prefers_last(data):
@@ -285,9 +212,9 @@ class _ChannelsLast(BindingRewriter):
             return None  # Tokens: what follows is a product with the channels last as they are.
         attrs = with_attributes(call.attrs, axes=moved)
         args = [self.last(data), *(self.plain(factor) for factor in factors)]
-        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def group_norm(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def group_norm(self, var: Var, call: Call, name: str) -> Forms | None:
         """The spatial axes precede the channels."""
         data, *factors = call.args
         rank = len(shape_of(data))
@@ -296,9 +223,9 @@ class _ChannelsLast(BindingRewriter):
             return None
         attrs = with_attributes(call.attrs, channel_axis=rank - 1, axes=list(range(1, rank - 1)))
         args = [self.last(data), *(self.plain(factor) for factor in factors)]
-        return _Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, attrs), name))
 
-    def plain_unless_last(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def plain_unless_last(self, var: Var, call: Call, name: str) -> Forms | None:
         """``strided_slice``: its axes are mapped."""
         data, axes, *rest = call.args
         rank = len(shape_of(data))
@@ -307,9 +234,9 @@ class _ChannelsLast(BindingRewriter):
         mapped = [to_last(rank).index(int(axis) % rank) for axis in axes.fields]
         moved = relax.Tuple([tvm.tirx.IntImm("int64", axis) for axis in mapped])
         args = [self.last(data), moved, *rest]
-        return _Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
+        return Forms(last=self.emit(relax.Call(call.op, args, call.attrs, call.ty_args), name))
 
-    def take(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def take(self, var: Var, call: Call, name: str) -> Forms | None:
         """A shuffle of one axis: constant indices, as many as there are."""
         data, indices = call.args
         if not self.prefers_last(data) or const_value(indices) is None:
@@ -319,9 +246,9 @@ class _ChannelsLast(BindingRewriter):
         rank = len(shape_of(var))
         attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
         out = relax.Call(call.op, [self.last(data), indices], attrs)
-        return _Forms(last=self.emit(out, name))
+        return Forms(last=self.emit(out, name))
 
-    def split(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def split(self, var: Var, call: Call, name: str) -> Forms | None:
         """Its parts are what has the form: see :meth:`rewrite`."""
         data = call.args[0]
         rank = len(shape_of(data))
@@ -329,26 +256,26 @@ class _ChannelsLast(BindingRewriter):
             return None
         attrs = with_attributes(call.attrs, axis=to_last(rank).index(int(call.attrs.axis) % rank))
         out = relax.Call(call.op, [self.last(data)], attrs)
-        return _Forms(last=self.emit(out, name))
+        return Forms(last=self.emit(out, name))
 
-    def item(self, var: Var, value: Expr) -> _Forms | None:
+    def item(self, var: Var, value: Expr) -> Forms | None:
         """A part of a split that has its channels last."""
         split = self.forms.get(value.tuple_value)
         if split is None or split.last is None:
             return None
         item = relax.TupleGetItem(split.last, value.index)
-        return _Forms(last=self.emit(item, var.name))
+        return Forms(last=self.emit(item, var.name))
 
-    def reshape(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def reshape(self, var: Var, call: Call, name: str) -> Forms | None:
         """Between an image and the run of its pixels."""
         data = call.args[0]
         before, after = shape_of(data), shape_of(var)
         if not 3 <= len(after) <= 5 or before[:2] != after[:2] or not self.prefers_last(data):
             return None
         shape = [after[axis] for axis in to_last(len(after))]
-        return _Forms(last=self.emit(relax.op.reshape(self.last(data), shape), name))
+        return Forms(last=self.emit(relax.op.reshape(self.last(data), shape), name))
 
-    def permute(self, var: Var, call: Call, name: str) -> _Forms | None:
+    def permute(self, var: Var, call: Call, name: str) -> Forms | None:
         """A transpose of the source model: between the two forms it is none at all."""
         data = call.args[0]
         rank = len(shape_of(data))
@@ -357,14 +284,10 @@ class _ChannelsLast(BindingRewriter):
         if rank < 3 or rank > 5:
             return None
         if order == to_last(rank) and self.forms_of(data).last is not None:
-            return _Forms(plain=self.last(data))
+            return Forms(plain=self.last(data))
         if order == to_plain(rank):
-            return _Forms(last=self.plain(data))
+            return Forms(last=self.plain(data))
         if self.prefers_last(data):
             composed = [to_plain(rank)[axis] for axis in order]
-            return _Forms(plain=self.permuted(self.last(data), composed, name))
+            return Forms(plain=self.permuted(self.last(data), composed, name))
         return None
-
-
-def _name(expr: Expr) -> str:
-    return expr.name if isinstance(expr, relax.Var) else "const"
