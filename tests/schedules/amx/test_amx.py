@@ -334,6 +334,14 @@ def test_the_depth_of_a_tile_is_used(case: Case, steps: int, chunk: int) -> None
     assert (steps, chunk) in {(depth.steps, depth.chunk) for depth in found}
 
 
+def test_many_weights_of_few_pixels_are_fetched_ahead() -> None:
+    for case, ahead in ((conv2d(512, 512, 7), True), (conv2d(64, 64, 7), False)):
+        plan = plan_amx(case.anchor, int8_kernel(AMX_TARGET), AMX_TARGET)
+        assert plan is not None
+        assert ("prefetch" in amx_conv(plan).script()) == ahead
+        check_int8(case, plan)
+
+
 def test_small_maps_are_one_run_of_pixels() -> None:
     """7 x 7: a tile a row would be half empty."""
     case = conv2d(512, 512, 7)

@@ -231,6 +231,14 @@ class AmxPlan:
         return self.window.groups * -(-self.group_channels // self.band.channels)
 
     @property
+    def weights_from_afar(self) -> bool:
+        """Whether weights are read for so few pixels that their way from beyond the second-level
+        cache takes most of the time: the hardware fetches too little ahead."""
+        outer, _, _ = self.grid
+        one_band = math.prod(outer) * math.prod(self.bands) == 1
+        return one_band and not self.bands_first and self.band.tiles <= 4
+
+    @property
     def widths(self) -> Widths:
         """The border that the kernel needs around its input."""
         *rest, (before, after) = self.window.padding

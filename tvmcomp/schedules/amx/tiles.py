@@ -56,6 +56,12 @@ def store(tile: int, memory: Any, stride: int) -> Any:
     return _instruction("tilestored64", _number(tile), memory, tirx.IntImm("int64", stride))
 
 
+def prefetch(memory: Any) -> Any:
+    """Bring a cache line near: into the second-level cache."""
+    read, level, data = (tirx.IntImm("int32", value) for value in (0, 2, 1))
+    return tirx.call_llvm_intrin("void", "llvm.prefetch.p0", memory, read, level, data)
+
+
 def multiply(instruction: str, accumulator: int, left: int, right: int) -> Any:
     """``accumulator += left x right`` by ``tdpbusd``, ``tdpbf16ps`` …"""
     return _instruction(instruction, *map(_number, (accumulator, left, right)))
