@@ -10,7 +10,7 @@ from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_types import Block, Schedule
 
 #: Vectors of channels that the epilogue goes through at once.
-_VECTORS = 4
+_VECTORS = 7
 
 
 def schedule_amx_conv(
