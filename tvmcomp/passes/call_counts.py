@@ -32,10 +32,10 @@ def calls_of_tasks(fused: Module, placed: Module, tasks: Mapping[str, PrimFunc])
     """
     kept = call_counts(placed)
     counts = call_counts(fused)
-    return {name: n for name, n in counts.items() if name in kept or not _is_move(tasks[name])}
+    return {name: n for name, n in counts.items() if name in kept or not is_move(tasks[name])}
 
 
-def _is_move(func: PrimFunc) -> bool:
+def is_move(func: PrimFunc) -> bool:
     """Whether a PrimFunc only moves its inputs: into a border or a join, or out of a whole."""
     attributes = set(func.attrs.keys()) if func.attrs else set()
     return not attributes.isdisjoint((PADDING, JOIN, PART))

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from tvmcomp.passes.scheduled.beside_moves import beside_moves
 from tvmcomp.schedules import apply_schedule
 from tvmcomp.schedules.cuda import schedule_kernel
+from tvmcomp.schedules.rows.moves import BESIDE_MOVE
 from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import cheap_stack_inspection, tvm
 from tvmcomp.tvm_types import Module, PrimFunc
@@ -24,11 +26,13 @@ def schedule_module(mod: Module, target: TargetDescription, tuned: Tuned | None 
     if target.family == "cuda":
         return _schedule_cuda(mod, target, tuned)
     functions = {}
+    beside = beside_moves(mod)
     for var, func in mod.functions.items():
         if isinstance(func, tvm.tirx.PrimFunc) and schedulable(func):
             scheduled = tuned(var.name_hint, func) if tuned else None
             if scheduled is None:
-                sch = tvm.s_tir.Schedule(func)
+                moved = var.name_hint in beside
+                sch = tvm.s_tir.Schedule(func.with_attr(BESIDE_MOVE, True) if moved else func)
                 apply_schedule(sch, target)
                 scheduled = sch.mod["main"]
             func = scheduled_as(var.name_hint, func, scheduled)

@@ -15,7 +15,9 @@ from tvmcomp.schedules.parallel import instructions, work_of, worth_parallel
 from tvmcomp.schedules.rows.block_schedule import schedule_block
 from tvmcomp.schedules.rows.few_rows import split_few_rows
 from tvmcomp.schedules.rows.loop_nest import sequence
+from tvmcomp.schedules.rows.moves import BESIDE_MOVE
 from tvmcomp.schedules.rows.row_kernel import row_kernel
+from tvmcomp.schedules.rows.run_kernel import find_run, run_kernel
 from tvmcomp.schedules.rows.transpose_kernel import find_transpose, transpose_kernel
 from tvmcomp.schedules.stages import Stage, advances, loads, mentions, read_stages
 from tvmcomp.targets import TargetDescription
@@ -35,6 +37,8 @@ ScheduleError = tvm.s_tir.schedule.ScheduleError
 
 def schedule_default(sch: Schedule, target: TargetDescription) -> None:
     """Schedule every block of the PrimFunc in ``sch``."""
+    attrs = sch.mod["main"].attrs
+    moved = bool(attrs and attrs.get(BESIDE_MOVE))
     _inline_element_wise(sch)
     split_few_rows(sch, target)
     stages = read_stages(sch)
@@ -44,7 +48,7 @@ def schedule_default(sch: Schedule, target: TargetDescription) -> None:
         return
     root = sch.get_sblock("root")
     node = sch.get(root)
-    nests, shared = _loop_nests(stages, set(node.alloc_buffers), target)
+    nests, shared = _loop_nests(stages, set(node.alloc_buffers), target, moved)
     body = tvm.s_tir.SBlock(
         [],
         [],
@@ -111,25 +115,32 @@ def _points(sch: Schedule, block: Block) -> int:
 
 
 def _loop_nests(
-    stages: Sequence[Stage], temporary: set[Any], target: TargetDescription
+    stages: Sequence[Stage], temporary: set[Any], target: TargetDescription, moved: bool
 ) -> tuple[list[Any], list[Any]]:
-    """The loop nests of ``stages``, and the temporary buffers that more than one of them uses."""
+    """The loop nests of ``stages``, and the temporary buffers that more than one of them uses.
+
+    ``moved``: what they read or write may lie within another tensor.
+    """
     work = [work_of(stage, target) for stage in stages]
     rank = _common_rows(stages)
     rows = math.prod(axis.extent for axis in stages[0].dims[:rank])
     if len(stages) > 1 and (rows >= target.cores or not worth_parallel(sum(work))):
         return [row_kernel(stages, rank, temporary, target, worth_parallel(sum(work)))], []
     nests = [
-        _lone(stage, target, worth_parallel(cost)) for stage, cost in zip(stages, work, strict=True)
+        _lone(stage, target, worth_parallel(cost), moved)
+        for stage, cost in zip(stages, work, strict=True)
     ]
     return nests, list(temporary)
 
 
-def _lone(stage: Stage, target: TargetDescription, parallel: bool) -> Any:
+def _lone(stage: Stage, target: TargetDescription, parallel: bool, moved: bool) -> Any:
     """The loop nest of one stage."""
     transpose = find_transpose(stage, target)
     if transpose is not None:
         return transpose_kernel(stage, transpose, target, parallel)
+    run = None if moved else find_run(stage, target)
+    if run is not None:
+        return run_kernel(stage, run, target, parallel)
     return row_kernel([stage], stage.own_rows, set(), target, parallel)
 
 

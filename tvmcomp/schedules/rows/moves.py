@@ -16,6 +16,8 @@ from tvmcomp.tvm_types import Tensor
 JOIN = "tvmcomp.join"
 #: PrimFunc attribute of a part of a tensor: index of its first element in each dimension.
 PART = "tvmcomp.part"
+#: PrimFunc attribute: it may be that what a kernel reads or writes will lie within another tensor.
+BESIDE_MOVE = "tvmcomp.beside_move"
 
 
 def join(axis: int, *parts: Tensor) -> Any:
