@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 from onnx_models import operators, run, save
@@ -48,6 +49,34 @@ def test_the_branch_that_a_fixed_input_chooses_is_all_there_is(model):
 def test_a_branch_that_makes_no_sense_asks_for_the_value(model):
     with pytest.raises(ModelError, match="--fix"):
         load_model(model)
+
+
+@pytest.mark.parametrize("senseless", ["then_branch", "else_branch"])
+def test_the_branch_that_makes_no_sense_may_give_no_type(tmp_path, senseless):
+    """Nothing is known of the result that the senseless branch gives, and another node reads it."""
+    nodes = {
+        "then_branch": [node("Relu", ["x"], ["r"])],
+        "else_branch": [node("Relu", ["x"], ["r"])],
+        senseless: [
+            node("Unsqueeze", ["x", "axis"], ["x_5"]),
+            node("LSTM", ["x_5", "w", "w"], ["", "r"], hidden_size=3),
+        ],
+    }
+    branches = {
+        name: helper.make_graph(inner, name, [], [onnx.ValueInfoProto(name="r")])
+        for name, inner in nodes.items()
+    }
+    path = save(
+        tmp_path / "m.onnx", [node("If", ["taken"], ["y"], **branches), node("Neg", ["y"], ["z"])],
+        {"x": (1, 1, 2, 3), "taken": ()}, ["z"],
+        weights={"axis": np.array([0]), "w": np.ones((1, 12, 3), "float32")},
+        types={"taken": TensorProto.BOOL},
+    )  # fmt: skip
+    with pytest.raises(ModelError, match="--fix"):
+        load_model(path)
+    x = np.ones((1, 1, 2, 3), "float32")
+    loaded = load_model(path, fixed={"taken": senseless == "else_branch"})
+    np.testing.assert_array_equal(run(loaded, {"x": x})[0], -x)
 
 
 @pytest.mark.parametrize(

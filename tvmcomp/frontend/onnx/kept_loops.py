@@ -250,7 +250,9 @@ def infer_branch_shapes(node: ir.Node) -> None:
     for output, *inside in zip(node.outputs, *(b.outputs for b in branches), strict=False):
         if inside[0].shape is not None and inside[0].shape == inside[1].shape:
             output.shape = inside[0].shape
-        output.dtype = inside[0].dtype or output.dtype
+        known = [value.dtype for value in inside if value.dtype is not None]
+        if known:  # a type of no dtype is not even a type
+            output.dtype = known[0]
 
 
 def is_kept_loop(node: onnx.NodeProto) -> bool:
