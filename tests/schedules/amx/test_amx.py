@@ -197,7 +197,8 @@ def test_integers_are_exact(case: Case, number: int) -> None:
 @few
 @given(convolutions(), st.integers(0, 10**6))
 @example(conv2d(64, 64, 14), 0)
-@example(conv2d(5, 24, 9), 1)
+@example(conv2d(5, 24, 9), 1)  # a channel of zeros behind
+@example(conv2d(3, 24, 16, kernel=7, stride=2, pad=0), 0)
 def test_bfloat16_is_as_near_as_float32(case: Case, number: int) -> None:
     plan = any_plan(case, BF16, number)
     if plan is None:
@@ -312,6 +313,22 @@ def test_blocks_of_channels_need_no_divisor() -> None:
     found = [plan for _, plan in plans(case.anchor, INT8, AMX_TARGET)]
     assert {251, 128, 96} <= {plan.band.channels for plan in found}
     check_int8(case, next(plan for plan in found if plan.band.channels == 96))
+
+
+@pytest.mark.parametrize(
+    ("case", "steps", "chunk"),
+    [
+        (conv2d(3, 32, 112, stride=2), 3, 12),
+        (conv2d(3, 64, 224, kernel=7, stride=2, pad=3), 7, 28),
+        (conv2d(3, 96, 224, kernel=11, stride=4, pad=2), 22, 18),  # two pieces in any case
+        (conv2d(3, 32, 112, kernel=1), 2, 2),
+    ],
+)
+def test_few_channels_have_one_of_zeros_behind(case: Case, steps: int, chunk: int) -> None:
+    """Pairs of bfloat16 fill a row of the window."""
+    for _, plan in plans(case.anchor, BF16, AMX_TARGET):
+        assert (plan.depth.steps, plan.depth.chunk) == (steps, chunk)
+        assert plan.widths[-1] == (0, plan.channels - case.channels)
 
 
 @pytest.mark.parametrize(

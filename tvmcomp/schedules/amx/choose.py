@@ -75,10 +75,12 @@ def plans(
     window, channels, out_channels = anchor.window, anchor.channels, anchor.out_channels
     for merged in _merges(window.groups, out_channels):
         merged_window = dataclasses.replace(window, groups=window.groups // merged)
-        for depth in _depths(merged_window, channels // merged_window.groups, kernel):
+        zeros = _zeros(merged_window, channels, kernel)
+        wide = channels + zeros
+        for depth in _depths(merged_window, wide // merged_window.groups, kernel):
             start = Band(1, 1, 1, flat=True, pitch=1)
-            sizes = (anchor.lead, anchor.spatial, channels, out_channels)
-            plan = AmxPlan(*sizes, merged_window, merged, kernel, depth, start)
+            sizes = (anchor.lead, anchor.spatial, wide, out_channels)
+            plan = AmxPlan(*sizes, merged_window, merged, kernel, depth, start, zeros=zeros)
             for band in _bands(plan, target):
                 cut = dataclasses.replace(plan, band=band)
                 cut = dataclasses.replace(cut, bands_first=_bands_first(cut, target))
@@ -90,6 +92,15 @@ def _merges(groups: int, out_channels: int) -> Iterator[int]:
     for merged in _divisors(groups):
         if merged == 1 or out_channels // groups * merged <= 2 * TILE:
             yield merged
+
+
+def _zeros(window: Window, channels: int, kernel: AmxKernel) -> int:
+    """Channels of zeros to be put behind an image's few: 9 or 21 numbers, of a row of 3 or 7 taps
+    of three channels, are two pieces of pairs, and with a fourth channel one."""
+    few = window.groups == 1 and channels * window.kernel[-1] < kernel.depth
+    if not few or is_pointwise(window) or kernel.acc == "int32":
+        return 0  # Bytes behind the last are read, and multiplied by zero; a float may be NaN.
+    return -channels % kernel.pack
 
 
 def _depths(window: Window, channels: int, kernel: AmxKernel) -> Iterator[Depth]:

@@ -10,12 +10,13 @@ from tvmcomp.schedules.amx.plan import TILE, AmxPlan
 
 
 def pack_amx_weight(weight: np.ndarray, plan: AmxPlan) -> np.ndarray:
-    """Pack a weight ``[O, *K, I / groups]`` into ``plan.weight_shape``.
+    """Pack a weight ``[O, *K, I / groups]``, ``I`` without its zeros, into ``plan.weight_shape``.
 
     Inputs that two pieces of the reduction read are multiplied with zero in the second, as are
     those that a piece reads beyond the last input, and those of another of the merged groups; the
     channels that the last block lacks are zeros.
     """
+    weight = np.pad(weight, ((0, 0),) * (weight.ndim - 1) + ((0, plan.zeros),))
     weight = _merge_groups(weight, plan.window.groups * plan.merged, plan.merged)
     depth, band = plan.depth, plan.band
     runs = weight.reshape(weight.shape[0], math.prod(depth.taps), depth.length)

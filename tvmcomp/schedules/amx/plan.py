@@ -169,6 +169,7 @@ class AmxPlan:
         band: how the output is cut.
         bands_first: whether a thread goes through all channels of a band before the next band; else
             through all bands with the weights of one block of channels.
+        zeros: so many of ``channels`` are a border of zeros behind those that the network has.
     """
 
     lead: tuple[int, ...]
@@ -181,6 +182,7 @@ class AmxPlan:
     depth: Depth
     band: Band
     bands_first: bool = True
+    zeros: int = 0
 
     @property
     def output(self) -> tuple[int, ...]:
@@ -243,7 +245,7 @@ class AmxPlan:
         """The border that the kernel needs around its input."""
         *rest, (before, after) = self.window.padding
         beyond = -(-self.depth.beyond // self.channels)
-        return (*((0, 0),) * len(self.lead), *rest, (before, after + beyond), (0, 0))
+        return (*((0, 0),) * len(self.lead), *rest, (before, after + beyond), (0, self.zeros))
 
     @property
     def padded(self) -> tuple[int, ...]:
