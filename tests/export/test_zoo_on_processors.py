@@ -22,7 +22,8 @@ TARGETS = ("arm", "armv7", "riscv64")
 @pytest.mark.parametrize("quantized", [False, True], ids=["float", "int8"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network(name: str, quantized: bool, tmp_path: Path) -> None:
-    """Float32 within 1e-5 of the range of what this machine gives, int8 its bits."""
+    """Float32 within 1e-5 of the range of what this machine gives; int8 its integers: of a softmax
+    behind them the last bit may differ, as vectors add up in another order."""
     model = fetch(name)
     inputs = {key: array[:1] for key, array in load(name)[1].inputs.items()}
     samples = sample_files(name)[0] if quantized else None
@@ -35,6 +36,6 @@ def test_a_network(name: str, quantized: bool, tmp_path: Path) -> None:
         for output, wanted in found["native"].items():
             given = found[target][output]
             if quantized:
-                np.testing.assert_array_equal(given, wanted, err_msg=target)
+                np.testing.assert_allclose(given, wanted, rtol=5e-7, atol=0, err_msg=target)
             else:
                 assert share_of_range(given, wanted) <= 1e-5, target
