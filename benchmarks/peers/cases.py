@@ -27,6 +27,12 @@ SUITE = (
     "minilm-128",
     "text-detector",
     "orientation",
+    "densenet121",
+    "shufflenet-v2",
+    "inception-v1",
+    "unet",
+    "csp-detector",
+    "preact-resnet18",
 )
 #: Few, as int8's speed hardly depends on them; the same for every engine.
 CALIBRATION_SAMPLES = 8

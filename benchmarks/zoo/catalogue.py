@@ -82,7 +82,7 @@ def minilm(tokens: int) -> Network:
 
 
 def untrained(name: str) -> Network:
-    """An image classifier with random weights."""
+    """A network of images with random weights."""
     summary, wheels = UNTRAINED[name]
     return Network(
         name,

@@ -4,7 +4,7 @@
     python -m benchmarks.zoo.export minilm UNPACKED_WHEELS model.onnx --tokens 32
     python -m benchmarks.zoo.export resnet18 UNPACKED_WHEELS model.onnx
 
-Only this file and export_vision.py import torch.
+Only this file, export_vision.py and export_joined.py import torch.
 """
 
 from __future__ import annotations

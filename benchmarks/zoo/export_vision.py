@@ -1,4 +1,4 @@
-"""The zoo's untrained image classifiers: torchvision's architectures, and a vision transformer.
+"""The zoo's untrained networks of images: torchvision's architectures, and others.
 
 Their weights are random, from a fixed seed, with batch normalisation's statistics taken from
 pictures: activations have the ranges and sparsity of a working network, so they are fit to measure
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+
+from benchmarks.zoo.export_joined import JOINED
 
 PICTURES, BATCHES = 8, 2
 
@@ -29,7 +31,8 @@ def torchvision_network(source: Path, name: str) -> nn.Module:
         operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     from torchvision import models
 
-    return models.get_model(name)
+    training_only = {"googlenet": {"aux_logits": False, "init_weights": True}}
+    return models.get_model(name, **training_only.get(name, {}))
 
 
 class Attention(nn.Module):
@@ -127,6 +130,10 @@ def torchvision_builder(name: str) -> Callable[[Path], nn.Module]:
     return lambda source: torchvision_network(source, name)
 
 
+def _without_source(make: Callable[[], nn.Module]) -> Callable[[Path], nn.Module]:
+    return lambda source: make()
+
+
 ARCHITECTURES: dict[str, Callable[[Path], nn.Module]] = {
     "resnet18": torchvision_builder("resnet18"),
     "resnet50": torchvision_builder("resnet50"),
@@ -134,11 +141,15 @@ ARCHITECTURES: dict[str, Callable[[Path], nn.Module]] = {
     "mobilenet-v3-large": torchvision_builder("mobilenet_v3_large"),
     "squeezenet1.1": torchvision_builder("squeezenet1_1"),
     "vit-tiny": lambda source: VisionTransformer(),
+    "densenet121": torchvision_builder("densenet121"),
+    "shufflenet-v2": torchvision_builder("shufflenet_v2_x1_0"),
+    "inception-v1": torchvision_builder("googlenet"),
+    **{name: _without_source(make) for name, make in JOINED.items()},
 }
 
 
 def vision_network(name: str, source: Path) -> nn.Module:
-    """An untrained network (n, 3, 224, 224) -> (n, 1000), always the same."""
+    """An untrained network of pictures (n, 3, 224, 224), always the same."""
     torch.manual_seed(0)
     network = ARCHITECTURES[name](source)
     disturb_vectors(network)

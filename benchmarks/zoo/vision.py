@@ -1,4 +1,4 @@
-"""The networks of the zoo that are there for their speed only: untrained image classifiers.
+"""The networks of the zoo that are there for their speed only: untrained networks of images.
 
 No package holds their ImageNet weights, so export_vision.py makes random ones. How fast they
 run can be compared between engines; what they answer means nothing.
@@ -22,4 +22,10 @@ UNTRAINED: dict[str, tuple[str, tuple[Wheel, ...]]] = {
     "mobilenet-v3-large": ("MobileNetV3-large", (TORCHVISION,)),
     "squeezenet1.1": ("SqueezeNet 1.1", (TORCHVISION,)),
     "vit-tiny": ("ViT-tiny (patch 16), as timm's", ()),
+    "densenet121": ("DenseNet-121", (TORCHVISION,)),
+    "shufflenet-v2": ("ShuffleNetV2", (TORCHVISION,)),
+    "inception-v1": ("Inception v1 (GoogLeNet)", (TORCHVISION,)),
+    "unet": ("U-Net", ()),
+    "csp-detector": ("detector of CSP blocks, as YOLOv5's smallest", ()),
+    "preact-resnet18": ("ResNet-18 with normalizations before its convolutions", ()),
 }
