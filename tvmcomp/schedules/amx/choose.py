@@ -141,13 +141,15 @@ def _bands(plan: AmxPlan, target: TargetDescription) -> Iterator[Band]:
 
 
 def _blocks(plan: AmxPlan) -> list[int]:
-    """Sizes of blocks of channels: divisors, and, of one group, whole tiles in equal numbers."""
+    """Sizes of blocks of channels: divisors, and, of one group, whole tiles in equal numbers. What
+    their last tiles lack are zeros, which make the weights at most an eighth larger."""
     channels = plan.group_channels
     sizes = {n for n in _divisors(channels) if n >= min(TILE, channels)}
     if plan.window.groups == 1:
         tiles = -(-channels // TILE)
         sizes |= {-(-tiles // blocks) * TILE for blocks in range(2, tiles + 1)}
-    return sorted(sizes)
+    most = 9 * _round_up(channels, TILE)
+    return sorted(n for n in sizes if 8 * -(-channels // n) * _round_up(n, TILE) <= most)
 
 
 def _parts(plan: AmxPlan, most: int) -> Iterator[int]:
