@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tvmcomp.ffi_import import tvm_ffi
+from tvmcomp.targets import TargetDescription
 from tvmcomp.tvm_import import tvm
 from tvmcomp.tvm_types import Block, PrimExpr, Schedule, Var
 
@@ -112,6 +113,10 @@ class Stage:
 
         tvm_ffi.structural_walk(self.value, (tvm.ir.Expr, see), order="pre")
         return widest
+
+    def lanes(self, target: TargetDescription) -> int:
+        """Elements of a vector."""
+        return max(1, target.vector_bits // self.element_bits)
 
 
 def _bits(expr: PrimExpr) -> int:

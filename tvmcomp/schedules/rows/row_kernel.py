@@ -149,7 +149,7 @@ def _stage(
         known = {**row, **at}
         return rows.store(stage.buffer, result, [known[axis.var] for axis in stage.dims])
 
-    lanes = max(1, target.vector_bits // stage.element_bits)
+    lanes = stage.lanes(target)
     loops = StageLoops(stage, stage.dims[rows.rank :], lanes, kind, value, store)
     if not stage.reduced:
         return _element_wise(loops, target)

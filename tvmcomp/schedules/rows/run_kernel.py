@@ -29,7 +29,7 @@ def find_run(stage: Stage, target: TargetDescription) -> tuple[Axis, ...] | None
     are long enough, or what is read lies otherwise."""
     if stage.reduced or not stage.dims:
         return None
-    lanes = lanes_of(stage, target)
+    lanes = stage.lanes(target)
     last = stage.dims[-1].extent
     if last == 1 or last / lanes > _FILLED * (last // lanes + len(tails(last, lanes))):
         return None
@@ -59,11 +59,6 @@ def _are_seen_as_one(extents: Sequence[int], lanes: int) -> bool:
     return True
 
 
-def lanes_of(stage: Stage, target: TargetDescription) -> int:
-    """Elements of a vector."""
-    return max(1, target.vector_bits // stage.element_bits)
-
-
 def _in_step(stage: Stage, count: int) -> bool:
     """Whether all that ``stage`` reads runs along the last ``count`` axes as the result does, or
     along none of them."""
@@ -81,10 +76,10 @@ def _lies_so(load: Load, axes: Sequence[Axis]) -> bool:
     return (
         len(inner) == len(axes)
         and all(
-            (index.same_as(axis.var) or axis.extent == 1) and int(size) == axis.extent
-            for index, size, axis in zip(inner, sizes, axes, strict=True)
+            (at.same_as(axis.var) or axis.extent == 1) and int(size) == axis.extent
+            for at, size, axis in zip(inner, sizes, axes, strict=True)
         )
-        and not any(mentions(index, axis.var) for index in outer for axis in axes)
+        and not any(mentions(at, axis.var) for at in outer for axis in axes)
     )
 
 
@@ -106,7 +101,7 @@ def run_kernel(
     """
     outer = stage.dims[: len(stage.dims) - len(run)]
     extents, inner = [axis.extent for axis in outer], [axis.extent for axis in run]
-    count, lanes = math.prod(extents), lanes_of(stage, target)
+    count, lanes = math.prod(extents), stage.lanes(target)
     many = count >= target.cores
 
     def row(at: PrimExpr) -> PrimExpr:

@@ -75,7 +75,7 @@ def find_transpose(stage: Stage, target: TargetDescription) -> Transpose | None:
     load, axis = found[0]
     guarded = _has_condition(stage.value)
     inside = _inside(load, axis) if guarded else range(axis.extent)
-    largest = max(1, target.vector_bits // stage.element_bits)
+    largest = stage.lanes(target)
     side = 1 << (min(largest, 16, len(inside), last.extent).bit_length() - 1) if inside else 0
     return Transpose(load, axis, side, inside, guarded) if side >= _SMALLEST else None
 
